@@ -1,0 +1,36 @@
+# Where torch is already installed (a GPU machine, say) the environment is built on the system's packages and keeps
+# that torch; elsewhere constraints.txt takes the small CPU build.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test slow lint clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt constraints-notorch.txt
+	@if $(PYTHON) -c 'import torch' 2>/dev/null; then \
+	  echo 'torch is there already: keeping it'; \
+	  $(PYTHON) -m venv --system-site-packages .venv && \
+	  $(BIN)/python -m pip install -q -c constraints-notorch.txt -e '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch .venv/installed
+
+demo: install
+	$(BIN)/advdpnp demo
+
+test: install
+	$(BIN)/python -m pytest -n 2
+
+slow: install
+	$(BIN)/python -m pytest -m slow
+
+lint: install
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv demo-runs report

@@ -1,0 +1,134 @@
+"""What an attack is, what it records of itself, and what it asks of its input."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from advdpnp.attacks.ascent import AscentLoss, Budget, Start, ascend
+from advdpnp.losses import margin
+from advdpnp.noise import IndexNoise, Noise
+from advdpnp.threat import Norm, ThreatModel, eps_text
+
+Logits = Callable[[Tensor], Tensor]
+
+
+class Attack(Protocol):
+    """A frozen dataclass that is called with logits, images and labels; it knows neither model class nor defense."""
+
+    name: ClassVar[str]
+
+    @property
+    def norm(self) -> Norm: ...
+    @property
+    def eps(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def step_size(self) -> float: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def random_start(self) -> bool: ...
+
+    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
+        """Adversarial images.
+
+        Args:
+            logits_fn: (B, channels, H, W) in [0, 1] -> logits (B, C); a module must be in eval mode.
+            x: (B, channels, H, W) float32 in [0, 1].
+            y: (B,) int64 true labels in [0, C).
+            noise: random numbers of these images; by default keyed by the position in the batch, seed 0.
+        Returns:
+            (B, channels, H, W) float32, within eps of x and in [0, 1].
+        Raises:
+            ValueError: images or labels out of range, wrong shapes, or a module in training mode.
+        """
+
+
+def record(attack: Attack) -> dict[str, Any]:
+    """The attack as result files have it: budgets as text, such as "8/255"."""
+    return {
+        "name": attack.name,
+        "norm": attack.norm,
+        "eps": eps_text(attack.eps),
+        "steps": attack.steps,
+        "step_size": eps_text(attack.step_size),
+        "restarts": attack.restarts,
+        "random_start": attack.random_start,
+    }
+
+
+def check_images(x: Tensor) -> None:
+    """Raise ValueError unless x is (B, channels, H, W) floating point in [0, 1]."""
+    if x.dim() != 4 or not x.is_floating_point():
+        raise ValueError(f"images must be (B, channels, H, W) floats; got {tuple(x.shape)} {x.dtype}")
+    low, high = x.amin().item(), x.amax().item()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"images must be in [0, 1]; got values from {low:.4g} to {high:.4g}. "
+            "Divide bytes by 255, and put normalization inside the model"
+        )
+
+
+def check_labels(y: Tensor, batch: int, num_classes: int) -> None:
+    """Raise ValueError unless y is (batch,) int64 in [0, num_classes)."""
+    if y.shape != (batch,) or y.dtype != torch.int64:
+        raise ValueError(f"labels must be ({batch},) int64, one for each image; got {tuple(y.shape)} {y.dtype}")
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(f"labels must be in [0, {num_classes}), the model's classes; got {low} to {high}")
+
+
+def check_inputs(logits_fn: Logits, x: Tensor, y: Tensor) -> None:
+    """Raise ValueError on input that would make the number of an attack meaningless."""
+    if isinstance(logits_fn, nn.Module) and logits_fn.training:
+        raise ValueError("the attacked model is in training mode, so its answers depend on the batch: call .eval()")
+    check_images(x)
+    with torch.no_grad():
+        num_classes = logits_fn(x[:1]).shape[1]
+    check_labels(y, len(x), num_classes)
+
+
+def budget_of(attack: Attack) -> Budget:
+    """What one ascent of the attack may spend; ValueError on fields that make no sense."""
+    if attack.restarts < 1:
+        raise ValueError(f"restarts must be at least 1; got {attack.restarts}")
+    if attack.restarts > 1 and not attack.random_start:
+        raise ValueError(f"{attack.restarts} restarts without a random start repeat one ascent: set random_start=True")
+    start: Start = "uniform" if attack.random_start else "none"
+    return Budget(ThreatModel(attack.norm, attack.eps), attack.steps, attack.step_size, start)
+
+
+def strongest(
+    attack: Attack,
+    logits_fn: Logits,
+    loss: AscentLoss,
+    x: Tensor,
+    y: Tensor,
+    noise: Noise | None,
+    constants: tuple[Tensor, ...] = (),
+) -> Tensor:
+    """The best of the attack's restarts for each image: the one that misclassifies it by the widest margin.
+
+    `loss` gets (labels, *constants) as its reference.
+    """
+    check_inputs(logits_fn, x, y)
+    budget, restarts = budget_of(attack), attack.restarts
+    budget.threat.check_fits(x)
+    noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
+    reference = (y, *constants)
+    best = ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream="restart-0")
+    if restarts == 1:
+        return best
+    with torch.no_grad():
+        best_margin = margin(logits_fn(best), y)
+    for restart in range(1, restarts):
+        x_adv = ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream=f"restart-{restart}")
+        with torch.no_grad():
+            new_margin = margin(logits_fn(x_adv), y)
+        better = new_margin > best_margin
+        best = torch.where(better.view(-1, 1, 1, 1), x_adv, best)
+        best_margin = torch.maximum(best_margin, new_margin)
+    return best

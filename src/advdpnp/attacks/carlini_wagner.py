@@ -1,0 +1,56 @@
+"""The Carlini and Wagner margin loss, maximized by projected ascent."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from advdpnp import losses
+from advdpnp.attacks.ascent import Tensors
+from advdpnp.attacks.attack import Logits, budget_of, strongest
+from advdpnp.noise import Noise
+from advdpnp.threat import Norm
+
+
+def clipped_margin(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
+    """-max(z_y - max_{k != y} z_k + kappa, 0) per example; reference = (labels, kappa)."""
+    y, kappa = reference
+    return -(kappa - losses.margin(output, y)).clamp_min(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarliniWagner:
+    """PGD on the C&W margin with confidence kappa (the "C&W" of Adv-DPNP's Table 2, as in FSR's evaluation).
+
+    The margin is scale free in sign, so it finds what cross-entropy misses on over-confident models. kappa = 50 stops
+    the ascent only once the rival leads by 50 in logits: never, for ordinary networks.
+
+    Args:
+        eps: radius in the units of the norm.
+        norm: "linf" or "l2".
+        steps: iterations.
+        step_size: length of a step; 0 stands for eps / 10 (FSR).
+        kappa: confidence in logits, at least 0.
+        restarts: ascents from different starts; the widest misclassification of each image is kept.
+        random_start: start at a random point of the ball, else at the image.
+    """
+
+    name: ClassVar[str] = "cw"
+
+    eps: float = 8 / 255
+    norm: Norm = "linf"
+    steps: int = 30
+    step_size: float = 0.0
+    kappa: float = 50.0
+    restarts: int = 1
+    random_start: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kappa < 0:
+            raise ValueError(f"kappa must be at least 0; got {self.kappa}")
+        if self.step_size == 0:
+            object.__setattr__(self, "step_size", 0.1 * self.eps)
+        budget_of(self)
+
+    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
+        return strongest(self, logits_fn, clipped_margin, x, y, noise, (x.new_tensor(self.kappa),))

@@ -1,0 +1,42 @@
+"""Projected gradient descent (Madry et al. 2018)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from advdpnp.attacks.ascent import cross_entropy
+from advdpnp.attacks.attack import Logits, budget_of, strongest
+from advdpnp.noise import Noise
+from advdpnp.threat import Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD:
+    """Projected steepest ascent on the cross-entropy.
+
+    Args:
+        eps: radius in the units of the norm.
+        norm: "linf" or "l2".
+        steps: iterations.
+        step_size: length of a step; 0 stands for 2.5 eps / steps, the rule behind every step size of Adv-DPNP's tables.
+        restarts: ascents from different starts; the widest misclassification of each image is kept.
+        random_start: start at a random point of the ball, else at the image.
+    """
+
+    name: ClassVar[str] = "pgd"
+
+    eps: float = 8 / 255
+    norm: Norm = "linf"
+    steps: int = 20
+    step_size: float = 0.0
+    restarts: int = 1
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        if self.step_size == 0:
+            object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
+        budget_of(self)
+
+    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
+        return strongest(self, logits_fn, cross_entropy, x, y, noise)

@@ -1,0 +1,102 @@
+"""Named evaluation protocols: which attacks, with which budgets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from advdpnp.attacks.attack import Attack
+from advdpnp.attacks.carlini_wagner import CarliniWagner
+from advdpnp.attacks.fgsm import FGSM
+from advdpnp.attacks.pgd import PGD
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A protocol.
+
+    Args:
+        name: what the result file is called.
+        description: one line.
+        attacks: in the order in which they run.
+        features: index of the attack whose images the geometry metrics see; None for no geometry.
+    """
+
+    name: str
+    description: str
+    attacks: tuple[Attack, ...]
+    features: int | None
+
+
+def _l2_radius(eps: float) -> float:
+    # The paper pairs linf 8/255 with l2 128/255.
+    return 16 * eps
+
+
+def _quick(eps: float) -> Suite:
+    attacks = (FGSM(eps=eps), PGD(eps=eps), PGD(eps=_l2_radius(eps), norm="l2"), CarliniWagner(eps=eps))
+    return Suite("quick", "FGSM, PGD-20 in linf and l2, C&W-30", attacks, features=1)
+
+
+def _text(eps: float) -> Suite:
+    attacks = (FGSM(eps=eps), PGD(eps=eps))
+    return Suite("text", "PGD-20 as the text of Adv-DPNP has it: step 2.5 eps / 20, uniform start", attacks, features=1)
+
+
+def _fsr(eps: float) -> Suite:
+    attacks = (
+        FGSM(eps=eps),
+        PGD(eps=eps, step_size=0.1 * eps, random_start=False),
+        PGD(eps=eps, steps=100, step_size=0.1 * eps, random_start=False),
+        CarliniWagner(eps=eps),
+    )
+    return Suite(
+        "fsr",
+        "Table 2 as FSR's evaluation has it: steps of eps / 10 from the image; worst case is Ensemble",
+        attacks,
+        features=1,
+    )
+
+
+def _clean(eps: float) -> Suite:
+    return Suite("clean", "no attack", (), features=None)
+
+
+def _pgd20(eps: float) -> Suite:
+    return Suite("pgd20", "PGD-20 alone", (PGD(eps=eps),), features=0)
+
+
+def _demo(eps: float) -> Suite:
+    return Suite("demo", "FGSM, PGD-40, C&W-30", (FGSM(eps=eps), PGD(eps=eps, steps=40), CarliniWagner(eps=eps)), 1)
+
+
+def _curve(eps: float) -> Suite:
+    radii = [eps * k / 4 for k in range(1, 9)]
+    return Suite("curve", "PGD-20 at 1/4 to 2 times eps", tuple(PGD(eps=radius) for radius in radii), features=3)
+
+
+_SUITES: dict[str, Callable[[float], Suite]] = {
+    "clean": _clean,
+    "quick": _quick,
+    "text": _text,
+    "fsr": _fsr,
+    "pgd20": _pgd20,
+    "demo": _demo,
+    "curve": _curve,
+}
+
+
+def suite_names() -> list[str]:
+    """Names that `suite` knows."""
+    return list(_SUITES)
+
+
+def suite(name: str, eps: float) -> Suite:
+    """The protocol `name` at the linf radius `eps`, the data set's usual budget.
+
+    Raises:
+        ValueError: unknown name; the nearest ones are listed.
+    """
+    if name not in _SUITES:
+        near = get_close_matches(name, _SUITES, n=3, cutoff=0.0)
+        raise ValueError(f"unknown suite {name!r}; nearest: {', '.join(near)}")
+    return _SUITES[name](eps)

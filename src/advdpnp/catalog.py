@@ -1,0 +1,46 @@
+"""Everything that has a name, for `advdpnp list`."""
+
+from collections.abc import Iterator
+
+from advdpnp.attacks import ATTACKS, suite, suite_names
+from advdpnp.data import SPECS
+from advdpnp.defenses import DEFENSES
+from advdpnp.experiments import VARIANTS
+from advdpnp.experiments.config import nearest
+from advdpnp.models import BACKBONES
+from advdpnp.training import RECIPE_NAMES
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def _tables() -> dict[str, dict[str, str]]:
+    defenses = {name: _first_line(defense) for name, defense in DEFENSES.items()}
+    for name, (base, fields) in VARIANTS.items():
+        defenses[name] = f"{base} with " + ", ".join(f"{key}={value}" for key, value in fields.items())
+    return {
+        "defenses": defenses,
+        "attacks": {name: _first_line(attack) for name, attack in ATTACKS.items()},
+        "suites": {name: suite(name, 8 / 255).description for name in suite_names()},
+        "data": {
+            name: f"{spec.num_classes} classes, {'x'.join(map(str, spec.image_shape))}" for name, spec in SPECS.items()
+        },
+        "models": dict.fromkeys(BACKBONES, ""),
+        "recipes": {
+            "paper": "all training images, the last weights count",
+            "default": "some training images held out to choose the best weights",
+        },
+    }
+
+
+def catalog(kind: str = "") -> Iterator[str]:
+    """Lines of one table, or of all; ValueError for an unknown kind."""
+    tables = _tables()
+    assert set(tables["recipes"]) == set(RECIPE_NAMES)
+    if kind and kind not in tables:
+        raise ValueError(f"there is no list of {kind!r}; nearest: {nearest(kind, tables)}")
+    for title, rows in tables.items():
+        if kind in ("", title):
+            yield f"{title}:"
+            yield from (f"  {name:<18} {text}".rstrip() for name, text in rows.items())

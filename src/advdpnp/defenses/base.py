@@ -1,0 +1,89 @@
+"""The interface of a defense, and what it is given at each step."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from advdpnp import noise
+from advdpnp.attacks.ascent import Ascend, Start, cross_entropy
+from advdpnp.models.classifier import Backbone, Classifier
+from advdpnp.models.heads import LinearHead
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch.
+
+    Args:
+        x: (B, channels, H, W) in [0, 1], augmented.
+        y: (B,) int64 labels.
+        index: (B,) int64 indices of the images in the training set.
+        seed: seed of the run.
+        epoch: epochs completed before this one.
+        step: steps completed in this epoch.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    seed: int
+    epoch: int
+    step: int
+
+    def draw(self, name: str, shape: tuple[int, ...], per_image: bool = False) -> Tensor:
+        """Uniforms in [0, 1) that resume reproduces.
+
+        Args:
+            name: stream; each purpose has its own.
+            shape: shape of one draw.
+            per_image: keyed by (seed, epoch, name, image) instead of (seed, epoch, step, name).
+        Returns:
+            `shape`, or (B, *shape) with `per_image`; float32.
+        """
+        if per_image:
+            return noise.uniform(self.seed, name, self.epoch, self.index, shape)
+        step = torch.full((1,), self.step, dtype=torch.int64, device=self.x.device)
+        return noise.uniform(self.seed, name + "/batch", self.epoch, step, shape)[0]
+
+
+ModelT = TypeVar("ModelT", bound=Classifier)
+
+
+@dataclass(frozen=True)
+class Defense(Generic[ModelT]):
+    """A training method: fields are the paper's hyper-parameters, methods its equations.
+
+    Everything that learns lives in the network that `build` makes; a defense holds no state.
+    """
+
+    name: ClassVar[str]
+    # What the paper gives its inner attack where the recipe does not say.
+    start: ClassVar[Start] = "uniform"
+
+    def build(self, backbone: Backbone, num_classes: int) -> ModelT:
+        """The network: by default the backbone with a linear head."""
+        return Classifier(backbone, LinearHead(backbone.features, num_classes))  # type: ignore[return-value]
+
+    def param_groups(self, model: ModelT) -> list[dict[str, Any]]:
+        """Optimizer groups; options of a group override the recipe's. A group may say scheduled=False."""
+        return [{"params": [p for p in model.parameters() if p.requires_grad]}]
+
+    def between_epochs(self, model: ModelT, epochs_done: int) -> None:
+        """Called once before training and after every epoch, before validation and checkpoint."""
+
+    def between_steps(self, model: ModelT) -> None:
+        """Called after every optimizer step."""
+
+    def perturb(self, model: ModelT, batch: Batch, ascend: Ascend) -> Tensor:
+        """Adversarial examples for the update: by default the ascent of the cross-entropy of the logits."""
+        return ascend(model, cross_entropy, batch.x, (batch.y,))
+
+    def loss(self, model: ModelT, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
+        """Weighted scalar terms in the paper's order; their sum is minimized, each is logged."""
+        raise TypeError(f"{type(self).__name__} defines no loss")
+
+    def objective(self, model: ModelT, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        """The training objective per example, (B,), which an adaptive attack maximizes: by default cross-entropy."""
+        return cross_entropy(model(x_adv), (y,), ())

@@ -1,0 +1,6 @@
+"""Evaluation: accuracy with intervals, robustness with verdicts, geometry."""
+
+from advdpnp.evaluation.evaluate import CHUNK, Evaluation, Listener, evaluate
+from advdpnp.evaluation.samples import attacked_samples, embedding_arrays
+
+__all__ = ["CHUNK", "Evaluation", "Listener", "attacked_samples", "embedding_arrays", "evaluate"]

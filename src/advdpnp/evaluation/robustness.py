@@ -1,0 +1,60 @@
+"""Accuracy on clean images and under attack, one verdict per image."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from advdpnp.attacks import Attack
+from advdpnp.data import Images
+from advdpnp.evaluation.chunks import Chunk, chunks
+from advdpnp.evaluation.ledger import Entry
+from advdpnp.losses import cross_entropy
+from advdpnp.noise import IndexNoise
+
+Tell = Callable[[int], None]
+
+
+def attacked(model: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -> Tensor:
+    """The chunk's images after the attack (None: clean); the noise is keyed by image index."""
+    if attack is None:
+        return chunk.x
+    return attack(model, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index))
+
+
+def judge(
+    model: nn.Module,
+    attack: Attack | None,
+    images: Images,
+    n: int,
+    chunk_size: int,
+    seed: int,
+    entry: Entry,
+    tell: Tell,
+    see: Callable[[Tensor, Chunk], None] | None = None,
+) -> None:
+    """Attack the first n images and store a verdict for each.
+
+    Args:
+        model: classifier in eval mode.
+        attack: None for clean images.
+        images: the test set, on the model's device.
+        n: how many images count.
+        chunk_size: rows of each forward.
+        seed: of the attack's noise.
+        entry: where verdicts go; chunks that it already has are skipped.
+        tell: called with the number of images after each chunk.
+        see: called with the attacked images of each chunk, for what else is measured on them.
+    """
+    for chunk in chunks(images, n, chunk_size, first=entry.n // chunk_size):
+        began = time.perf_counter()
+        x = attacked(model, attack, chunk, seed)
+        with torch.no_grad():
+            logits = model(x)[: chunk.valid]
+        y = chunk.y[: chunk.valid]
+        correct, loss = logits.argmax(dim=1) == y, cross_entropy(logits, y)
+        if see is not None:
+            see(x, chunk)
+        entry.add(correct, loss, time.perf_counter() - began)
+        tell(chunk.valid)

@@ -1,0 +1,133 @@
+"""Frozen dataclasses to and from plain JSON values, strictly: an unknown field is an error with the nearest names."""
+
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from advdpnp.threat import parse_eps
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """The known names most like `name`, for error messages: "a, b, c"."""
+    return ", ".join(get_close_matches(name, list(known), n=count, cutoff=0.0))
+
+
+def encode(value: Any) -> Any:
+    """JSON values of a dataclass: nested dataclasses become objects, tuples become lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [encode(item) for item in value]
+    return value
+
+
+def decode(kind: type[T], values: Mapping[str, Any], path: str) -> T:
+    """The dataclass `kind` with these field values.
+
+    Args:
+        kind: a frozen dataclass.
+        values: field name -> JSON value, or text from the command line, such as "8/255".
+        path: dotted path of the object, for messages.
+    Raises:
+        ValueError: unknown field, wrong type, or a value that `kind` refuses.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path} must be a group of fields; got {values!r}")
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"unknown field {path}.{name}; nearest: {nearest(str(name), known)}")
+    return kind(**{name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()})
+
+
+def _convert(kind: Any, value: Any, path: str) -> Any:
+    origin = get_origin(kind)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return decode(kind, value, path)
+    if origin is tuple:
+        if isinstance(value, str):
+            value = [part for part in value.strip("[]() ").split(",") if part.strip()]
+        return tuple(_convert(get_args(kind)[0], item, path) for item in value)
+    if origin in (Union, types.UnionType):
+        return _convert(get_args(kind)[0], value, path)
+    if origin is Literal:
+        return _choice(get_args(kind), value, path)
+    return _scalar(kind, value, path)
+
+
+def _choice(choices: tuple[Any, ...], value: Any, path: str) -> Any:
+    if value not in choices:
+        raise ValueError(f"{path} must be one of {', '.join(map(str, choices))}; got {value!r}")
+    return value
+
+
+def _scalar(kind: type, value: Any, path: str) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        if kind is float:
+            return parse_eps(value) if isinstance(value, str) else float(value)
+        if kind is int and not isinstance(value, str) and int(value) != value:
+            raise ValueError
+        return kind(value)
+    except (KeyError, TypeError, ValueError):
+        name = {bool: "true or false", float: "a number or a fraction such as 8/255", int: "a whole number"}
+        raise ValueError(f"{path} must be {name.get(kind, kind.__name__)}; got {value!r}") from None
+
+
+def override(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set the leaf at a dotted path, such as "recipe.epochs", in place.
+
+    Raises:
+        ValueError: there is no such field; the nearest paths are listed.
+    """
+    *groups, leaf = path.split(".")
+    node: Any = tree
+    for group in groups:
+        node = node.get(group) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or leaf not in node:
+        raise ValueError(f"unknown setting {path!r}; nearest: {nearest(path, paths(tree))}")
+    node[leaf] = value
+
+
+def merge(tree: dict[str, Any], changes: Mapping[str, Any], prefix: str = "") -> None:
+    """Override every leaf that a nested mapping, such as a YAML file, names."""
+    for name, value in changes.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            merge(tree, value, path + ".")
+        else:
+            override(tree, path, value)
+
+
+def read_changes(path: Path) -> dict[str, Any]:
+    """Fields to override, from a YAML file.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: not YAML, or not a group of fields.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no configuration file at {path}: give a YAML file with fields such as recipe.epochs")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML ({error}): expected lines such as `recipe: {{epochs: 2}}`") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a group of fields, such as `recipe: {{epochs: 2}}`; got {content!r}")
+    return content
+
+
+def paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted paths of all leaves."""
+    found: list[str] = []
+    for name, value in tree.items():
+        found += paths(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [prefix + name]
+    return found

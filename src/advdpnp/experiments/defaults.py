@@ -1,0 +1,54 @@
+"""What the papers, or common sense for small data, give each data set and defense."""
+
+from typing import Any
+
+from advdpnp.data import DataSpec
+from advdpnp.defenses import DEFENSES, Defense
+from advdpnp.experiments.config import nearest
+from advdpnp.training.recipe import RECIPE_NAMES, InnerAttack, Recipe
+
+# Named variants of a defense: (defense, fields that differ). The variant's name after the defense's becomes the tag.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "adv-dpnp-literal": ("adv-dpnp", {"alignment": "sum"}),
+}
+
+# Adv-DPNP, section 4: the weights differ on CIFAR-100.
+_DEFENSE_FIELDS: dict[tuple[str, str], dict[str, Any]] = {
+    ("cifar100", "dpnp"): {"lambda_dpp": 0.3, "lambda_dnp": 3.0},
+    ("cifar100", "adv-dpnp"): {"lambda_dpp": 0.3, "lambda_dnp": 3.0, "lambda_dfa": 2.4},
+}
+
+# MNIST: the paper's attack and the rate of LeNets++, which has no BatchNorm. Digits: enough for 1,797 images.
+_RECIPE_FIELDS: dict[str, dict[str, Any]] = {"mnist": {"lr": 0.01}, "digits": {"epochs": 30}}
+_ATTACK_FIELDS: dict[str, dict[str, Any]] = {"mnist": {"steps": 40, "step_size": 0.01}}
+
+
+def defense_for(data: str, name: str) -> tuple[Defense[Any], str]:
+    """The defense `name` with its fields for this data, and the tag of its variant ("" if it is none).
+
+    Raises:
+        ValueError: unknown name; the nearest ones are listed.
+    """
+    base, fields = VARIANTS.get(name, (name, {}))
+    if base not in DEFENSES:
+        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, [*DEFENSES, *VARIANTS])}")
+    defense = DEFENSES[base](**{**_DEFENSE_FIELDS.get((data, base), {}), **fields})
+    return defense, name.removeprefix(base).lstrip("-")
+
+
+def recipe_for(name: str, spec: DataSpec, defense: Defense[Any]) -> Recipe:
+    """The recipe "paper" or "default" for this data and defense.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in RECIPE_NAMES:
+        raise ValueError(f"unknown recipe {name!r}; expected {' or '.join(RECIPE_NAMES)}")
+    attack: dict[str, Any] = {"step_size": spec.eps / 4, **_ATTACK_FIELDS.get(spec.name, {})}
+    return Recipe(
+        name=name,  # type: ignore[arg-type]
+        attack=InnerAttack(eps=spec.eps, start=defense.start, **attack),
+        augmentation=spec.augmentation,
+        holdout=spec.holdout if name == "default" else 0,
+        **_RECIPE_FIELDS.get(spec.name, {}),
+    )

@@ -1,0 +1,134 @@
+"""An experiment: data, backbone, defense, recipe and seed; the whole of what decides a run's weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from advdpnp.data import DataSpec
+from advdpnp.data import spec as data_spec
+from advdpnp.defenses import DEFENSES, Defense
+from advdpnp.experiments import config
+from advdpnp.experiments.defaults import defense_for, recipe_for
+from advdpnp.models import build_backbone, check_backbone
+from advdpnp.models.classifier import Classifier
+from advdpnp.training.recipe import Recipe
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Args:
+    data: name of the data set.
+    backbone: name of the network.
+    defense: the method.
+    recipe: optimization and protocol.
+    seed: seeds initialization, order, augmentation and attack noise.
+    tag: tells variants of one defense apart in the folder's name; "" for none.
+    """
+
+    data: str
+    backbone: str
+    defense: Defense[Any]
+    recipe: Recipe
+    seed: int = 0
+    tag: str = ""
+
+    def __post_init__(self) -> None:
+        spec = data_spec(self.data)
+        check_backbone(self.backbone)
+        available = spec.train_size - self.recipe.holdout
+        if self.recipe.train_images > available:
+            raise ValueError(
+                f"recipe.train_images is {self.recipe.train_images}, but {self.data} has {available} training images "
+                f"outside the holdout of {self.recipe.holdout}; 0 takes all"
+            )
+
+    @property
+    def spec(self) -> DataSpec:
+        """Facts about the data set."""
+        return data_spec(self.data)
+
+    def folder(self, out: Path) -> Path:
+        """runs/<data>/<backbone>/<defense>[+tag]/seed-<n>."""
+        name = self.defense.name + (f"+{self.tag}" if self.tag else "")
+        return out / self.data / self.backbone / name / f"seed-{self.seed}"
+
+    def config(self) -> dict[str, Any]:
+        """JSON values that `from_config` reads back."""
+        return {
+            "schema": SCHEMA,
+            "data": self.data,
+            "backbone": self.backbone,
+            "defense": {"name": self.defense.name, **config.encode(self.defense)},
+            "recipe": config.encode(self.recipe),
+            "seed": self.seed,
+            "tag": self.tag,
+        }
+
+    def build(self) -> Classifier:
+        """The untrained network; initialization is a function of the seed."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            backbone = build_backbone(self.backbone, self.spec.image_shape)
+            model: Classifier = self.defense.build(backbone, self.spec.num_classes)
+        return model
+
+
+def from_config(values: Mapping[str, Any]) -> Experiment:
+    """The experiment of a stored configuration.
+
+    Raises:
+        ValueError: another schema, an unknown name or field.
+    """
+    values = dict(values)
+    if values.pop("schema", None) != SCHEMA:
+        raise ValueError(f"this configuration has another schema than {SCHEMA}: use the advdpnp version that wrote it")
+    fields = dict(values.pop("defense"))
+    name = fields.pop("name")
+    if name not in DEFENSES:
+        raise ValueError(f"unknown defense {name!r}; nearest: {config.nearest(name, DEFENSES)}")
+    defense = config.decode(DEFENSES[name], fields, "defense")
+    recipe = config.decode(Recipe, values.pop("recipe"), "recipe")
+    return Experiment(defense=defense, recipe=recipe, **{**values, "seed": int(values["seed"])})
+
+
+def experiment(
+    name: str,
+    recipe: str = "default",
+    seed: int = 0,
+    tag: str = "",
+    changes: Mapping[str, Any] | None = None,
+    settings: Sequence[str] = (),
+) -> Experiment:
+    """An experiment by name, such as "cifar10/resnet18/adv-dpnp".
+
+    Args:
+        name: data/backbone/defense.
+        recipe: "paper" or "default".
+        seed: any integer.
+        tag: name of this variant.
+        changes: nested fields to override, as from a YAML file.
+        settings: "recipe.epochs=2" and the like, applied last.
+    Raises:
+        ValueError: unknown name, path or value; the nearest names are listed.
+    """
+    parts = name.split("/")
+    if len(parts) != 3:
+        raise ValueError(f"an experiment is data/backbone/defense, as in cifar10/resnet18/adv-dpnp; got {name!r}")
+    data, backbone, defense_name = parts
+    spec = data_spec(data)
+    check_backbone(backbone)
+    defense, variant = defense_for(data, defense_name)
+    tag = "-".join(part for part in (variant, tag) if part)
+    values = Experiment(data, backbone, defense, recipe_for(recipe, spec, defense), seed, tag).config()
+    config.merge(values, changes or {})
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes path=value, as in recipe.epochs=2; got {setting!r}")
+        config.override(values, path.strip(), value.strip())
+    return from_config(values)

@@ -1,0 +1,93 @@
+"""Losses that two or more methods share: tensors in, one value per example out, fp32 inside."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def at_least_fp32(values: Tensor) -> Tensor:
+    """The same values in fp32, or in float64 where they are that already: losses are never taken in low precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(logits)_y: logits (B, C), y (B,) int64 -> (B,) >= 0, nats."""
+    return functional.cross_entropy(at_least_fp32(logits), y, reduction="none")
+
+
+def kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """KL(p || q) = sum_k p_k log(p_k / q_k) of the two softmaxes: (B, C), (B, C) -> (B,) >= 0, nats.
+
+    Nothing is detached; TRADES' outer loss (Zhang et al. 2019, Eq. 5) and Adv-DPNP's consistency (Eq. 6).
+    """
+    log_p = functional.log_softmax(at_least_fp32(logits_p), dim=1)
+    log_q = functional.log_softmax(at_least_fp32(logits_q), dim=1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """max_{k != y} z_k - z_y (Carlini and Wagner 2017): (B, C), (B,) -> (B,), positive where misclassified."""
+    logits = at_least_fp32(logits)
+    own = functional.one_hot(y, logits.shape[1]).bool()
+    rival = logits.masked_fill(own, -torch.inf).amax(dim=1)
+    return rival - logits.gather(1, y[:, None]).squeeze(1)
+
+
+def prototype_alignment(embedding: Tensor, prototypes: Tensor, y: Tensor, reduction: str) -> Tensor:
+    """Squared distance of each embedding to its own prototype (DPNP; Adv-DPNP Eq. 3, without lambda / 2).
+
+    Args:
+        embedding: (B, D), not normalized.
+        prototypes: (C, D).
+        y: (B,) int64 in [0, C).
+        reduction: over the D coordinates: "sum", as Eq. 3 prints it, or "mean".
+    Returns:
+        (B,) >= 0, squared feature units; 0 iff the embedding is its prototype.
+    """
+    squares = (at_least_fp32(embedding) - prototypes[y]).square()
+    return squares.sum(dim=1) if reduction == "sum" else squares.mean(dim=1)
+
+
+def half_norm(v: Tensor, smoothing: float = 1e-3) -> Tensor:
+    """sum_i |v_i|^(1/2) over the last dimension, smoothed to sum_i (v_i^2 + smoothing^2)^(1/4) (Adv-DPNP Eq. 5).
+
+    The plain square root has an infinite slope, and in autograd a NaN, at 0.
+    """
+    return (v.square() + smoothing**2).pow(0.25).sum(dim=-1)
+
+
+@torch.no_grad()
+def nearest_rival(prototypes: Tensor, metric: str = "l2") -> Tensor:
+    """Index of the nearest other prototype of each class (Adv-DPNP Eq. 4).
+
+    Args:
+        prototypes: (C, D), C at least 2.
+        metric: "l2", as Eq. 4, or "l_half", the measure of Eq. 5.
+    Returns:
+        (C,) int64; of equally near rivals the lowest index, never the class itself.
+    """
+    classes = len(prototypes)
+    if metric == "l2":
+        distance = torch.cdist(prototypes, prototypes, compute_mode="donot_use_mm_for_euclid_dist")
+    else:
+        distance = half_norm(prototypes[:, None] - prototypes)
+    own = torch.eye(classes, dtype=torch.bool, device=prototypes.device)
+    distance = distance.masked_fill(own, torch.inf)
+    # argmin leaves ties open; the smallest index among the minima does not.
+    index = torch.arange(classes, device=prototypes.device)
+    nearest = distance <= distance.amin(dim=1, keepdim=True)
+    return torch.where(nearest, index, classes).amin(dim=1)
+
+
+def prototype_repulsion(prototypes: Tensor, metric: str = "l2", live_rivals: bool = True) -> Tensor:
+    """-(1/C) sum_j ||c_j - c_neg(j)||_(1/2)^(1/2): prototypes pushed off their nearest rivals (Adv-DPNP Eqs. 4-5).
+
+    Args:
+        prototypes: (C, D).
+        metric: how the rival is chosen, as in `nearest_rival`.
+        live_rivals: whether c_neg(j) gets a gradient too; the paper does not say.
+    Returns:
+        Scalar < 0. Two equal prototypes get no force from it.
+    """
+    rivals = prototypes[nearest_rival(prototypes, metric)]
+    return -half_norm(prototypes - (rivals if live_rivals else rivals.detach())).mean()

@@ -1,0 +1,157 @@
+"""Geometry of features and class centers (Adv-DPNP, arXiv 2504.03782, Eqs. 8-12), in float64 whatever comes in.
+
+mu_j is the mean feature of class j, mu that of all samples, N_j the size of class j, c_j the center of class j: its
+prototype, or its classifier row. A class with no sample is left out of the sums over classes.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class FDR(NamedTuple):
+    """Fisher discriminant ratio, within-class over between-class scatter: lower is more discriminative.
+
+    Args:
+        eq8: sum_j W_j / B_j, as Eq. 8 prints it.
+        trace_ratio: sum_j W_j / sum_j B_j.
+        trace_ratio_per_class: trace_ratio / classes, the form whose magnitude fits the paper's table.
+        classes: number of classes that have samples.
+    """
+
+    eq8: float
+    trace_ratio: float
+    trace_ratio_per_class: float
+    classes: int
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The P classes that have samples: which (P,), the place of each sample's class among them (N,), N_j (P,)."""
+
+    present: Tensor
+    row: Tensor
+    size: Tensor
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the samples of each class: (N, D) -> (P, D)."""
+        # A product with the membership matrix, because scattered additions on a GPU have no fixed order.
+        member = functional.one_hot(self.row, len(self.present)).to(values.dtype)
+        return member.T @ values / self.size[:, None]
+
+
+def _classes(labels: Tensor, num_classes: int) -> _Classes:
+    size = torch.bincount(labels, minlength=num_classes)
+    present = size.nonzero().squeeze(1)
+    if len(present) < 2:
+        raise ValueError(f"geometry needs samples of at least 2 classes; got {len(present)}: use more images")
+    row = (size > 0).cumsum(0)[labels] - 1
+    return _Classes(present, row, size[present].double())
+
+
+def fdr(features: Tensor, labels: Tensor, num_classes: int) -> FDR:
+    """Fisher discriminant ratio (Eq. 8): W_j = sum_i ||f_i - mu_j||^2 against B_j = N_j ||mu_j - mu||^2.
+
+    Args:
+        features: (N, D), not normalized.
+        labels: (N,) int64 in [0, num_classes).
+        num_classes: C.
+    Returns:
+        Three forms, each >= 0 and without unit; see `FDR`.
+    Raises:
+        ValueError: fewer than 2 classes have samples.
+    """
+    classes, f = _classes(labels, num_classes), features.double()
+    means = classes.mean(f)
+    squares = (f - means[classes.row]).square().sum(dim=1, keepdim=True)
+    within = classes.mean(squares).squeeze(1) * classes.size
+    between = classes.size * (means - f.mean(dim=0)).square().sum(dim=1)
+    count, trace_ratio = len(classes.present), float(within.sum() / between.sum())
+    return FDR(float((within / between).sum()), trace_ratio, trace_ratio / count, count)
+
+
+def afs(features: Tensor, labels: Tensor, num_classes: int) -> float:
+    """Angular Fisher score (Eq. 9): sum_ij (1 - cos(f_i, mu_j)) / sum_j N_j (1 - cos(mu_j, mu)).
+
+    Args:
+        features: (N, D), not normalized; a zero vector has cosine 0 to everything.
+        labels: (N,) int64 in [0, num_classes).
+        num_classes: C.
+    Returns:
+        >= 0, without unit; lower is more discriminative.
+    Raises:
+        ValueError: fewer than 2 classes have samples.
+    Note:
+        Cosines are to the raw global mean, as printed, which is far from 0 for features after a ReLU.
+    """
+    classes, f = _classes(labels, num_classes), features.double()
+    means = classes.mean(f)
+    within = 1 - functional.cosine_similarity(f, means[classes.row])
+    between = 1 - functional.cosine_similarity(means, f.mean(dim=0, keepdim=True))
+    return float(within.sum() / (classes.size * between).sum())
+
+
+def _nearest_rival_distance(centers: Tensor) -> Tensor:
+    """min_{k != j} ||c_k - c_j||: (C, D) -> (C,)."""
+    # The form through matrix products loses half the digits of a small distance.
+    distance = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist")
+    return distance.fill_diagonal_(torch.inf).amin(dim=1)
+
+
+def scr(features: Tensor, labels: Tensor, centers: Tensor) -> float:
+    """Separation-to-compactness ratio (Eq. 10): mean_j of min_{k != j} ||c_k - c_j|| / mean_i ||f_i - c_j||.
+
+    Args:
+        features: (N, D), not normalized.
+        labels: (N,) int64 in [0, C).
+        centers: (C, D); those of classes without samples still count as rivals.
+    Returns:
+        >= 0, without unit; higher is more separate. Means something only where features and centers share a scale;
+        read it beside `scr_floor`.
+    Raises:
+        ValueError: fewer than 2 classes have samples.
+    """
+    classes, c = _classes(labels, len(centers)), centers.double()
+    distance = torch.linalg.vector_norm(features.double() - c[labels], dim=1)
+    compactness = classes.mean(distance[:, None]).squeeze(1)
+    return float((_nearest_rival_distance(c)[classes.present] / compactness).mean())
+
+
+def scr_floor(centers: Tensor) -> float:
+    """SCR of features that are all zero, which say nothing: mean_j of min_{k != j} ||c_k - c_j|| / ||c_j||.
+
+    Args:
+        centers: (C, D), no row zero.
+    Returns:
+        >= 0, without unit; sqrt(2C / (C - 1)) for a simplex. Not a bound: worse features score less.
+    """
+    c = centers.double()
+    return float((_nearest_rival_distance(c) / torch.linalg.vector_norm(c, dim=1)).mean())
+
+
+def _pair_angles_degrees(centers: Tensor) -> Tensor:
+    """Angle between every two centers: (C, D) -> (C (C - 1) / 2,) in [0, 180]."""
+    unit = functional.normalize(centers.double())
+    first, second = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
+    return torch.rad2deg(torch.arccos((unit @ unit.T)[first, second].clamp(-1, 1)))
+
+
+def mean_separation_degrees(centers: Tensor) -> float:
+    """MeanSep (Eq. 11): mean angle between centers, over all pairs j < k, rivals near and far alike.
+
+    Args:
+        centers: (C, D), C at least 2, no row zero.
+    Returns:
+        Degrees in [0, 180]; arccos(-1 / (C - 1)) for a simplex.
+    Note:
+        Eq. 11 takes the arccosine of c_j . c_k with ||c_j|| = 40; the rows are normalized here first.
+    """
+    return float(_pair_angles_degrees(centers).mean())
+
+
+def min_separation_degrees(centers: Tensor) -> float:
+    """MinSep (Eq. 12): smallest angle between two centers. Arguments, unit and Note as in `mean_separation_degrees`."""
+    return float(_pair_angles_degrees(centers).min())

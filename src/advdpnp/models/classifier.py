@@ -1,0 +1,87 @@
+"""A classifier is a backbone (image -> embedding) and a head (embedding -> logits)."""
+
+import re
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module):
+    """Image to embedding: `forward(x)`, x (B, channels, H, W) in [0, 1] -> (B, features)."""
+
+    features: int
+
+
+class Head(nn.Module):
+    """Embedding to logits: `forward(f)`, f (B, D) -> (B, C)."""
+
+    def class_centers(self) -> Tensor:
+        """(C, D): the vector of each class that its logit grows along."""
+        raise TypeError(f"{type(self).__name__} has no class centers")
+
+
+class Projected(Backbone):
+    """A backbone followed by a linear map without activation, for embeddings of chosen width.
+
+    Args:
+        backbone: any backbone.
+        features: width D of the new embedding, at least 1.
+    """
+
+    def __init__(self, backbone: Backbone, features: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = nn.Linear(backbone.features, features)
+        self.features = features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.projection(self.backbone(x)))
+
+
+def with_embedding(backbone: Backbone, embedding: str) -> Backbone:
+    """The backbone with the embedding that a configuration names.
+
+    Args:
+        backbone: any backbone.
+        embedding: "native", the backbone's own, or "linear(D)", a linear map of it to D coordinates.
+    Raises:
+        ValueError: any other text.
+    """
+    if embedding == "native":
+        return backbone
+    match = re.fullmatch(r"linear\(([1-9]\d*)\)", embedding)
+    if match is None:
+        raise ValueError(f"embedding must be native or linear(D), D the width, as in linear(9); got {embedding!r}")
+    return Projected(backbone, int(match[1]))
+
+
+class Classifier(nn.Module):
+    """Image classifier: normalization, where a backbone wants one, is inside, so attacks see raw pixels.
+
+    Args:
+        backbone: image -> embedding (B, D).
+        head: embedding -> logits (B, C).
+    """
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> logits (B, C)."""
+        return cast(Tensor, self.head(self.embed(x)))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> embedding (B, D)."""
+        return cast(Tensor, self.backbone(x))
+
+    def class_centers(self) -> Tensor:
+        """(C, D), detached: classifier rows, or prototypes, for the geometry metrics."""
+        return self.head.class_centers().detach()
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Device of the model's first parameter."""
+    return next(model.parameters()).device

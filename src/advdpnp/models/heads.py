@@ -1,0 +1,75 @@
+"""Heads: from embedding (B, D) to logits (B, C)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from advdpnp.models.classifier import Backbone, Classifier, Head
+
+
+class LinearHead(Head):
+    """Ordinary affine classifier.
+
+    Args:
+        features: embedding width D.
+        num_classes: C, at least 2.
+    """
+
+    def __init__(self, features: int, num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, num_classes)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return functional.linear(embedding, self.linear.weight, self.linear.bias)
+
+    def class_centers(self) -> Tensor:
+        """(C, D): the rows of the weight; the bias has no place among them."""
+        return self.linear.weight
+
+
+class PrototypeHead(Head):
+    """Unified prototypes: one vector per class is both classifier weight and class prototype (Adv-DPNP, Eq. 1).
+
+    Logits are z_j = c_j . f / alpha, without bias. With ||c_j|| = alpha they are the embedding's lengths along the
+    unit prototypes, so alpha is no temperature.
+
+    Args:
+        features: embedding width D.
+        num_classes: C, at least 2.
+        alpha: radius of the sphere that `renormalize` puts the prototypes on, > 0.
+    """
+
+    def __init__(self, features: int, num_classes: int, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.prototypes = nn.Parameter(torch.empty(num_classes, features))
+        # A linear layer's own start; the first renormalization puts the rows on the sphere.
+        bound = 1 / math.sqrt(features)
+        nn.init.uniform_(self.prototypes, -bound, bound)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return embedding @ self.prototypes.T / self.alpha
+
+    def with_fixed_prototypes(self, embedding: Tensor) -> Tensor:
+        """The same logits, read from prototypes that no gradient reaches: the adversarial branch's view."""
+        return embedding @ self.prototypes.detach().T / self.alpha
+
+    @torch.no_grad()
+    def renormalize(self) -> None:
+        """Put every prototype back on the sphere of radius alpha (Algorithm 1, lines 3-5)."""
+        self.prototypes.mul_(self.alpha / self.prototypes.norm(dim=1, keepdim=True))
+
+    def class_centers(self) -> Tensor:
+        """(C, D): the prototypes."""
+        return self.prototypes
+
+
+class PrototypeClassifier(Classifier):
+    """A classifier whose head is a set of unified prototypes."""
+
+    head: PrototypeHead
+
+    def __init__(self, backbone: Backbone, head: PrototypeHead) -> None:
+        super().__init__(backbone, head)

@@ -1,0 +1,68 @@
+"""Pre-activation residual networks with the CIFAR stem (He et al., 2016b): BatchNorm, ReLU, convolution."""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from advdpnp.models.classifier import Backbone
+from advdpnp.models.resnet import convolution, stack_stages
+
+
+class PreActBlock(nn.Module):
+    """a = relu(bn(x)); conv(relu(bn(conv(a)))) + x, where a block that changes shape adds a 1x1 convolution of a.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of the result.
+        stride: 1, or 2 to halve the image.
+    """
+
+    # Only bn2 follows a convolution directly; bn1 reads a sum.
+    folds: ClassVar[tuple[tuple[str, str], ...]] = (("conv1", "bn2"),)
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = convolution(in_channels, out_channels, 3, stride)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = convolution(out_channels, out_channels, 3)
+        keeps_shape = stride == 1 and in_channels == out_channels
+        self.shortcut = None if keeps_shape else convolution(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = relu(self.bn1(x), inplace=True)
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        residual: Tensor = self.conv2(relu(self.bn2(self.conv1(active)), inplace=True))
+        return residual + shortcut
+
+
+class PreActResNet(Backbone):
+    """Pre-activation ResNet as in Bag of Tricks, AWP and DIO; the embedding is >= 0.
+
+    Args:
+        depths: number of blocks of each stage; (2, 2, 2, 2) is PreActResNet-18.
+        widths: channels of each stage; the last is the embedding's width D.
+        stem: channels of the first convolution.
+        channels: channels of the image.
+    """
+
+    def __init__(
+        self,
+        depths: tuple[int, ...],
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        stem: int = 64,
+        channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.conv1 = convolution(channels, stem, 3)
+        self.stages = stack_stages(PreActBlock, depths, widths, stem)
+        self.bn = nn.BatchNorm2d(widths[-1])
+        self.features = widths[-1]
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> (B, D, h, w), the map before global average pooling."""
+        return relu(self.bn(self.stages(self.conv1(x))), inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.feature_map(x).mean(dim=(2, 3))

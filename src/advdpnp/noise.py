@@ -1,0 +1,117 @@
+"""Counter-based random numbers: every draw is a pure function of (seed, stream, step, index).
+
+No generator object holds state, so a draw does not depend on batch size, order, resume point or number of processes.
+The mixing function is SplitMix64 (Steele, Lea and Flood, 2014), written in int64 tensor operations that wrap around.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MULTIPLIER_1 = 0xBF58476D1CE4E5B9
+_MULTIPLIER_2 = 0x94D049BB133111EB
+_MASK = (1 << 64) - 1
+
+
+def _signed(value: int) -> int:
+    """The int64 with the same 64 bits as `value`."""
+    value &= _MASK
+    return value - (1 << 64) if value >> 63 else value
+
+
+def splitmix64(state: int) -> int:
+    """Output of SplitMix64 for the 64-bit `state`, an integer in [0, 2**64)."""
+    z = (state + _GOLDEN) & _MASK
+    z = ((z ^ (z >> 30)) * _MULTIPLIER_1) & _MASK
+    z = ((z ^ (z >> 27)) * _MULTIPLIER_2) & _MASK
+    return z ^ (z >> 31)
+
+
+def _xor_shift_(z: Tensor, bits: int) -> Tensor:
+    # int64 has only an arithmetic shift; the mask makes it a logical one.
+    return z.bitwise_xor_((z >> bits).bitwise_and_((1 << (64 - bits)) - 1))
+
+
+def _splitmix64_(state: Tensor) -> Tensor:
+    """Elementwise `splitmix64`, in place, on int64 tensors read as unsigned."""
+    z = state.add_(_signed(_GOLDEN))
+    z = _xor_shift_(z, 30).mul_(_signed(_MULTIPLIER_1))
+    z = _xor_shift_(z, 27).mul_(_signed(_MULTIPLIER_2))
+    return _xor_shift_(z, 31)
+
+
+def _key(seed: int, stream: str, step: int) -> int:
+    name = int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=8).digest(), "little")
+    return splitmix64(splitmix64(splitmix64(seed & _MASK) ^ name) ^ (step & _MASK))
+
+
+def bits(seed: int, stream: str, step: int, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+    """Random 64-bit words, one block of `shape` for each entry of `index`.
+
+    Args:
+        seed: any integer.
+        stream: name of the purpose; streams with different names are independent.
+        step: any integer, such as the epoch.
+        index: (B,) int64, for example image indices.
+        shape: shape of one block.
+    Returns:
+        (B, *shape) int64, all 64 bits uniform.
+    """
+    rows = _splitmix64_(index.to(torch.int64) * _signed(_GOLDEN) + _signed(_key(seed, stream, step)))
+    counter = torch.arange(math.prod(shape), device=index.device) * _signed(_GOLDEN)
+    return _splitmix64_(rows[:, None] + counter).reshape(len(index), *shape)
+
+
+def uniform(seed: int, stream: str, step: int, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+    """Uniforms in [0, 1) with 24 random bits: (B, *shape) float32. Arguments as in `bits`."""
+    words = bits(seed, stream, step, index, shape)
+    return ((words >> 40) & ((1 << 24) - 1)).to(torch.float32).mul_(2.0**-24)
+
+
+def normal(seed: int, stream: str, step: int, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+    """Standard normals by Box and Muller: (B, *shape) float32. Arguments as in `bits`."""
+    radius = uniform(seed, stream + "/radius", step, index, shape)
+    angle = uniform(seed, stream + "/angle", step, index, shape)
+    return torch.sqrt(-2.0 * torch.log1p(-radius)) * torch.cos(2.0 * math.pi * angle)
+
+
+def permutation(seed: int, stream: str, step: int, n: int, device: torch.device | str = "cpu") -> Tensor:
+    """A permutation of range(n): (n,) int64 on `device`, a function of (seed, stream, step, n)."""
+    words = bits(seed, stream, step, torch.arange(n, device=device))
+    return torch.argsort(words, stable=True)
+
+
+class Noise(Protocol):
+    """What an attack draws from: named streams of random numbers, one row for each image of the batch."""
+
+    def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
+        """(B, *shape) float32 in [0, 1)."""
+
+    def normal(self, stream: str, shape: tuple[int, ...]) -> Tensor:
+        """(B, *shape) float32, standard normal."""
+
+
+@dataclass(frozen=True)
+class IndexNoise:
+    """Noise keyed by image index: equal for an image whatever batch it is in.
+
+    Args:
+        seed: any integer.
+        index: (B,) int64 image indices.
+        step: any integer, such as the epoch.
+    """
+
+    seed: int
+    index: Tensor
+    step: int = 0
+
+    def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
+        return uniform(self.seed, stream, self.step, self.index, shape)
+
+    def normal(self, stream: str, shape: tuple[int, ...]) -> Tensor:
+        return normal(self.seed, stream, self.step, self.index, shape)

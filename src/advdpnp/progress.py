@@ -1,0 +1,152 @@
+"""What a person sees while something runs: a bar with the time left on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+from advdpnp.runs import Json
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "12 min" or "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def epoch_text(line: Json) -> str:
+    """One epoch in one line."""
+    loss, held = line["loss"], line["holdout"]
+    terms = "  ".join(f"{name} {value:.4f}" for name, value in loss.items() if name != "total")
+    text = f"epoch {line['epoch']:>3}/{line['epochs']}  lr {line['lr']:g}  loss {loss['total']:.4f}  ({terms})"
+    if held:
+        text += f"  held out: clean {held['clean_accuracy']:.1%}, robust {held['robust_accuracy']:.1%}"
+    return text
+
+
+def result_text(result: Json) -> str:
+    """A result file as a small table, percent with 95 % intervals."""
+
+    def row(name: str, accuracy: float, interval: list[float]) -> str:
+        return f"{name:<44} {accuracy:7.2%}  [{interval[0]:.2%}, {interval[1]:.2%}]"
+
+    lines = [
+        f"{result['data']}, first {result['n']} test images, checkpoint {result['checkpoint']}, suite {result['suite']}"
+    ]
+    lines.append(row("clean", result["clean_accuracy"], result["clean_interval95"]))
+    for attack in result["attacks"]:
+        budget = f"{attack['norm']} {attack['eps']}, {attack['steps']} steps of {attack['step_size']}"
+        lines.append(row(f"{attack['name']} {budget}", attack["robust_accuracy"], attack["interval95"]))
+    lines.append(row("worst case", result["worst_case_accuracy"], result["worst_case_interval95"]))
+    return "\n".join(lines)
+
+
+class Silent:
+    """Says nothing."""
+
+    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
+        pass
+
+    def on_epoch(self, line: Json) -> None:
+        pass
+
+    def on_attack(self, name: str, images: int) -> None:
+        pass
+
+    def on_images(self, images: int) -> None:
+        pass
+
+
+class Lines(Silent):
+    """Plain lines, for logs; the first one says how long the run will take."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first: tuple[int, float] | None = None
+        self._told = False
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
+        done, now = epoch * steps + step, time.monotonic()
+        if self._first is None:
+            self._first = done, now
+            return
+        if not self._told and (now - self._first[1] > 5 or done - self._first[0] >= 20):
+            per_step = (now - self._first[1]) / (done - self._first[0])
+            self._print(
+                f"{epochs * steps - done} steps of {per_step:.3g} s: about {duration((epochs * steps - done) * per_step)}"
+            )
+            self._told = True
+
+    def on_epoch(self, line: Json) -> None:
+        self._print(epoch_text(line))
+
+    def on_attack(self, name: str, images: int) -> None:
+        self._print(f"{name}: {images} images")
+
+
+class Bars(Silent):
+    """Bars with time left, for terminals. A context manager."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, transient=True)
+        self._task: Any = None
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
+        if self._task is None:
+            self._task = self._progress.add_task("training", total=epochs * steps)
+        self._progress.update(self._task, completed=epoch * steps + step, description=f"epoch {epoch + 1}/{epochs}")
+
+    def on_epoch(self, line: Json) -> None:
+        self._progress.console.print(epoch_text(line), highlight=False)
+
+    def on_attack(self, name: str, images: int) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=images)
+
+    def on_images(self, images: int) -> None:
+        self._progress.advance(self._task, images)
+
+
+class TensorBoard(Silent):
+    """Passes everything on to another observer, and epochs to TensorBoard too.
+
+    Args:
+        inner: the other observer.
+        folder: where the event files go.
+    Raises:
+        ValueError: tensorboard is not installed.
+    """
+
+    def __init__(self, inner: Silent, folder: str) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ValueError(
+                "--tensorboard needs the tensorboard package: pip install 'advdpnp[tensorboard]'"
+            ) from None
+        self._inner = inner
+        self._writer = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+
+    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
+        self._inner.on_step(epoch, step, steps, epochs)
+
+    def on_epoch(self, line: Json) -> None:
+        self._inner.on_epoch(line)
+        for group in ("loss", "centers", "holdout"):
+            for name, value in (line[group] or {}).items():
+                self._writer.add_scalar(f"{group}/{name}", value, line["epoch"])  # type: ignore[no-untyped-call]
+        self._writer.flush()  # type: ignore[no-untyped-call]

@@ -1,0 +1,292 @@
+"""Figures of a report, drawn from stored results: training, accuracy against eps, attacked images, 2-D features."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from advdpnp.report.read import METHODS, Accuracy, Embedding, Run, Samples, attack_name, radius
+from advdpnp.report.tables import Result, attack_keys, by_method, spread
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# One fixed color for each defense, told apart by color-blind eyes (Okabe and Ito; Tol's muted scheme for the rest).
+_COLORS = {
+    "st": "#666666",
+    "at": "#0072B2",
+    "at-he": "#332288",
+    "trades": "#E69F00",
+    "mart": "#882255",
+    "alp": "#999933",
+    "oc": "#117733",
+    "pcl": "#56B4E9",
+    "hat": "#44AA99",
+    "fsr": "#AA4499",
+    "dio": "#C5A900",
+    "ikl": "#661100",
+    "dpnp": "#009E73",
+    "adv-dpnp": "#D55E00",
+}
+_MARKERS = dict(zip(METHODS, "os^Dv<>pPXhd*8.", strict=True))
+_CLASS_COLORS = (
+    *("#332288", "#E69F00", "#117733", "#CC6677", "#56B4E9", "#882255", "#44AA99", "#999933", "#AA4499", "#777777"),
+)
+_TERM_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#117733")
+_RIGHT, _WRONG, _INK, _FAINT = "#00695C", "#C2410C", "#1F2933", "#9AA5B1"
+METHODS_PER_FIGURE = 4
+IMAGES_PER_STRIP = 10
+
+
+def to_svg(build: Callable[[], Figure], title: str) -> str:
+    """The figure that `build` draws, as SVG; the same input gives the same bytes."""
+    import matplotlib
+
+    text = io.StringIO()
+    with matplotlib.rc_context(fname=Path(__file__).with_name("figure.mplstyle")):
+        build().savefig(text, format="svg", dpi=200, metadata={"Date": None, "Creator": None, "Title": title})
+    return text.getvalue()
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _color(run: Run) -> str:
+    return _COLORS.get(run.defense, _INK)
+
+
+def _term_name(term: str) -> str:
+    """A term of the loss as people call it: ce_clean -> CE clean."""
+    return " ".join(word.upper() if len(word) <= 3 else word for word in term.split("_"))
+
+
+def term_names(runs: Sequence[Run]) -> list[str]:
+    """All terms of the losses of these runs, the total first, in the order in which they first occur."""
+    return list(dict.fromkeys(["total", *(term for run in runs for line in run.epochs for term in line["loss"])]))
+
+
+def _series(run: Run, group: str, name: str) -> tuple[list[int], list[float]]:
+    lines = [line for line in run.epochs if line.get(group) and line[group].get(name) is not None]
+    return [line["epoch"] for line in lines], [line[group][name] for line in lines]
+
+
+def _draw_loss(axes: Axes, run: Run, terms: Sequence[str]) -> None:
+    for place, term in enumerate(terms):
+        total = term == "total"
+        color = _INK if total else _TERM_COLORS[(place - 1) % len(_TERM_COLORS)]
+        axes.plot(*_series(run, "loss", term), color=color, linewidth=2 if total else 1.2, label=_term_name(term))
+
+
+def _draw_accuracy(axes: Axes, run: Run, label: bool) -> None:
+    for name, style, text in (("clean_accuracy", "-", "clean"), ("robust_accuracy", "--", "attacked")):
+        epochs, values = _series(run, "holdout", name)
+        percents = [100 * value for value in values]
+        axes.plot(epochs, percents, style, color=_color(run), label=text if label else None)
+
+
+def _draw_angles(axes: Axes, run: Run, label: bool) -> None:
+    for name, style, text in (("angle_mean_degrees", "-", "mean"), ("angle_min_degrees", "--", "smallest")):
+        axes.plot(*_series(run, "centers", name), style, color=_color(run), label=text if label else None)
+
+
+def _share_y(row: Sequence[Axes]) -> None:
+    for axes in row[1:]:
+        axes.sharey(row[0])
+        axes.tick_params(labelleft=False)
+    row[0].autoscale(axis="y")
+
+
+def _has(methods: Sequence[Sequence[Run]], group: str) -> bool:
+    return any(line.get(group) for seeds in methods for run in seeds for line in run.epochs)
+
+
+def training_curves(methods: Sequence[Sequence[Run]], terms: Sequence[str]) -> Figure:
+    """Loss terms, held-out accuracy and angles between class centers by epoch: a column for each method.
+
+    Args:
+        methods: at most `METHODS_PER_FIGURE` methods, each with its seeds, drawn over each other.
+        terms: names of all loss terms of the report, so that a term has one color in all its figures.
+    """
+    held_out, angles = _has(methods, "holdout"), _has(methods, "centers")
+    rows = 1 + held_out + angles
+    figure = _figure(10.4, 0.6 + 1.9 * rows)
+    # Columns that stay empty keep the panels of all figures the same size.
+    grid = figure.subplots(rows, METHODS_PER_FIGURE, squeeze=False)
+    for column, seeds in enumerate(methods):
+        loss, *others = grid[:, column]
+        loss.set_title(seeds[0].method, color=_color(seeds[0]))
+        for repeat, run in enumerate(seeds):
+            first = column == 0 and repeat == 0
+            _draw_loss(loss, run, terms)
+            if held_out:
+                _draw_accuracy(others[0], run, first)
+            if angles:
+                _draw_angles(others[-1], run, first)
+        grid[-1, column].set_xlabel("epoch")
+    names = ["weighted loss", *["held-out accuracy (%)"] * held_out, *["angle of class centers (°)"] * angles]
+    for row, name in zip(grid, names, strict=True):
+        row[0].set_ylabel(name)
+        if name != names[0]:
+            _share_y(row[: len(methods)])
+            row[0].legend(loc="best")
+    for empty in grid[:, len(methods) :].flat:
+        empty.set_axis_off()
+    handles = {line.get_label(): line for axes in grid[0] for line in axes.get_lines() if len(line.get_xdata())}
+    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def _spread_apart(values: list[float], gap: float) -> list[float]:
+    """The values, sorted upwards and moved up where two are nearer than `gap`, for labels beside lines."""
+    placed: list[float] = []
+    for value in values:
+        placed.append(max(value, placed[-1] + gap) if placed else value)
+    return placed
+
+
+class _Point(NamedTuple):
+    """Accuracy at one radius: the mean of the seeds, the lowest and the highest end of their intervals."""
+
+    eps: float
+    mean: float
+    low: float
+    high: float
+
+
+def _point(eps: float, seeds: list[Accuracy]) -> _Point:
+    return _Point(eps, spread(seeds).value, min(seed.low for seed in seeds), max(seed.high for seed in seeds))
+
+
+def _curve(seeds: list[Result]) -> list[_Point]:
+    keys = set.intersection(*(set(seed.suite.attacks) for seed in seeds))
+    attacked = [_point(radius(key.eps), [seed.suite.attacks[key] for seed in seeds]) for key in keys]
+    return sorted([_point(0.0, [seed.suite.clean for seed in seeds]), *attacked])
+
+
+def _label_lines(axes: Axes, ends: list[tuple[float, Run]], x: float) -> None:
+    ends.sort(key=lambda end: (end[0], end[1].order))
+    places = _spread_apart([height for height, _ in ends], gap=4.6)
+    for (_, run), y in zip(ends, places, strict=True):
+        style = {"textcoords": "offset points", "color": _color(run), "va": "center", "annotation_clip": False}
+        axes.annotate(run.method, (x, y), (9, 0), **style)
+
+
+def _mark_training_eps(axes: Axes, results: list[Result], unit: int) -> None:
+    trained = {result.run.config["recipe"]["attack"]["eps"] for result in results}
+    if len(trained) == 1:
+        x = unit * trained.pop()
+        axes.axvline(x, color=_FAINT, linewidth=0.9, linestyle=":")
+        axes.annotate("ε of training", (x, 100), (3, -2), textcoords="offset points", va="top")
+
+
+def accuracy_against_eps(results: list[Result]) -> Figure:
+    """Accuracy under the same attack at growing radius (Figure 4 of the paper): a line for each method.
+
+    Args:
+        results: "curve" suites on the same images.
+    """
+    key = attack_keys(results)[0]
+    pixels = any(key.eps.endswith("/255") for key in attack_keys(results))
+    unit = 255 if pixels else 1
+    figure = _figure(7.6, 4.2)
+    axes = figure.subplots()
+    ends, x = [], [0.0]
+    for seeds in by_method(results):
+        run, points = seeds[0].run, _curve(seeds)
+        x, y = [unit * point.eps for point in points], [100 * point.mean for point in points]
+        low, high = [100 * point.low for point in points], [100 * point.high for point in points]
+        axes.fill_between(x, low, high, color=_color(run), alpha=0.14, linewidth=0)
+        style, marker = "--" if run.tag else "-", _MARKERS.get(run.defense, "o")
+        axes.plot(x, y, style, color=_color(run), marker=marker, markersize=4.5)
+        ends.append((y[-1], run))
+    _label_lines(axes, ends, x[-1])
+    _mark_training_eps(axes, results, unit)
+    axes.set(xlim=(0, 1.01 * x[-1]), ylim=(0, 101), ylabel=f"accuracy under {key.label} (%)")
+    axes.set_xlabel(
+        f"radius ε of the {key.norm_name} ball, " + ("in 1/255 of the pixel range" if pixels else "pixels in [0, 1]")
+    )
+    return figure
+
+
+def amplification(samples: Samples) -> int:
+    """Factor at which the largest perturbation just fills the range from black to white around gray."""
+    import numpy as np
+
+    largest = float(np.abs(samples.adversarial - samples.clean).max())
+    # The margin keeps float32 rounding of eps from changing the factor.
+    return max(1, int(0.5 / largest + 1e-3)) if largest > 0 else 1
+
+
+def _show(axes: Axes, image: np.ndarray) -> None:
+    import numpy as np
+
+    pixels = np.moveaxis(image, 0, -1).clip(0, 1)
+    pixels = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    axes.imshow(pixels, interpolation="none")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def attacked_images(samples: Samples) -> Figure:
+    """A strip of images: clean, perturbation (amplified, gray is 0), adversarial; predictions marked right or wrong."""
+    count, factor = min(len(samples.labels), IMAGES_PER_STRIP), amplification(samples)
+    figure = _figure(10.4, 3.9)
+    grid = figure.subplots(3, IMAGES_PER_STRIP, squeeze=False)
+    for empty in grid[:, count:].flat:
+        empty.set_axis_off()
+    for column in range(count):
+        clean, adversarial, label = samples.clean[column], samples.adversarial[column], int(samples.labels[column])
+        _show(grid[0, column], clean)
+        _show(grid[1, column], 0.5 + factor * (adversarial - clean))
+        _show(grid[2, column], adversarial)
+        predictions = int(samples.clean_predictions[column]), int(samples.adversarial_predictions[column])
+        for axes, prediction in zip((grid[0, column], grid[2, column]), predictions, strict=True):
+            right = prediction == label
+            text = f"{samples.class_names[prediction]} {'✓' if right else '✗'}"
+            axes.set_xlabel(text, color=_RIGHT if right else _WRONG, fontweight="normal" if right else "bold")
+    for axes, name in zip(grid[:, 0], ("clean", f"perturbation\n× {factor}", "adversarial"), strict=True):
+        axes.set_ylabel(name)
+    return figure
+
+
+def _scatter(axes: Axes, features: np.ndarray, embedding: Embedding, limit: float) -> None:
+    colors = [_CLASS_COLORS[label % len(_CLASS_COLORS)] for label in embedding.labels]
+    axes.scatter(features[:, 0], features[:, 1], s=7, c=colors, alpha=0.55, linewidths=0, rasterized=True)
+    for label, (x, y) in enumerate(embedding.centers):
+        color = _CLASS_COLORS[label % len(_CLASS_COLORS)]
+        axes.plot([0, x], [0, y], color=color, linewidth=1)
+        axes.plot(x, y, "*", color=color, markersize=12, markeredgecolor="white", markeredgewidth=0.8)
+        away = 11 / max(float((x**2 + y**2) ** 0.5), 1e-12)
+        axes.annotate(
+            embedding.class_names[label],
+            (x, y),
+            (away * x, away * y),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+        )
+    axes.set_aspect("equal")
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel="feature 1")
+
+
+def feature_plane(embedding: Embedding) -> Figure:
+    """2-D features colored by class with the class centers as stars on rays (Figure 2): clean, then attacked."""
+    import numpy as np
+
+    everything = np.concatenate([embedding.clean, embedding.adversarial, embedding.centers])
+    limit = 1.12 * float(np.abs(everything).max())
+    figure = _figure(8.4, 4.3)
+    left, right = figure.subplots(1, 2, sharey=True)
+    _scatter(left, embedding.clean, embedding, limit)
+    _scatter(right, embedding.adversarial, embedding, limit)
+    left.set_title("clean")
+    right.set_title(f"attacked: {attack_name(embedding.attack)}")
+    left.set_ylabel("feature 2")
+    return figure

@@ -1,0 +1,345 @@
+"""Stored results of a run, read from its folder and checked as they are read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA = 1
+
+# The order of tables and figures: undefended first, the method of the paper last.
+METHODS = {
+    "st": "ST",
+    "at": "AT",
+    "at-he": "AT-HE",
+    "trades": "TRADES",
+    "mart": "MART",
+    "alp": "ALP",
+    "oc": "OC",
+    "pcl": "PCL",
+    "hat": "HAT",
+    "fsr": "FSR",
+    "dio": "DIO",
+    "ikl": "IKL",
+    "dpnp": "DPNP",
+    "adv-dpnp": "Adv-DPNP",
+    "adv-dpnp-literal": "Adv-DPNP (Eq. 3 as printed)",
+}
+_ATTACKS = {"cw": "C&W", "autoattack": "AutoAttack", "square": "Square", "deepfool": "DeepFool"}
+_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AttackKey:
+    """What makes two stored attacks the same column of a table."""
+
+    name: str
+    norm: str
+    eps: str
+    steps: int | None
+    step_size: str | None
+    restarts: int
+    random_start: bool
+
+    @property
+    def label(self) -> str:
+        """Name and number of steps, such as PGD-40."""
+        return _label(self.name, self.steps)
+
+    @property
+    def budget(self) -> str:
+        """Norm and radius, such as ℓ∞ 8/255."""
+        return f"{self.norm_name} {self.eps}"
+
+    @property
+    def norm_name(self) -> str:
+        return _NORMS.get(self.norm, self.norm)
+
+    @property
+    def details(self) -> str:
+        """The whole protocol in words."""
+        step = f", step {self.step_size}" if self.step_size and (self.steps or 0) > 1 else ""
+        restarts = "1 restart" if self.restarts == 1 else f"{self.restarts} restarts"
+        start = f"random start, {restarts}" if self.random_start else "starts at the image"
+        return f"{self.label}: {self.norm_name}, ε = {self.eps}{step}, {start}"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A fraction of the images in [0, 1] and its 95 % Wilson interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One eval/<suite>.json: what was attacked, and what was left of the accuracy."""
+
+    name: str
+    n: int
+    indices: str
+    checkpoint: str
+    epoch: int
+    precision: str
+    chunk: int
+    seconds: float
+    environment: dict[str, Any]
+    clean: Accuracy
+    attacks: dict[AttackKey, Accuracy]
+    worst_case: Accuracy
+    geometry: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some images of the test set: clean and adversarial (M, channels, H, W) in [0, 1], labels and predictions (M,)."""
+
+    clean: np.ndarray
+    adversarial: np.ndarray
+    labels: np.ndarray
+    clean_predictions: np.ndarray
+    adversarial_predictions: np.ndarray
+    class_names: list[str]
+    attack: str
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """2-D features, clean and adversarial (N, 2), labels (N,), and class centers (C, 2)."""
+
+    clean: np.ndarray
+    adversarial: np.ndarray
+    labels: np.ndarray
+    centers: np.ndarray
+    class_names: list[str]
+    attack: str
+
+
+Arrays = TypeVar("Arrays", Samples, Embedding)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a run folder holds; None or empty where something was not measured."""
+
+    folder: Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    suites: list[Suite]
+    curve: Suite | None
+    samples: Samples | None
+    embedding: Embedding | None
+
+    @property
+    def data(self) -> str:
+        return str(self.config["data"])
+
+    @property
+    def backbone(self) -> str:
+        return str(self.config["backbone"])
+
+    @property
+    def defense(self) -> str:
+        return str(self.config["defense"]["name"])
+
+    @property
+    def tag(self) -> str:
+        return str(self.config["tag"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def recipe(self) -> str:
+        return str(self.config["recipe"]["name"])
+
+    @property
+    def method(self) -> str:
+        """The method as people call it, with the run's tag."""
+        variant = f"{self.defense}-{self.tag}"
+        return METHODS.get(variant) or method_name(self.defense) + (f" +{self.tag}" if self.tag else "")
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        names = list(METHODS)
+        place = names.index(self.defense) if self.defense in METHODS else len(names)
+        return (self.data, self.backbone, place, self.defense, self.tag, self.seed)
+
+
+def method_name(defense: str) -> str:
+    """The method as people call it: adv-dpnp -> Adv-DPNP."""
+    return METHODS.get(defense, defense.upper())
+
+
+def attack_name(text: str) -> str:
+    """An attack as arrays and geometry name it, "pgd-40 linf 8/255", as people do: PGD-40, ℓ∞ 8/255."""
+    name, *budget = text.split(" ")
+    kind, _, steps = name.rpartition("-")
+    if not steps.isdigit():
+        kind, steps = name, "1"
+    label = _label(kind, int(steps))
+    return f"{label}, {_NORMS.get(budget[0], budget[0])} {' '.join(budget[1:])}" if budget else label
+
+
+def _label(name: str, steps: int | None) -> str:
+    known = _ATTACKS.get(name, name.upper())
+    return f"{known}-{steps}" if steps and steps > 1 and name != "autoattack" else known
+
+
+def radius(eps: str) -> float:
+    """A budget as result files have it, "0.1" or "8/255", as a number."""
+    return float(Fraction(eps))
+
+
+def _checked(path: Path, cure: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+        raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
+
+
+def _accuracy(value: float, interval: list[float]) -> Accuracy:
+    low, high = interval
+    return Accuracy(float(value), float(low), float(high))
+
+
+def _attack(record: dict[str, Any]) -> tuple[AttackKey, Accuracy]:
+    radius(record["eps"])
+    names = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start")
+    return AttackKey(*(record[name] for name in names)), _accuracy(record["robust_accuracy"], record["interval95"])
+
+
+def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
+    if stored["schema"] != SCHEMA:
+        raise ValueError(f"schema {stored['schema']}, this version reads {SCHEMA}")
+    return stored
+
+
+def _suite(path: Path) -> Suite:
+    def read() -> Suite:
+        stored = _known_schema(json.loads(path.read_text()))
+        return Suite(
+            name=stored["suite"],
+            n=stored["n"],
+            indices=stored["indices"],
+            checkpoint=stored["checkpoint"],
+            epoch=stored["epoch"],
+            precision=stored["precision"],
+            chunk=stored["chunk"],
+            seconds=sum(record["seconds"] for record in stored["attacks"]),
+            environment=stored.get("environment", {}),
+            clean=_accuracy(stored["clean_accuracy"], stored["clean_interval95"]),
+            attacks=dict(map(_attack, stored["attacks"])),
+            worst_case=_accuracy(stored["worst_case_accuracy"], stored["worst_case_interval95"]),
+            geometry=stored.get("geometry"),
+        )
+
+    return _checked(path, "evaluate the run again", read)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    def read() -> dict[str, Any]:
+        config = _known_schema(json.loads(path.read_text()))
+        for name in ("data", "backbone", "seed", "tag"):
+            config[name]
+        config["defense"]["name"], config["recipe"]["name"]
+        return config
+
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path.parent} is not a run folder: expected config.json in it; "
+            "give folders such as runs/digits/tiny/adv-dpnp/seed-0"
+        )
+    return _checked(path, "train the run again", read)
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    return _checked(path, "delete it and train with --resume", lambda: dict(json.loads(path.read_text())))
+
+
+def _epochs(path: Path) -> list[dict[str, Any]]:
+    def read() -> list[dict[str, Any]]:
+        text = path.read_text()
+        # A kill during training may cut the last line short; only lines that end were written whole.
+        epochs = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        for epoch in epochs:
+            epoch["epoch"], epoch["seconds"], epoch["loss"]["total"], epoch["holdout"]
+        return epochs
+
+    return _checked(path, "resume the training", read) if path.is_file() else []
+
+
+def _arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
+    import numpy as np
+
+    def read() -> Arrays:
+        with np.load(path, allow_pickle=False) as stored:
+            names, attack = [str(name) for name in stored["class_names"]], str(stored["attack"])
+            arrays = {
+                field.name: stored[field.name] for field in fields(kind) if field.name not in ("class_names", "attack")
+            }
+            return kind(**arrays, class_names=names, attack=attack)
+
+    return _checked(path, "evaluate the run again", read) if path.is_file() else None
+
+
+def read_run(folder: Path) -> Run:
+    """Everything stored in a run folder.
+
+    Args:
+        folder: runs/<data>/<backbone>/<defense>[+tag]/seed-<n>.
+    Returns:
+        The run; what was not measured is None or empty.
+    Raises:
+        FileNotFoundError: the folder has no config.json.
+        ValueError: a file is damaged, lacks a field, or has another schema.
+    """
+    config, evaluations = _config(folder / "config.json"), folder / "eval"
+    finished = [path for path in sorted(evaluations.glob("*.json")) if not path.name.endswith(".partial.json")]
+    suites = list(map(_suite, finished))
+    return Run(
+        folder=folder,
+        config=config,
+        environment=_environment(folder / "environment.json"),
+        epochs=_epochs(folder / "train.jsonl"),
+        suites=[suite for suite in suites if suite.name != "curve"],
+        curve=next((suite for suite in suites if suite.name == "curve"), None),
+        samples=_arrays(evaluations / "samples.npz", Samples),
+        embedding=_arrays(evaluations / "embedding.npz", Embedding),
+    )
+
+
+def read_runs(folders: list[Path]) -> list[Run]:
+    """Runs in the order of tables: by data, backbone, method, tag and seed.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_run`; ValueError also if there are no folders.
+    """
+    if not folders:
+        raise ValueError("a report needs at least one run folder; got none: train and evaluate a run first")
+    runs = sorted(map(read_run, folders), key=lambda run: run.order)
+    for first, second in pairwise(runs):
+        if first.order == second.order:
+            raise ValueError(
+                f"{first.folder} and {second.folder} are the same method, tag and seed: give one of them, "
+                "or train one again with --name TAG"
+            )
+    return runs

@@ -1,0 +1,279 @@
+"""Tables of a report as values: accuracy under each attack, geometry, and the same as CSV and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from advdpnp.report import published
+from advdpnp.report.read import Accuracy, AttackKey, Run, Suite, attack_name, method_name
+
+# Test images of the data sets that the paper reports; a run on any other is not the paper's protocol.
+PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
+PAPER_EPOCHS = 110
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """Head of a column: what was measured, its budget, and the whole protocol in words."""
+
+    head: str
+    budget: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as it is printed, with the fractions behind it, and whether it is the best of its column."""
+
+    text: str
+    interval: str = ""
+    value: float | None = None
+    limits: tuple[float, float] | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Args:
+        kind: "run", "mean" (of several seeds) or "published" (printed in the paper).
+        method: the method as people call it.
+        source: seed, recipe and checkpoint, or where else the numbers are from.
+        cells: one for each column.
+        compared: whether this row stands for its method when the best of a column is sought.
+        notes: indices of the footnotes that hold for it.
+    """
+
+    kind: str
+    method: str
+    source: str
+    cells: list[Cell]
+    compared: bool = False
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: all rows were measured on the same images."""
+
+    title: str
+    caption: str
+    columns: list[Column]
+    rows: list[Row]
+    footnotes: list[str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One suite of one run: the unit of which tables are made."""
+
+    run: Run
+    suite: Suite
+
+    @property
+    def group(self) -> tuple[str, str, str, int, str]:
+        """Results with the same group stand in one table: the same data, backbone, suite and images."""
+        return (self.run.data, self.run.backbone, self.suite.name, self.suite.n, self.suite.indices)
+
+    @property
+    def checkpoint(self) -> str:
+        return f"{self.run.recipe} recipe, {self.suite.checkpoint} checkpoint"
+
+    @property
+    def accuracies(self) -> dict[AttackKey | str, Accuracy]:
+        """Accuracies by column."""
+        ends: dict[AttackKey | str, Accuracy] = {"clean": self.suite.clean, "worst case": self.suite.worst_case}
+        return ends | dict(self.suite.attacks)
+
+
+def grouped(runs: list[Run]) -> list[list[Result]]:
+    """Results that may be compared: one list per data, backbone, suite and images, each in the order of the runs."""
+    results = [Result(run, suite) for run in runs for suite in run.suites]
+    ordered = sorted(results, key=lambda result: result.group)
+    return [list(group) for _, group in groupby(ordered, key=lambda result: result.group)]
+
+
+def by_method(results: Iterable[Result]) -> list[list[Result]]:
+    """The seeds of each method, in order; a recipe or checkpoint of its own makes a method of its own."""
+    seeds: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        seeds.setdefault((result.run.defense, result.run.tag, result.checkpoint), []).append(result)
+    return list(seeds.values())
+
+
+def percent(fraction: float, n: int) -> str:
+    """A fraction of n images in percent, with no more decimals than n images can tell apart."""
+    return f"{100 * fraction:.{2 if n >= 10_000 else 1}f}"
+
+
+def departures(result: Result) -> list[str]:
+    """What sets a result apart from the protocol of the paper, in words; empty if nothing does."""
+    run, suite, found = result.run, result.suite, []
+    recipe = run.config["recipe"]
+    if run.data not in PAPER_TEST_IMAGES:
+        found.append(f"{run.data} is not a data set of the paper")
+    elif suite.n != PAPER_TEST_IMAGES[run.data] or suite.indices != f"0-{suite.n - 1}":
+        found.append(f"{suite.n:,} of {PAPER_TEST_IMAGES[run.data]:,} test images")
+    if run.recipe != "paper":
+        held_out = recipe.get("holdout", 0)
+        found.append(f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else ""))
+    if run.data.startswith(("cifar", "svhn")) and recipe.get("epochs", PAPER_EPOCHS) != PAPER_EPOCHS:
+        found.append(f"{recipe['epochs']} epochs, not {PAPER_EPOCHS}")
+    if recipe.get("train_images"):
+        found.append(f"trained on {recipe['train_images']:,} images")
+    if suite.checkpoint != "last":
+        found.append(f"{suite.checkpoint} checkpoint (epoch {suite.epoch})")
+    return found
+
+
+def _cell(accuracy: Accuracy | None, n: int) -> Cell:
+    if accuracy is None:
+        return Cell(MISSING)
+    interval = f"{percent(accuracy.low, n)}–{percent(accuracy.high, n)}"
+    return Cell(percent(accuracy.value, n), interval, accuracy.value, (accuracy.low, accuracy.high))
+
+
+def spread(seeds: list[Accuracy]) -> Accuracy:
+    """Mean of several seeds, with their smallest and largest as limits."""
+    values = [seed.value for seed in seeds]
+    return Accuracy(sum(values) / len(values), min(values), max(values))
+
+
+def _published_row(result: Result, keys: list[AttackKey]) -> Row | None:
+    printed = published.accuracies(result.run.data, result.run.backbone, result.run.defense)
+    if printed is None:
+        return None
+    values = [printed.clean, *map(printed.attack, keys), printed.worst_case(keys)]
+    cells = [Cell(MISSING) if value is None else Cell(f"{value:.2f}", value=value / 100) for value in values]
+    return Row("published", method_name(result.run.defense), "published, arXiv 2504.03782", cells)
+
+
+def _method_rows(seeds: list[Result], columns: list[AttackKey | str], footnotes: list[str]) -> Iterator[Row]:
+    n, alone = seeds[0].suite.n, len(seeds) == 1
+    for result in seeds:
+        cells = [_cell(result.accuracies.get(column), n) for column in columns]
+        source = f"seed {result.run.seed}, {result.checkpoint}"
+        notes = tuple(sorted(map(footnotes.index, departures(result))))
+        yield Row("run", result.run.method, source, cells, alone, notes)
+    if not alone:
+        measured = [[seed.accuracies[column] for seed in seeds if column in seed.accuracies] for column in columns]
+        cells = [_cell(spread(values) if values else None, n) for values in measured]
+        yield Row("mean", seeds[0].run.method, f"mean of {len(seeds)} seeds, min to max", cells, compared=True)
+
+
+def _mark_best(rows: list[Row]) -> list[Row]:
+    """Mark the highest number of each column, one number per method: its mean where there are several seeds."""
+    compared = [row for row in rows if row.compared]
+    if len(compared) < 2:
+        return rows
+    columns = zip(*(row.cells for row in compared), strict=True)
+    best = [max((cell.value for cell in column if cell.value is not None), default=None) for column in columns]
+
+    def marked(row: Row) -> Row:
+        cells = zip(row.cells, best, strict=True)
+        return replace(row, cells=[replace(cell, best=top is not None and cell.value == top) for cell, top in cells])
+
+    return [marked(row) if row.compared else row for row in rows]
+
+
+def attack_keys(results: Iterable[Result]) -> list[AttackKey]:
+    """All attacks of these results, in the order in which they first occur."""
+    return list(dict.fromkeys(key for result in results for key in result.suite.attacks))
+
+
+def accuracy_table(results: list[Result]) -> Table:
+    """Clean, robust and worst-case accuracy of comparable results (Tables 1 and 2 of the paper).
+
+    Args:
+        results: one of the lists of `grouped`.
+    Returns:
+        One row per run; a mean row after two or more seeds of a method; a published row where the paper prints one.
+    """
+    keys, first = attack_keys(results), results[0]
+    footnotes = list(dict.fromkeys(text for result in results for text in departures(result)))
+    columns: list[AttackKey | str] = ["clean", *keys, "worst case"]
+    rows: list[Row] = []
+    for _, of_defense in groupby(by_method(results), key=lambda seeds: seeds[0].run.defense):
+        for seeds in of_defense:
+            rows += _method_rows(seeds, columns, footnotes)
+        printed = _published_row(seeds[0], keys)
+        rows += [printed] if printed else []
+    n = first.suite.n
+    return Table(
+        title=f"{first.run.data}, {first.run.backbone}: accuracy under the {first.suite.name} suite",
+        caption=f"Accuracy in percent on {n:,} test images ({first.suite.indices}); 95 % Wilson interval below each. "
+        "Worst case: right on the clean image and under every attack.",
+        columns=[
+            Column("Clean"),
+            *(Column(key.label, key.budget, key.details) for key in keys),
+            Column("Worst case", "all of these"),
+        ],
+        rows=_mark_best(rows),
+        footnotes=footnotes,
+    )
+
+
+_STATISTICS = ("fdr_eq8", "fdr_trace_ratio", "fdr_trace_ratio_per_class", "afs", "scr")
+_CENTERS = ("scr_floor", "mean_separation_degrees", "min_separation_degrees")
+GEOMETRY_COLUMNS = [
+    *(
+        Column(head, budget)
+        for budget in ("clean", "attacked")
+        for head in ("FDR Eq. 8", "FDR W/B", "FDR W/B/C", "AFS", "SCR")
+    ),
+    *(Column(head, "centers") for head in ("SCR floor", "MeanSep °", "MinSep °")),
+]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
+
+
+def _geometry_row(result: Result) -> Row:
+    stored = result.suite.geometry or {}
+    sides = [stored.get(side, {}).get(name) for side in ("clean", "adversarial") for name in _STATISTICS]
+    values = [*sides, *map(stored.get, _CENTERS)]
+    cells = [Cell(_number(value), value=value) for value in values]
+    return Row("run", result.run.method, f"seed {result.run.seed}, {result.checkpoint}", cells)
+
+
+def _published_geometry(result: Result) -> Row | None:
+    printed = published.geometry(result.run.data, result.run.backbone, result.run.defense)
+    if printed is None:
+        return None
+    sides = [[None, None, *(printed[name][side] for name in ("fdr", "afs", "scr"))] for side in (0, 1)]
+    values = [*sides[0], *sides[1], None, *printed["separation"]]
+    cells = [Cell(_number(value), value=value) for value in values]
+    return Row("published", method_name(result.run.defense), "published, arXiv 2504.03782", cells)
+
+
+def geometry_table(results: list[Result]) -> Table | None:
+    """Geometry of features and class centers (Eqs. 8-12) of comparable results; None if no result has any."""
+    measured = [result for result in results if result.suite.geometry]
+    if not measured:
+        return None
+    rows: list[Row] = []
+    for _, of_defense in groupby(measured, key=lambda result: result.run.defense):
+        members = list(of_defense)
+        rows += map(_geometry_row, members)
+        printed = _published_geometry(members[0])
+        rows += [printed] if printed else []
+    first = measured[0]
+    attacks = {(result.suite.geometry or {}).get("adversarial", {}).get("attack", "") for result in measured}
+    return Table(
+        title=f"{first.run.data}, {first.run.backbone}: geometry of the features",
+        caption=f"{first.suite.n:,} test images, attacked with {' or '.join(sorted(map(attack_name, attacks)))}. "
+        "FDR and AFS: lower is more discriminative. SCR: higher is more separate, but it is a ratio of distances "
+        "between features and centers, so it compares only methods in which the two share a scale; features that are "
+        "all zero score the floor. FDR is given as Eq. 8 prints it, as the ratio of total within- to between-class "
+        "scatter (W/B), and that over the number of classes, the form whose size fits the paper's table.",
+        columns=GEOMETRY_COLUMNS,
+        rows=rows,
+        footnotes=[],
+    )

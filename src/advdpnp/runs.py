@@ -1,0 +1,210 @@
+"""The run directory: one folder per trained model, written atomically, never overwritten silently.
+
+runs/<data>/<backbone>/<defense>[+tag]/seed-<n>/
+    config.json        the experiment, fully resolved      environment.json   versions, device, commit, command
+    train.jsonl        one object per epoch                checkpoints/       state.pt, last and best .safetensors
+    eval/              <suite>.json with verdicts, samples.npz, embedding.npz
+"""
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Json = dict[str, Any]
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: temporary name, fsync, rename. An existing file survives any failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Json) -> None:
+    """Write JSON with sorted-as-given keys, one trailing newline, atomically. NaN is an error."""
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Json:
+    """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there."""
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged (expected an object): run the command that wrote it again")
+    return content
+
+
+def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
+    """Fields in which two configurations differ, as "recipe.epochs: 2, not 110" (stored first)."""
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in [*stored, *(key for key in wanted if key not in stored)]:
+            name = f"{path}.{key}" if path else str(key)
+            yield from differences(stored.get(key), wanted.get(key), name)
+    elif stored != wanted:
+        yield f"{path}: {stored}, not {wanted}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder.
+
+    Args:
+        folder: path of the folder; it need not exist yet.
+    """
+
+    folder: Path
+
+    @property
+    def state_path(self) -> Path:
+        return self.folder / "checkpoints" / "state.pt"
+
+    def weights_path(self, which: str) -> Path:
+        return self.folder / "checkpoints" / f"{which}.safetensors"
+
+    def eval_path(self, name: str) -> Path:
+        return self.folder / "eval" / name
+
+    def config(self) -> Json:
+        """The resolved experiment; FileNotFoundError with a cure where the folder holds no run."""
+        path = self.folder / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{self.folder} is no run: it has no config.json. Give a folder that `advdpnp train` made, "
+                "such as runs/digits/tiny/adv-dpnp/seed-0"
+            )
+        return read_json(path)
+
+    def claim(self, config: Json) -> bool:
+        """Make this the run of `config`: True if it was so already, False if the folder is new.
+
+        Raises:
+            ValueError: the folder holds a run of another configuration; the fields are named.
+        """
+        path = self.folder / "config.json"
+        if not path.exists():
+            write_json(path, config)
+            return False
+        # Through JSON, so that tuples compare as the lists that they become.
+        found = list(differences(read_json(path), json.loads(json.dumps(config))))
+        if found:
+            raise ValueError(
+                f"{self.folder} holds a run of another configuration ({'; '.join(found)}): "
+                "choose another --name or --out, or remove that folder"
+            )
+        return True
+
+    def check_belongs(self, stored_config: str, path: Path) -> None:
+        """ValueError if a checkpoint was written by another experiment than this run's."""
+        found = list(differences(json.loads(stored_config), self.config()))
+        if found:
+            raise ValueError(
+                f"{path} is a checkpoint of another experiment ({'; '.join(found)}): "
+                "put this run's own checkpoint back, or train again in another folder"
+            )
+
+    def write_weights(self, which: str, weights: Mapping[str, Tensor], epoch: int) -> None:
+        """Store weights as checkpoints/<which>.safetensors with epoch and configuration in its metadata."""
+        from safetensors.torch import save
+
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        metadata = {"epoch": str(epoch), "config": json.dumps(self.config())}
+        write_bytes(self.weights_path(which), save(tensors, metadata))
+
+    def read_weights(self, which: str) -> tuple[dict[str, Tensor], int]:
+        """Weights and the epochs that they were trained for.
+
+        Raises:
+            FileNotFoundError: not written yet. ValueError: damaged, or of another experiment.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.weights_path(which)
+        if not path.is_file():
+            done = len(self.epochs())
+            raise FileNotFoundError(
+                f"{path} is not there: {done} epochs are done. Finish the run with `advdpnp train ... --resume`"
+                + ("; best needs a recipe with holdout images" if which == "best" else "")
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}): restore it, or train again with --resume") from None
+        self.check_belongs(metadata.get("config", "{}"), path)
+        return weights, int(metadata["epoch"])
+
+    def write_state(self, state: Json) -> None:
+        """Store everything that `--resume` needs."""
+        buffer = io.BytesIO()
+        torch.save(state | {"config": json.dumps(self.config())}, buffer)
+        write_bytes(self.state_path, buffer.getvalue())
+
+    def read_state(self) -> Json:
+        """What `write_state` stored; ValueError if it is damaged or of another experiment."""
+        try:
+            state: Json = torch.load(self.state_path, map_location="cpu", weights_only=True)
+            config = state["config"]
+        except Exception as error:
+            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(
+                f"{self.state_path} is damaged ({first_line}): remove it to start this run again from its beginning"
+            ) from None
+        self.check_belongs(config, self.state_path)
+        return state
+
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Store numpy arrays as eval/<name>, an .npz."""
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        write_bytes(self.eval_path(name), buffer.getvalue())
+
+    def epochs(self) -> list[Json]:
+        """The lines of train.jsonl; a last line that a kill cut short is left out."""
+        path = self.folder / "train.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        parsed = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                parsed.append(json.loads(line))
+            except ValueError:
+                if number < len(lines):
+                    raise ValueError(f"{path} is damaged in line {number}: restore it from a copy") from None
+        return parsed
+
+    def append_epoch(self, line: Json) -> None:
+        """Add one epoch to train.jsonl."""
+        with (self.folder / "train.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def keep_epochs(self, count: int) -> None:
+        """Drop what train.jsonl says of epochs after `count`, which a resumed run is about to repeat."""
+        lines = "".join(json.dumps(line) + "\n" for line in self.epochs()[:count])
+        write_bytes(self.folder / "train.jsonl", lines.encode())
+
+
+def list_runs(root: Path) -> list[Path]:
+    """Folders of all runs under `root`, sorted."""
+    return sorted(path.parent for path in root.rglob("config.json") if path.parent.name.startswith("seed-"))

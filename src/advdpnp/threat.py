@@ -1,0 +1,95 @@
+"""Threat models: norm balls around an image, cut with the box [0, 1] that images live in."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from advdpnp.noise import Noise
+
+Norm = Literal["linf", "l2"]
+
+
+def eps_text(eps: float) -> str:
+    """A budget as people write it: "8/255" where that is short, else a decimal, as "0.3"."""
+    decimal, levels = f"{eps:.10g}", f"{eps * 255:.10g}"
+    return decimal if len(decimal) <= len(levels) else f"{levels}/255"
+
+
+def parse_eps(text: str) -> float:
+    """The number in "8/255" or "0.3"; ValueError if there is none."""
+    try:
+        numerator, _, denominator = text.partition("/")
+        return float(Fraction(numerator.strip()) / Fraction(denominator.strip() or "1"))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"a budget is a number or a fraction such as 8/255; got {text!r}") from None
+
+
+def _per_image_norm(v: Tensor) -> Tensor:
+    """(B, ...) -> (B, 1, 1, ...) Euclidean norm of each image."""
+    return torch.linalg.vector_norm(v.flatten(1), dim=1).view(-1, *[1] * (v.dim() - 1))
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """Perturbations of norm at most `eps` that keep the image in [0, 1].
+
+    Args:
+        norm: "linf" or "l2".
+        eps: radius; in units of the pixel range [0, 1] for linf, Euclidean over all pixels for l2. A 0-dim tensor
+            where the radius changes from step to step.
+    Raises:
+        ValueError: unknown norm, negative radius, or an linf radius above 1.
+    """
+
+    norm: Norm
+    eps: float | Tensor
+
+    def __post_init__(self) -> None:
+        if self.norm not in get_args(Norm):
+            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {self.norm!r}")
+        if isinstance(self.eps, Tensor):
+            return
+        if not self.eps >= 0:
+            raise ValueError(f"eps must be at least 0; got {self.eps}")
+        if self.norm == "linf" and self.eps > 1:
+            raise ValueError(
+                f"eps must be in [0, 1] (images are in [0, 1]); got {self.eps:g}. Did you mean {self.eps:g} / 255?"
+            )
+
+    def check_fits(self, x: Tensor) -> None:
+        """Raise ValueError if the ball is wider than the whole box of images shaped like x."""
+        diameter = math.sqrt(x[0].numel())
+        if self.norm == "l2" and not isinstance(self.eps, Tensor) and self.eps > diameter:
+            raise ValueError(
+                f"l2 eps must be at most {diameter:.1f}, the diameter of the box [0, 1] of these images; "
+                f"got {self.eps:g}. Did you mean {self.eps:g} / 255?"
+            )
+
+    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Into the ball around x, then into [0, 1]: (B, ...) -> (B, ...)."""
+        if self.norm == "linf":
+            return torch.clamp(torch.minimum(torch.maximum(x_adv, x - self.eps), x + self.eps), 0.0, 1.0)
+        delta = x_adv - x
+        # The tiny floor keeps 0 / 0 away; a zero delta stays zero.
+        scale = (self.eps / _per_image_norm(delta).clamp_min(1e-12)).clamp_max(1.0)
+        return torch.clamp(x + scale * delta, 0.0, 1.0)
+
+    def start(self, x: Tensor, noise: Noise, stream: str = "start") -> Tensor:
+        """A random point of the ball: uniform for linf; Gaussian direction with uniform radius for l2."""
+        if self.norm == "linf":
+            delta = (2 * noise.uniform(stream, tuple(x.shape[1:])) - 1) * self.eps
+        else:
+            direction = noise.normal(stream, tuple(x.shape[1:]))
+            radius = noise.uniform(stream + "/length", (1,)).view(-1, *[1] * (x.dim() - 1))
+            delta = direction / _per_image_norm(direction).clamp_min(1e-12) * radius * self.eps
+        return self.project(x + delta, x)
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """Steepest ascent direction of unit norm; zero where the gradient is zero."""
+        if self.norm == "linf":
+            return gradient.sign()
+        return gradient / _per_image_norm(gradient).clamp_min(1e-12)

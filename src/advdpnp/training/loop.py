@@ -1,0 +1,273 @@
+"""The training loop. It does not know which defense it runs."""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from advdpnp import noise
+from advdpnp.attacks.ascent import ascend
+from advdpnp.data import Images, augment
+from advdpnp.defenses.base import Batch, Defense
+from advdpnp.models.classifier import Classifier
+from advdpnp.noise import IndexNoise
+from advdpnp.runs import Json, Run
+from advdpnp.training.guard import FiniteGuard
+from advdpnp.training.recipe import Recipe
+from advdpnp.training.schedule import learning_rate
+from advdpnp.training.validation import center_statistics, holdout_accuracy
+
+GUARD_INTERVAL = 50
+
+
+class Observer(Protocol):
+    """Who is told how a run goes; sees every step and every finished epoch."""
+
+    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None: ...
+    def on_epoch(self, line: Json) -> None: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what.
+
+    Args:
+        model: the network that `defense` built, on the device of the images.
+        defense: the method.
+        recipe: optimization and protocol.
+        train: training images.
+        holdout: held-out training images, or None.
+        seed: seeds order, augmentation and attack noise.
+    """
+
+    model: Classifier
+    defense: Defense[Any]
+    recipe: Recipe
+    train: Images
+    holdout: Images | None
+    seed: int
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.recipe.batch_size, len(self.train))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train) / self.batch_size)
+
+
+class LossModule(nn.Module):
+    """`defense.loss` as one forward, so that a data-parallel wrapper can wrap it as it stands."""
+
+    def __init__(self, model: Classifier, defense: Defense[Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.defense = defense
+
+    def forward(self, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
+        return self.defense.loss(self.model, batch, x_adv)
+
+
+@contextmanager
+def attack_mode(model: nn.Module, mode: str) -> Iterator[None]:
+    """Freeze the parameters and set eval or train mode; everything is restored after."""
+    modes = {module: module.training for module in model.modules()}
+    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.train(mode == "train")
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        for module, training in modes.items():
+            module.training = training
+
+
+def make_batch(task: Task, epoch: int, step: int, order: Tensor) -> Batch:
+    """Batch `step` of the epoch: a function of (seed, epoch, step, image index) alone."""
+    index = order[step * task.batch_size : (step + 1) * task.batch_size]
+    draws = IndexNoise(task.seed, index, epoch)
+
+    def draw(name: str, shape: tuple[int, ...]) -> Tensor:
+        return draws.uniform("augment/" + name, shape)
+
+    pixels = augment(task.train.pixels, index, task.recipe.augmentation, draw)
+    x = pixels.to(torch.float32) / task.train.levels
+    return Batch(x, task.train.labels[index], index, task.seed, epoch, step)
+
+
+class Training:
+    """A run in progress: network, optimizer, place in the schedule, and sums for the log."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        recipe = task.recipe
+        self.losses = LossModule(task.model, task.defense)
+        groups = task.defense.param_groups(task.model)
+        self._base = [(group.get("lr", recipe.lr), group.pop("scheduled", True)) for group in groups]
+        self.optimizer = torch.optim.SGD(
+            groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        self.epoch = self.step = 0
+        self.seconds = 0.0
+        self.sums: dict[str, Tensor] = {}
+        self.best: tuple[float, float, int] | None = None
+        self.best_weights: dict[str, Tensor] | None = None
+        self.guard = FiniteGuard(task.train.labels.device)
+
+    def state(self) -> Json:
+        """Everything that a bit-identical continuation needs."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.task.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sums": self.sums,
+            "best": self.best,
+        }
+
+    def restore(self, state: Json) -> None:
+        """Continue from what `state` returned."""
+        self.task.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.sums = {name: value.to(self.task.train.labels.device) for name, value in state["sums"].items()}
+        self.best = state["best"] and tuple(state["best"])
+
+    def _set_learning_rate(self) -> None:
+        recipe, steps = self.task.recipe, self.task.steps_per_epoch
+        for group, (base, scheduled) in zip(self.optimizer.param_groups, self._base, strict=True):
+            done = self.epoch * steps + self.step if scheduled else 0
+            group["lr"] = learning_rate(base, recipe.milestones, done, recipe.epochs * steps)
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """The defense's adversarial images for one batch."""
+        inner = self.task.recipe.attack
+        bound = functools.partial(
+            ascend, budget=inner.budget(), noise=IndexNoise(batch.seed, batch.index, batch.epoch), stream="attack"
+        )
+        with attack_mode(self.task.model, inner.mode):
+            return self.task.defense.perturb(self.task.model, batch, bound)
+
+    def advance(self, order: Tensor) -> None:
+        """One optimizer step."""
+        task = self.task
+        batch = make_batch(task, self.epoch, self.step, order)
+        x_adv = self.perturb(batch)
+        terms = self.losses(batch, x_adv)
+        total = torch.stack(list(terms.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self._set_learning_rate()
+        self.optimizer.step()
+        task.defense.between_steps(task.model)
+        self.guard.watch(terms, self.epoch * task.steps_per_epoch + self.step)
+        self._add_to_sums({"total": total, **terms}, len(batch.y))
+        self.step += 1
+
+    def _add_to_sums(self, terms: dict[str, Tensor], weight: int) -> None:
+        for name, term in terms.items():
+            value = term.detach().double() * weight
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def finish_epoch(self) -> Json:
+        """Renormalize, validate, and return the epoch's line for the log."""
+        task = self.task
+        centers = center_statistics(task.model)
+        task.defense.between_epochs(task.model, self.epoch + 1)
+        holdout = task.holdout and holdout_accuracy(task.model, task.holdout, task.recipe.attack, task.batch_size)
+        if holdout:
+            self._keep_best(holdout["robust_accuracy"], holdout["clean_accuracy"])
+        line = {
+            "epoch": self.epoch + 1,
+            "epochs": task.recipe.epochs,
+            "steps": task.steps_per_epoch,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": round(self.seconds, 3),
+            "loss": {name: value.item() / len(task.train) for name, value in self.sums.items()},
+            "centers": centers,
+            "holdout": holdout,
+        }
+        self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, {}
+        return line
+
+    def _keep_best(self, robust: float, clean: float) -> None:
+        if self.best is None or (robust, clean) > self.best[:2]:
+            self.best = (robust, clean, self.epoch + 1)
+            self.best_weights = {name: value.clone() for name, value in self.task.model.state_dict().items()}
+
+    def save(self, run: Run, final: bool) -> None:
+        """Write a checkpoint, if everything is finite."""
+        self.guard.check_losses(self.task.steps_per_epoch)
+        self.guard.check_weights(self.task.model)
+        if self.best is not None and self.best_weights is not None:
+            run.write_weights("best", self.best_weights, self.best[2])
+            self.best_weights = None
+        if final:
+            run.write_weights("last", self.task.model.state_dict(), self.epoch)
+        run.write_state(self.state())
+
+
+def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_seconds: float = 60.0) -> None:
+    """Train, or continue, until the recipe's last epoch.
+
+    Args:
+        task: what is trained on what.
+        run: the folder, already claimed for this experiment.
+        observer: told of every step and epoch.
+        resume: continue from the stored state where there is one.
+        checkpoint_seconds: a checkpoint is written when the last one is older than this, mid-epoch too, and at the end.
+    Raises:
+        NonFiniteLossError: a loss or weight is NaN or infinite; the last good checkpoint is kept.
+    """
+    training = Training(task)
+    if resume and run.state_path.exists():
+        training.restore(run.read_state())
+    else:
+        task.defense.between_epochs(task.model, 0)
+    run.keep_epochs(training.epoch)
+    task.model.train()
+    due = _Due(checkpoint_seconds)
+    while training.epoch < task.recipe.epochs:
+        _train_epoch(training, observer, lambda: due() and training.save(run, final=False))
+        training.guard.check_losses(task.steps_per_epoch)
+        line = training.finish_epoch()
+        run.append_epoch(line)
+        observer.on_epoch(line)
+        if training.epoch == task.recipe.epochs or due():
+            training.save(run, final=training.epoch == task.recipe.epochs)
+
+
+def _train_epoch(training: Training, observer: Observer, between: Callable[[], Any]) -> None:
+    task = training.task
+    order = noise.permutation(task.seed, "order", training.epoch, len(task.train), task.train.labels.device)
+    while training.step < task.steps_per_epoch:
+        began = time.perf_counter()
+        training.advance(order)
+        training.seconds += time.perf_counter() - began
+        observer.on_step(training.epoch, training.step, task.steps_per_epoch, task.recipe.epochs)
+        if training.step % GUARD_INTERVAL == 0:
+            training.guard.check_losses(task.steps_per_epoch)
+        between()
+
+
+class _Due:
+    """Says whether `seconds` have passed since it last said so."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True

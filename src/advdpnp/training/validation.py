@@ -1,0 +1,45 @@
+"""What is measured while a run trains: held-out accuracy and the class centers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from advdpnp.attacks import PGD
+from advdpnp.data import Images
+from advdpnp.metrics import mean_separation_degrees, min_separation_degrees
+from advdpnp.models.classifier import Classifier
+from advdpnp.noise import IndexNoise
+from advdpnp.training.recipe import InnerAttack
+
+
+def center_statistics(model: Classifier) -> dict[str, float]:
+    """Norms of the class centers and the angles between them, in degrees."""
+    centers = model.class_centers().float()
+    norms = centers.norm(dim=1)
+    return {
+        "norm_mean": norms.mean().item(),
+        "norm_min": norms.min().item(),
+        "norm_max": norms.max().item(),
+        "angle_mean_degrees": mean_separation_degrees(centers),
+        "angle_min_degrees": min_separation_degrees(centers),
+    }
+
+
+def _correct(model: nn.Module, x: Tensor, y: Tensor) -> int:
+    with torch.no_grad():
+        return int((model(x).argmax(dim=1) == y).sum())
+
+
+def holdout_accuracy(model: Classifier, images: Images, attack: InnerAttack, batch_size: int) -> dict[str, Any]:
+    """Clean accuracy, and accuracy under the recipe's own attack, on held-out training images."""
+    was_training = model.training
+    model.eval()
+    pgd = PGD(eps=attack.eps, norm=attack.norm, steps=attack.steps, step_size=attack.step_size)
+    clean = robust = 0
+    for index in torch.arange(len(images), device=images.labels.device).split(batch_size):
+        x, y = images.batch(index)
+        clean += _correct(model, x, y)
+        robust += _correct(model, pgd(model, x, y, noise=IndexNoise(0, index)), y)
+    model.train(was_training)
+    return {"n": len(images), "clean_accuracy": clean / len(images), "robust_accuracy": robust / len(images)}

@@ -1,0 +1,179 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from advdpnp.metrics import afs, fdr, mean_separation_degrees, min_separation_degrees, scr, scr_floor
+from reference import geometry as reference
+
+CLASSES = 5
+
+
+def simplex(classes: int, radius: float = 40.0) -> Tensor:
+    """(C, C) float64: C equally distant points on the sphere of that radius around 0."""
+    corners = torch.eye(classes, dtype=torch.float64) - 1 / classes
+    return radius * corners / corners.norm(dim=1, keepdim=True)
+
+
+def crosses(means: Tensor, arm: float) -> tuple[Tensor, Tensor]:
+    """Around every mean, 2D samples at +-arm along each axis: features (C * 2D, D), labels."""
+    classes, width = means.shape
+    arms = arm * torch.cat([torch.eye(width), -torch.eye(width)]).double()
+    return (means[:, None] + arms).flatten(0, 1), torch.arange(classes).repeat_interleave(2 * width)
+
+
+def clusters(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy classes of unequal size with a mean far from 0: features (N, 6), labels, centers (C, 6), float64."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(CLASSES).repeat_interleave(torch.tensor([3, 9, 4, 12, 5]))
+    centers = 2 * torch.randn(CLASSES, 6, generator=generator, dtype=torch.float64)
+    noise = torch.randn(len(labels), 6, generator=generator, dtype=torch.float64)
+    order = torch.randperm(len(labels), generator=generator)
+    return (centers[labels] + noise + 1)[order], labels[order], centers
+
+
+def rotation(width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64)).Q
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_metric_equals_its_loop_over_samples(seed: int) -> None:
+    features, labels, centers = clusters(seed)
+    f, y, c = features.tolist(), labels.tolist(), centers.tolist()
+    ratios = fdr(features, labels, CLASSES)
+    assert ratios.eq8 == pytest.approx(reference.fdr_eq8(f, y), rel=1e-12)
+    assert ratios.trace_ratio == pytest.approx(reference.trace_ratio(f, y), rel=1e-12)
+    assert ratios.trace_ratio_per_class == pytest.approx(reference.trace_ratio(f, y) / CLASSES, rel=1e-12)
+    assert afs(features, labels, CLASSES) == pytest.approx(reference.afs(f, y), rel=1e-12)
+    assert scr(features, labels, centers) == pytest.approx(reference.scr(f, y, c), rel=1e-12)
+    assert scr_floor(centers) == pytest.approx(reference.scr_floor(c), rel=1e-12)
+    assert mean_separation_degrees(centers) == pytest.approx(reference.mean_separation_degrees(c), rel=1e-12)
+    assert min_separation_degrees(centers) == pytest.approx(reference.min_separation_degrees(c), rel=1e-12)
+
+
+def test_float32_features_are_measured_in_float64() -> None:
+    features, labels, _ = clusters()
+    far = (features + 1e5).float()
+    assert fdr(far, labels, CLASSES).eq8 == pytest.approx(reference.fdr_eq8(far.tolist(), labels.tolist()), rel=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 100])
+def test_a_simplex_has_one_angle_and_a_known_scr_floor(classes: int) -> None:
+    angle = math.degrees(math.acos(-1 / (classes - 1)))
+    centers = simplex(classes)
+    # The arccosine has an infinite slope at the 180 degrees of two classes.
+    assert mean_separation_degrees(centers) == pytest.approx(angle, abs=1e-5)
+    assert min_separation_degrees(centers) == pytest.approx(angle, abs=1e-5)
+    assert scr_floor(centers) == pytest.approx(math.sqrt(2 * classes / (classes - 1)), rel=1e-12)
+
+
+def test_scr_of_zero_features_is_the_floor() -> None:
+    _, labels, centers = clusters()
+    assert scr(torch.zeros(len(labels), 6), labels, centers) == pytest.approx(scr_floor(centers), rel=1e-12)
+
+
+def test_crosses_on_a_simplex_have_fdr_arm_squared_over_radius_squared() -> None:
+    features, labels = crosses(simplex(4, radius=10.0), arm=2.0)
+    ratios = fdr(features, labels, 4)
+    assert ratios == pytest.approx((4 * 0.04, 0.04, 0.01, 4), rel=1e-12)
+
+
+def test_gaussian_clusters_have_fdr_trace_of_the_covariance_over_radius_squared() -> None:
+    means, spread = simplex(4, radius=10.0), torch.tensor([0.5, 1.0, 1.5, 2.0], dtype=torch.float64)
+    labels = torch.arange(4).repeat_interleave(2500)
+    generator = torch.Generator().manual_seed(0)
+    features = means[labels] + spread * torch.randn(10_000, 4, generator=generator, dtype=torch.float64)
+    assert fdr(features, labels, 4).trace_ratio == pytest.approx(7.5 / 100, rel=0.03)
+
+
+def test_scr_of_crosses_is_the_edge_of_the_simplex_over_the_arm() -> None:
+    centers = simplex(4, radius=10.0)
+    features, labels = crosses(centers, arm=2.0)
+    assert scr(features, labels, centers) == pytest.approx(10 * math.sqrt(8 / 3) / 2, rel=1e-12)
+
+
+def test_afs_of_two_fans_is_known() -> None:
+    degrees = torch.tensor([-10.0, 10.0, 80.0, 100.0], dtype=torch.float64)
+    features = torch.stack([degrees.deg2rad().cos(), degrees.deg2rad().sin()], dim=1)
+    expected = (1 - math.cos(math.radians(10))) / (1 - math.cos(math.radians(45)))
+    assert afs(features, torch.tensor([0, 0, 1, 1]), 2) == pytest.approx(expected, rel=1e-12)
+
+
+def test_metrics_do_not_depend_on_the_basis() -> None:
+    features, labels, centers = clusters()
+    q = rotation(6)
+    assert fdr(features @ q, labels, CLASSES) == pytest.approx(fdr(features, labels, CLASSES), rel=1e-10)
+    assert afs(features @ q, labels, CLASSES) == pytest.approx(afs(features, labels, CLASSES), rel=1e-10)
+    assert scr(features @ q, labels, centers @ q) == pytest.approx(scr(features, labels, centers), rel=1e-10)
+    assert mean_separation_degrees(centers @ q) == pytest.approx(mean_separation_degrees(centers), rel=1e-10)
+
+
+def test_metrics_do_not_depend_on_the_unit_of_length() -> None:
+    features, labels, centers = clusters()
+    assert fdr(7 * features, labels, CLASSES) == pytest.approx(fdr(features, labels, CLASSES), rel=1e-10)
+    assert afs(7 * features, labels, CLASSES) == pytest.approx(afs(features, labels, CLASSES), rel=1e-10)
+    assert scr(7 * features, labels, 7 * centers) == pytest.approx(scr(features, labels, centers), rel=1e-10)
+
+
+def test_fdr_does_not_depend_on_the_origin() -> None:
+    features, labels, _ = clusters()
+    assert fdr(features + 3, labels, CLASSES) == pytest.approx(fdr(features, labels, CLASSES), rel=1e-10)
+
+
+def test_separation_does_not_depend_on_the_length_of_each_center() -> None:
+    _, _, centers = clusters()
+    lengths = torch.arange(1.0, 6.0)[:, None]
+    assert mean_separation_degrees(lengths * centers) == pytest.approx(mean_separation_degrees(centers), rel=1e-10)
+    assert min_separation_degrees(lengths * centers) == pytest.approx(min_separation_degrees(centers), rel=1e-10)
+
+
+def test_equal_and_opposite_centers_are_0_and_180_degrees_apart() -> None:
+    v = torch.tensor([0.1, 0.2, 0.3])
+    assert mean_separation_degrees(torch.stack([v, v])) == pytest.approx(0, abs=1e-5)
+    assert mean_separation_degrees(torch.stack([v, -v])) == pytest.approx(180, abs=1e-5)
+
+
+def test_an_absent_class_is_left_out_and_counted() -> None:
+    features, labels, centers = clusters()
+    kept = labels != 2
+    f, y = features[kept], labels[kept]
+    dense = torch.where(y > 2, y - 1, y)
+    assert fdr(f, y, CLASSES) == fdr(f, dense, CLASSES - 1)
+    assert fdr(f, y, CLASSES).classes == CLASSES - 1
+    assert afs(f, y, CLASSES) == afs(f, dense, CLASSES - 1)
+    assert scr(f, y, centers) == pytest.approx(reference.scr(f.tolist(), y.tolist(), centers.tolist()), rel=1e-12)
+
+
+def test_the_center_of_an_absent_class_is_still_a_rival() -> None:
+    centers = torch.tensor([[0.0, 0.0], [10.0, 0.0], [1.0, 0.0]])
+    features = torch.tensor([[0.0, 2.0], [10.0, 2.0]])
+    assert scr(features, torch.tensor([0, 1]), centers) == pytest.approx((1 / 2 + 9 / 2) / 2)
+
+
+def test_zero_features_have_an_afs() -> None:
+    features = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    # Class 0 is {0, e_1} with mean e_1 / 2, class 1 is {e_2}; the global mean is (e_1 + e_2) / 3.
+    expected = 1 / (3 * (1 - math.sqrt(0.5)))
+    assert afs(features, torch.tensor([0, 0, 1]), 2) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("labels", [[3, 3, 3], []])
+def test_fewer_than_two_classes_are_refused(labels: list[int]) -> None:
+    features, y = torch.ones(len(labels), 2), torch.tensor(labels, dtype=torch.int64)
+    cause = f"at least 2 classes; got {len(set(labels))}"
+    with pytest.raises(ValueError, match=cause):
+        fdr(features, y, 4)
+    with pytest.raises(ValueError, match=cause):
+        afs(features, y, 4)
+    with pytest.raises(ValueError, match=cause):
+        scr(features, y, torch.eye(4, 2))
+
+
+def test_rounding_does_not_push_a_cosine_out_of_the_range_of_the_arccosine() -> None:
+    # Some of these, normalized, have a dot product just above 1 with their own copy.
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(50, 7, generator=generator, dtype=torch.float64)
+    assert min_separation_degrees(torch.cat([v, v])) == pytest.approx(0, abs=1e-5)
+    assert 85 < mean_separation_degrees(torch.cat([v, v])) < 95

@@ -1,0 +1,215 @@
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+
+from advdpnp.models import build_backbone
+from advdpnp.models.classifier import Backbone, Classifier
+from advdpnp.models.frozen import freeze, refresh, unfolded
+from advdpnp.models.heads import LinearHead, PrototypeHead
+
+NAMES = ["resnet8", "resnet18", "preact-resnet18", "wrn-10-2", "tiny", "tiny-2d", "lenets++"]
+
+
+def classifier(name: str) -> Classifier:
+    """A network in train mode whose BatchNorm layers have seen something."""
+    torch.manual_seed(0)
+    backbone = build_backbone(name, (3, 16, 16))
+    model = Classifier(backbone, PrototypeHead(backbone.features, 10, alpha=1.0))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return model
+
+
+def images(count: int = 4) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, 3, 16, 16, generator=generator), torch.arange(count) % 10
+
+
+def logits_and_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    x = x.clone().requires_grad_()
+    # A leaf at the network's input trips the FLOP counter of torch.
+    logits = model(x * 1)
+    return logits.detach(), torch.autograd.grad(cross_entropy(logits, y, reduction="sum"), x)[0]
+
+
+def assert_same_function(frozen: nn.Module, model: nn.Module) -> None:
+    """Logits and input gradients of the copy are those of the model in eval mode."""
+    x, y = images()
+    expected, expected_gradient = logits_and_gradient(copy.deepcopy(model).eval(), x, y)
+    logits, gradient = logits_and_gradient(frozen, x, y)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    assert (gradient - expected_gradient).norm() < 1e-3 * expected_gradient.norm()
+    nonzero = expected_gradient != 0
+    assert (gradient.sign() == expected_gradient.sign())[nonzero].float().mean() >= 0.999
+
+
+def sgd_step(model: nn.Module) -> None:
+    """Changes every parameter and every running statistic."""
+    x, y = images(8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    cross_entropy(model(x), y).backward()
+    optimizer.step()
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_copy_is_the_same_function_in_fp32(name: str) -> None:
+    model = classifier(name)
+    assert_same_function(freeze(model), model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_refresh_after_an_optimizer_step_is_the_new_function_in_the_old_storage(name: str) -> None:
+    model = classifier(name)
+    frozen = freeze(model)
+    before = {key: tensor.data_ptr() for key, tensor in tensors(frozen).items()}
+    stale, _ = logits_and_gradient(frozen, *images())
+    sgd_step(model)
+    refresh(frozen, model)
+    assert {key: tensor.data_ptr() for key, tensor in tensors(frozen).items()} == before
+    assert not torch.allclose(logits_and_gradient(frozen, *images())[0], stale, rtol=1e-3)
+    assert_same_function(frozen, model)
+
+
+def test_refresh_equals_a_fresh_copy_bit_for_bit() -> None:
+    model = classifier("wrn-10-2")
+    frozen = freeze(model)
+    sgd_step(model)
+    refresh(frozen, model)
+    fresh = tensors(freeze(model))
+    assert tensors(frozen).keys() == fresh.keys()
+    assert all(torch.equal(tensor, fresh[key]) for key, tensor in tensors(frozen).items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_input_gradient_through_the_copy_costs_two_forwards(name: str) -> None:
+    frozen, (x, y) = freeze(classifier(name)), images(1)
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        frozen(x)
+    with FlopCounterMode(display=False) as both:
+        logits_and_gradient(frozen, x, y)
+    assert both.get_total_flops() == 2 * forward.get_total_flops()
+
+
+def test_an_attack_on_the_copy_leaves_the_model_as_it_was() -> None:
+    model = classifier("resnet8")
+    before = {key: tensor.clone() for key, tensor in tensors(model).items()}
+    frozen = freeze(model)
+    x, y = images()
+    cross_entropy(frozen(x.requires_grad_()), y).backward()
+    assert model.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.grad is None for parameter in frozen.parameters())
+    assert all(torch.equal(tensor, before[key]) for key, tensor in tensors(model).items())
+
+
+def test_the_copy_has_the_class_and_methods_of_the_model_and_stays_in_eval() -> None:
+    model = classifier("preact-resnet18")
+    frozen = freeze(model)
+    assert type(frozen) is type(model)
+    assert torch.equal(frozen.class_centers(), model.class_centers())
+    assert frozen.train() is frozen
+    assert not any(module.training for module in frozen.modules())
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+
+
+def test_convolutions_of_the_copy_are_channels_last() -> None:
+    frozen = freeze(classifier("resnet8"))
+    weights = [parameter for parameter in frozen.parameters() if parameter.dim() == 4]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+def test_every_batch_norm_folds_where_activation_comes_after() -> None:
+    for name in ("resnet8", "resnet18", "tiny", "tiny-2d", "lenets++"):
+        assert unfolded(freeze(classifier(name))) == []
+
+
+def test_only_the_second_batch_norm_of_a_block_folds_where_activation_comes_first() -> None:
+    left = unfolded(freeze(classifier("wrn-10-2")))
+    assert left == [*(f"backbone.stages.{stage}.0.bn1" for stage in range(3)), "backbone.bn"]
+
+
+class ForeignBackbone(Backbone):
+    """Declares no folds, has a bias before its BatchNorm, and runs one layer twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.bn = nn.BatchNorm2d(8)
+        self.again = self.twice = nn.Conv2d(8, 8, 3, padding=1)
+        self.features = 8
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.bn(self.conv(x)))
+        return torch.tanh(self.again(torch.tanh(self.twice(hidden)))).mean(dim=(2, 3))
+
+
+class FoldableBackbone(ForeignBackbone):
+    folds = (("conv", "bn"),)
+
+
+@pytest.mark.parametrize(("kind", "left"), [(ForeignBackbone, ["backbone.bn"]), (FoldableBackbone, [])])
+def test_foreign_and_shared_layers_are_copied(kind: type[ForeignBackbone], left: list[str]) -> None:
+    torch.manual_seed(0)
+    backbone = kind()
+    nn.init.normal_(backbone.bn.running_mean)
+    model = Classifier(backbone, LinearHead(8, 10))
+    frozen = freeze(model)
+    assert isinstance(frozen.backbone, ForeignBackbone)
+    assert frozen.backbone.again is frozen.backbone.twice
+    assert unfolded(frozen) == left
+    assert_same_function(frozen, model)
+    sgd_step(model)
+    refresh(frozen, model)
+    assert_same_function(frozen, model)
+
+
+def test_a_helper_that_is_frozen_in_the_model_stays_frozen_there() -> None:
+    model = classifier("tiny")
+    model.helper = classifier("tiny").requires_grad_(False).eval()
+    frozen = freeze(model)
+    assert unfolded(frozen) == []
+    assert not any(parameter.requires_grad for parameter in model.helper.parameters())
+    assert all(parameter.requires_grad for parameter in model.backbone.parameters())
+    assert_same_function(frozen.get_submodule("helper"), model.helper)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bf16_copy_gives_fp32_logits_near_the_model(name: str) -> None:
+    model = classifier(name)
+    frozen, (x, y) = freeze(model, torch.bfloat16), images()
+    sgd_step(model)
+    refresh(frozen, model)
+    expected, expected_gradient = logits_and_gradient(model.eval(), x, y)
+    logits, gradient = logits_and_gradient(frozen, x, y)
+    assert logits.dtype == gradient.dtype == torch.float32
+    assert torch.cosine_similarity(logits, expected).min() > 0.99
+    assert torch.cosine_similarity(gradient.flatten(), expected_gradient.flatten(), dim=0) > 0.9
+
+
+def test_a_bf16_copy_computes_the_backbone_in_bf16_and_the_head_in_fp32() -> None:
+    frozen = freeze(classifier("wrn-10-2"), torch.bfloat16)
+    convolutions = [module for module in frozen.modules() if isinstance(module, nn.Conv2d)]
+    assert all(convolution.weight.dtype == torch.bfloat16 for convolution in convolutions)
+    x, _ = images()
+    assert frozen.backbone.feature_map(x).dtype == torch.bfloat16
+    assert frozen.embed(x).dtype == frozen.class_centers().dtype == torch.float32
+
+
+def test_bf16_reaches_a_foreign_model_too() -> None:
+    torch.manual_seed(0)
+    model, (x, _) = nn.Sequential(nn.Flatten(), nn.Linear(768, 16), nn.ReLU(), nn.Linear(16, 10)), images()
+    logits = freeze(model, torch.bfloat16)(x)
+    assert logits.dtype == torch.float32
+    assert torch.cosine_similarity(logits, model(x)).min() > 0.99

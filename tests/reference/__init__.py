@@ -1,0 +1,1 @@
+"""Slow float64 versions written from the papers' equations alone; they never import advdpnp."""
