@@ -75,9 +75,8 @@ class Lines(Silent):
             return
         if not self._told and (now - self._first[1] > 5 or done - self._first[0] >= 20):
             per_step = (now - self._first[1]) / (done - self._first[0])
-            self._print(
-                f"{epochs * steps - done} steps of {per_step:.3g} s: about {duration((epochs * steps - done) * per_step)}"
-            )
+            left = epochs * steps - done
+            self._print(f"{left} steps of {per_step:.3g} s: about {duration(left * per_step)}")
             self._told = True
 
     def on_epoch(self, line: Json) -> None:
@@ -139,7 +138,7 @@ class TensorBoard(Silent):
                 "--tensorboard needs the tensorboard package: pip install 'advdpnp[tensorboard]'"
             ) from None
         self._inner = inner
-        self._writer = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(folder)
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
         self._inner.on_step(epoch, step, steps, epochs)
@@ -148,5 +147,5 @@ class TensorBoard(Silent):
         self._inner.on_epoch(line)
         for group in ("loss", "centers", "holdout"):
             for name, value in (line[group] or {}).items():
-                self._writer.add_scalar(f"{group}/{name}", value, line["epoch"])  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(f"{group}/{name}", value, line["epoch"])
+        self._writer.flush()

@@ -30,7 +30,8 @@ def parse_eps(text: str) -> float:
 
 def _per_image_norm(v: Tensor) -> Tensor:
     """(B, ...) -> (B, 1, 1, ...) Euclidean norm of each image."""
-    return torch.linalg.vector_norm(v.flatten(1), dim=1).view(-1, *[1] * (v.dim() - 1))
+    norms: Tensor = torch.linalg.vector_norm(v.flatten(1), dim=1)
+    return norms.view(-1, *[1] * (v.dim() - 1))
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 import torch
-from reference import losses as reference
 from torch import Tensor, nn
 
 from advdpnp.defenses import DPNP, TRADES, AdvDPNP, Batch
 from advdpnp.losses import cross_entropy
 from advdpnp.models.classifier import Backbone
 from advdpnp.models.heads import PrototypeClassifier
+from reference import losses as reference
 
 CLASSES, WIDTH, IMAGES = 5, 7, 12
 WEIGHTS = {"alpha": 9.0, "lambda_dpp": 0.7, "lambda_dnp": 0.3, "lambda_dfa": 1.7}

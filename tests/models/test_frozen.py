@@ -21,6 +21,7 @@ def classifier(name: str) -> Classifier:
     model = Classifier(backbone, PrototypeHead(backbone.features, 10, alpha=1.0))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.1
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.2)
             nn.init.normal_(module.running_mean, std=0.2)

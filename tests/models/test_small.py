@@ -27,7 +27,6 @@ def test_it_learns_the_digits_in_seconds(kind: type[Backbone], at_least: float) 
             cross_entropy(model(x[rows]), y[rows]).backward()
             optimizer.step()
     accuracy = (model.eval()(x[1400:]).argmax(1) == y[1400:]).float().mean()
-    print("ACC", accuracy)
     assert accuracy >= at_least
 
 

@@ -2,8 +2,9 @@
 
 from advdpnp.data.augment import Augmentation, augment
 from advdpnp.data.checks import FileCheck, check, describe
-from advdpnp.data.datasets import Images, data_root, load, stratified
+from advdpnp.data.datasets import Images, data_root, load
 from advdpnp.data.specs import SPECS, DataSpec, spec
+from advdpnp.data.stratify import stratified
 
 __all__ = [
     "SPECS",

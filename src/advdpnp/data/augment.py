@@ -1,43 +1,48 @@
-"""Random crop and flip as one gather from the resident set of bytes, in batched tensor code."""
+"""Random crop and flip as one gather from the resident set of bytes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 Draw = Callable[[str, tuple[int, ...]], Tensor]
+Padding = Literal["reflect", "zero"]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Crop and flip.
+    """Random crop from the padded image, then a mirror image with probability 1/2.
 
     Args:
-        padding: pixels of padding on each side before a random crop of the original size; 0 for no crop.
+        padding: pixels on each side, at least 0 and smaller than the image; 0 for no crop.
         mode: what the padding holds: "reflect", without the edge repeated (Bag of Tricks for AT), or "zero".
-        flip: mirror left and right with probability 1/2.
+        flip: mirror left and right.
     """
 
     padding: int = 0
-    mode: Literal["reflect", "zero"] = "reflect"
+    mode: Padding = "reflect"
     flip: bool = False
 
     def __post_init__(self) -> None:
         if self.padding < 0:
             raise ValueError(f"augmentation.padding must be at least 0; got {self.padding}")
-        if self.mode not in ("reflect", "zero"):
+        if self.mode not in get_args(Padding):
             raise ValueError(f"augmentation.mode must be reflect or zero; got {self.mode!r}")
 
-
-def _source(size: int, offset: Tensor, padding: int) -> Tensor:
-    """(B, size) positions in the unpadded image, outside it where the crop reaches into the padding."""
-    return torch.arange(size, device=offset.device) + offset[:, None] - padding
+    def __str__(self) -> str:
+        steps = [f"crop, {self.padding} pixels of {self.mode} padding"] * bool(self.padding) + ["flip"] * self.flip
+        return ", ".join(steps) or "none"
 
 
 def _reflect(position: Tensor, size: int) -> Tensor:
+    """Where position -1 is 1 and position `size` is size - 2."""
     return (size - 1) - (position.abs() - (size - 1)).abs()
+
+
+def _inside(position: Tensor, size: int) -> Tensor:
+    return (position >= 0) & (position < size)
 
 
 def augment(pixels: Tensor, index: Tensor, augmentation: Augmentation, draw: Draw) -> Tensor:
@@ -46,30 +51,33 @@ def augment(pixels: Tensor, index: Tensor, augmentation: Augmentation, draw: Dra
     Args:
         pixels: (N, channels, H, W) uint8, the whole set.
         index: (B,) int64, which images.
-        augmentation: what is done; padding must be smaller than the image.
-        draw: (name, shape) -> (B, *shape) uniforms in [0, 1), one row per image.
+        augmentation: what is done.
+        draw: (name, shape) -> (B, *shape) uniforms in [0, 1), one row per image, on the device of `pixels`.
     Returns:
         (B, channels, H, W) uint8.
+    Raises:
+        ValueError: the padding is as large as the image.
     """
-    padding, (height, width) = augmentation.padding, pixels.shape[2:]
+    padding, (channels, height, width) = augmentation.padding, pixels.shape[1:]
+    if padding >= min(height, width):
+        raise ValueError(
+            f"augmentation.padding must be smaller than the image, {height} x {width}; got {padding}. The usual is 4"
+        )
     if padding == 0 and not augmentation.flip:
         return pixels[index]
+    rows = torch.arange(height, device=pixels.device).expand(len(index), -1)
+    columns = torch.arange(width, device=pixels.device).expand(len(index), -1)
     if padding:
-        offset = (draw("crop", (2,)) * (2 * padding + 1)).long()
-    else:
-        offset = torch.zeros(len(index), 2, dtype=torch.int64, device=index.device)
-    rows, columns = _source(height, offset[:, 0], padding), _source(width, offset[:, 1], padding)
+        offset = (draw("crop", (2,)) * (2 * padding + 1)).long() - padding
+        rows, columns = rows + offset[:, :1], columns + offset[:, 1:]
     if augmentation.flip:
         columns = torch.where(draw("flip", (1,)) < 0.5, columns.flip(1), columns)
-    batch = _gather(pixels, index, _reflect(rows, height), _reflect(columns, width))
-    if augmentation.mode == "zero":
-        inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[
-            :, None, None, :
-        ]
-        batch = batch * inside
+    batch = pixels[
+        index[:, None, None, None],
+        torch.arange(channels, device=pixels.device)[:, None, None],
+        _reflect(rows, height)[:, None, :, None],
+        _reflect(columns, width)[:, None, None, :],
+    ]
+    if padding and augmentation.mode == "zero":
+        batch *= _inside(rows, height)[:, None, :, None] & _inside(columns, width)[:, None, None, :]
     return batch
-
-
-def _gather(pixels: Tensor, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    channel = torch.arange(pixels.shape[1], device=pixels.device)[None, :, None, None]
-    return pixels[index[:, None, None, None], channel, rows[:, None, :, None], columns[:, None, None, :]]

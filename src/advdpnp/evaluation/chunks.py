@@ -1,4 +1,4 @@
-"""Static chunks: every forward of an evaluation has the same shape, so that verdicts do not depend on how it was run."""
+"""Static chunks: every forward of an evaluation has one shape, so verdicts do not depend on how it was run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """Accuracy on clean images and under attack, one verdict per image."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -47,7 +48,7 @@ def judge(
         tell: called with the number of images after each chunk.
         see: called with the attacked images of each chunk, for what else is measured on them.
     """
-    for chunk in chunks(images, n, chunk_size, first=entry.n // chunk_size):
+    for chunk in chunks(images, n, chunk_size, first=math.ceil(entry.n / chunk_size)):
         began = time.perf_counter()
         x = attacked(model, attack, chunk, seed)
         with torch.no_grad():

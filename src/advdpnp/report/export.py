@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from advdpnp.report.tables import Cell, Result, Table
+from advdpnp.report.tables import Cell, Result, Table, accuracy_table
 
 _HEAD = (
     *("data", "backbone", "suite", "n", "indices", "kind", "method", "source", "departures", "attack", "budget"),
@@ -13,30 +13,31 @@ _HEAD = (
 )
 
 
-def to_csv(tables: list[tuple[Result, Table]]) -> str:
+def to_csv(groups: list[list[Result]]) -> str:
     """Accuracy tables in long form: one line per row and column, numbers as fractions.
 
     Args:
-        tables: each with one of its results, which says what the table is about.
+        groups: lists of comparable results, as from `grouped`.
     Returns:
         CSV with a header; `low` and `high` are the 95 % interval of a run, the extremes of a mean, empty if published.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEAD)
-    for result, table in tables:
+    for group in groups:
+        table = accuracy_table(group)
         for row in table.rows:
             notes = "; ".join(table.footnotes[note] for note in row.notes)
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if cell.value is not None:
-                    where = (*result.group, row.kind, row.method, row.source, notes, column.head, column.budget)
+                    where = (*group[0].group, row.kind, row.method, row.source, notes, column.head, column.budget)
                     writer.writerow([*where, cell.value, *(cell.limits or ("", ""))])
     return text.getvalue()
 
 
 _LATEX = {
     "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "–": "--", "“": "``", "”": "''", "ε": r"$\varepsilon$",
-    "ℓ∞": r"$\ell_\infty$", "ℓ2": r"$\ell_2$", "ℓ1": r"$\ell_1$", "°": r"($^\circ$)",
+    "ℓ∞": r"$\ell_\infty$", "ℓ2": r"$\ell_2$", "ℓ1": r"$\ell_1$", "°": r"($^\circ$)", "|": "$|$",
 }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def to_svg(build: Callable[[], Figure], title: str) -> str:
 
     text = io.StringIO()
     with matplotlib.rc_context(fname=Path(__file__).with_name("figure.mplstyle")):
-        build().savefig(text, format="svg", dpi=200, metadata={"Date": None, "Creator": None, "Title": title})
+        build().savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None, "Title": title})
     return text.getvalue()
 
 
@@ -58,8 +58,9 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _color(run: Run) -> str:
-    return _COLORS.get(run.defense, _INK)
+def color(defense: str) -> str:
+    """The color of a defense in all figures and tables."""
+    return _COLORS.get(defense, _INK)
 
 
 def _term_name(term: str) -> str:
@@ -80,20 +81,26 @@ def _series(run: Run, group: str, name: str) -> tuple[list[int], list[float]]:
 def _draw_loss(axes: Axes, run: Run, terms: Sequence[str]) -> None:
     for place, term in enumerate(terms):
         total = term == "total"
-        color = _INK if total else _TERM_COLORS[(place - 1) % len(_TERM_COLORS)]
-        axes.plot(*_series(run, "loss", term), color=color, linewidth=2 if total else 1.2, label=_term_name(term))
+        ink = _FAINT if total else _TERM_COLORS[(place - 1) % len(_TERM_COLORS)]
+        axes.plot(*_series(run, "loss", term), color=ink, linewidth=3.5 if total else 1.3, label=_term_name(term))
+
+
+def _scale_loss(axes: Axes) -> None:
+    # The repulsion of DNP is negative and far larger than the other terms, which a linear scale would flatten.
+    axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _draw_accuracy(axes: Axes, run: Run, label: bool) -> None:
     for name, style, text in (("clean_accuracy", "-", "clean"), ("robust_accuracy", "--", "attacked")):
         epochs, values = _series(run, "holdout", name)
         percents = [100 * value for value in values]
-        axes.plot(epochs, percents, style, color=_color(run), label=text if label else None)
+        axes.plot(epochs, percents, style, color=color(run.defense), label=text if label else None)
 
 
 def _draw_angles(axes: Axes, run: Run, label: bool) -> None:
     for name, style, text in (("angle_mean_degrees", "-", "mean"), ("angle_min_degrees", "--", "smallest")):
-        axes.plot(*_series(run, "centers", name), style, color=_color(run), label=text if label else None)
+        axes.plot(*_series(run, "centers", name), style, color=color(run.defense), label=text if label else None)
 
 
 def _share_y(row: Sequence[Axes]) -> None:
@@ -121,7 +128,8 @@ def training_curves(methods: Sequence[Sequence[Run]], terms: Sequence[str]) -> F
     grid = figure.subplots(rows, METHODS_PER_FIGURE, squeeze=False)
     for column, seeds in enumerate(methods):
         loss, *others = grid[:, column]
-        loss.set_title(seeds[0].method, color=_color(seeds[0]))
+        _scale_loss(loss)
+        loss.set_title(seeds[0].method, color=color(seeds[0].defense))
         for repeat, run in enumerate(seeds):
             first = column == 0 and repeat == 0
             _draw_loss(loss, run, terms)
@@ -130,12 +138,16 @@ def training_curves(methods: Sequence[Sequence[Run]], terms: Sequence[str]) -> F
             if angles:
                 _draw_angles(others[-1], run, first)
         grid[-1, column].set_xlabel("epoch")
-    names = ["weighted loss", *["held-out accuracy (%)"] * held_out, *["angle of class centers (°)"] * angles]
+    names = ["weighted loss, symlog", *["held-out accuracy (%)"] * held_out, *["angle of class centers (°)"] * angles]
     for row, name in zip(grid, names, strict=True):
         row[0].set_ylabel(name)
         if name != names[0]:
             _share_y(row[: len(methods)])
             row[0].legend(loc="best")
+    for axes in grid[:-1].flat:
+        axes.tick_params(labelbottom=False)
+    if held_out:
+        grid[1, 0].set_ylim(0, 100)
     for empty in grid[:, len(methods) :].flat:
         empty.set_axis_off()
     handles = {line.get_label(): line for axes in grid[0] for line in axes.get_lines() if len(line.get_xdata())}
@@ -174,8 +186,10 @@ def _label_lines(axes: Axes, ends: list[tuple[float, Run]], x: float) -> None:
     ends.sort(key=lambda end: (end[0], end[1].order))
     places = _spread_apart([height for height, _ in ends], gap=4.6)
     for (_, run), y in zip(ends, places, strict=True):
-        style = {"textcoords": "offset points", "color": _color(run), "va": "center", "annotation_clip": False}
-        axes.annotate(run.method, (x, y), (9, 0), **style)
+        label = axes.annotate(
+            run.method, (x, y), (9, 0), textcoords="offset points", va="center", color=color(run.defense)
+        )
+        label.set_annotation_clip(False)
 
 
 def _mark_training_eps(axes: Axes, results: list[Result], unit: int) -> None:
@@ -202,9 +216,9 @@ def accuracy_against_eps(results: list[Result]) -> Figure:
         run, points = seeds[0].run, _curve(seeds)
         x, y = [unit * point.eps for point in points], [100 * point.mean for point in points]
         low, high = [100 * point.low for point in points], [100 * point.high for point in points]
-        axes.fill_between(x, low, high, color=_color(run), alpha=0.14, linewidth=0)
+        axes.fill_between(x, low, high, color=color(run.defense), alpha=0.14, linewidth=0)
         style, marker = "--" if run.tag else "-", _MARKERS.get(run.defense, "o")
-        axes.plot(x, y, style, color=_color(run), marker=marker, markersize=4.5)
+        axes.plot(x, y, style, color=color(run.defense), marker=marker, markersize=4.5)
         ends.append((y[-1], run))
     _label_lines(axes, ends, x[-1])
     _mark_training_eps(axes, results, unit)
@@ -231,7 +245,7 @@ def _show(axes: Axes, image: np.ndarray) -> None:
     pixels = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
     axes.imshow(pixels, interpolation="none")
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set_visible(True)
 
 
 def attacked_images(samples: Samples) -> Figure:
@@ -260,10 +274,10 @@ def _scatter(axes: Axes, features: np.ndarray, embedding: Embedding, limit: floa
     colors = [_CLASS_COLORS[label % len(_CLASS_COLORS)] for label in embedding.labels]
     axes.scatter(features[:, 0], features[:, 1], s=7, c=colors, alpha=0.55, linewidths=0, rasterized=True)
     for label, (x, y) in enumerate(embedding.centers):
-        color = _CLASS_COLORS[label % len(_CLASS_COLORS)]
-        axes.plot([0, x], [0, y], color=color, linewidth=1)
-        axes.plot(x, y, "*", color=color, markersize=12, markeredgecolor="white", markeredgewidth=0.8)
-        away = 11 / max(float((x**2 + y**2) ** 0.5), 1e-12)
+        ink = _CLASS_COLORS[label % len(_CLASS_COLORS)]
+        axes.plot([0, x], [0, y], color=ink, linewidth=1)
+        axes.plot(x, y, "*", color=ink, markersize=12, markeredgecolor="white", markeredgewidth=0.8)
+        away = 13 / max(float((x**2 + y**2) ** 0.5), 1e-12)
         axes.annotate(
             embedding.class_names[label],
             (x, y),
@@ -271,8 +285,9 @@ def _scatter(axes: Axes, features: np.ndarray, embedding: Embedding, limit: floa
             textcoords="offset points",
             ha="center",
             va="center",
+            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
         )
-    axes.set_aspect("equal")
+    axes.set_box_aspect(1)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel="feature 1")
 
 
@@ -282,7 +297,7 @@ def feature_plane(embedding: Embedding) -> Figure:
 
     everything = np.concatenate([embedding.clean, embedding.adversarial, embedding.centers])
     limit = 1.12 * float(np.abs(everything).max())
-    figure = _figure(8.4, 4.3)
+    figure = _figure(9.2, 5.15)
     left, right = figure.subplots(1, 2, sharey=True)
     _scatter(left, embedding.clean, embedding, limit)
     _scatter(right, embedding.adversarial, embedding, limit)

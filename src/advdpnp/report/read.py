@@ -175,6 +175,16 @@ class Run:
         return METHODS.get(variant) or method_name(self.defense) + (f" +{self.tag}" if self.tag else "")
 
     @property
+    def name(self) -> str:
+        """Method and seed."""
+        return f"{self.method}, seed {self.seed}"
+
+    @property
+    def place(self) -> str:
+        """Data and backbone, as in the name of an experiment: cifar10/resnet18."""
+        return f"{self.data}/{self.backbone}"
+
+    @property
     def order(self) -> tuple[Any, ...]:
         names = list(METHODS)
         place = names.index(self.defense) if self.defense in METHODS else len(names)
@@ -258,7 +268,7 @@ def _config(path: Path) -> dict[str, Any]:
         config = _known_schema(json.loads(path.read_text()))
         for name in ("data", "backbone", "seed", "tag"):
             config[name]
-        config["defense"]["name"], config["recipe"]["name"]
+        config["defense"]["name"], config["recipe"]["name"], config["recipe"]["attack"]["eps"]
         return config
 
     if not path.is_file():

@@ -41,6 +41,7 @@ class Row:
 
     Args:
         kind: "run", "mean" (of several seeds) or "published" (printed in the paper).
+        defense: name of the defense, as in the configuration.
         method: the method as people call it.
         source: seed, recipe and checkpoint, or where else the numbers are from.
         cells: one for each column.
@@ -49,6 +50,7 @@ class Row:
     """
 
     kind: str
+    defense: str
     method: str
     source: str
     cells: list[Cell]
@@ -143,13 +145,18 @@ def spread(seeds: list[Accuracy]) -> Accuracy:
     return Accuracy(sum(values) / len(values), min(values), max(values))
 
 
+def _published(result: Result, cells: list[Cell]) -> Row:
+    defense = result.run.defense
+    return Row("published", defense, method_name(defense), "published, arXiv 2504.03782", cells)
+
+
 def _published_row(result: Result, keys: list[AttackKey]) -> Row | None:
     printed = published.accuracies(result.run.data, result.run.backbone, result.run.defense)
     if printed is None:
         return None
     values = [printed.clean, *map(printed.attack, keys), printed.worst_case(keys)]
     cells = [Cell(MISSING) if value is None else Cell(f"{value:.2f}", value=value / 100) for value in values]
-    return Row("published", method_name(result.run.defense), "published, arXiv 2504.03782", cells)
+    return _published(result, cells)
 
 
 def _method_rows(seeds: list[Result], columns: list[AttackKey | str], footnotes: list[str]) -> Iterator[Row]:
@@ -158,11 +165,18 @@ def _method_rows(seeds: list[Result], columns: list[AttackKey | str], footnotes:
         cells = [_cell(result.accuracies.get(column), n) for column in columns]
         source = f"seed {result.run.seed}, {result.checkpoint}"
         notes = tuple(sorted(map(footnotes.index, departures(result))))
-        yield Row("run", result.run.method, source, cells, alone, notes)
+        yield Row("run", result.run.defense, result.run.method, source, cells, alone, notes)
     if not alone:
         measured = [[seed.accuracies[column] for seed in seeds if column in seed.accuracies] for column in columns]
         cells = [_cell(spread(values) if values else None, n) for values in measured]
-        yield Row("mean", seeds[0].run.method, f"mean of {len(seeds)} seeds, min to max", cells, compared=True)
+        yield Row(
+            "mean",
+            seeds[0].run.defense,
+            seeds[0].run.method,
+            f"mean of {len(seeds)} seeds, min to max",
+            cells,
+            compared=True,
+        )
 
 
 def _mark_best(rows: list[Row]) -> list[Row]:
@@ -204,7 +218,7 @@ def accuracy_table(results: list[Result]) -> Table:
         rows += [printed] if printed else []
     n = first.suite.n
     return Table(
-        title=f"{first.run.data}, {first.run.backbone}: accuracy under the {first.suite.name} suite",
+        title=f"{first.run.place}: accuracy under the {first.suite.name} suite",
         caption=f"Accuracy in percent on {n:,} test images ({first.suite.indices}); 95 % Wilson interval below each. "
         "Worst case: right on the clean image and under every attack.",
         columns=[
@@ -220,12 +234,8 @@ def accuracy_table(results: list[Result]) -> Table:
 _STATISTICS = ("fdr_eq8", "fdr_trace_ratio", "fdr_trace_ratio_per_class", "afs", "scr")
 _CENTERS = ("scr_floor", "mean_separation_degrees", "min_separation_degrees")
 GEOMETRY_COLUMNS = [
-    *(
-        Column(head, budget)
-        for budget in ("clean", "attacked")
-        for head in ("FDR Eq. 8", "FDR W/B", "FDR W/B/C", "AFS", "SCR")
-    ),
-    *(Column(head, "centers") for head in ("SCR floor", "MeanSep °", "MinSep °")),
+    *(Column(head, "clean | attacked") for head in ("FDR Eq. 8", "FDR W/B", "FDR W/B/C", "AFS", "SCR")),
+    *(Column(head, "of centers") for head in ("SCR floor", "MeanSep °", "MinSep °")),
 ]
 
 
@@ -235,22 +245,29 @@ def _number(value: float | None) -> str:
     return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
 
 
+def _geometry_cells(
+    statistics: Iterable[tuple[float | None, float | None]], floor: float | None, angles: Iterable[float | None]
+) -> list[Cell]:
+    pairs = [Cell(f"{_number(clean)} | {_number(attacked)}") for clean, attacked in statistics]
+    degrees = [Cell(MISSING if angle is None else f"{angle:.2f}") for angle in angles]
+    return [*pairs, Cell(_number(floor)), *degrees]
+
+
 def _geometry_row(result: Result) -> Row:
     stored = result.suite.geometry or {}
-    sides = [stored.get(side, {}).get(name) for side in ("clean", "adversarial") for name in _STATISTICS]
-    values = [*sides, *map(stored.get, _CENTERS)]
-    cells = [Cell(_number(value), value=value) for value in values]
-    return Row("run", result.run.method, f"seed {result.run.seed}, {result.checkpoint}", cells)
+    clean, attacked = stored.get("clean", {}), stored.get("adversarial", {})
+    floor, *angles = map(stored.get, _CENTERS)
+    cells = _geometry_cells(((clean.get(name), attacked.get(name)) for name in _STATISTICS), floor, angles)
+    return Row("run", result.run.defense, result.run.method, f"seed {result.run.seed}, {result.checkpoint}", cells)
 
 
 def _published_geometry(result: Result) -> Row | None:
     printed = published.geometry(result.run.data, result.run.backbone, result.run.defense)
     if printed is None:
         return None
-    sides = [[None, None, *(printed[name][side] for name in ("fdr", "afs", "scr"))] for side in (0, 1)]
-    values = [*sides[0], *sides[1], None, *printed["separation"]]
-    cells = [Cell(_number(value), value=value) for value in values]
-    return Row("published", method_name(result.run.defense), "published, arXiv 2504.03782", cells)
+    nothing = (None, None)
+    statistics = [nothing, nothing, printed["fdr"], printed["afs"], printed["scr"]]
+    return _published(result, _geometry_cells(statistics, None, printed["separation"]))
 
 
 def geometry_table(results: list[Result]) -> Table | None:
@@ -267,7 +284,7 @@ def geometry_table(results: list[Result]) -> Table | None:
     first = measured[0]
     attacks = {(result.suite.geometry or {}).get("adversarial", {}).get("attack", "") for result in measured}
     return Table(
-        title=f"{first.run.data}, {first.run.backbone}: geometry of the features",
+        title=f"{first.run.place}: geometry of the features, {first.suite.name} suite",
         caption=f"{first.suite.n:,} test images, attacked with {' or '.join(sorted(map(attack_name, attacks)))}. "
         "FDR and AFS: lower is more discriminative. SCR: higher is more separate, but it is a ratio of distances "
         "between features and centers, so it compares only methods in which the two share a scale; features that are "

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -166,7 +166,7 @@ class Training:
         terms = self.losses(batch, x_adv)
         total = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        torch.autograd.backward(total)
         self._set_learning_rate()
         self.optimizer.step()
         task.defense.between_steps(task.model)
@@ -238,7 +238,7 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
     task.model.train()
     due = _Due(checkpoint_seconds)
     while training.epoch < task.recipe.epochs:
-        _train_epoch(training, observer, lambda: due() and training.save(run, final=False))
+        _train_epoch(training, observer, run, due)
         training.guard.check_losses(task.steps_per_epoch)
         line = training.finish_epoch()
         run.append_epoch(line)
@@ -247,7 +247,7 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
             training.save(run, final=training.epoch == task.recipe.epochs)
 
 
-def _train_epoch(training: Training, observer: Observer, between: Callable[[], Any]) -> None:
+def _train_epoch(training: Training, observer: Observer, run: Run, due: "_Due") -> None:
     task = training.task
     order = noise.permutation(task.seed, "order", training.epoch, len(task.train), task.train.labels.device)
     while training.step < task.steps_per_epoch:
@@ -257,7 +257,8 @@ def _train_epoch(training: Training, observer: Observer, between: Callable[[], A
         observer.on_step(training.epoch, training.step, task.steps_per_epoch, task.recipe.epochs)
         if training.step % GUARD_INTERVAL == 0:
             training.guard.check_losses(task.steps_per_epoch)
-        between()
+        if due():
+            training.save(run, final=False)
 
 
 class _Due:

@@ -37,7 +37,8 @@ def holdout_accuracy(model: Classifier, images: Images, attack: InnerAttack, bat
     model.eval()
     pgd = PGD(eps=attack.eps, norm=attack.norm, steps=attack.steps, step_size=attack.step_size)
     clean = robust = 0
-    for index in torch.arange(len(images), device=images.labels.device).split(batch_size):
+    everything = torch.arange(len(images), device=images.labels.device)
+    for index in torch.split(everything, batch_size):
         x, y = images.batch(index)
         clean += _correct(model, x, y)
         robust += _correct(model, pgd(model, x, y, noise=IndexNoise(0, index)), y)

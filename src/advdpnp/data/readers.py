@@ -1,0 +1,117 @@
+"""One reader for each layout on disk; every one checks what it reads against the spec."""
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from advdpnp.data.restricted_pickle import CURE, read_pickle
+from advdpnp.data.specs import DataSpec
+from advdpnp.data.stratify import stratified
+
+Split = Literal["train", "test"]
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+def _size(spec: DataSpec, split: Split) -> int:
+    return spec.train_size if split == "train" else spec.test_size
+
+
+def _paths(root: Path, folder: str, names: Sequence[str], endings: Sequence[str] = ("",)) -> list[Path]:
+    """Where the files are: for each name, with the first of `endings` that is there."""
+    paths = []
+    for name in names:
+        path = next((p for ending in endings if (p := root / folder / (name + ending)).is_file()), None)
+        if path is None:
+            kinds = " (plain or .gz)" if ".gz" in endings else ""
+            raise FileNotFoundError(
+                f"{root / folder} must hold {', '.join(names)}{kinds}; got no {name}: "
+                f"give the folder that holds {folder} as --data-root or in $ADVDPNP_DATA"
+            )
+        paths.append(path)
+    return paths
+
+
+def _labels(values: object, n: int, spec: DataSpec, path: Path) -> NDArray[np.int64]:
+    integers = isinstance(values, np.ndarray) or (isinstance(values, list) and all(type(v) is int for v in values))
+    labels = np.asarray(values if integers else [])
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"{path} must hold {n} integer labels; got {labels.dtype} of shape {labels.shape}: {CURE}")
+    if labels.min() < 0 or labels.max() >= spec.num_classes:
+        raise ValueError(
+            f"{path} must hold labels in [0, {spec.num_classes - 1}]; got {labels.min()} to {labels.max()}: {CURE}"
+        )
+    return labels.astype(np.int64)
+
+
+def _cifar_file(path: Path, label_key: bytes, n: int, spec: DataSpec) -> Arrays:
+    content = read_pickle(path)
+    data = content.get(b"data")
+    shape = (n, prod(spec.image_shape))
+    if not isinstance(data, np.ndarray) or data.shape != shape:
+        got = getattr(data, "shape", type(data).__name__)
+        raise ValueError(f"{path} must hold data of shape {shape}; got {got}: {CURE}")
+    return data.reshape(n, *spec.image_shape), _labels(content.get(label_key), n, spec, path)
+
+
+def read_cifar10(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """The five training batches, or the test batch, of CIFAR-10's python version."""
+    names = [f"data_batch_{k}" for k in range(1, 6)] if split == "train" else ["test_batch"]
+    n = _size(spec, split) // len(names)
+    parts = [_cifar_file(path, b"labels", n, spec) for path in _paths(root, "cifar-10-batches-py", names)]
+    return np.concatenate([pixels for pixels, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+def read_cifar100(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """One split of CIFAR-100's python version, with its 100 fine labels."""
+    (path,) = _paths(root, "cifar-100-python", [split])
+    return _cifar_file(path, b"fine_labels", _size(spec, split), spec)
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} must be a gzip file; got a damaged one ({error}): {CURE}") from None
+
+
+def _idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An idx file of bytes, which must have this shape."""
+    content = _content(path)
+    header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
+    if content[: len(header)] != header or len(content) != len(header) + prod(shape):
+        raise ValueError(
+            f"{path} must be an idx file of bytes of shape {shape}, {len(header) + prod(shape)} bytes in all; "
+            f"got {len(content)} bytes that begin {content[: len(header)].hex(' ', 4)}: {CURE}"
+        )
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+
+
+def read_mnist(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """The idx files of MNIST, plain or, where there is no plain one, gzipped."""
+    prefix = "train" if split == "train" else "t10k"
+    names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
+    images, labels = _paths(root, "MNIST/raw", names, ("", ".gz"))
+    n, (channels, height, width) = _size(spec, split), spec.image_shape
+    pixels = _idx(images, (n, height, width)).reshape(n, channels, height, width)
+    return pixels, _labels(_idx(labels, (n,)), n, spec, labels)
+
+
+def read_digits(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """scikit-learn's 8 x 8 digits; it has no split of its own, so a fixed stratified one is drawn."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    labels = digits.target.astype(np.int64)
+    in_test = np.zeros(len(labels), dtype=bool)
+    in_test[stratified(torch.from_numpy(labels), spec.test_size, "digits-test").numpy()] = True
+    chosen = in_test if split == "test" else ~in_test
+    return digits.images[chosen].astype(np.uint8)[:, None], labels[chosen]

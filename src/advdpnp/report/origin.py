@@ -1,0 +1,60 @@
+"""How the numbers of a run were made: seed, recipe, attack, software, time, commands, configuration."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from advdpnp.report.figures import color
+from advdpnp.report.read import Run
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _software(environment: dict[str, Any]) -> str:
+    versions = ", ".join(
+        f"{name} {environment[name]}" for name in ("advdpnp", "torch", "python") if name in environment
+    )
+    where = f"{environment.get('device', '?')}, {environment.get('threads', '?')} threads"
+    commit = str(environment.get("commit", ""))[:10] or "unknown"
+    changed = ", with uncommitted changes" if environment.get("dirty") else ""
+    return f"{versions}; {where}; commit {commit}{changed}" if environment else "not recorded"
+
+
+def origin(run: Run) -> dict[str, Any]:
+    """How the numbers of a run were made: pairs of name and text, the commands, and the whole configuration."""
+    recipe, attack = run.config["recipe"], run.config["recipe"]["attack"]
+    seconds = sum(line["seconds"] for line in run.epochs)
+    done = (
+        f"{len(run.epochs)} of {recipe.get('epochs', '?')} epochs in {_duration(seconds)}"
+        if run.epochs
+        else "not recorded"
+    )
+    inner = f"{attack.get('steps', '?')} steps, ε = {attack['eps']:.4g}, BatchNorm in {attack.get('mode', '?')} mode"
+    facts = [
+        ("seed", str(run.seed)),
+        ("recipe", f"{run.recipe}; {recipe.get('holdout') or 'no'} training images held out"),
+        ("attack of training", inner),
+        ("training", done),
+        ("trained with", _software(run.environment)),
+    ]
+    commands = [run.environment["command"]] if "command" in run.environment else []
+    for suite in [*run.suites, *([run.curve] if run.curve else [])]:
+        measured = f"{suite.checkpoint} checkpoint (epoch {suite.epoch}), images {suite.indices}, {suite.precision}, "
+        facts.append(
+            (f"suite {suite.name}", f"{measured}chunks of {suite.chunk}, {_duration(suite.seconds)} of attacks")
+        )
+        if suite.environment and _software(suite.environment) != _software(run.environment):
+            facts.append((f"{suite.name} measured with", _software(suite.environment)))
+        commands += [suite.environment["command"]] if "command" in suite.environment else []
+    return {
+        "name": f"{run.name} ({run.place})",
+        "color": color(run.defense),
+        "facts": facts,
+        "commands": list(dict.fromkeys(commands)),
+        "config": json.dumps(run.config, indent=1, ensure_ascii=False),
+    }

@@ -1,0 +1,178 @@
+"""The parts of the report's page: tables and figures with the words around them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from advdpnp.report import figures
+from advdpnp.report.read import Run, attack_name
+from advdpnp.report.tables import Result, Table, accuracy_table, attack_keys, geometry_table, grouped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: file name without suffix, heading, what it shows in words, how to read it, and the SVG itself."""
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    svg: str
+
+    @property
+    def source(self) -> str:
+        """The SVG as a data URI, which keeps its ids apart from those of other figures."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page. `missing` names the runs for which it was not measured."""
+
+    anchor: str
+    title: str
+    text: str
+    missing: list[str]
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def _picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
+    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, figures.to_svg(build, title))
+
+
+def _file(kind: str, run: Run) -> str:
+    variant = f"{run.defense}+{run.tag}" if run.tag else run.defense
+    return f"{kind}-{run.data}-{run.backbone}-{variant}-seed-{run.seed}"
+
+
+def _lacking(runs: list[Run], has: Callable[[Run], Any]) -> list[str]:
+    return [f"{run.name} ({run.place})" for run in runs if not has(run)]
+
+
+def _results(runs: list[Run], groups: list[list[Result]]) -> Section:
+    text = (
+        "Bold: the highest measured value of a column. An interval says what another draw of test images would change, "
+        "not what another training seed would; the command advdpnp compare tests two runs image by image. Published "
+        "rows are what the paper prints for attacks of the same norm, radius and number of steps."
+    )
+    return Section(
+        "results", "Accuracy", text, _lacking(runs, lambda run: run.suites), list(map(accuracy_table, groups))
+    )
+
+
+def _curves(runs: list[Run]) -> Section:
+    curves = sorted((Result(run, run.curve) for run in runs if run.curve), key=lambda result: result.group)
+    pictures = []
+    for (data, backbone, _, n, _), members in groupby(curves, key=lambda result: result.group):
+        results = list(members)
+        attack = attack_keys(results)[0].label
+        names = list(dict.fromkeys(result.run.method for result in results))
+        build = _binding(figures.accuracy_against_eps, results)
+        title = f"{data}/{backbone}: accuracy falls as the perturbation grows"
+        alt = f"Line chart of accuracy under {attack} against its radius for {', '.join(names)}."
+        caption = (
+            f"{n:,} test images, {attack} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson intervals, "
+            "from the lowest to the highest seed where there are several."
+        )
+        pictures.append(_picture(f"accuracy-against-eps-{data}-{backbone}-{n}", title, alt, caption, build))
+    text = (
+        "As the radius grows, accuracy must fall to zero; a curve that levels off above it points to masked gradients."
+    )
+    missing = _lacking(runs, lambda run: run.curve)
+    return Section("curve", "Accuracy against the radius of the attack", text, missing, pictures=pictures)
+
+
+def _geometry(runs: list[Run], groups: list[list[Result]]) -> Section:
+    tables = [table for table in map(geometry_table, groups) if table is not None]
+    missing = _lacking(runs, lambda run: any(suite.geometry for suite in run.suites))
+    text = "How tightly features gather around their class, and how far classes are apart (Eqs. 8 to 12 of the paper)."
+    return Section("geometry", "Geometry of the features", text, missing, tables)
+
+
+def _images(runs: list[Run]) -> Section:
+    pictures = []
+    for run in runs:
+        if run.samples is None:
+            continue
+        attack, factor = attack_name(run.samples.attack), figures.amplification(run.samples)
+        shown = min(len(run.samples.labels), figures.IMAGES_PER_STRIP)
+        wrong = int((run.samples.adversarial_predictions != run.samples.labels)[:shown].sum())
+        title = f"{run.name} ({run.place})"
+        alt = f"{shown} test images, clean and under {attack}; {wrong} of the adversarial ones are misclassified."
+        caption = (
+            f"{attack}: {wrong} of {shown} adversarial images are misclassified. Below each image the predicted class, "
+            f"✓ right or ✗ wrong. Perturbation × {factor}; gray is 0."
+        )
+        build = _binding(figures.attacked_images, run.samples)
+        pictures.append(_picture(_file("images", run), title, alt, caption, build))
+    text = "The same images for every run, each attacked anew. A few images illustrate; the tables measure."
+    return Section("images", "Adversarial images", text, _lacking(runs, lambda run: run.samples), pictures=pictures)
+
+
+def _plane(runs: list[Run]) -> Section:
+    pictures = []
+    for run in runs:
+        if run.embedding is None:
+            continue
+        attack, n = attack_name(run.embedding.attack), len(run.embedding.labels)
+        title = f"{run.name} ({run.place})"
+        alt = f"Scatter plots of the two features of {n} test images by class, clean and under {attack}."
+        caption = f"{n:,} test images, colored by true class. Stars: class centers; rays lead to them from the origin."
+        build = _binding(figures.feature_plane, run.embedding)
+        pictures.append(_picture(_file("features", run), title, alt, caption, build))
+    text = "Features of networks whose embedding has two dimensions, as in Figure 2 of the paper: nothing is projected."
+    missing = _lacking(runs, lambda run: run.embedding)
+    return Section("features", "Features in the plane", text, missing, pictures=pictures)
+
+
+def _training(runs: list[Run]) -> Section:
+    trained = [run for run in runs if run.epochs]
+    terms, pictures = figures.term_names(trained), []
+    for place, members in groupby(trained, key=lambda run: run.place):
+        by_method = groupby(members, key=lambda run: (run.defense, run.tag))
+        methods = [list(seeds) for _, seeds in by_method]
+        for number, part in enumerate(_parts(methods, figures.METHODS_PER_FIGURE), start=1):
+            names = ", ".join(seeds[0].method for seeds in part)
+            title = f"{place}: training of {names}"
+            alt = f"Small multiples by epoch for {names}: loss terms, held-out accuracy, angles between class centers."
+            caption = (
+                "Terms as they enter the sum that is minimized, weights included. Held-out accuracy is on training "
+                "images set aside, attacked with the attack of training. Seeds are drawn over each other."
+            )
+            build = _binding(figures.training_curves, part, terms)
+            pictures.append(_picture(f"training-{place}-{number}", title, alt, caption, build))
+    missing = _lacking(runs, lambda run: run.epochs)
+    return Section("training", "Training", "", missing, pictures=pictures)
+
+
+def _binding(draw: Callable[..., Figure], *arguments: Any) -> Callable[[], Figure]:
+    return lambda: draw(*arguments)
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Items in as few parts of at most `size` as can be, as even as can be."""
+    count = -(-len(items) // size)
+    for part in range(count):
+        yield items[part * len(items) // count : (part + 1) * len(items) // count]
+
+
+def sections(runs: list[Run]) -> list[Section]:
+    """All parts of the page but the last, in order; those without tables and pictures were not measured."""
+    groups = grouped(runs)
+    return [
+        _results(runs, groups),
+        _curves(runs),
+        _geometry(runs, groups),
+        _images(runs),
+        _plane(runs),
+        _training(runs),
+    ]

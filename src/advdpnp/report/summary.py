@@ -1,0 +1,58 @@
+"""What a report compared, and what it found, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from advdpnp.report.read import Accuracy, Run
+from advdpnp.report.tables import Result, attack_keys, by_method, percent, spread
+
+
+def _listed(items: Iterable[str]) -> str:
+    *most, last = dict.fromkeys(items)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def scope(runs: Sequence[Run], groups: Sequence[Sequence[Result]]) -> str:
+    """One paragraph: which methods, on which data, under which attacks, on how many images."""
+    places = _listed(f"{run.data} with the backbone {run.backbone}" for run in runs)
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    sentences = [f"{_listed(run.method for run in runs)}, trained on {places} ({count})."]
+    for group in groups:
+        suite, place = group[0].suite, f" of {group[0].run.data}" if len(groups) > 1 else ""
+        attacks = _listed(key.label for key in attack_keys(group))
+        sentences.append(f"Attacked on {suite.n:,} test images{place} with {attacks} (suite {suite.name}).")
+    if not groups:
+        sentences.append("No attack has been evaluated yet.")
+    return " ".join(sentences)
+
+
+def findings(group: Sequence[Result]) -> list[str]:
+    """What the accuracies of comparable results show: the best method, and whether the next is apart from it."""
+    methods = by_method(group)
+    if len(methods) < 2:
+        return []
+    run, n = group[0].run, group[0].suite.n
+    sentences = []
+    for column in ("worst case", "clean"):
+        ranked = sorted(
+            ((_measured(seeds, column), seeds[0].run.method) for seeds in methods), key=lambda item: -item[0].value
+        )
+        (best, name), (second, runner_up) = ranked[:2]
+        apart = "above" if best.low > second.high else "not clearly apart from"
+        what = "clean accuracy" if column == "clean" else f"worst-case accuracy under the {group[0].suite.name} suite"
+        sentences.append(
+            f"{run.place}: highest {what} is {name} with {_text(best, n)}, {apart} {runner_up} with {_text(second, n)}."
+        )
+    if all(len(seeds) == 1 for seeds in methods):
+        sentences.append(f"{run.place}: one seed per method, so what another seed would change is not known.")
+    return sentences
+
+
+def _measured(seeds: list[Result], column: str) -> Accuracy:
+    values = [seed.accuracies[column] for seed in seeds]
+    return values[0] if len(values) == 1 else spread(values)
+
+
+def _text(accuracy: Accuracy, n: int) -> str:
+    return f"{percent(accuracy.value, n)} % ({percent(accuracy.low, n)} to {percent(accuracy.high, n)})"

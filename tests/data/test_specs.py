@@ -1,0 +1,24 @@
+import pytest
+
+from advdpnp.data import SPECS, Augmentation, spec
+
+
+@pytest.mark.parametrize(("wanted", "near"), [("cifar-10", "cifar10"), ("minst", "mnist"), ("CIFAR100", "cifar100")])
+def test_an_unknown_name_is_answered_with_the_nearest(wanted: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown data set '{wanted}'; .* Did you mean {near}\\?"):
+        spec(wanted)
+
+
+def test_every_spec_is_found_by_its_own_name_and_is_hashable() -> None:
+    assert all(spec(name) is facts and facts.name == name for name, facts in SPECS.items())
+    assert len(set(SPECS.values())) == len(SPECS)
+
+
+@pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100), ("mnist", 10), ("digits", 10)])
+def test_class_names_are_as_many_as_classes_and_all_different(name: str, classes: int) -> None:
+    assert spec(name).num_classes == len(set(spec(name).class_names)) == classes
+
+
+def test_only_the_natural_images_are_cropped_and_mirrored() -> None:
+    assert spec("cifar10").augmentation == spec("cifar100").augmentation == Augmentation(4, "reflect", True)
+    assert spec("mnist").augmentation == spec("digits").augmentation == Augmentation(0, "reflect", False)

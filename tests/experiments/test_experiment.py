@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from advdpnp.defenses import DEFENSES
+from advdpnp.experiments import experiment, from_config, read_changes
+from advdpnp.experiments.config import override
+
+
+def test_the_papers_hyper_parameters_are_the_defaults() -> None:
+    for data, weights in (("cifar10", (0.1, 0.1, 2.0)), ("cifar100", (0.3, 3.0, 2.4))):
+        wanted = experiment(f"{data}/resnet18/adv-dpnp", recipe="paper")
+        defense, recipe = wanted.defense, wanted.recipe
+        assert (defense.lambda_dpp, defense.lambda_dnp, defense.lambda_dfa) == weights
+        assert defense.alpha == 40.0
+        assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.momentum, recipe.weight_decay) == (
+            110,
+            128,
+            0.1,
+            0.9,
+            5e-4,
+        )
+        assert recipe.milestones == (100 / 110, 105 / 110)
+        assert (recipe.attack.eps, recipe.attack.steps, recipe.attack.step_size) == (8 / 255, 10, 2 / 255)
+        assert (recipe.holdout, recipe.train_images) == (0, 0)
+
+
+def test_trades_starts_close_by_and_others_anywhere_in_the_ball() -> None:
+    assert experiment("cifar10/resnet18/trades").recipe.attack.start == "normal"
+    assert experiment("cifar10/resnet18/at").recipe.attack.start == "uniform"
+
+
+def test_mnist_has_the_papers_attack() -> None:
+    attack = experiment("mnist/lenets++/at").recipe.attack
+    assert (attack.eps, attack.steps, attack.step_size) == (0.3, 40, 0.01)
+
+
+def test_the_default_recipe_holds_images_out() -> None:
+    assert experiment("cifar10/resnet18/at").recipe.holdout == 1000
+
+
+def test_the_literal_variant_prints_eq_3_and_has_its_own_folder() -> None:
+    wanted = experiment("cifar10/resnet18/adv-dpnp-literal", tag="x")
+    assert wanted.defense.alignment == "sum"
+    assert wanted.folder(Path("runs")) == Path("runs/cifar10/resnet18/adv-dpnp+literal-x/seed-0")
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_configurations_round_trip_through_json(name: str) -> None:
+    wanted = experiment(f"digits/tiny/{name}", seed=3, tag="t", settings=["recipe.epochs=5"])
+    assert from_config(json.loads(json.dumps(wanted.config()))) == wanted
+
+
+def test_settings_are_converted_by_the_field_that_they_set() -> None:
+    settings = [
+        "recipe.attack.eps=4/255",
+        "recipe.milestones=0.5,0.75",
+        "defense.prototype_weight_decay=false",
+        "defense.alignment=sum",
+        "recipe.augmentation.mode=zero",
+        "seed=4",
+    ]
+    wanted = experiment("cifar10/resnet18/adv-dpnp", settings=settings)
+    assert wanted.recipe.attack.eps == pytest.approx(4 / 255)
+    assert wanted.recipe.milestones == (0.5, 0.75)
+    assert wanted.defense.prototype_weight_decay is False and wanted.defense.alignment == "sum"
+    assert wanted.recipe.augmentation.mode == "zero" and wanted.seed == 4
+
+
+def test_a_yaml_file_overrides_and_settings_override_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("recipe: {epochs: 7, attack: {steps: 3}}\nseed: 2\n")
+    wanted = experiment("digits/tiny/at", changes=read_changes(path), settings=["recipe.epochs=9"])
+    assert (wanted.recipe.epochs, wanted.recipe.attack.steps, wanted.seed) == (9, 3, 2)
+
+
+def test_the_seed_decides_the_initial_weights_and_the_global_generator_does_not() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        return experiment("digits/tiny/at", seed=seed).build().backbone.conv1.weight
+
+    first = weights(0)
+    torch.manual_seed(99)
+    state = torch.random.get_rng_state()
+    assert torch.equal(weights(0), first) and not torch.equal(weights(1), first)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_one_seed_gives_every_defense_the_same_backbone() -> None:
+    models = [experiment(f"digits/tiny/{name}").build() for name in DEFENSES]
+    assert all(torch.equal(m.backbone.conv2.weight, models[0].backbone.conv2.weight) for m in models)
+
+
+@pytest.mark.parametrize(
+    "name, settings, message",
+    [
+        ("cifar11/resnet18/at", [], "unknown data set 'cifar11'.*cifar10"),
+        ("cifar10/resnet81/at", [], "unknown backbone .resnet81.; nearest: resnet8, resnet18"),
+        ("cifar10/resnet18/advdpnp", [], "unknown defense 'advdpnp'; nearest: adv-dpnp"),
+        ("cifar10/resnet18", [], "data/backbone/defense"),
+        ("digits/tiny/at", ["recipe.epoch=2"], r"unknown setting 'recipe\.epoch'; nearest: recipe\.epochs"),
+        ("digits/tiny/at", ["recipe.epochs"], "path=value"),
+        ("digits/tiny/at", ["recipe.epochs=two"], r"recipe\.epochs must be a whole number; got 'two'"),
+        ("digits/tiny/at", ["recipe.epochs=0"], r"recipe\.epochs must be at least 1"),
+        ("digits/tiny/at", ["recipe.attack.eps=8"], "Did you mean 8 / 255"),
+        ("digits/tiny/at", ["recipe.attack.mode=test"], r"recipe\.attack\.mode must be one of eval, train"),
+        ("digits/tiny/at", ["recipe.milestones=2"], "fractions of the epochs"),
+        ("digits/tiny/at", ["recipe.train_images=5000"], "has 1293 training images"),
+        (
+            "digits/tiny/trades",
+            ["defense.gamma=1"],
+            r"unknown setting 'defense\.gamma'; nearest: defense\.beta|nearest",
+        ),
+    ],
+)
+def test_bad_names_and_values_list_the_nearest(name: str, settings: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        experiment(name, settings=settings)
+
+
+def test_unknown_recipes_and_schemas_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown recipe 'papr'"):
+        experiment("digits/tiny/at", recipe="papr")
+    config = experiment("digits/tiny/at").config()
+    with pytest.raises(ValueError, match="schema"):
+        from_config({**config, "schema": 99})
+    with pytest.raises(ValueError, match=r"unknown field recipe\.epoch"):
+        from_config({**config, "recipe": {"epoch": 3}})
+
+
+def test_override_refuses_to_replace_a_group() -> None:
+    with pytest.raises(ValueError, match="unknown setting"):
+        override({"recipe": {"epochs": 1}}, "recipe.epochs.x", 2)

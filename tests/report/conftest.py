@@ -1,0 +1,182 @@
+"""Synthetic run folders, written as the file layout says and by no code of the package."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+MakeRun = Callable[..., Path]
+
+ATTACKS = (("fgsm", "0.1", 1, "0.1"), ("pgd", "0.1", 40, "0.0063"), ("cw", "0.1", 30, "0.01"))
+
+
+def wilson(p: float, n: int) -> list[float]:
+    """The 95 % score interval in its textbook form."""
+    z = 1.959963984540054
+    middle, half = p + z * z / (2 * n), z * ((p * (1 - p) + z * z / (4 * n)) / n) ** 0.5
+    return [(middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)]
+
+
+def attack(
+    name: str, eps: str, steps: int, step_size: str, accuracy: float, n: int, norm: str = "linf"
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "norm": norm,
+        "eps": eps,
+        "steps": steps,
+        "step_size": step_size,
+        "restarts": 1,
+        "random_start": name == "pgd",
+        "robust_accuracy": accuracy,
+        "interval95": wilson(accuracy, n),
+        "seconds": 1.5,
+        "mean_cross_entropy": 1.0,
+        "verdicts": "",
+    }
+
+
+def evaluation(suite: str, data: str, n: int, clean: float, attacks: list[dict[str, Any]]) -> dict[str, Any]:
+    worst = min(record["robust_accuracy"] for record in attacks) - 0.01
+    return {
+        "schema": 1,
+        "suite": suite,
+        "data": data,
+        "n": n,
+        "indices": f"0-{n - 1}",
+        "checkpoint": "last",
+        "epoch": 20,
+        "holdout": 144,
+        "precision": "fp32",
+        "chunk": 128,
+        "clean_accuracy": clean,
+        "clean_interval95": wilson(clean, n),
+        "clean_verdicts": "",
+        "attacks": attacks,
+        "worst_case_accuracy": max(worst, 0.0),
+        "worst_case_interval95": wilson(max(worst, 0.0), n),
+    }
+
+
+def geometry(scale: float) -> dict[str, Any]:
+    side = {
+        "fdr_eq8": 4.321 * scale,
+        "fdr_trace_ratio": 0.4567 * scale,
+        "fdr_trace_ratio_per_class": 0.04567 * scale,
+        "afs": 0.2345 * scale,
+        "scr": None if scale > 2 else 1.6789,
+    }
+    centers = {"scr_floor": 1.478, "mean_separation_degrees": 95.32, "min_separation_degrees": 94.51}
+    return {"clean": side, "adversarial": {**side, "attack": "pgd-40 linf 0.1"}, **centers}
+
+
+def epoch(number: int, epochs: int, terms: tuple[str, ...]) -> dict[str, Any]:
+    loss = {name: (place + 1) * 0.9**number for place, name in enumerate(terms)}
+    return {
+        "epoch": number,
+        "epochs": epochs,
+        "steps": 12,
+        "lr": 0.1,
+        "seconds": 1.2,
+        "loss": {"total": sum(loss.values()), **loss},
+        "centers": {
+            "norm_mean": 40.0,
+            "norm_min": 40.0,
+            "norm_max": 40.0,
+            "angle_mean_degrees": 95.0 + 0.01 * number,
+            "angle_min_degrees": 80.0 + 0.5 * number,
+        },
+        "holdout": {"n": 144, "clean_accuracy": 1 - 0.9**number, "robust_accuracy": 0.7 * (1 - 0.9**number)},
+    }
+
+
+def pictures(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    random = np.random.default_rng(seed)
+    names, labels = np.array(list("0123456789")), np.arange(6)
+    clean = random.random((6, 1, 8, 8), dtype=np.float32)
+    adversarial = np.clip(clean + 0.1 * np.sign(random.random(clean.shape) - 0.5), 0, 1).astype(np.float32)
+    shared = {"class_names": names, "attack": np.array("pgd-40 linf 0.1")}
+    samples = {
+        "clean": clean,
+        "adversarial": adversarial,
+        "labels": labels,
+        "clean_predictions": labels,
+        "adversarial_predictions": np.array([0, 1, 2, 3, 9, 9]),
+    }
+    angle = np.arange(10) * 2 * np.pi / 10
+    centers = 5 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    truth = np.arange(60) % 10
+    embedding = {
+        "clean": centers[truth] + random.normal(0, 0.3, (60, 2)),
+        "adversarial": centers[truth] + random.normal(0, 1.0, (60, 2)),
+        "labels": truth,
+        "centers": centers,
+    }
+    return samples | shared, embedding | shared
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Writes a run folder and returns its path; keyword arguments say what is in it."""
+
+    def make(
+        defense: str = "at",
+        *,
+        data: str = "digits",
+        backbone: str = "tiny",
+        seed: int = 0,
+        tag: str = "",
+        recipe: str = "default",
+        n: int = 360,
+        clean: float = 0.9,
+        robust: tuple[float, ...] = (0.7, 0.6, 0.5),
+        attacks: tuple[tuple[Any, ...], ...] = ATTACKS,
+        suite: str | None = "demo",
+        everything: bool = False,
+        terms: tuple[str, ...] = ("ce_clean", "dnp"),
+    ) -> Path:
+        variant = f"{defense}+{tag}" if tag else defense
+        folder = tmp_path / "runs" / data / backbone / variant / f"seed-{seed}"
+        inner = {"eps": 0.1, "steps": 10, "step_size": 0.025, "start": "uniform", "mode": "eval"}
+        holdout = 144 if recipe == "default" else 0
+        settings = {
+            "name": recipe,
+            "epochs": 110,
+            "batch_size": 128,
+            "attack": inner,
+            "holdout": holdout,
+            "train_images": 0,
+        }
+        config = {"schema": 1, "data": data, "backbone": backbone, "defense": {"name": defense, "alpha": 40.0}}
+        write_json(folder / "config.json", {**config, "recipe": settings, "seed": seed, "tag": tag})
+        if suite:
+            rows = [attack(*described, accuracy, n) for described, accuracy in zip(attacks, robust, strict=True)]
+            result = evaluation(suite, data, n, clean, rows)
+            write_json(folder / "eval" / f"{suite}.json", result | ({"geometry": geometry(1.0)} if everything else {}))
+        if everything:
+            versions = {"advdpnp": "0.1.0", "torch": "2.13.0", "python": "3.11.7", "device": "cpu", "threads": 2}
+            origin = {
+                "commit": "0123456789abcdef",
+                "dirty": False,
+                "command": f"advdpnp train {data}/{backbone}/{defense}",
+            }
+            write_json(folder / "environment.json", versions | origin)
+            lines = [json.dumps(epoch(number, 5, terms)) + "\n" for number in range(1, 6)]
+            (folder / "train.jsonl").write_text("".join(lines))
+            radii = ("0.025", "0.05", "0.1", "0.2")
+            curve = [attack("pgd", eps, 20, "0.01", clean * (1 - 3 * float(eps)), n) for eps in radii]
+            write_json(folder / "eval" / "curve.json", evaluation("curve", data, n, clean, curve))
+            samples, embedding = pictures(seed)
+            np.savez_compressed(folder / "eval" / "samples.npz", **samples)
+            np.savez_compressed(folder / "eval" / "embedding.npz", **embedding)
+        return folder
+
+    return make

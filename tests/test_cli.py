@@ -1,0 +1,149 @@
+"""The command line as a person uses it: exit status, one clear line, nothing lost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from advdpnp import cli
+
+QUICK = ["--set", "recipe.epochs=1", "--set", "recipe.train_images=64", "--set", "recipe.holdout=40",
+         "--set", "recipe.attack.steps=1", "--threads", "1"]  # fmt: skip
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["advdpnp", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    assert call(monkeypatch, "train", "digits/tiny/adv-dpnp", "--out", str(tmp_path / "runs"), *QUICK) == 0
+    return tmp_path / "runs/digits/tiny/adv-dpnp/seed-0"
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line of an error, without Python's traceback."""
+    text = capsys.readouterr().err.strip()
+    lines = [line for line in text.splitlines() if line.startswith("advdpnp: ")]
+    assert len(lines) == 1 and "Traceback" not in text
+    return lines[0]
+
+
+def test_train_evaluate_and_report(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {p.name for p in trained.iterdir()} == {"config.json", "environment.json", "train.jsonl", "checkpoints"}
+    assert call(monkeypatch, "evaluate", str(trained), "--limit", "50", "--checkpoint", "best") == 0
+    assert "worst case" in capsys.readouterr().out
+    result = json.loads((trained / "eval/quick.json").read_text())
+    assert result["n"] == 50 and result["checkpoint"] == "best" and len(result["attacks"]) == 4
+    assert [p.name for p in (trained / "eval").iterdir()] == ["quick.json"]
+    assert call(monkeypatch, "report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")) == 0
+    assert (tmp_path / "page/index.html").is_file()
+
+
+def test_tensorboard_gets_every_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = tmp_path / "tb"
+    arguments = ["train", "digits/tiny/at", "--out", str(tmp_path), "--tensorboard", str(board), *QUICK]
+    assert call(monkeypatch, *arguments) == 0
+    assert list(board.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["", "defenses", "attacks", "suites", "data", "models", "recipes"])
+def test_list_prints_names(kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "list", *([kind] if kind else [])) == 0
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "digits/tiny/advdpnp"], "nearest: adv-dpnp"),
+        (["train", "digits/tiny/at", "--set", "recipe.attack.eps=8"], "Did you mean 8 / 255?"),
+        (["train", "digits/tiny/at", "--config", "nowhere.yaml"], "no configuration file"),
+        (["train", "cifar10/resnet8/at", "--data-root", "nowhere"], "--data-root"),
+        (["train", "digits/tiny/at", "--device", "cuda"], "--device cpu"),
+        (["evaluate", "nowhere"], "is no run"),
+        (["report", "nowhere"], "at least one run"),
+        (["list", "defences"], "nearest: defenses"),
+        (["data", "check", "cifar"], "Did you mean cifar10"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "cuda" in arguments:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert call(monkeypatch, *arguments) == 2
+    assert message in refused(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_run_is_not_overwritten(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    out = str(trained.parents[3])
+    assert call(monkeypatch, "train", "digits/tiny/adv-dpnp", "--out", out, *QUICK) == 2
+    assert "add --resume" in refused(capsys)
+    for resume in ([], ["--resume"]):
+        changed = [*QUICK, "--set", "defense.alpha=20", *resume]
+        assert call(monkeypatch, "train", "digits/tiny/adv-dpnp", "--out", out, *changed) == 2
+        assert "defense.alpha: 40.0, not 20.0" in refused(capsys)
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+
+
+def test_unknown_suites_limits_and_checkpoints_are_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, message in (
+        (["--suite", "quik"], "nearest: quick"),
+        (["--limit", "99999"], "from 1 to 360"),
+        (["--checkpoint", "first"], "last or best"),
+    ):
+        assert call(monkeypatch, "evaluate", str(trained), *options) == 2
+        assert message in refused(capsys)
+    assert not (trained / "eval").exists()
+
+
+def test_a_full_disk_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert call(monkeypatch, "train", "digits/tiny/at", "--out", str(tmp_path / "runs"), *QUICK) == 2
+    assert "no space left to write" in refused(capsys)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["advdpnp", "--debug", "evaluate", "nowhere"])
+    with pytest.raises(FileNotFoundError):
+        cli.main()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, advdpnp.cli; print([m for m in ('torch', 'numpy', 'matplotlib', 'sklearn') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_public_names_exist() -> None:
+    import advdpnp
+
+    assert all(getattr(advdpnp, name) is not None for name in advdpnp.__all__)
+    with pytest.raises(AttributeError):
+        _ = advdpnp.nothing

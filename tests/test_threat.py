@@ -1,0 +1,87 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from advdpnp.noise import IndexNoise
+from advdpnp.threat import ThreatModel, eps_text, parse_eps
+
+NORMS = ("linf", "l2")
+
+
+def size(delta: torch.Tensor, norm: str) -> torch.Tensor:
+    return torch.linalg.vector_norm(delta.flatten(1), ord=float("inf") if norm == "linf" else 2, dim=1)
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1), st.sampled_from(NORMS))
+def test_projection_is_inside_ball_and_box_and_idempotent(seed: int, eps: float, norm: str) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(3, 2, 4, 4, generator=generator)
+    threat = ThreatModel(norm, eps)
+    projected = threat.project(x + torch.randn(x.shape, generator=generator), x)
+    assert projected.min() >= 0 and projected.max() <= 1
+    assert (size(projected - x, norm) <= eps + 1e-6).all()
+    torch.testing.assert_close(threat.project(projected, x), projected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_point_inside_stays(norm: str) -> None:
+    x = torch.full((2, 1, 3, 3), 0.5)
+    inside = x + 0.01
+    torch.testing.assert_close(ThreatModel(norm, 0.5).project(inside, x), inside)
+
+
+def test_l2_projection_is_the_nearest_point_of_the_ball() -> None:
+    x = torch.full((1, 1, 1, 2), 0.5, dtype=torch.float64)
+    far = x + torch.tensor([0.3, 0.4], dtype=torch.float64)
+    torch.testing.assert_close(ThreatModel("l2", 0.25).project(far, x), x + torch.tensor([0.15, 0.2]).double())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_eps_zero_is_the_identity(norm: str) -> None:
+    x = torch.rand(4, 3, 5, 5)
+    threat = ThreatModel(norm, 0.0)
+    assert torch.equal(threat.project(torch.rand_like(x), x), x)
+    assert torch.equal(threat.start(x, IndexNoise(0, torch.arange(4))), x)
+
+
+def test_linf_start_is_uniform_in_the_ball() -> None:
+    x = torch.full((50, 1, 20, 20), 0.5)
+    delta = ThreatModel("linf", 0.2).start(x, IndexNoise(0, torch.arange(50))) - x
+    assert delta.abs().max() <= 0.2 + 1e-6
+    assert delta.mean().abs() < 0.01 and abs(delta.var().item() - 0.4**2 / 12) < 5e-4
+
+
+def test_l2_start_has_uniform_radius() -> None:
+    x = torch.full((4000, 1, 3, 3), 0.5)
+    radius = size(ThreatModel("l2", 0.3).start(x, IndexNoise(0, torch.arange(4000))) - x, "l2")
+    assert radius.max() <= 0.3 + 1e-6
+    assert abs(radius.mean().item() - 0.15) < 0.01
+
+
+def test_steps_have_unit_length_and_are_zero_where_the_gradient_is() -> None:
+    gradient = torch.randn(3, 2, 4, 4)
+    gradient[1] = 0
+    torch.testing.assert_close(size(ThreatModel("l2", 1.0).step(gradient), "l2"), torch.tensor([1.0, 0.0, 1.0]))
+    assert torch.equal(ThreatModel("linf", 1.0).step(gradient), gradient.sign())
+
+
+@pytest.mark.parametrize(
+    "text, value", [("8/255", 8 / 255), ("128/255", 128 / 255), ("0.3", 0.3), ("0.8/255", 0.8 / 255), ("0", 0.0)]
+)
+def test_budgets_are_written_as_people_do_and_read_back(text: str, value: float) -> None:
+    assert eps_text(value) == text
+    assert parse_eps(text) == pytest.approx(value, rel=1e-12)
+
+
+def test_pixels_instead_of_fractions_are_refused_with_the_cure() -> None:
+    with pytest.raises(ValueError, match=r"got 8\. Did you mean 8 / 255\?"):
+        ThreatModel("linf", 8)
+    with pytest.raises(ValueError, match="diameter"):
+        ThreatModel("l2", 128).check_fits(torch.rand(1, 3, 32, 32))
+    with pytest.raises(ValueError, match="norm must be one of"):
+        ThreatModel("l7", 0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least 0"):
+        ThreatModel("l2", float("nan"))
+    with pytest.raises(ValueError, match="fraction such as 8/255"):
+        parse_eps("eight")
