@@ -97,3 +97,23 @@ def test_runs_are_found_by_their_folders(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert [str(p.relative_to(tmp_path)) for p in list_runs(tmp_path)] == ["x/seed-0", "x/seed-1", "y/z/seed-0"]
     assert list_runs(tmp_path / "x/seed-1") == [tmp_path / "x/seed-1"]
+
+
+def test_what_a_killed_write_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    import tempfile
+
+    run = make(tmp_path)
+    run.write_weights("last", {"w": torch.zeros(1)}, 1)
+    tempfile.mkstemp(dir=tmp_path / "checkpoints", prefix=".state.pt.")
+    run.sweep()
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["config.json", "last.safetensors"]
+
+
+def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
+    weights = {name: torch.arange(4.0) for name in "abcdef"}
+    files = []
+    for name in ("x", "y"):
+        run = make(tmp_path / name)
+        run.write_weights("last", weights, 1)
+        files.append(run.weights_path("last").read_bytes())
+    assert files[0] == files[1]

@@ -124,6 +124,7 @@ def train(
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
     task = make_task(wanted, on, data_root)
     run.claim(wanted.config())
+    run.sweep()
     _check_environment(run, environment(on))
     fit(task, run, observer or Silent(), resume, checkpoint_seconds)
     return run

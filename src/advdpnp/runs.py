@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Json = dict[str, Any]
 
@@ -113,24 +113,30 @@ class Run:
             )
         return True
 
-    def check_belongs(self, stored_config: str, path: Path) -> None:
+    def sweep(self) -> None:
+        """Remove what writes that were killed half-way left behind."""
+        for path in self.folder.rglob(".*.*.????????"):
+            path.unlink()
+
+    def check_belongs(self, stored_config: Json, path: Path) -> None:
         """ValueError if a checkpoint was written by another experiment than this run's."""
-        found = list(differences(json.loads(stored_config), self.config()))
+        found = list(differences(stored_config, self.config()))
         if found:
             raise ValueError(
                 f"{path} is a checkpoint of another experiment ({'; '.join(found)}): "
                 "put this run's own checkpoint back, or train again in another folder"
             )
 
-    def write_weights(self, which: str, weights: Mapping[str, Tensor], epoch: int) -> None:
+    def write_weights(self, which: str, weights: "Mapping[str, Tensor]", epoch: int) -> None:
         """Store weights as checkpoints/<which>.safetensors with epoch and configuration in its metadata."""
         from safetensors.torch import save
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-        metadata = {"epoch": str(epoch), "config": json.dumps(self.config())}
+        # One entry: safetensors writes several in random order, and equal weights shall be equal files.
+        metadata = {"advdpnp": json.dumps({"epoch": epoch, "config": self.config()})}
         write_bytes(self.weights_path(which), save(tensors, metadata))
 
-    def read_weights(self, which: str) -> tuple[dict[str, Tensor], int]:
+    def read_weights(self, which: str) -> "tuple[dict[str, Tensor], int]":
         """Weights and the epochs that they were trained for.
 
         Raises:
@@ -147,24 +153,28 @@ class Run:
             )
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
+                metadata = json.loads((file.metadata() or {}).get("advdpnp", '{"epoch": 0, "config": {}}'))
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{path} is damaged ({error}): restore it, or train again with --resume") from None
-        self.check_belongs(metadata.get("config", "{}"), path)
-        return weights, int(metadata["epoch"])
+        self.check_belongs(metadata["config"], path)
+        return weights, metadata["epoch"]
 
     def write_state(self, state: Json) -> None:
         """Store everything that `--resume` needs."""
+        import torch
+
         buffer = io.BytesIO()
-        torch.save(state | {"config": json.dumps(self.config())}, buffer)
+        torch.save(state | {"config": self.config()}, buffer)
         write_bytes(self.state_path, buffer.getvalue())
 
     def read_state(self) -> Json:
         """What `write_state` stored; ValueError if it is damaged or of another experiment."""
+        import torch
+
         try:
             state: Json = torch.load(self.state_path, map_location="cpu", weights_only=True)
-            config = state["config"]
+            config: Json = state["config"]
         except Exception as error:
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(

@@ -14,7 +14,7 @@ from advdpnp.runs import Run
 
 COMMAND = [
     sys.executable, "-m", "advdpnp.cli", "train", "digits/tiny/adv-dpnp", "--threads", "1", "--checkpoint-seconds", "0",
-    "--set", "recipe.epochs=3", "--set", "recipe.train_images=640", "--set", "recipe.batch_size=32",
+    "--set", "recipe.epochs=2", "--set", "recipe.train_images=480", "--set", "recipe.batch_size=32",
 ]  # fmt: skip
 
 
@@ -23,27 +23,34 @@ def start(out: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*COMMAND, "--out", str(out), *options], env=environment, stderr=subprocess.DEVNULL)
 
 
+def wait_for_writes(state: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Return once the checkpoint has been written `count` more times."""
+    seen = state.stat().st_mtime_ns if state.exists() else 0
+    deadline = time.monotonic() + 60
+    while count and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it could be killed"
+        now = state.stat().st_mtime_ns if state.exists() else 0
+        count, seen = (count - 1, now) if now != seen else (count, seen)
+        time.sleep(0.001)
+    assert count == 0, "no checkpoint was written in a minute"
+
+
 @pytest.mark.slow
 def test_sigkill_at_any_moment_then_resume_ends_with_identical_weights(tmp_path: Path) -> None:
     assert start(tmp_path / "whole").wait() == 0
-    chance, kills = random.Random(0), 0
-    began = time.monotonic()
+    chance = random.Random(0)
+    killed = tmp_path / "killed/digits/tiny/adv-dpnp/seed-0"
     process = start(tmp_path / "killed")
-    while time.monotonic() - began < 240:
-        state = tmp_path / "killed/digits/tiny/adv-dpnp/seed-0/checkpoints/state.pt"
-        while not state.exists() and process.poll() is None:
-            time.sleep(0.05)
-        try:
-            # Long enough to import and get some steps further, and with luck into the middle of a write.
-            process.wait(timeout=chance.uniform(3.0, 6.0))
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-            process = start(tmp_path / "killed", "--resume")
+    for _ in range(4):
+        # 15 steps make an epoch, and every step writes: most kills fall inside an epoch, some inside a write.
+        wait_for_writes(killed / "checkpoints/state.pt", chance.randint(1, 6), process)
+        time.sleep(chance.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        process = start(tmp_path / "killed", "--resume")
     assert process.wait() == 0
-    assert kills >= 1
-    whole, killed = (Run(tmp_path / name / "digits/tiny/adv-dpnp/seed-0") for name in ("whole", "killed"))
+    runs = Run(tmp_path / "whole/digits/tiny/adv-dpnp/seed-0"), Run(killed)
     for which in ("last", "best"):
-        assert whole.weights_path(which).read_bytes() == killed.weights_path(which).read_bytes()
+        whole, resumed = (run.weights_path(which).read_bytes() for run in runs)
+        assert whole == resumed
+    assert not list(killed.rglob(".*")), "a killed write left something behind"

@@ -39,6 +39,7 @@ _CLASS_COLORS = (
 _TERM_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#117733")
 _RIGHT, _WRONG, _INK, _FAINT = "#00695C", "#C2410C", "#1F2933", "#9AA5B1"
 METHODS_PER_FIGURE = 4
+_ACCURACY, _ANGLE = "held-out accuracy (%)", "angle of class centers (°)"
 IMAGES_PER_STRIP = 10
 
 
@@ -78,17 +79,17 @@ def _series(run: Run, group: str, name: str) -> tuple[list[int], list[float]]:
     return [line["epoch"] for line in lines], [line[group][name] for line in lines]
 
 
-def _draw_loss(axes: Axes, run: Run, terms: Sequence[str]) -> None:
+def _is_negative(run: Run, term: str) -> bool:
+    return any(value < 0 for value in _series(run, "loss", term)[1])
+
+
+def _draw_loss(axes: Axes, run: Run, terms: Sequence[str], negative: bool) -> None:
     for place, term in enumerate(terms):
-        total = term == "total"
-        ink = _FAINT if total else _TERM_COLORS[(place - 1) % len(_TERM_COLORS)]
-        axes.plot(*_series(run, "loss", term), color=ink, linewidth=3.5 if total else 1.3, label=_term_name(term))
-
-
-def _scale_loss(axes: Axes) -> None:
-    # The repulsion of DNP is negative and far larger than the other terms, which a linear scale would flatten.
-    axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
-    axes.yaxis.set_major_formatter("{x:g}")
+        epochs, values = _series(run, "loss", term)
+        if values and _is_negative(run, term) == negative:
+            total = term == "total"
+            ink = _FAINT if total else _TERM_COLORS[(place - 1) % len(_TERM_COLORS)]
+            axes.plot(epochs, values, color=ink, linewidth=3.5 if total else 1.3, label=_term_name(term))
 
 
 def _draw_accuracy(axes: Axes, run: Run, label: bool) -> None:
@@ -110,8 +111,19 @@ def _share_y(row: Sequence[Axes]) -> None:
     row[0].autoscale(axis="y")
 
 
-def _has(methods: Sequence[Sequence[Run]], group: str) -> bool:
-    return any(line.get(group) for seeds in methods for run in seeds for line in run.epochs)
+def _panels(runs: Sequence[Run], terms: Sequence[str]) -> dict[str, Callable[[Axes, Run, bool], None]]:
+    """What is drawn in each row of the training figure: label of the axis -> function of panel, run, first."""
+    panels: dict[str, Callable[[Axes, Run, bool], None]] = {
+        "weighted loss": lambda axes, run, _: _draw_loss(axes, run, terms, negative=False)
+    }
+    # DNP's repulsion is negative and far larger than the other terms, which it would flatten in one panel.
+    if any(_is_negative(run, term) for run in runs for term in terms):
+        panels["loss, negative part"] = lambda axes, run, _: _draw_loss(axes, run, terms, negative=True)
+    if any(line.get("holdout") for run in runs for line in run.epochs):
+        panels[_ACCURACY] = _draw_accuracy
+    if any(line.get("centers") for run in runs for line in run.epochs):
+        panels[_ANGLE] = _draw_angles
+    return panels
 
 
 def training_curves(methods: Sequence[Sequence[Run]], terms: Sequence[str]) -> Figure:
@@ -121,37 +133,32 @@ def training_curves(methods: Sequence[Sequence[Run]], terms: Sequence[str]) -> F
         methods: at most `METHODS_PER_FIGURE` methods, each with its seeds, drawn over each other.
         terms: names of all loss terms of the report, so that a term has one color in all its figures.
     """
-    held_out, angles = _has(methods, "holdout"), _has(methods, "centers")
-    rows = 1 + held_out + angles
-    figure = _figure(10.4, 0.6 + 1.9 * rows)
+    panels = _panels([run for seeds in methods for run in seeds], terms)
+    figure = _figure(10.4, 0.6 + 1.9 * len(panels))
     # Columns that stay empty keep the panels of all figures the same size.
-    grid = figure.subplots(rows, METHODS_PER_FIGURE, squeeze=False)
-    for column, seeds in enumerate(methods):
-        loss, *others = grid[:, column]
-        _scale_loss(loss)
-        loss.set_title(seeds[0].method, color=color(seeds[0].defense))
-        for repeat, run in enumerate(seeds):
-            first = column == 0 and repeat == 0
-            _draw_loss(loss, run, terms)
-            if held_out:
-                _draw_accuracy(others[0], run, first)
-            if angles:
-                _draw_angles(others[-1], run, first)
-        grid[-1, column].set_xlabel("epoch")
-    names = ["weighted loss, symlog", *["held-out accuracy (%)"] * held_out, *["angle of class centers (°)"] * angles]
-    for row, name in zip(grid, names, strict=True):
+    grid = figure.subplots(len(panels), METHODS_PER_FIGURE, squeeze=False)
+    for row, (name, draw) in zip(grid, panels.items(), strict=True):
         row[0].set_ylabel(name)
-        if name != names[0]:
+        for axes, seeds in zip(row, methods, strict=False):
+            for run in seeds:
+                draw(axes, run, axes is row[0] and run is seeds[0])
+            axes.tick_params(labelbottom=name == list(panels)[-1])
+            if not axes.get_lines():
+                axes.set(xticks=[], yticks=[])
+                axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", color=_FAINT)
+        if name in (_ACCURACY, _ANGLE):
             _share_y(row[: len(methods)])
             row[0].legend(loc="best")
-    for axes in grid[:-1].flat:
-        axes.tick_params(labelbottom=False)
-    if held_out:
-        grid[1, 0].set_ylim(0, 100)
-    for empty in grid[:, len(methods) :].flat:
-        empty.set_axis_off()
-    handles = {line.get_label(): line for axes in grid[0] for line in axes.get_lines() if len(line.get_xdata())}
-    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=len(handles))
+        if name == _ACCURACY:
+            row[0].set_ylim(0, 101)
+        for empty in row[len(methods) :]:
+            empty.set_axis_off()
+    for top, bottom, seeds in zip(grid[0], grid[-1], methods, strict=False):
+        top.set_title(seeds[0].method, color=color(seeds[0].defense))
+        bottom.set_xlabel("epoch")
+    handles = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
+    drawn = [name for name in map(_term_name, terms) if name in handles]
+    figure.legend([handles[name] for name in drawn], drawn, loc="outside upper left", ncols=len(drawn))
     return figure
 
 

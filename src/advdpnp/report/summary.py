@@ -20,10 +20,11 @@ def scope(runs: Sequence[Run], groups: Sequence[Sequence[Result]]) -> str:
     sentences = [f"{_listed(run.method for run in runs)}, trained on {places} ({count})."]
     for group in groups:
         suite, place = group[0].suite, f" of {group[0].run.data}" if len(groups) > 1 else ""
-        attacks = _listed(key.label for key in attack_keys(group))
-        sentences.append(f"Attacked on {suite.n:,} test images{place} with {attacks} (suite {suite.name}).")
+        attacks = [key.label for key in attack_keys(group)]
+        how = f"Attacked with {_listed(attacks)}" if attacks else "Evaluated without attack"
+        sentences.append(f"{how} on {suite.n:,} test images{place} (suite {suite.name}).")
     if not groups:
-        sentences.append("No attack has been evaluated yet.")
+        sentences.append("Nothing has been evaluated yet.")
     return " ".join(sentences)
 
 
@@ -34,7 +35,7 @@ def findings(group: Sequence[Result]) -> list[str]:
         return []
     run, n = group[0].run, group[0].suite.n
     sentences = []
-    for column in ("worst case", "clean"):
+    for column in ("worst case", "clean") if attack_keys(group) else ("clean",):
         ranked = sorted(
             ((_measured(seeds, column), seeds[0].run.method) for seeds in methods), key=lambda item: -item[0].value
         )

@@ -154,7 +154,8 @@ def _published_row(result: Result, keys: list[AttackKey]) -> Row | None:
     printed = published.accuracies(result.run.data, result.run.backbone, result.run.defense)
     if printed is None:
         return None
-    values = [printed.clean, *map(printed.attack, keys), printed.worst_case(keys)]
+    worst_case = [printed.worst_case(keys)] if keys else []
+    values = [printed.clean, *map(printed.attack, keys), *worst_case]
     cells = [Cell(MISSING) if value is None else Cell(f"{value:.2f}", value=value / 100) for value in values]
     return _published(result, cells)
 
@@ -209,7 +210,8 @@ def accuracy_table(results: list[Result]) -> Table:
     """
     keys, first = attack_keys(results), results[0]
     footnotes = list(dict.fromkeys(text for result in results for text in departures(result)))
-    columns: list[AttackKey | str] = ["clean", *keys, "worst case"]
+    columns: list[AttackKey | str] = ["clean", *keys, "worst case"] if keys else ["clean"]
+    heads = [Column("Clean"), *(Column(key.label, key.budget, key.details) for key in keys)]
     rows: list[Row] = []
     for _, of_defense in groupby(by_method(results), key=lambda seeds: seeds[0].run.defense):
         for seeds in of_defense:
@@ -219,13 +221,9 @@ def accuracy_table(results: list[Result]) -> Table:
     n = first.suite.n
     return Table(
         title=f"{first.run.place}: accuracy under the {first.suite.name} suite",
-        caption=f"Accuracy in percent on {n:,} test images ({first.suite.indices}); 95 % Wilson interval below each. "
-        "Worst case: right on the clean image and under every attack.",
-        columns=[
-            Column("Clean"),
-            *(Column(key.label, key.budget, key.details) for key in keys),
-            Column("Worst case", "all of these"),
-        ],
+        caption=f"Accuracy in percent on {n:,} test images ({first.suite.indices}); 95 % Wilson interval below each."
+        + (" Worst case: right on the clean image and under every attack." if keys else ""),
+        columns=[*heads, Column("Worst case", "all of these")] if keys else heads,
         rows=_mark_best(rows),
         footnotes=footnotes,
     )
