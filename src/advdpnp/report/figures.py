@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from advdpnp.report.read import METHODS, Accuracy, Embedding, Run, Samples, attack_name, radius
+from advdpnp.report.names import METHODS, attack_name
+from advdpnp.report.read import Accuracy, Embedding, Run, Samples, radius
 from advdpnp.report.tables import Result, attack_keys, by_method, spread
 
 if TYPE_CHECKING:
@@ -111,6 +112,17 @@ def _share_y(row: Sequence[Axes]) -> None:
     row[0].autoscale(axis="y")
 
 
+def _finish(axes: Axes) -> None:
+    """Say that a panel is empty, and show lines of a single epoch."""
+    import numpy as np
+
+    if not axes.get_lines():
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", color=_FAINT)
+    for line in axes.get_lines():
+        line.set_marker("o" if np.size(line.get_xdata()) == 1 else "")
+
+
 def _panels(runs: Sequence[Run], terms: Sequence[str]) -> dict[str, Callable[[Axes, Run, bool], None]]:
     """What is drawn in each row of the training figure: label of the axis -> function of panel, run, first."""
     panels: dict[str, Callable[[Axes, Run, bool], None]] = {
@@ -143,9 +155,7 @@ def training_curves(methods: Sequence[Sequence[Run]], terms: Sequence[str]) -> F
             for run in seeds:
                 draw(axes, run, axes is row[0] and run is seeds[0])
             axes.tick_params(labelbottom=name == list(panels)[-1])
-            if not axes.get_lines():
-                axes.set(xticks=[], yticks=[])
-                axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", color=_FAINT)
+            _finish(axes)
         if name in (_ACCURACY, _ANGLE):
             _share_y(row[: len(methods)])
             row[0].legend(loc="best")

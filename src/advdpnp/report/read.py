@@ -11,31 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from advdpnp.report.names import METHODS, NORMS, attack_label, method_name
+
 if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA = 1
-
-# The order of tables and figures: undefended first, the method of the paper last.
-METHODS = {
-    "st": "ST",
-    "at": "AT",
-    "at-he": "AT-HE",
-    "trades": "TRADES",
-    "mart": "MART",
-    "alp": "ALP",
-    "oc": "OC",
-    "pcl": "PCL",
-    "hat": "HAT",
-    "fsr": "FSR",
-    "dio": "DIO",
-    "ikl": "IKL",
-    "dpnp": "DPNP",
-    "adv-dpnp": "Adv-DPNP",
-    "adv-dpnp-literal": "Adv-DPNP (Eq. 3 as printed)",
-}
-_ATTACKS = {"cw": "C&W", "autoattack": "AutoAttack", "square": "Square", "deepfool": "DeepFool"}
-_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
 T = TypeVar("T")
 
@@ -55,7 +36,7 @@ class AttackKey:
     @property
     def label(self) -> str:
         """Name and number of steps, such as PGD-40."""
-        return _label(self.name, self.steps)
+        return attack_label(self.name, self.steps)
 
     @property
     def budget(self) -> str:
@@ -64,7 +45,7 @@ class AttackKey:
 
     @property
     def norm_name(self) -> str:
-        return _NORMS.get(self.norm, self.norm)
+        return NORMS.get(self.norm, self.norm)
 
     @property
     def details(self) -> str:
@@ -191,29 +172,10 @@ class Run:
         return (self.data, self.backbone, place, self.defense, self.tag, self.seed)
 
 
-def method_name(defense: str) -> str:
-    """The method as people call it: adv-dpnp -> Adv-DPNP."""
-    return METHODS.get(defense, defense.upper())
-
-
-def attack_name(text: str) -> str:
-    """An attack as arrays and geometry name it, "pgd-40 linf 8/255", as people do: PGD-40, ℓ∞ 8/255."""
-    name, *budget = text.split(" ")
-    kind, _, steps = name.rpartition("-")
-    if not steps.isdigit():
-        kind, steps = name, "1"
-    label = _label(kind, int(steps))
-    return f"{label}, {_NORMS.get(budget[0], budget[0])} {' '.join(budget[1:])}" if budget else label
-
-
-def _label(name: str, steps: int | None) -> str:
-    known = _ATTACKS.get(name, name.upper())
-    return f"{known}-{steps}" if steps and steps > 1 and name != "autoattack" else known
-
-
 def radius(eps: str) -> float:
     """A budget as result files have it, "0.1" or "8/255", as a number."""
-    return float(Fraction(eps))
+    numerator, _, denominator = eps.partition("/")
+    return float(Fraction(numerator) / Fraction(denominator or "1"))
 
 
 def _checked(path: Path, cure: str, read: Callable[[], T]) -> T:
@@ -301,7 +263,7 @@ def _arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
     import numpy as np
 
     def read() -> Arrays:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names, attack = [str(name) for name in stored["class_names"]], str(stored["attack"])
             arrays = {
                 field.name: stored[field.name] for field in fields(kind) if field.name not in ("class_names", "attack")

@@ -10,7 +10,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from advdpnp.report import figures
-from advdpnp.report.read import Run, attack_name
+from advdpnp.report.names import attack_name
+from advdpnp.report.read import Run
 from advdpnp.report.tables import Result, Table, accuracy_table, attack_keys, geometry_table, grouped
 
 if TYPE_CHECKING:

@@ -1,0 +1,170 @@
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from advdpnp.report.export import to_csv, to_latex
+from advdpnp.report.read import read_runs
+from advdpnp.report.summary import findings, scope
+from advdpnp.report.tables import Table, accuracy_table, geometry_table, grouped, percent
+
+MakeRun = Callable[..., Path]
+CIFAR = (("fgsm", "8/255", 1, "8/255"), ("pgd", "8/255", 20, "0.8/255"), ("pgd", "8/255", 100, "0.8/255"))
+TABLE_2 = (*CIFAR, ("cw", "8/255", 30, "0.8/255"))
+
+
+def only_table(*folders: Path) -> Table:
+    (group,) = grouped(read_runs(list(folders)))
+    return accuracy_table(group)
+
+
+def texts(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in row.cells] for row in table.rows]
+
+
+def test_a_row_holds_clean_attacks_and_worst_case_in_percent(make_run: MakeRun) -> None:
+    table = only_table(make_run(clean=0.9, robust=(0.7, 0.6, 0.5)))
+    assert [column.head for column in table.columns] == ["Clean", "FGSM", "PGD-40", "C&W-30", "Worst case"]
+    assert table.columns[2].budget == "ℓ∞ 0.1"
+    assert texts(table) == [["90.0", "70.0", "60.0", "50.0", "49.0"]]
+    assert "360 test images (0-359)" in table.caption and "Wilson" in table.caption
+
+
+def test_intervals_are_those_of_the_result_file(make_run: MakeRun) -> None:
+    # Wilson by hand, p = 1/2: center 1/2, half width z / 2 / sqrt(n + z^2) = 0.98 / sqrt(363.84) = 0.0514.
+    (row,) = only_table(make_run(robust=(0.7, 0.6, 0.5))).rows
+    assert row.cells[3].interval == "44.9–55.1"
+
+
+def test_decimals_are_no_more_than_the_images_can_tell() -> None:
+    assert percent(0.53684, 10_000) == "53.68"
+    assert percent(0.53684, 360) == "53.7"
+
+
+def test_two_seeds_get_a_mean_row_with_extremes(make_run: MakeRun) -> None:
+    table = only_table(make_run(seed=0, clean=0.90), make_run(seed=1, clean=0.80), make_run("trades", clean=0.84))
+    assert [row.kind for row in table.rows] == ["run", "run", "mean", "run"]
+    mean = table.rows[2]
+    assert mean.source == "mean of 2 seeds, min to max"
+    assert (mean.cells[0].text, mean.cells[0].interval) == ("85.0", "80.0–90.0")
+
+
+def test_the_best_of_a_column_is_sought_among_methods_not_among_lucky_seeds(make_run: MakeRun) -> None:
+    # Seed 0 of AT has the highest single value, but TRADES has the higher mean.
+    table = only_table(make_run(seed=0, clean=0.90), make_run(seed=1, clean=0.70), make_run("trades", clean=0.84))
+    assert [row.cells[0].best for row in table.rows] == [False, False, False, True]
+
+
+def test_equal_values_are_both_best(make_run: MakeRun) -> None:
+    table = only_table(make_run("at"), make_run("trades"))
+    assert all(cell.best for row in table.rows for cell in row.cells)
+
+
+def test_a_single_method_is_not_called_best(make_run: MakeRun) -> None:
+    assert not any(cell.best for row in only_table(make_run()).rows for cell in row.cells)
+
+
+def test_results_on_other_images_or_suites_stand_in_another_table(make_run: MakeRun) -> None:
+    folders = [make_run("at"), make_run("trades", n=100), make_run("mart", suite="quick"), make_run("st", data="mnist")]
+    assert len(grouped(read_runs(folders))) == 4
+
+
+def test_the_papers_protocol_has_no_mark(make_run: MakeRun) -> None:
+    folder = make_run(data="cifar10", backbone="resnet18", recipe="paper", n=10_000)
+    table = only_table(folder)
+    assert table.footnotes == [] and table.rows[0].notes == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({"data": "digits", "recipe": "paper"}, "digits is not a data set of the paper"),
+        ({"data": "cifar10", "recipe": "paper", "n": 1000}, "1,000 of 10,000 test images"),
+        ({"data": "cifar10", "n": 10_000}, "recipe “default”: 144 training images held out"),
+    ],
+)
+def test_what_is_not_the_papers_protocol_is_marked(make_run: MakeRun, options: dict[str, object], note: str) -> None:
+    table = only_table(make_run(**options))
+    assert table.footnotes == [note] and table.rows[0].notes == (0,)
+
+
+def test_published_numbers_stand_below_measured_ones_where_data_and_backbone_match(make_run: MakeRun) -> None:
+    options = {"recipe": "paper", "n": 10_000, "attacks": TABLE_2, "robust": (0.58, 0.53, 0.52, 0.50)}
+    table = only_table(make_run("adv-dpnp", data="cifar10", backbone="resnet18", **options))
+    assert [row.kind for row in table.rows] == ["run", "published"]
+    assert texts(table)[1] == ["84.63", "58.12", "53.68", "52.61", "50.97", "50.14"]
+    assert [row.kind for row in only_table(make_run("adv-dpnp", data="cifar10", **options)).rows] == ["run"]
+
+
+def test_published_worst_case_needs_the_four_attacks_of_table_2(make_run: MakeRun) -> None:
+    options = {"recipe": "paper", "n": 10_000, "attacks": CIFAR, "robust": (0.58, 0.53, 0.52)}
+    table = only_table(make_run("adv-dpnp", data="cifar10", backbone="resnet18", **options))
+    assert texts(table)[1] == ["84.63", "58.12", "53.68", "52.61", "–"]
+
+
+def test_published_numbers_of_another_radius_are_not_shown(make_run: MakeRun) -> None:
+    weak = (("pgd", "4/255", 20, "0.5/255"),)
+    table = only_table(make_run("at", data="cifar100", backbone="resnet18", n=10_000, attacks=weak, robust=(0.4,)))
+    assert texts(table)[1] == ["57.91", "–", "–"]
+
+
+def test_a_suite_without_attacks_has_clean_accuracy_only(make_run: MakeRun) -> None:
+    folder = make_run(suite="clean", attacks=(), robust=())
+    table = only_table(folder, make_run("st", suite="clean", attacks=(), robust=(), clean=0.95))
+    assert [column.head for column in table.columns] == ["Clean"] and "Worst case" not in table.caption
+    assert "Evaluated without attack" in scope(read_runs([folder]), grouped(read_runs([folder])))
+
+
+def test_geometry_stands_clean_beside_attacked_with_the_floor_of_scr(make_run: MakeRun) -> None:
+    table = geometry_table(grouped(read_runs([make_run(everything=True), make_run("st")]))[0])
+    assert table is not None
+    heads = ["FDR Eq. 8", "FDR W/B", "FDR W/B/C", "AFS", "SCR", "SCR floor", "MeanSep °", "MinSep °"]
+    assert [column.head for column in table.columns] == heads
+    cells = ["4.321 | 4.321", "0.457 | 0.457", "0.046 | 0.046", "0.234 | 0.234", "1.679 | 1.679"]
+    assert texts(table) == [[*cells, "1.478", "95.32", "94.51"]]
+    assert "PGD-40, ℓ∞ 0.1" in table.caption
+
+
+def test_no_geometry_no_table(make_run: MakeRun) -> None:
+    assert geometry_table(grouped(read_runs([make_run()]))[0]) is None
+
+
+def test_csv_holds_fractions_that_read_back(make_run: MakeRun) -> None:
+    groups = grouped(read_runs([make_run(clean=0.9, robust=(0.7, 0.6, 0.5)), make_run("trades")]))
+    rows = list(csv.DictReader(io.StringIO(to_csv(groups))))
+    assert len(rows) == 10
+    pgd = rows[2]
+    assert (pgd["method"], pgd["attack"], pgd["accuracy"], pgd["n"]) == ("AT", "PGD-40", "0.6", "360")
+    assert float(pgd["low"]) < 0.6 < float(pgd["high"])
+    assert "digits is not a data set of the paper" in pgd["departures"]
+
+
+def test_latex_is_one_tabular_with_as_many_cells_in_every_line(make_run: MakeRun) -> None:
+    text = to_latex(only_table(make_run("at"), make_run("trades", clean=0.95)))
+    lines = [line for line in text.splitlines() if line.endswith(r"\\") or r"\\ \hline" in line]
+    assert len(lines) == 3 and {line.replace(r"\&", "").count("&") for line in lines} == {5}
+    assert r"\textbf{95.0}" in text and r"C\&W-30 $\ell_\infty$ 0.1" in text and r"{\scriptsize [" in text
+    comments = [line for line in text.splitlines() if line.startswith("%")]
+    assert all(ord(letter) < 128 for line in text.splitlines() if line not in comments for letter in line)
+
+
+def test_findings_call_two_methods_apart_only_where_intervals_do_not_overlap(make_run: MakeRun) -> None:
+    near = grouped(read_runs([make_run("at", clean=0.90), make_run("trades", clean=0.91)]))[0]
+    far = grouped(read_runs([make_run("st", clean=0.99), make_run("mart", clean=0.70)]))[0]
+    assert "highest clean accuracy is TRADES with 91.0 %" in findings(near)[1]
+    assert "not clearly apart from AT" in findings(near)[1]
+    assert "above MART" in findings(far)[1]
+
+
+def test_findings_say_what_one_seed_cannot_show(make_run: MakeRun) -> None:
+    assert "one seed per method" in findings(grouped(read_runs([make_run("at"), make_run("st")]))[0])[-1]
+
+
+def test_the_summary_says_what_was_compared_on_how_many_images(make_run: MakeRun) -> None:
+    runs = read_runs([make_run("at"), make_run("adv-dpnp"), make_run("adv-dpnp", seed=1)])
+    assert scope(runs, grouped(runs)) == (
+        "AT and Adv-DPNP, trained on digits with the backbone tiny (3 runs). "
+        "Attacked with FGSM, PGD-40 and C&W-30 on 360 test images (suite demo)."
+    )
