@@ -44,6 +44,9 @@ def result_text(result: Json) -> str:
 class Silent:
     """Says nothing."""
 
+    def on_note(self, text: str) -> None:
+        pass
+
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
         pass
 
@@ -67,6 +70,9 @@ class Lines(Silent):
 
     def _print(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def on_note(self, text: str) -> None:
+        self._print(text)
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
         done, now = epoch * steps + step, time.monotonic()
@@ -102,6 +108,9 @@ class Bars(Silent):
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
+
+    def on_note(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False)
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
         if self._task is None:
@@ -139,6 +148,9 @@ class TensorBoard(Silent):
             ) from None
         self._inner = inner
         self._writer: Any = SummaryWriter(folder)
+
+    def on_note(self, text: str) -> None:
+        self._inner.on_note(text)
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
         self._inner.on_step(epoch, step, steps, epochs)

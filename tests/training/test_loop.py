@@ -8,8 +8,9 @@ from torch import nn
 from advdpnp.defenses import DEFENSES
 from advdpnp.progress import Silent
 from advdpnp.training import fit
+from advdpnp.training.crafting import attack_mode
 from advdpnp.training.guard import FiniteGuard, NonFiniteLossError
-from advdpnp.training.loop import Training, attack_mode, make_batch
+from advdpnp.training.loop import Training, make_batch
 from training.small import StopAt, claimed, small_task, trained, without_times
 
 
@@ -89,11 +90,11 @@ def test_attack_mode_freezes_and_restores_even_after_an_error() -> None:
 
 def test_crafting_in_eval_mode_leaves_batchnorm_untouched_and_in_train_mode_does_not() -> None:
     for mode, same in (("eval", True), ("train", False)):
-        training = Training(small_task("at", f"recipe.attack.mode={mode}"))
+        training = Training(small_task("at", f"recipe.attack.mode={mode}", "recipe.engine=eager"))
         task = training.task
         task.model.train()
         before = task.model.backbone.bn1.running_mean.clone()
-        training.perturb(make_batch(task, 0, 0, torch.arange(len(task.train))))
+        training.craft(make_batch(task, 0, 0, torch.arange(len(task.train))))
         assert torch.equal(task.model.backbone.bn1.running_mean, before) == same
 
 

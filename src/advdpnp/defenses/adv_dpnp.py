@@ -32,6 +32,7 @@ class AdvDPNP(DPNP):
     """
 
     name: ClassVar[str] = "adv-dpnp"
+    crafts: ClassVar[bool] = True
 
     lambda_dfa: float = 2.0
     kl_target: Literal["live", "detached"] = "live"

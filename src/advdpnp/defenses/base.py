@@ -61,6 +61,8 @@ class Defense(Generic[ModelT]):
     name: ClassVar[str]
     # What the paper gives its inner attack where the recipe does not say.
     start: ClassVar[Start] = "uniform"
+    # Whether training makes adversarial examples at all.
+    crafts: ClassVar[bool] = True
 
     def build(self, backbone: Backbone, num_classes: int) -> ModelT:
         """The network: by default the backbone with a linear head."""

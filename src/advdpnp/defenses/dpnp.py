@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.ascent import Ascend
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import cross_entropy, prototype_alignment, prototype_repulsion
 from advdpnp.models.classifier import Backbone, with_embedding
@@ -34,6 +33,7 @@ class DPNP(Defense[PrototypeClassifier]):
     """
 
     name: ClassVar[str] = "dpnp"
+    crafts: ClassVar[bool] = False
 
     alpha: float = 40.0
     lambda_dpp: float = 0.1
@@ -75,9 +75,6 @@ class DPNP(Defense[PrototypeClassifier]):
     def between_steps(self, model: PrototypeClassifier) -> None:
         if self.renormalize == "step":
             model.head.renormalize()
-
-    def perturb(self, model: PrototypeClassifier, batch: Batch, ascend: Ascend) -> Tensor:
-        return batch.x
 
     def repulsion(self, model: PrototypeClassifier) -> Tensor:
         """Weighted DNP term, once per batch (Eqs. 4-5)."""

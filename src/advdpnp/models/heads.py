@@ -22,7 +22,9 @@ class LinearHead(Head):
         self.linear = nn.Linear(features, num_classes)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        return functional.linear(embedding, self.linear.weight, self.linear.bias)
+        # Logits stay fp32 when the backbone runs in low precision.
+        with torch.autocast(embedding.device.type, enabled=False):
+            return functional.linear(embedding.to(self.linear.weight.dtype), self.linear.weight, self.linear.bias)
 
     def class_centers(self) -> Tensor:
         """(C, D): the rows of the weight; the bias has no place among them."""
@@ -49,12 +51,17 @@ class PrototypeHead(Head):
         bound = 1 / math.sqrt(features)
         nn.init.uniform_(self.prototypes, -bound, bound)
 
+    def _logits(self, embedding: Tensor, prototypes: Tensor) -> Tensor:
+        # Logits stay fp32 when the backbone runs in low precision.
+        with torch.autocast(embedding.device.type, enabled=False):
+            return embedding.to(prototypes.dtype) @ prototypes.T / self.alpha
+
     def forward(self, embedding: Tensor) -> Tensor:
-        return embedding @ self.prototypes.T / self.alpha
+        return self._logits(embedding, self.prototypes)
 
     def with_fixed_prototypes(self, embedding: Tensor) -> Tensor:
         """The same logits, read from prototypes that no gradient reaches: the adversarial branch's view."""
-        return embedding @ self.prototypes.detach().T / self.alpha
+        return self._logits(embedding, self.prototypes.detach())
 
     @torch.no_grad()
     def renormalize(self) -> None:

@@ -1,10 +1,7 @@
 """The training loop. It does not know which defense it runs."""
 
-import functools
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import noise
-from advdpnp.attacks.ascent import ascend
 from advdpnp.data import Images, augment
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
 from advdpnp.noise import IndexNoise
 from advdpnp.runs import Json, Run
+from advdpnp.training.crafting import Crafter
 from advdpnp.training.guard import FiniteGuard
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.schedule import learning_rate
@@ -29,6 +26,7 @@ GUARD_INTERVAL = 50
 class Observer(Protocol):
     """Who is told how a run goes; sees every step and every finished epoch."""
 
+    def on_note(self, text: str) -> None: ...
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None: ...
     def on_epoch(self, line: Json) -> None: ...
 
@@ -74,23 +72,6 @@ class LossModule(nn.Module):
         return self.defense.loss(self.model, batch, x_adv)
 
 
-@contextmanager
-def attack_mode(model: nn.Module, mode: str) -> Iterator[None]:
-    """Freeze the parameters and set eval or train mode; everything is restored after."""
-    modes = {module: module.training for module in model.modules()}
-    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.train(mode == "train")
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        for module, training in modes.items():
-            module.training = training
-
-
 def make_batch(task: Task, epoch: int, step: int, order: Tensor) -> Batch:
     """Batch `step` of the epoch: a function of (seed, epoch, step, image index) alone."""
     index = order[step * task.batch_size : (step + 1) * task.batch_size]
@@ -100,7 +81,7 @@ def make_batch(task: Task, epoch: int, step: int, order: Tensor) -> Batch:
         return draws.uniform("augment/" + name, shape)
 
     pixels = augment(task.train.pixels, index, task.recipe.augmentation, draw)
-    x = pixels.to(torch.float32) / task.train.levels
+    x = pixels.to(torch.float32, memory_format=torch.channels_last) / task.train.levels
     return Batch(x, task.train.labels[index], index, task.seed, epoch, step)
 
 
@@ -110,7 +91,9 @@ class Training:
     def __init__(self, task: Task) -> None:
         self.task = task
         recipe = task.recipe
+        task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.losses = LossModule(task.model, task.defense)
+        self.craft = Crafter(task.model, task.defense, recipe)
         groups = task.defense.param_groups(task.model)
         self._base = [(group.get("lr", recipe.lr), group.pop("scheduled", True)) for group in groups]
         self.optimizer = torch.optim.SGD(
@@ -149,21 +132,13 @@ class Training:
             done = self.epoch * steps + self.step if scheduled else 0
             group["lr"] = learning_rate(base, recipe.milestones, done, recipe.epochs * steps)
 
-    def perturb(self, batch: Batch) -> Tensor:
-        """The defense's adversarial images for one batch."""
-        inner = self.task.recipe.attack
-        bound = functools.partial(
-            ascend, budget=inner.budget(), noise=IndexNoise(batch.seed, batch.index, batch.epoch), stream="attack"
-        )
-        with attack_mode(self.task.model, inner.mode):
-            return self.task.defense.perturb(self.task.model, batch, bound)
-
     def advance(self, order: Tensor) -> None:
         """One optimizer step."""
         task = self.task
         batch = make_batch(task, self.epoch, self.step, order)
-        x_adv = self.perturb(batch)
-        terms = self.losses(batch, x_adv)
+        x_adv = self.craft(batch)
+        with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=task.recipe.precision == "bf16"):
+            terms = self.losses(batch, x_adv)
         total = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
@@ -235,6 +210,7 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
     else:
         task.defense.between_epochs(task.model, 0)
     run.keep_epochs(training.epoch)
+    observer.on_note(training.craft.note())
     task.model.train()
     due = _Due(checkpoint_seconds)
     while training.epoch < task.recipe.epochs:

@@ -54,6 +54,10 @@ class Recipe:
         weight_decay: on all parameters, BatchNorm and biases included.
         holdout: training images held out for validation.
         train_images: how many of the rest are used, stratified; 0 stands for all.
+        precision: of convolutions and linear maps, in attack and update: "fp32", "tf32" (on GPUs that have it) or
+            "bf16". Losses, prototypes, the attack's iterate and the weights are fp32 always.
+        engine: what the attack runs on: the network itself ("eager"), or a copy with BatchNorm "folded" into the
+            convolutions, which gives the same gradients for less work.
     """
 
     name: Literal["paper", "default"]
@@ -67,6 +71,8 @@ class Recipe:
     weight_decay: float = 5e-4
     holdout: int = 0
     train_images: int = 0
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    engine: Literal["eager", "folded"] = "folded"
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size"):

@@ -1,0 +1,74 @@
+"""Adversarial training batches, from the cheapest network that gives the same gradients."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from advdpnp.attacks.ascent import ascend
+from advdpnp.defenses.base import Batch, Defense
+from advdpnp.models.classifier import Classifier
+from advdpnp.models.frozen import freeze, refresh, unfolded
+from advdpnp.noise import IndexNoise
+from advdpnp.training.recipe import Recipe
+
+
+@contextmanager
+def attack_mode(model: nn.Module, mode: str) -> Iterator[None]:
+    """Freeze the parameters and set eval or train mode; everything is restored after."""
+    modes = {module: module.training for module in model.modules()}
+    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.train(mode == "train")
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        for module, training in modes.items():
+            module.training = training
+
+
+class Crafter:
+    """The inner maximization of a run: a folded, frozen copy of the network, brought up to date before each batch.
+
+    Folding needs BatchNorm's statistics to be constants, so an attack in train mode runs on the network itself.
+
+    Args:
+        model: the network that is trained.
+        defense: whose `perturb` is called.
+        recipe: budget, mode, precision and engine.
+    """
+
+    def __init__(self, model: Classifier, defense: Defense[Any], recipe: Recipe) -> None:
+        self._model, self._defense, self._inner = model, defense, recipe.attack
+        self._frozen = None
+        if defense.crafts and recipe.engine != "eager" and recipe.attack.mode == "eval":
+            self._frozen = freeze(model, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
+
+    def note(self) -> str:
+        """What the attack runs on, for the log."""
+        if not self._defense.crafts:
+            return "no attack in training"
+        if self._frozen is None:
+            return f"attack on the network itself, in {self._inner.mode} mode: nothing is folded"
+        left = unfolded(self._frozen)
+        return "attack on a folded copy" + (
+            f"; {len(left)} BatchNorm layers cannot be folded: {left[0]} ..." if left else ""
+        )
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Adversarial images for the batch: (B, channels, H, W) float32; its own images where the defense has none."""
+        if not self._defense.crafts:
+            return batch.x
+        noise = IndexNoise(batch.seed, batch.index, batch.epoch)
+        bound = functools.partial(ascend, budget=self._inner.budget(), noise=noise, stream="attack")
+        if self._frozen is not None:
+            refresh(self._frozen, self._model)
+            return self._defense.perturb(self._frozen, batch, bound)
+        with attack_mode(self._model, self._inner.mode):
+            return self._defense.perturb(self._model, batch, bound)

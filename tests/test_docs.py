@@ -1,0 +1,193 @@
+"""The documents say what the code does: symbols, signatures, commands, settings, links, layers, and the example."""
+
+import inspect
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+import yaml
+
+import advdpnp
+from advdpnp.api import make_task
+from advdpnp.attacks import suite
+from advdpnp.cli import app
+from advdpnp.defenses import DEFENSES
+from advdpnp.experiments import Experiment, experiment
+from advdpnp.experiments.config import paths
+from advdpnp.training.loop import Training
+from test_layering import JOINTS, LAYERS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("results/*.md"), *ROOT.glob("benchmarks/*.md")])
+PAPER_MAP, DECISIONS = (DOCS / "paper-map.md").read_text(), (DOCS / "decisions.md").read_text()
+
+
+def inline_code(text: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """Cells of the table below a heading, without its head."""
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in cells[2:]]
+
+
+def resolve(dotted: str) -> Any:
+    found: Any = advdpnp
+    for part in dotted.split(".")[1:]:
+        # The attribute first: advdpnp.attacks.suite is a function, and also the module that defines it.
+        found = getattr(found, part) if hasattr(found, part) else import_module(f"{found.__name__}.{part}")
+    return found
+
+
+def symbols(text: str) -> set[str]:
+    return {code for code in inline_code(text) if re.fullmatch(r"advdpnp(\.\w+)+", code)}
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    blocks = re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    for code in [*inline_code(text), *lines]:
+        if re.match(r"(\.venv/bin/)?advdpnp [a-z]", code):
+            yield shlex.split(code, comments=True)[1:]
+
+
+def parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of a command, parsed as the command line does, without running it."""
+    group: Any = typer.main.get_command(app)
+    context = group.make_context("advdpnp", arguments)
+    name, command, rest = group.resolve_command(context, arguments)
+    if rest and hasattr(command, "resolve_command"):
+        _, command, rest = command.resolve_command(context, rest)
+    # A sentence may name a command alone, without what it needs.
+    return name, command.make_context(name, rest, parent=context, resilient_parsing=not rest).params
+
+
+def settings(text: str) -> set[str]:
+    return {code for code in inline_code(text) if re.match(r"(defense|recipe)\.\w", code)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_symbol_of_a_page_can_be_imported(page: Path) -> None:
+    assert all(resolve(symbol) is not None for symbol in symbols(page.read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_a_page_has_its_subcommand_and_options(page: Path) -> None:
+    for arguments in commands(page.read_text()):
+        parse(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_resolves(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    local = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_the_paper_map_has_a_symbol_or_not_yet_for_every_part_of_the_paper() -> None:
+    headings = ("Equations", "Algorithm 1", "Tables", "Figures")
+    table = [row for heading in headings for row in rows(PAPER_MAP, heading)]
+    for part, _, symbol, command in table:
+        assert symbols(symbol) or "not yet" in symbol, part
+        assert list(commands(command)) or "not yet" in command, part
+    named = {row[0] for row in table}
+    wanted = (
+        {f"Eq. {n}" for n in range(1, 13)} | {f"Table {n}" for n in range(1, 9)} | {"Figure 2", "Figure 3", "Figure 4"}
+    )
+    assert wanted <= named
+    assert any(part.startswith("Algorithm 1") for part in named)
+
+
+def test_the_experiments_and_suites_of_the_paper_map_exist() -> None:
+    for arguments in commands(PAPER_MAP):
+        name, values = parse(arguments)
+        if name == "train" and values["name"]:
+            experiment(values["name"], values["recipe"], settings=values["set_"] or ())
+        if name == "evaluate" and values["run"]:
+            assert suite(values["suite"], 8 / 255).attacks
+
+
+def test_every_setting_of_the_decisions_is_real_and_changes_something() -> None:
+    known = [
+        experiment(name)
+        for name in ("cifar10/resnet18/adv-dpnp", "cifar10/resnet18/trades", "mnist/lenets++/at", "digits/tiny/at")
+    ]
+    assert len(settings(DECISIONS)) >= 20
+    for setting in settings(DECISIONS):
+        path, equals, _ = setting.partition("=")
+        holders = [before for before in known if path in paths(before.config())]
+        assert holders, setting
+        if equals:
+            assert any(changed(before, setting) for before in holders), setting
+
+
+def changed(before: Experiment, setting: str) -> bool:
+    name = f"{before.data}/{before.backbone}/{before.defense.name}"
+    return experiment(name, settings=[setting]).config() != before.config()
+
+
+def test_the_layer_table_is_that_of_the_layering_test() -> None:
+    table = {
+        layer: ({name for name in inside.split(", ") if name}, set(outside.split(", ")))
+        for layer, inside, outside in rows((DOCS / "design.md").read_text(), "Layers")
+    }
+    assert table == LAYERS
+    joints = (DOCS / "design.md").read_text().split("What joins the layers")[1].split("may import")[0]
+    assert {f"`{name}`" for name in JOINTS - {"__init__"}} <= set(re.findall(r"`\w+`", joints))
+
+
+def test_the_signatures_of_the_design_page_are_those_of_the_code() -> None:
+    stated = [code for row in rows((DOCS / "design.md").read_text(), "Abstractions") for code in inline_code(row[1])]
+    assert len(stated) >= 20
+    for code in stated:
+        dotted, _, parameters = code.removesuffix(")").partition("(")
+        names = [name for name in inspect.signature(resolve(dotted)).parameters if name != "self"]
+        assert parameters.split(", ") == names, code
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == advdpnp.__version__
+    assert f"[{advdpnp.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, str]:
+    """The defense of the guide as a registered module, and its test as text."""
+    source, test = re.findall(r"```python\n(.*?)```", (DOCS / "adding-a-defense.md").read_text(), flags=re.DOTALL)
+    module = ModuleType("advdpnp.defenses.mixed")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(source, "adding-a-defense.md", "exec"), vars(module))
+    monkeypatch.setitem(DEFENSES, "mixed", module.Mixed)
+    return module, test
+
+
+def test_the_defense_of_the_guide_trains_a_step(example: tuple[ModuleType, str]) -> None:
+    wanted = experiment("digits/tiny/mixed", settings=["defense.weight=0.3", "recipe.attack.steps=2"])
+    training = Training(make_task(wanted, torch.device("cpu")))
+    before = {name: value.clone() for name, value in training.task.model.state_dict().items()}
+    training.advance(torch.arange(len(training.task.train)))
+    training.guard.check_losses(training.task.steps_per_epoch)
+    after = training.task.model.state_dict()
+    assert list(training.sums) == ["total", "ce_clean", "ce_adversarial"]
+    assert not torch.equal(after["head.linear.weight"], before["head.linear.weight"])
+
+
+def test_the_test_of_the_guide_passes(example: tuple[ModuleType, str]) -> None:
+    names: dict[str, Any] = {"__name__": "test_mixed"}
+    exec(compile(example[1], "adding-a-defense.md", "exec"), names)
+    laws = [value for name, value in names.items() if name.startswith("test_")]
+    assert len(laws) == 2
+    for law in laws:
+        law()
