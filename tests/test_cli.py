@@ -47,6 +47,21 @@ def test_train_evaluate_and_report(
     assert (tmp_path / "page/index.html").is_file()
 
 
+def test_compare_tests_two_runs_on_the_same_images(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(trained.parents[3])
+    assert call(monkeypatch, "train", "digits/tiny/adv-dpnp", "--seed", "1", "--out", out, *QUICK) == 0
+    other = trained.with_name("seed-1")
+    for run in (trained, other):
+        assert call(monkeypatch, "evaluate", str(run), "--suite", "pgd20", "--limit", "50") == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "compare", str(trained), str(other), "--suite", "pgd20") == 0
+    assert "only first" in capsys.readouterr().out
+    assert call(monkeypatch, "compare", str(trained), str(other)) == 2
+    assert "quick.json" in refused(capsys)
+
+
 def test_tensorboard_gets_every_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board = tmp_path / "tb"
     arguments = ["train", "digits/tiny/at", "--out", str(tmp_path), "--tensorboard", str(board), *QUICK]

@@ -1,5 +1,6 @@
 """What the command line and Python share: train, load, evaluate and report by name or by run folder."""
 
+import math
 import platform
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 
 from advdpnp import attacks, data, runs
-from advdpnp.evaluation import CHUNK, Evaluation, Listener, attacked_samples, embedding_arrays
+from advdpnp.evaluation import CHUNK, Evaluation, Listener, attacked_samples, embedding_arrays, paired_test
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.experiments import Experiment, experiment, from_config
 from advdpnp.models.classifier import Classifier
@@ -50,13 +51,15 @@ def environment(device: torch.device) -> Json:
 def resolve_device(name: str | None = None) -> torch.device:
     """A device by name; by default the GPU where there is one. ValueError if it cannot be used."""
     device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError("--device cuda, but torch sees no GPU here: use --device cpu")
-        # TF32 would round convolutions to 10 bits without anyone having asked for it.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda, but torch sees no GPU here: use --device cpu")
     return device
+
+
+def use_tf32(allowed: bool) -> None:
+    """Whether GPU products of fp32 numbers may round them to 10 bits; torch's own default allows it in convolutions."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _check_environment(run: Run, now: Json) -> None:
@@ -122,6 +125,7 @@ def train(
     if (run.folder / "config.json").exists() and not resume:
         run.claim(wanted.config())
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
+    use_tf32(wanted.recipe.precision == "tf32")
     task = make_task(wanted, on, data_root)
     run.claim(wanted.config())
     run.sweep()
@@ -178,7 +182,8 @@ def evaluate(
     """
     run, on = Run(Path(folder)), resolve_device(device)
     done = from_config(run.config())
-    protocol = attacks.suite(suite, done.spec.eps)
+    use_tf32(False)
+    protocol = attacks.suite(suite, done.spec.eps, math.prod(done.spec.image_shape))
     model, epoch = _load(run, checkpoint, on)
     images = data.load(done.data, "test", data_root).to(on)
     facts = {
@@ -197,6 +202,12 @@ def evaluate(
     runs.write_json(run.eval_path(f"{suite}.json"), result)
     partial.unlink()
     return result
+
+
+def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:
+    """Paired test of two runs that were evaluated with `suite`; see `advdpnp.evaluation.paired_test`."""
+    results = [runs.read_json(Run(Path(folder)).eval_path(f"{suite}.json")) for folder in (first, second)]
+    return paired_test(*results)
 
 
 def illustrate(

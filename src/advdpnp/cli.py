@@ -117,6 +117,19 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    suite: Annotated[str, typer.Option(help="Protocol that both were evaluated with.")] = "quick",
+) -> None:
+    """Test two runs against each other on the same images (exact McNemar)."""
+    from advdpnp import api
+    from advdpnp.progress import comparison_text
+
+    print(comparison_text(api.compare(first, second, suite)))
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.")],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("report"),

@@ -1,36 +1,56 @@
 """The demo: four defenses on the digits inside scikit-learn, attacked, measured and reported."""
 
+import multiprocessing
 import shutil
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from advdpnp import api
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.report import write_report
 
 TITLE = "Adv-DPNP beside standard and adversarial training, on 1,797 real handwritten digits"
+WORKERS = 2
+
+# With two coordinates instead of 512 the mean over coordinates makes the alignment 256 times as strong, and a net this
+# small cannot follow it to radius 40: a smaller circle, a weaker pull and a stronger repulsion.
+_PLANE = ["defense.alpha=8", "defense.lambda_dpp=0.05", "defense.lambda_dnp=0.3"]
 
 
 def demo_experiments() -> list[Experiment]:
     """Four defenses with 64-d embeddings, and AT and Adv-DPNP with 2-d ones for the paper's Figure 2 in small."""
-    wide = [experiment(f"digits/tiny/{name}") for name in ("st", "at", "trades", "adv-dpnp")]
-    flat = [experiment(f"digits/tiny-2d/{name}") for name in ("at", "adv-dpnp")]
+    wide = [
+        experiment(f"digits/tiny/{name}", settings=["recipe.epochs=20"]) for name in ("st", "at", "trades", "adv-dpnp")
+    ]
+    flat = [experiment("digits/tiny-2d/at"), experiment("digits/tiny-2d/adv-dpnp", settings=_PLANE)]
     return wide + flat
 
 
+def _train_and_attack(wanted: Experiment, runs: Path) -> Path:
+    import torch
+
+    from advdpnp import api
+
+    # Networks this small run fastest on one thread each.
+    torch.set_num_threads(1)
+    # The demo's own folder: what an earlier demo left there is its to replace.
+    shutil.rmtree(wanted.folder(runs), ignore_errors=True)
+    run = api.train(wanted, runs, device="cpu")
+    for suite in ("demo", "curve"):
+        api.evaluate(run.folder, suite, device="cpu")
+    api.illustrate(run.folder, device="cpu")
+    return run.folder
+
+
 def run_demo(out: Path, runs: Path) -> Path:
-    """Train, attack and report; returns the page. Takes about two minutes on two cores."""
+    """Train, attack and report; returns the page. Takes under two minutes on two cores."""
     experiments = demo_experiments()
-    print(f"{len(experiments)} small networks to train and attack: about 2 minutes on 2 cores", file=sys.stderr)
-    folders = []
-    for number, wanted in enumerate(experiments, start=1):
-        name = f"{wanted.backbone}/{wanted.defense.name}"
-        print(f"[{number}/{len(experiments)}] {name}: training, then attacks", file=sys.stderr, flush=True)
-        # The demo's own folder: what an earlier demo left there is its to replace.
-        shutil.rmtree(wanted.folder(runs), ignore_errors=True)
-        run = api.train(wanted, runs)
-        for suite in ("demo", "curve"):
-            api.evaluate(run.folder, suite)
-        api.illustrate(run.folder)
-        folders.append(run.folder)
-    return write_report(folders, out, TITLE)
+    print(f"training and attacking {len(experiments)} small networks, about 2 minutes on 2 cores", file=sys.stderr)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+        # The slowest go first, so that none of them is left to run alone.
+        jobs = {wanted.folder(runs): pool.submit(_train_and_attack, wanted, runs) for wanted in reversed(experiments)}
+        for done, (folder, job) in enumerate(jobs.items(), start=1):
+            job.result()
+            print(f"[{done}/{len(jobs)}] {folder}", file=sys.stderr, flush=True)
+    return write_report([wanted.folder(runs) for wanted in experiments], out, TITLE)

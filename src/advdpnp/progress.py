@@ -41,6 +41,15 @@ def result_text(result: Json) -> str:
     return "\n".join(lines)
 
 
+def comparison_text(rows: list[Json]) -> str:
+    """A paired test as a small table."""
+    lines = [f"{'':<24}    first   second   only first  only second        p"]
+    for row in rows:
+        counts = f"{row['only_first']:>12} {row['only_second']:>12} {row['p']:>8.2g}"
+        lines.append(f"{row['name']:<24} {row['first']:>8.2%} {row['second']:>8.2%} {counts}")
+    return "\n".join(lines)
+
+
 class Silent:
     """Says nothing."""
 

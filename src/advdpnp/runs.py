@@ -30,6 +30,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            # mkstemp makes private files; a result is as readable as any other file.
+            os.fchmod(file.fileno(), 0o644)
         Path(temporary).replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)

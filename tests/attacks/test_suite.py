@@ -16,6 +16,11 @@ def test_the_text_and_l2_budgets_are_the_papers() -> None:
     assert (l2["norm"], l2["eps"], l2["step_size"]) == ("l2", "128/255", "16/255")
 
 
+def test_the_l2_radius_shrinks_with_the_diameter_of_the_images() -> None:
+    small = suite("quick", 0.3, pixels=28 * 28).attacks[2]
+    assert small.eps == pytest.approx(0.3 * 28 / 12**0.5)
+
+
 @pytest.mark.parametrize("name", suite_names())
 def test_every_suite_names_itself_and_an_attack_for_the_features(name: str) -> None:
     found = suite(name, 0.1)

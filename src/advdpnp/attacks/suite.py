@@ -1,5 +1,6 @@
 """Named evaluation protocols: which attacks, with which budgets."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,22 +28,25 @@ class Suite:
     features: int | None
 
 
-def _l2_radius(eps: float) -> float:
-    # The paper pairs linf 8/255 with l2 128/255.
-    return 16 * eps
+def l2_radius(eps: float, pixels: int) -> float:
+    """The l2 radius that goes with an linf radius: eps sqrt(pixels / 12).
+
+    At 3x32x32 that is 16 eps, the paper's pair 8/255 and 128/255; on smaller images it shrinks with their diameter.
+    """
+    return eps * math.sqrt(pixels / 12)
 
 
-def _quick(eps: float) -> Suite:
-    attacks = (FGSM(eps=eps), PGD(eps=eps), PGD(eps=_l2_radius(eps), norm="l2"), CarliniWagner(eps=eps))
+def _quick(eps: float, pixels: int) -> Suite:
+    attacks = (FGSM(eps=eps), PGD(eps=eps), PGD(eps=l2_radius(eps, pixels), norm="l2"), CarliniWagner(eps=eps))
     return Suite("quick", "FGSM, PGD-20 in linf and l2, C&W-30", attacks, features=1)
 
 
-def _text(eps: float) -> Suite:
+def _text(eps: float, pixels: int) -> Suite:
     attacks = (FGSM(eps=eps), PGD(eps=eps))
     return Suite("text", "PGD-20 as the text of Adv-DPNP has it: step 2.5 eps / 20, uniform start", attacks, features=1)
 
 
-def _fsr(eps: float) -> Suite:
+def _fsr(eps: float, pixels: int) -> Suite:
     attacks = (
         FGSM(eps=eps),
         PGD(eps=eps, step_size=0.1 * eps, random_start=False),
@@ -57,24 +61,24 @@ def _fsr(eps: float) -> Suite:
     )
 
 
-def _clean(eps: float) -> Suite:
+def _clean(eps: float, pixels: int) -> Suite:
     return Suite("clean", "no attack", (), features=None)
 
 
-def _pgd20(eps: float) -> Suite:
+def _pgd20(eps: float, pixels: int) -> Suite:
     return Suite("pgd20", "PGD-20 alone", (PGD(eps=eps),), features=0)
 
 
-def _demo(eps: float) -> Suite:
+def _demo(eps: float, pixels: int) -> Suite:
     return Suite("demo", "FGSM, PGD-40, C&W-30", (FGSM(eps=eps), PGD(eps=eps, steps=40), CarliniWagner(eps=eps)), 1)
 
 
-def _curve(eps: float) -> Suite:
+def _curve(eps: float, pixels: int) -> Suite:
     radii = [eps * k / 4 for k in range(1, 9)]
     return Suite("curve", "PGD-20 at 1/4 to 2 times eps", tuple(PGD(eps=radius) for radius in radii), features=3)
 
 
-_SUITES: dict[str, Callable[[float], Suite]] = {
+_SUITES: dict[str, Callable[[float, int], Suite]] = {
     "clean": _clean,
     "quick": _quick,
     "text": _text,
@@ -90,13 +94,17 @@ def suite_names() -> list[str]:
     return list(_SUITES)
 
 
-def suite(name: str, eps: float) -> Suite:
-    """The protocol `name` at the linf radius `eps`, the data set's usual budget.
+def suite(name: str, eps: float, pixels: int = 3 * 32 * 32) -> Suite:
+    """A protocol by name.
 
+    Args:
+        name: one of `suite_names()`.
+        eps: linf radius, the data set's usual one.
+        pixels: values of one image, channels x H x W, from which the l2 radius follows.
     Raises:
         ValueError: unknown name; the nearest ones are listed.
     """
     if name not in _SUITES:
         near = get_close_matches(name, _SUITES, n=3, cutoff=0.0)
         raise ValueError(f"unknown suite {name!r}; nearest: {', '.join(near)}")
-    return _SUITES[name](eps)
+    return _SUITES[name](eps, pixels)

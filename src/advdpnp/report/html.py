@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from advdpnp.report.read import read_runs
 from advdpnp.report.sections import sections
 from advdpnp.report.summary import findings, scope
 from advdpnp.report.tables import grouped
+from advdpnp.runs import write_bytes
 
 
 def _render(**content: Any) -> str:
@@ -27,16 +26,7 @@ def _render(**content: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_bytes(path, text.encode())
 
 
 def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:

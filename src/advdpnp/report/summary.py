@@ -22,7 +22,9 @@ def scope(runs: Sequence[Run], groups: Sequence[Sequence[Result]]) -> str:
         suite, place = group[0].suite, f" of {group[0].run.data}" if len(groups) > 1 else ""
         attacks = [key.label for key in attack_keys(group)]
         how = f"Attacked with {_listed(attacks)}" if attacks else "Evaluated without attack"
-        sentences.append(f"{how} on {suite.n:,} test images{place} (suite {suite.name}).")
+        sentence = f"{how} on {suite.n:,} test images{place} (suite {suite.name})."
+        if sentence not in sentences:
+            sentences.append(sentence)
     if not groups:
         sentences.append("Nothing has been evaluated yet.")
     return " ".join(sentences)

@@ -1,0 +1,52 @@
+"""Are two classifiers different on the same images?"""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from advdpnp.metrics import mcnemar, unpack, worst_case
+from advdpnp.runs import Json, differences
+
+_BUDGET = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start")
+
+
+def _protocol(result: Json) -> Json:
+    budgets = [{key: row[key] for key in _BUDGET} for row in result["attacks"]]
+    return {key: result[key] for key in ("data", "suite", "indices", "chunk")} | {"attacks": budgets}
+
+
+def _verdicts(result: Json) -> Iterator[tuple[str, Tensor]]:
+    n = result["n"]
+    rows = [("clean", unpack(result["clean_verdicts"], n))]
+    for row in result["attacks"]:
+        rows.append((f"{row['name']}-{row['steps']} {row['norm']} {row['eps']}", unpack(row["verdicts"], n)))
+    yield from rows
+    yield "worst case", worst_case([verdicts for _, verdicts in rows])
+
+
+def paired_test(first: Json, second: Json) -> list[Json]:
+    """Exact McNemar test of two stored results, from their verdicts on the same images.
+
+    Args:
+        first, second: contents of eval/<suite>.json of two runs.
+    Returns:
+        One entry for clean images, each attack and the worst case: `name`; `first`, `second`, the accuracies;
+        `only_first`, `only_second`, how many images one alone got right; `p`, the two-sided probability of so uneven a
+        split if neither were better.
+    Raises:
+        ValueError: the results are of different images, attacks or chunk shapes.
+    """
+    found = list(differences(_protocol(first), _protocol(second)))
+    if found:
+        raise ValueError(f"the runs were not evaluated alike ({'; '.join(found)}): evaluate both with the same options")
+    return [
+        {
+            "name": name,
+            "first": a.double().mean().item(),
+            "second": b.double().mean().item(),
+            "only_first": int((a & ~b).sum()),
+            "only_second": int((b & ~a).sum()),
+            "p": mcnemar(a, b),
+        }
+        for (name, a), (_, b) in zip(_verdicts(first), _verdicts(second), strict=True)
+    ]
