@@ -12,16 +12,18 @@ PACKAGE = Path(__file__).parents[1] / "src" / "advdpnp"
 NUMERIC = {"torch"}
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "noise": (set(), NUMERIC),
+    "capture": (set(), NUMERIC),
     "threat": ({"noise"}, NUMERIC),
     "losses": (set(), NUMERIC),
     "metrics": (set(), {"torch", "scipy"}),
     "models": (set(), NUMERIC),
-    "attacks": ({"threat", "noise", "losses"}, NUMERIC),
+    "attacks": ({"threat", "noise", "losses", "capture"}, NUMERIC),
     "defenses": ({"attacks.ascent", "losses", "models", "threat", "noise"}, NUMERIC),
     "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn"}),
     "runs": (set(), {"torch", "numpy", "safetensors"}),
     "training": (
         {
+            "capture",
             "defenses.base",
             "data",
             "attacks",

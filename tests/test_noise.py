@@ -18,11 +18,19 @@ def test_splitmix64_gives_the_published_sequence() -> None:
 def test_tensor_words_equal_the_integer_function() -> None:
     golden = 0x9E3779B97F4A7C15
     key = noise._key(7, "stream", 3)
+    assert isinstance(key, int)
     words = noise.bits(7, "stream", 3, torch.tensor([0, 5, 2**40]), (4,))
     for row, index in enumerate([0, 5, 2**40]):
         image = noise.splitmix64((key + index * golden) % 2**64)
         expected = [noise.splitmix64((image + i * golden) % 2**64) for i in range(4)]
         assert [word % 2**64 for word in words[row].tolist()] == expected
+
+
+def test_a_step_in_a_tensor_gives_the_same_words() -> None:
+    index = torch.arange(5)
+    for step in (0, 3, -1, 2**62):
+        in_tensor = noise.bits(7, "stream", torch.tensor(step), index, (4,))
+        assert torch.equal(in_tensor, noise.bits(7, "stream", step, index, (4,)))
 
 
 def test_a_draw_does_not_depend_on_the_batch_that_an_image_is_in() -> None:

@@ -45,35 +45,39 @@ def _splitmix64_(state: Tensor) -> Tensor:
     return _xor_shift_(z, 31)
 
 
-def _key(seed: int, stream: str, step: int) -> int:
+def _key(seed: int, stream: str, step: int | Tensor) -> int | Tensor:
+    """64 bits for one (seed, stream, step): a signed integer, or a 0-dim tensor where `step` is one."""
     name = int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=8).digest(), "little")
-    return splitmix64(splitmix64(splitmix64(seed & _MASK) ^ name) ^ (step & _MASK))
+    key = splitmix64(splitmix64(seed & _MASK) ^ name)
+    if isinstance(step, Tensor):
+        return _splitmix64_(step ^ _signed(key))
+    return _signed(splitmix64(key ^ (step & _MASK)))
 
 
-def bits(seed: int, stream: str, step: int, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+def bits(seed: int, stream: str, step: int | Tensor, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
     """Random 64-bit words, one block of `shape` for each entry of `index`.
 
     Args:
         seed: any integer.
         stream: name of the purpose; streams with different names are independent.
-        step: any integer, such as the epoch.
+        step: any integer, such as the epoch; or an int64 0-dim tensor, which a captured graph can read anew.
         index: (B,) int64, for example image indices.
         shape: shape of one block.
     Returns:
         (B, *shape) int64, all 64 bits uniform.
     """
-    rows = _splitmix64_(index.to(torch.int64) * _signed(_GOLDEN) + _signed(_key(seed, stream, step)))
+    rows = _splitmix64_(index.to(torch.int64) * _signed(_GOLDEN) + _key(seed, stream, step))
     counter = torch.arange(math.prod(shape), device=index.device) * _signed(_GOLDEN)
     return _splitmix64_(rows[:, None] + counter).reshape(len(index), *shape)
 
 
-def uniform(seed: int, stream: str, step: int, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+def uniform(seed: int, stream: str, step: int | Tensor, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
     """Uniforms in [0, 1) with 24 random bits: (B, *shape) float32. Arguments as in `bits`."""
     words = bits(seed, stream, step, index, shape)
     return ((words >> 40) & ((1 << 24) - 1)).to(torch.float32).mul_(2.0**-24)
 
 
-def normal(seed: int, stream: str, step: int, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+def normal(seed: int, stream: str, step: int | Tensor, index: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
     """Standard normals by Box and Muller: (B, *shape) float32. Arguments as in `bits`."""
     radius = uniform(seed, stream + "/radius", step, index, shape)
     angle = uniform(seed, stream + "/angle", step, index, shape)
@@ -108,7 +112,7 @@ class IndexNoise:
 
     seed: int
     index: Tensor
-    step: int = 0
+    step: int | Tensor = 0
 
     def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
         return uniform(self.seed, stream, self.step, self.index, shape)

@@ -21,16 +21,16 @@ class Batch:
         y: (B,) int64 labels.
         index: (B,) int64 indices of the images in the training set.
         seed: seed of the run.
-        epoch: epochs completed before this one.
-        step: steps completed in this epoch.
+        epoch: epochs completed before this one; a 0-dim int64 tensor inside a captured graph.
+        step: steps completed in this epoch; likewise.
     """
 
     x: Tensor
     y: Tensor
     index: Tensor
     seed: int
-    epoch: int
-    step: int
+    epoch: int | Tensor
+    step: int | Tensor
 
     def draw(self, name: str, shape: tuple[int, ...], per_image: bool = False) -> Tensor:
         """Uniforms in [0, 1) that resume reproduces.
@@ -44,7 +44,7 @@ class Batch:
         """
         if per_image:
             return noise.uniform(self.seed, name, self.epoch, self.index, shape)
-        step = torch.full((1,), self.step, dtype=torch.int64, device=self.x.device)
+        step = torch.zeros(1, dtype=torch.int64, device=self.x.device) + self.step
         return noise.uniform(self.seed, name + "/batch", self.epoch, step, shape)[0]
 
 

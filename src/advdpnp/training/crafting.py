@@ -1,7 +1,7 @@
 """Adversarial training batches, from the cheapest network that gives the same gradients."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,11 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.ascent import ascend
+from advdpnp.attacks.fast import FastAscent
+from advdpnp.capture import cuda_graph
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.frozen import freeze, refresh, unfolded
 from advdpnp.noise import IndexNoise
 from advdpnp.training.recipe import Recipe
+
+BudgetedAscent = Callable[..., Tensor]
 
 
 @contextmanager
@@ -42,13 +46,18 @@ class Crafter:
         model: the network that is trained.
         defense: whose `perturb` is called.
         recipe: budget, mode, precision and engine.
+        shape: (B, channels, H, W) of all batches but the last of an epoch.
     """
 
-    def __init__(self, model: Classifier, defense: Defense[Any], recipe: Recipe) -> None:
+    def __init__(self, model: Classifier, defense: Defense[Any], recipe: Recipe, shape: tuple[int, ...]) -> None:
         self._model, self._defense, self._inner = model, defense, recipe.attack
         self._frozen = None
+        self._ascend: BudgetedAscent = ascend
         if defense.crafts and recipe.engine != "eager" and recipe.attack.mode == "eval":
             self._frozen = freeze(model, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
+            if recipe.engine != "folded":
+                # In the engine "step" the attack is part of a larger graph.
+                self._ascend = FastAscent(shape, cuda_graph if recipe.engine == "graph" else None)
 
     def note(self) -> str:
         """What the attack runs on, for the log."""
@@ -57,7 +66,8 @@ class Crafter:
         if self._frozen is None:
             return f"attack on the network itself, in {self._inner.mode} mode: nothing is folded"
         left = unfolded(self._frozen)
-        return "attack on a folded copy" + (
+        compiled = "" if self._ascend is ascend else ", compiled"
+        return f"attack on a folded copy{compiled}" + (
             f"; {len(left)} BatchNorm layers cannot be folded: {left[0]} ..." if left else ""
         )
 
@@ -66,7 +76,7 @@ class Crafter:
         if not self._defense.crafts:
             return batch.x
         noise = IndexNoise(batch.seed, batch.index, batch.epoch)
-        bound = functools.partial(ascend, budget=self._inner.budget(), noise=noise, stream="attack")
+        bound = functools.partial(self._ascend, budget=self._inner.budget(), noise=noise, stream="attack")
         if self._frozen is not None:
             refresh(self._frozen, self._model)
             return self._defense.perturb(self._frozen, batch, bound)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import noise
+from advdpnp.capture import cuda_graph
 from advdpnp.data import Images, augment
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
@@ -18,6 +20,7 @@ from advdpnp.training.crafting import Crafter
 from advdpnp.training.guard import FiniteGuard
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.schedule import learning_rate
+from advdpnp.training.step_graph import StepGraph
 from advdpnp.training.validation import center_statistics, holdout_accuracy
 
 GUARD_INTERVAL = 50
@@ -61,20 +64,21 @@ class Task:
 
 
 class LossModule(nn.Module):
-    """`defense.loss` as one forward, so that a data-parallel wrapper can wrap it as it stands."""
+    """`defense.loss` as one forward, so that a compiler or a data-parallel wrapper can take it as it stands."""
 
-    def __init__(self, model: Classifier, defense: Defense[Any]) -> None:
+    def __init__(self, model: Classifier, defense: Defense[Any], precision: str) -> None:
         super().__init__()
         self.model = model
         self.defense = defense
+        self.low_precision = precision == "bf16"
 
     def forward(self, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
-        return self.defense.loss(self.model, batch, x_adv)
+        with torch.autocast(x_adv.device.type, torch.bfloat16, enabled=self.low_precision):
+            return self.defense.loss(self.model, batch, x_adv)
 
 
-def make_batch(task: Task, epoch: int, step: int, order: Tensor) -> Batch:
-    """Batch `step` of the epoch: a function of (seed, epoch, step, image index) alone."""
-    index = order[step * task.batch_size : (step + 1) * task.batch_size]
+def make_batch(task: Task, index: Tensor, epoch: int | Tensor, step: int | Tensor) -> Batch:
+    """The images at `index`, augmented: a function of (seed, epoch, step, image index) alone."""
     draws = IndexNoise(task.seed, index, epoch)
 
     def draw(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -85,6 +89,14 @@ def make_batch(task: Task, epoch: int, step: int, order: Tensor) -> Batch:
     return Batch(x, task.train.labels[index], index, task.seed, epoch, step)
 
 
+def check_engine(recipe: Recipe, device: torch.device) -> None:
+    """Raise ValueError if the recipe's engine cannot run on the device."""
+    if recipe.engine in ("graph", "step") and device.type != "cuda":
+        raise ValueError(
+            f"recipe.engine={recipe.engine} needs a CUDA device; got {device.type}. Use compiled or folded"
+        )
+
+
 class Training:
     """A run in progress: network, optimizer, place in the schedule, and sums for the log."""
 
@@ -92,19 +104,35 @@ class Training:
         self.task = task
         recipe = task.recipe
         task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.losses = LossModule(task.model, task.defense)
-        self.craft = Crafter(task.model, task.defense, recipe)
+        check_engine(recipe, task.train.labels.device)
+        self.losses: Callable[[Batch, Tensor], dict[str, Tensor]] = LossModule(
+            task.model, task.defense, recipe.precision
+        )
+        if recipe.engine in ("compiled", "graph", "step"):
+            self.losses = torch.compile(self.losses, dynamic=False)
+        shape = (task.batch_size, *task.train.pixels.shape[1:])
+        self.craft = Crafter(task.model, task.defense, recipe, shape)
         groups = task.defense.param_groups(task.model)
         self._base = [(group.get("lr", recipe.lr), group.pop("scheduled", True)) for group in groups]
         self.optimizer = torch.optim.SGD(
-            groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+            groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
+        self._graph = self._captured() if recipe.engine == "step" else None
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.sums: dict[str, Tensor] = {}
         self.best: tuple[float, float, int] | None = None
         self.best_weights: dict[str, Tensor] | None = None
         self.guard = FiniteGuard(task.train.labels.device)
+
+    def _captured(self) -> StepGraph:
+        self._rates_in_tensors()
+        return StepGraph(self._update, self.task.model, self.optimizer, cuda_graph)
+
+    def _rates_in_tensors(self) -> None:
+        # A graph reads its learning rate from the device.
+        for group in self.optimizer.param_groups:
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=self.task.train.labels.device)
 
     def state(self) -> Json:
         """Everything that a bit-identical continuation needs."""
@@ -122,6 +150,8 @@ class Training:
         """Continue from what `state` returned."""
         self.task.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self._graph is not None:
+            self._rates_in_tensors()
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.sums = {name: value.to(self.task.train.labels.device) for name, value in state["sums"].items()}
         self.best = state["best"] and tuple(state["best"])
@@ -130,24 +160,35 @@ class Training:
         recipe, steps = self.task.recipe, self.task.steps_per_epoch
         for group, (base, scheduled) in zip(self.optimizer.param_groups, self._base, strict=True):
             done = self.epoch * steps + self.step if scheduled else 0
-            group["lr"] = learning_rate(base, recipe.milestones, done, recipe.epochs * steps)
+            rate = learning_rate(base, recipe.milestones, done, recipe.epochs * steps)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def advance(self, order: Tensor) -> None:
-        """One optimizer step."""
+        """One optimizer step on the next batch of the epoch's order."""
+        size = self.task.batch_size
+        index = order[self.step * size : (self.step + 1) * size]
+        self._set_learning_rate()
+        # A graph has static shapes: a smaller last batch goes the ordinary way.
+        update = self._graph if self._graph is not None and len(index) == size else self._update
+        terms = update(index, self.epoch, self.step)
+        self.guard.watch(terms, self.epoch * self.task.steps_per_epoch + self.step)
+        self._add_to_sums(terms, len(index))
+        self.step += 1
+
+    def _update(self, index: Tensor, epoch: int | Tensor, step: int | Tensor) -> dict[str, Tensor]:
+        """Craft, differentiate, step; returns the total and its terms, detached."""
         task = self.task
-        batch = make_batch(task, self.epoch, self.step, order)
-        x_adv = self.craft(batch)
-        with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=task.recipe.precision == "bf16"):
-            terms = self.losses(batch, x_adv)
+        batch = make_batch(task, index, epoch, step)
+        terms = self.losses(batch, self.craft(batch))
         total = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
-        self._set_learning_rate()
         self.optimizer.step()
         task.defense.between_steps(task.model)
-        self.guard.watch(terms, self.epoch * task.steps_per_epoch + self.step)
-        self._add_to_sums({"total": total, **terms}, len(batch.y))
-        self.step += 1
+        return {name: term.detach() for name, term in {"total": total, **terms}.items()}
 
     def _add_to_sums(self, terms: dict[str, Tensor], weight: int) -> None:
         for name, term in terms.items():
@@ -166,7 +207,7 @@ class Training:
             "epoch": self.epoch + 1,
             "epochs": task.recipe.epochs,
             "steps": task.steps_per_epoch,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
             "seconds": round(self.seconds, 3),
             "loss": {name: value.item() / len(task.train) for name, value in self.sums.items()},
             "centers": centers,

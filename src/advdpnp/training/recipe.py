@@ -7,6 +7,8 @@ from advdpnp.attacks.ascent import Budget, Start
 from advdpnp.data import Augmentation
 from advdpnp.threat import Norm, ThreatModel
 
+Engine = Literal["eager", "folded", "compiled", "graph", "step"]
+
 
 @dataclass(frozen=True)
 class InnerAttack:
@@ -56,8 +58,10 @@ class Recipe:
         train_images: how many of the rest are used, stratified; 0 stands for all.
         precision: of convolutions and linear maps, in attack and update: "fp32", "tf32" (on GPUs that have it) or
             "bf16". Losses, prototypes, the attack's iterate and the weights are fp32 always.
-        engine: what the attack runs on: the network itself ("eager"), or a copy with BatchNorm "folded" into the
-            convolutions, which gives the same gradients for less work.
+        engine: how a step is run; each does what the one before it does, and more. "eager": plain PyTorch, the
+            reference. "folded": the attack on a copy with BatchNorm folded into the convolutions. "compiled": attack
+            iteration and loss compiled. "graph": the whole attack one CUDA graph. "step": the
+            whole step one CUDA graph.
     """
 
     name: Literal["paper", "default"]
@@ -72,7 +76,7 @@ class Recipe:
     holdout: int = 0
     train_images: int = 0
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    engine: Literal["eager", "folded"] = "folded"
+    engine: Engine = "folded"
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size"):
