@@ -1,6 +1,6 @@
 """What an attack is, what it records of itself, and what it asks of its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -58,6 +58,11 @@ def record(attack: Attack) -> dict[str, Any]:
         "restarts": attack.restarts,
         "random_start": attack.random_start,
     }
+
+
+def label(described: Mapping[str, Any]) -> str:
+    """A recorded attack in a few words: "pgd-20 linf 8/255"."""
+    return f"{described['name']}-{described['steps']} {described['norm']} {described['eps']}"
 
 
 def check_images(x: Tensor) -> None:

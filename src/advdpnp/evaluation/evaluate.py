@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks import Suite, record
+from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.attack import check_images, check_labels
 from advdpnp.data import Images
 from advdpnp.evaluation.geometry import Embeddings, center_geometry, class_statistics
 from advdpnp.evaluation.ledger import Entry, Ledger
-from advdpnp.evaluation.robustness import judge
+from advdpnp.evaluation.robustness import attack_surface, judge
 from advdpnp.metrics import pack, wilson, worst_case
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
@@ -93,41 +93,52 @@ def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: i
     suite, n = evaluation.suite, evaluation.n
     protocol = {**evaluation.facts, "suite": suite.name, "n": n, "chunk": chunk, "seed": evaluation.seed}
     ledger = Ledger(evaluation.partial, protocol, evaluation.resume and chunk == evaluation.chunk)
-
-    def run(name: str, attack: Any, embed: bool) -> tuple[Entry, Json | None]:
-        entry = ledger.entry(name)
-        statistics = ledger.note(name)
-        wanted = embed and isinstance(model, Classifier) and statistics is None
-        embeddings = Embeddings(model) if wanted and isinstance(model, Classifier) else None
-        if embeddings is not None:
-            entry.forget()
-        listener.on_attack(name, n - entry.n)
-        judge(model, attack, images, n, chunk, evaluation.seed, entry, listener.on_images, embeddings)
-        if embeddings is not None and isinstance(model, Classifier):
-            statistics = class_statistics(embeddings, model.class_centers())
-            ledger.write_note(name, statistics)
-        ledger.save(now=True)
-        return entry, statistics
-
-    clean, clean_statistics = run("clean", None, embed=suite.features is not None)
-    rows, verdicts = [], [clean.verdicts()]
-    attacked_statistics: Json | None = None
+    pass_ = _Pass(model, attack_surface(model), images, n, chunk, evaluation.seed, ledger, listener)
+    clean = pass_.verdicts("clean", None, embed=suite.features is not None)
+    entries, rows = [clean], []
     for position, attack in enumerate(suite.attacks):
         described = record(attack)
-        name = f"{position + 1}. {attack.name}-{attack.steps} {attack.norm} {described['eps']}"
-        entry, statistics = run(name, attack, embed=position == suite.features)
-        if statistics is not None:
-            attacked_statistics = {
-                **statistics,
-                "attack": f"{attack.name}-{attack.steps} {attack.norm} {described['eps']}",
-            }
-        verdicts.append(entry.verdicts())
+        entry = pass_.verdicts(f"{position + 1}. {label(described)}", attack, embed=position == suite.features)
+        entries.append(entry)
         rows.append(described | _row(entry))
-    result = _result(protocol, clean, rows, worst_case(verdicts))
-    if clean_statistics and attacked_statistics and isinstance(model, Classifier):
-        centers = center_geometry(model.class_centers())
-        result["geometry"] = {"clean": clean_statistics, "adversarial": attacked_statistics, **centers}
+    result = _result(protocol, clean, rows, worst_case([entry.verdicts() for entry in entries]))
+    if suite.features is not None and isinstance(model, Classifier):
+        attacked = label(rows[suite.features])
+        result["geometry"] = {
+            "clean": ledger.note("clean"),
+            "adversarial": {**ledger.note(f"{suite.features + 1}. {attacked}"), "attack": attacked},
+            **center_geometry(model.class_centers()),
+        }
     return result
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One evaluation's fixed part: everything but the attack."""
+
+    model: nn.Module
+    surface: nn.Module
+    images: Images
+    n: int
+    chunk: int
+    seed: int
+    ledger: Ledger
+    listener: Listener
+
+    def verdicts(self, name: str, attack: Attack | None, embed: bool) -> Entry:
+        """Verdicts under one attack (None: clean) and, with `embed`, a note of the features' statistics."""
+        entry, see = self.ledger.entry(name), None
+        if embed and isinstance(self.model, Classifier) and self.ledger.note(name) is None:
+            see = Embeddings(self.model)
+            # Features are not stored: without statistics the attack begins again.
+            entry.forget()
+        self.listener.on_attack(name, self.n - entry.n)
+        tell = self.listener.on_images
+        judge(self.model, self.surface, attack, self.images, self.n, self.chunk, self.seed, entry, tell, see)
+        if see is not None and isinstance(self.model, Classifier):
+            self.ledger.write_note(name, class_statistics(see, self.model.class_centers()))
+        self.ledger.save(now=True)
+        return entry
 
 
 def _row(entry: Entry) -> Json:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from advdpnp.attacks import label
 from advdpnp.metrics import mcnemar, unpack, worst_case
 from advdpnp.runs import Json, differences
 
@@ -19,7 +20,7 @@ def _verdicts(result: Json) -> Iterator[tuple[str, Tensor]]:
     n = result["n"]
     rows = [("clean", unpack(result["clean_verdicts"], n))]
     for row in result["attacks"]:
-        rows.append((f"{row['name']}-{row['steps']} {row['norm']} {row['eps']}", unpack(row["verdicts"], n)))
+        rows.append((label(row), unpack(row["verdicts"], n)))
     yield from rows
     yield "worst case", worst_case([verdicts for _, verdicts in rows])
 

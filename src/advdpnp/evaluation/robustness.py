@@ -12,6 +12,8 @@ from advdpnp.data import Images
 from advdpnp.evaluation.chunks import Chunk, chunks
 from advdpnp.evaluation.ledger import Entry
 from advdpnp.losses import cross_entropy
+from advdpnp.models.classifier import Classifier
+from advdpnp.models.frozen import freeze
 from advdpnp.noise import IndexNoise
 
 Tell = Callable[[int], None]
@@ -24,8 +26,14 @@ def attacked(model: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -
     return attack(model, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index))
 
 
+def attack_surface(model: nn.Module) -> nn.Module:
+    """What attacks search on: a folded fp32 copy of our own classifiers, which is faster; other networks themselves."""
+    return freeze(model) if isinstance(model, Classifier) else model
+
+
 def judge(
     model: nn.Module,
+    surface: nn.Module,
     attack: Attack | None,
     images: Images,
     n: int,
@@ -38,7 +46,8 @@ def judge(
     """Attack the first n images and store a verdict for each.
 
     Args:
-        model: classifier in eval mode.
+        model: classifier in eval mode, which gives the verdicts.
+        surface: what the attack searches on, see `attack_surface`.
         attack: None for clean images.
         images: the test set, on the model's device.
         n: how many images count.
@@ -50,7 +59,7 @@ def judge(
     """
     for chunk in chunks(images, n, chunk_size, first=math.ceil(entry.n / chunk_size)):
         began = time.perf_counter()
-        x = attacked(model, attack, chunk, seed)
+        x = attacked(surface, attack, chunk, seed)
         with torch.no_grad():
             logits = model(x)[: chunk.valid]
         y = chunk.y[: chunk.valid]

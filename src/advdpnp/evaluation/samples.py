@@ -6,20 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advdpnp.attacks import Attack
+from advdpnp.attacks import Attack, label, record
 from advdpnp.data import Images
 from advdpnp.evaluation.chunks import chunks
 from advdpnp.evaluation.geometry import Embeddings
-from advdpnp.evaluation.robustness import attacked
+from advdpnp.evaluation.robustness import attack_surface, attacked
 from advdpnp.models.classifier import Classifier
 
 Arrays = dict[str, Any]
-
-
-def _text(attack: Attack) -> str:
-    from advdpnp.attacks import record
-
-    return f"{attack.name}-{attack.steps} {attack.norm} {record(attack)['eps']}"
 
 
 def _array(tensor: Tensor) -> Any:
@@ -33,7 +27,7 @@ def attacked_samples(
     first = [int((images.labels == label).int().argmax()) for label in range(len(class_names))][:count]
     chosen = images.select(torch.tensor(first, device=images.labels.device))
     (block,) = chunks(chosen, len(chosen), chunk)
-    x_adv = attacked(model, attack, block, seed=0)
+    x_adv = attacked(attack_surface(model), attack, block, seed=0)
     with torch.no_grad():
         clean, adversarial = model(block.x).argmax(dim=1), model(x_adv).argmax(dim=1)
     valid = slice(0, block.valid)
@@ -44,7 +38,7 @@ def attacked_samples(
         "clean_predictions": _array(clean[valid]),
         "adversarial_predictions": _array(adversarial[valid]),
         "class_names": np.array(class_names),
-        "attack": np.array(_text(attack)),
+        "attack": np.array(label(record(attack))),
     }
 
 
@@ -52,15 +46,15 @@ def embedding_arrays(
     model: Classifier, images: Images, class_names: tuple[str, ...], attack: Attack, n: int, chunk: int
 ) -> Arrays:
     """Embeddings of the first n images, clean and attacked, with the class centers (Figure 2)."""
-    clean, adversarial = Embeddings(model), Embeddings(model)
+    clean, adversarial, surface = Embeddings(model), Embeddings(model), attack_surface(model)
     for block in chunks(images, n, chunk):
         clean(block.x, block)
-        adversarial(attacked(model, attack, block, seed=0), block)
+        adversarial(attacked(surface, attack, block, seed=0), block)
     return {
         "clean": _array(clean.features),
         "adversarial": _array(adversarial.features),
         "labels": _array(clean.labels),
         "centers": _array(model.class_centers()),
         "class_names": np.array(class_names),
-        "attack": np.array(_text(attack)),
+        "attack": np.array(label(record(attack))),
     }
