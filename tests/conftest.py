@@ -1,5 +1,18 @@
 """One CPU thread in tests: enough for small tensors, and results do not depend on the machine's cores."""
 
+import os
+from pathlib import Path
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real files."""
+    root = os.environ.get("ADVDPNP_DATA")
+    if not root:
+        pytest.skip("needs the real CIFAR and MNIST files: set $ADVDPNP_DATA to their folder")
+    return Path(root)

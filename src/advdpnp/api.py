@@ -43,7 +43,7 @@ def environment(device: torch.device) -> Json:
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 

@@ -1,6 +1,5 @@
 """Real files where there are some, and small ones in the same layouts where there are none."""
 
-import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -8,21 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from advdpnp.data import SPECS, DataSpec
 
 CIFAR_SHAPE = (3, 4, 4)
 Writer = Callable[[dict[bytes, object]], bytes]
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Folder of the real files."""
-    root = os.environ.get("ADVDPNP_DATA")
-    if not root:
-        pytest.skip("needs the real CIFAR and MNIST files: set $ADVDPNP_DATA to their folder")
-    return Path(root)
 
 
 def small(name: str) -> DataSpec:
