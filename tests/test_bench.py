@@ -1,5 +1,6 @@
 """The benchmark does the same work on every rung, and a kill or a failure costs one rung."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from advdpnp.bench import bench_text, run_bench
-from advdpnp.bench.ceilings import convolution_rates
+from advdpnp.bench import run as bench_run
+from advdpnp.bench.ceilings import convolution_rates, measure_ceilings
 from advdpnp.bench.flops import count_flops
 from advdpnp.bench.ladder import attack_gflop, make_subject, naive_attack, update_gflop
 from advdpnp.bench.timing import Deadline, Rung, add_rates, measure
@@ -17,16 +19,23 @@ from advdpnp.runs import Json, read_json
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compilation takes half a minute, and has tests of its own."""
-    monkeypatch.setattr(torch, "compile", lambda *work, **_: work[0] if work else lambda function: function)
+CEILINGS = {"fp32_tflop_per_second": 0.1, "bf16_tflop_per_second": 0.2, "copy_gb_per_second": 20.0}
 
 
-@pytest.fixture
-def result(nothing_compiled: None, tmp_path: Path) -> Json:
-    found = run_bench(["tiny"], CPU, batch=4, steps=2, repeats=2, out=tmp_path / "b.json", minutes=5)
-    assert read_json(tmp_path / "b.json") == found
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Compilation and matrix products in emulated bf16 take half a minute; both have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda *work, **_: work[0] if work else lambda function: function)
+        patch.setattr(bench_run, "measure_ceilings", lambda device: dict(CEILINGS))
+        yield
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Json:
+    path = tmp_path_factory.mktemp("bench") / "b.json"
+    found = run_bench(["tiny"], CPU, batch=4, steps=2, repeats=2, out=path, minutes=5)
+    assert read_json(path) == found
     return found
 
 
@@ -113,7 +122,7 @@ def test_ratios_are_to_the_naive_rung_and_rates_to_the_ceiling_of_their_precisio
         "naive": {"precision": "fp32", "gflop_per_image": 3.0, "seconds": 2.0},
         "bf16_folded": {"precision": "bf16", "gflop_per_image": 2.0, "seconds": 0.5},
     }
-    add_rates(table, 10, {"fp32_tflop_per_second": 0.1, "bf16_tflop_per_second": 0.2})
+    add_rates(table, 10, CEILINGS)
     assert table["bf16_folded"]["times_naive"] == 4.0
     assert table["naive"]["fraction_of_ceiling"] == pytest.approx(0.015 / 0.1)
     assert table["bf16_folded"]["fraction_of_ceiling"] == pytest.approx(0.04 / 0.2)
@@ -125,3 +134,9 @@ def test_the_table_of_convolutions_has_each_stage_in_both_precisions() -> None:
     rows = convolution_rates(CPU, batch=1)
     assert [(row["channels"], row["size"]) for row in rows] == 2 * [(64, 32), (128, 16), (256, 8), (512, 4)]
     assert all(row[part] > 0 for row in rows for part in ("forward", "to_images", "to_weights"))
+
+
+@pytest.mark.slow
+def test_ceilings_are_positive() -> None:
+    ceilings = measure_ceilings(CPU)
+    assert set(ceilings) == set(CEILINGS) and all(rate > 0 for rate in ceilings.values())

@@ -156,6 +156,27 @@ def demo(
     print(f"The report is at {page.resolve()}")
 
 
+@app.command()
+def bench(
+    models: Annotated[list[str] | None, typer.Argument(help="Networks; by default what suits the device.")] = None,
+    out: Annotated[Path, typer.Option(help="JSON file of the result.")] = Path("bench.json"),
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 128,
+    steps: Annotated[int, typer.Option(min=1, help="Iterations of the attack.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each rung, taken in turn.")] = 5,
+    minutes: Annotated[float, typer.Option(min=0, help="After them no rung is begun.")] = 5.0,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Measure the speed ladder on this machine: naive, folded, bf16, compiled, captured."""
+    from advdpnp.api import resolve_device
+    from advdpnp.bench import bench_text, run_bench
+
+    _use_threads(threads)
+    on = resolve_device(device)
+    chosen = models or (["resnet18", "wrn-34-10"] if on.type == "cuda" else ["resnet8"])
+    print(bench_text(run_bench(chosen, on, batch, steps, repeats, out, minutes)))
+
+
 @app.command("list")
 def list_names(
     kind: Annotated[str, typer.Argument(help="defenses, attacks, suites, data, models, recipes; all by default.")] = "",

@@ -1,0 +1,111 @@
+"""A benchmark's result as a table for people."""
+
+from advdpnp.runs import Json
+
+_HEADER = (
+    "rung",
+    "seconds",
+    "min",
+    "max",
+    "x naive",
+    "GFLOP/img",
+    "TFLOP/s",
+    "ceiling",
+    "images/s",
+    "MiB",
+    "first run",
+)
+
+
+def bench_text(result: Json) -> str:
+    """The ladders of a benchmark, aligned; what is missing and why is in the rows and at the end."""
+    machine, protocol, ceilings = result["machine"], result["protocol"], result["ceilings"]
+    on_gpu = machine["device"] != "cpu"
+    where = machine["device"] if on_gpu else f"{machine['cpu']}, {machine['threads']} thread(s)"
+    lines = [
+        f"{where}; torch {machine['torch']}; load average {machine['load_average']} at the beginning",
+        f"batch {protocol['batch']}, PGD-{protocol['steps']}, medians of {protocol['repeats']} taken in turn; seconds "
+        + ("on the GPU" if on_gpu else "of CPU time; MiB is the whole process's largest size so far"),
+        "ceilings: " + ", ".join(_ceiling(name, rate) for name, rate in ceilings.items() if name != "convolutions"),
+    ]
+    if not on_gpu and not machine["bf16_instructions"]:
+        lines.append("this processor has no bf16 instructions: the targets for bf16 hold only with them")
+    for name, ladders in result["models"].items():
+        for ladder in ("attack", "step"):
+            if ladder in ladders:
+                lines += ["", f"{name}, {ladder}", *_table(ladders[ladder])]
+        if "bookkeeping" in ladders:
+            lines.append(_bookkeeping_text(ladders["bookkeeping"]))
+    if "convolutions" in ceilings:
+        lines += ["", "3x3 convolutions, TFLOP/s", *_convolutions(ceilings["convolutions"])]
+    if result["left_out"]:
+        lines += ["", "left out: " + ", ".join(result["left_out"])]
+    return "\n".join(lines)
+
+
+def _ceiling(name: str, rate: float) -> str:
+    what, _, unit = name.partition("_")
+    return f"{what} {rate:g} {'GB/s' if unit.startswith('gb') else 'TFLOP/s'}"
+
+
+def _align(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) if i == 0 or len(row) == 2 else cell.rjust(width) for i, (cell, width) in pairs)
+        for row in rows
+        for pairs in [list(enumerate(zip(row, widths, strict=False)))]
+    ]
+
+
+def _table(table: Json) -> list[str]:
+    # What is missing says so in one long cell, which must not widen its column.
+    full = _align([_HEADER, *(_cells(name, entry) for name, entry in table.items() if "seconds" in entry)])
+    missing = [
+        f"{name}: {entry.get('error') or entry.get('skipped')}"
+        for name, entry in table.items()
+        if "seconds" not in entry
+    ]
+    judged = [
+        f"{name}: {entry['differing_pixels']:.3%} of pixels differ from input_gradient, "
+        f"by at most {entry['largest_difference']:.2g}; "
+        f"robust accuracy {entry['robust_accuracy']:.1%}, loss {entry['mean_loss']:.4f}"
+        for name, entry in table.items()
+        if "differing_pixels" in entry
+    ]
+    return full + missing + judged
+
+
+def _cells(name: str, entry: Json) -> tuple[str, ...]:
+    return (
+        name,
+        f"{entry['seconds']:.4g}",
+        f"{min(entry['times']):.4g}",
+        f"{max(entry['times']):.4g}",
+        f"{entry['times_naive']:.2f}" if "times_naive" in entry else "-",
+        f"{entry['gflop_per_image']:.4g}",
+        f"{entry['tflop_per_second']:.4g}",
+        f"{entry['fraction_of_ceiling']:.1%}",
+        f"{entry['images_per_second']:.4g}",
+        f"{entry['peak_memory_mib']:.0f}",
+        f"{entry['warm_up_seconds']:.3g}",
+    )
+
+
+def _bookkeeping_text(entry: Json) -> str:
+    text = f"batch making, guard and sums: {entry['share_of_step']:.2%} of a folded step"
+    if "checkpoint_seconds" in entry:
+        share = entry["checkpoint_share_per_minute"]
+        text += f"; a checkpoint takes {entry['checkpoint_seconds']:.3g} s, {share:.2%} of a minute"
+    return text
+
+
+def _convolutions(rows: list[Json]) -> list[str]:
+    header = ("", "channels", "size", "forward", "to images", "to weights")
+    cells = [
+        (
+            *(str(row[key]) for key in ("precision", "channels", "size")),
+            *(f"{row[key]:.4g}" for key in ("forward", "to_images", "to_weights")),
+        )
+        for row in rows
+    ]
+    return _align([header, *cells])

@@ -1,0 +1,173 @@
+"""Times of several ways to do the same work: warmed up first, then measured in turn, A B C A B C."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from advdpnp.runs import Json
+
+Work = Callable[[], Tensor | None]
+
+OUT_OF_TIME = "out of time"
+
+# On a GPU a single run is over in milliseconds: several in a row let the host run ahead, as it does in training.
+_RUNS_PER_TIMING = {"cuda": 5}
+_WARM_UPS = {"cuda": 3}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to do the work.
+
+    Args:
+        name: of the row.
+        precision: "fp32" or "bf16": of the convolutions, and of the ceiling that the rate is compared with.
+        gflop: counted operations for each image, in 10^9.
+        make: sets up and returns what is timed.
+        needs_gpu: whether it captures CUDA graphs.
+    """
+
+    name: str
+    precision: str
+    gflop: float
+    make: Callable[[], Work]
+    needs_gpu: bool = False
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When no further work is begun.
+
+    Args:
+        minutes: from now.
+    """
+
+    minutes: float
+    _began: float = field(default_factory=time.monotonic)
+
+    def passed(self) -> bool:
+        return self.elapsed() > 60 * self.minutes
+
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._began
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(device: torch.device, work: Callable[[], object], runs: int = 1) -> tuple[float, float]:
+    """Seconds for one of `runs` runs in a row: (GPU time between events, or the process's CPU time; wall time)."""
+    synchronize(device)
+    wall = time.perf_counter()
+    if device.type == "cuda":
+        begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        begin.record()
+        for _ in range(runs):
+            work()
+        end.record()
+        end.synchronize()
+        seconds = begin.elapsed_time(end) / 1000
+    else:
+        process = time.process_time()
+        for _ in range(runs):
+            work()
+        seconds = time.process_time() - process
+    return seconds / runs, (time.perf_counter() - wall) / runs
+
+
+def first_line(error: Exception) -> str:
+    """The kind of an error and the first line of what it says."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+
+
+def measure(
+    rungs: Sequence[Rung], device: torch.device, repeats: int, deadline: Deadline, table: Json, save: Callable[[], None]
+) -> dict[str, Tensor]:
+    """Fill `table`, one entry for each rung, and `save` after every piece of work.
+
+    Returns:
+        What each rung gave in its first run, where that is a tensor.
+    """
+    ready: dict[str, Work] = {}
+    outputs: dict[str, Tensor] = {}
+    for rung in rungs:
+        entry = table[rung.name] = {"precision": rung.precision, "gflop_per_image": round(rung.gflop, 4)}
+        if rung.needs_gpu and device.type != "cuda":
+            entry["skipped"] = "needs a CUDA device: CUDA graphs"
+        elif deadline.passed():
+            entry["skipped"] = OUT_OF_TIME
+        else:
+            _warm_up(rung, device, entry, ready, outputs)
+        save()
+    for _ in range(repeats):
+        for name, work in ready.items():
+            if not deadline.passed():
+                _add_time(table[name], *timed(device, work, _RUNS_PER_TIMING.get(device.type, 1)))
+                save()
+    for name in ready:
+        if "times" not in table[name]:
+            table[name]["skipped"] = OUT_OF_TIME
+    return outputs
+
+
+def _warm_up(rung: Rung, device: torch.device, entry: Json, ready: dict[str, Work], outputs: dict[str, Tensor]) -> None:
+    began, held = time.perf_counter(), _start_memory(device)
+    try:
+        work = rung.make()
+        for _ in range(_WARM_UPS.get(device.type, 1)):
+            output = work()
+        synchronize(device)
+    # Whatever it is, it must not take the other rungs with it.
+    except Exception as error:
+        entry["error"] = first_line(error)
+        return
+    ready[rung.name] = work
+    if output is not None:
+        outputs[rung.name] = output
+    entry["warm_up_seconds"] = round(time.perf_counter() - began, 3)
+    entry["peak_memory_mib"] = round(_peak_memory(device) - held, 1)
+
+
+def _start_memory(device: torch.device) -> float:
+    if device.type != "cuda":
+        return 0.0
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device) / 2**20
+
+
+def _peak_memory(device: torch.device) -> float:
+    """MiB: on a GPU the most that was allocated; on a CPU the largest size that the whole process ever had."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _add_time(entry: Json, seconds: float, wall: float) -> None:
+    entry.setdefault("times", []).append(round(seconds, 6))
+    entry.setdefault("wall_times", []).append(round(wall, 6))
+    entry["seconds"] = statistics.median(entry["times"])
+    entry["wall_seconds"] = statistics.median(entry["wall_times"])
+
+
+def add_rates(table: Json, batch: int, ceilings: Json) -> None:
+    """Ratio to the first rung, images/s, TFLOP/s and its fraction of the ceiling of the same precision, in place."""
+    measured = {name: entry for name, entry in table.items() if "seconds" in entry}
+    naive = measured.get("naive", {}).get("seconds")
+    for entry in measured.values():
+        seconds = entry["seconds"]
+        rate = entry["gflop_per_image"] * batch / seconds / 1000
+        entry["images_per_second"] = round(batch / seconds, 2)
+        entry["tflop_per_second"] = round(rate, 5)
+        entry["fraction_of_ceiling"] = round(rate / ceilings[f"{entry['precision']}_tflop_per_second"], 4)
+        if naive is not None:
+            entry["times_naive"] = round(naive / seconds, 3)
