@@ -141,12 +141,17 @@ def test_a_nan_stops_the_run_naming_epoch_step_and_term_and_keeps_the_last_good_
 
 
 def test_the_guard_names_the_first_bad_term_without_reading_the_device_in_between() -> None:
-    guard = FiniteGuard(torch.device("cpu"))
-    fine, bad = torch.tensor(1.0), torch.tensor(float("inf"))
-    for step, terms in enumerate(({"ce": fine, "kl": fine}, {"ce": fine, "kl": bad}, {"ce": bad, "kl": bad})):
-        guard.watch(terms, 10 + step)
+    guard, inf = FiniteGuard(torch.device("cpu")), float("inf")
+    for step, values in enumerate(([1.0, 1.0], [1.0, inf], [inf, inf])):
+        guard.watch(torch.tensor(values), 10 + step)
     with pytest.raises(NonFiniteLossError, match="loss term kl became non-finite in epoch 3, step 4"):
-        guard.check_losses(steps_per_epoch=4)
+        guard.check_losses(["ce", "kl"], steps_per_epoch=4)
+
+
+def test_the_term_that_broke_is_named_by_a_run(tmp_path: Path) -> None:
+    task = small_task("adv-dpnp", "defense.lambda_dnp=1e38", "recipe.lr=0")
+    with pytest.raises(NonFiniteLossError, match="loss term dnp became non-finite in epoch 1, step 1"):
+        fit(task, claimed(tmp_path), Silent(), resume=False, checkpoint_seconds=0)
 
 
 def test_prototypes_are_on_the_sphere_in_what_is_stored(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Watches for non-finite losses without making the device wait at every step."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -17,22 +19,20 @@ class FiniteGuard:
 
     def __init__(self, device: torch.device) -> None:
         self._first = torch.full((), -1, dtype=torch.int64, device=device)
-        self._terms: list[str] = []
 
-    def watch(self, terms: dict[str, Tensor], step: int) -> None:
-        """Look at the scalar terms of one step; no host read."""
-        self._terms = list(terms)
-        bad = ~torch.stack([term.detach() for term in terms.values()]).isfinite()
-        code = step * len(terms) + bad.int().argmax()
+    def watch(self, values: Tensor, step: int) -> None:
+        """Look at the loss terms (T,) of one step; no host read."""
+        bad = ~values.isfinite()
+        code = step * len(values) + bad.int().argmax()
         self._first = torch.where((self._first < 0) & bad.any(), code, self._first)
 
-    def check_losses(self, steps_per_epoch: int) -> None:
+    def check_losses(self, terms: Sequence[str], steps_per_epoch: int) -> None:
         """Read the tensor; raise NonFiniteLossError naming epoch, step and term."""
         code = int(self._first)
         if code >= 0:
-            step, term = divmod(code, len(self._terms))
+            step, term = divmod(code, len(terms))
             epoch, step = divmod(step, steps_per_epoch)
-            self._fail(f"loss term {self._terms[term]} became non-finite in epoch {epoch + 1}, step {step + 1}")
+            self._fail(f"loss term {terms[term]} became non-finite in epoch {epoch + 1}, step {step + 1}")
 
     def check_weights(self, model: nn.Module) -> None:
         """Raise NonFiniteLossError if a weight is bad: a finite loss can have a gradient that is not."""
@@ -44,5 +44,5 @@ class FiniteGuard:
     def _fail(what: str) -> None:
         raise NonFiniteLossError(
             f"{what}: training stopped and the last good checkpoint is kept. Lower recipe.lr, or see docs/decisions.md "
-            "for the switches that steady the prototypes (renormalize=step)"
+            "for the switches that steady the prototypes (defense.renormalize=step)"
         )

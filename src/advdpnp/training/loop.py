@@ -25,6 +25,8 @@ from advdpnp.training.validation import center_statistics, holdout_accuracy
 
 GUARD_INTERVAL = 50
 
+Losses = Callable[[Batch, Tensor], dict[str, Tensor]]
+
 
 class Observer(Protocol):
     """Who is told how a run goes; sees every step and every finished epoch."""
@@ -97,30 +99,31 @@ def check_engine(recipe: Recipe, device: torch.device) -> None:
         )
 
 
+def make_optimizer(task: Task) -> tuple[torch.optim.SGD, list[tuple[float, bool]]]:
+    """SGD of the recipe on the defense's groups, and of each group the first rate and whether the schedule moves it."""
+    recipe, groups = task.recipe, task.defense.param_groups(task.model)
+    base = [(group.get("lr", recipe.lr), group.pop("scheduled", True)) for group in groups]
+    decay, momentum = recipe.weight_decay, recipe.momentum
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=momentum, weight_decay=decay, fused=True), base
+
+
 class Training:
     """A run in progress: network, optimizer, place in the schedule, and sums for the log."""
 
     def __init__(self, task: Task) -> None:
+        check_engine(task.recipe, task.train.labels.device)
         self.task = task
-        recipe = task.recipe
         task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        check_engine(recipe, task.train.labels.device)
-        self.losses: Callable[[Batch, Tensor], dict[str, Tensor]] = LossModule(
-            task.model, task.defense, recipe.precision
-        )
-        if recipe.engine in ("compiled", "graph", "step"):
-            self.losses = torch.compile(self.losses, dynamic=False)
-        shape = (task.batch_size, *task.train.pixels.shape[1:])
-        self.craft = Crafter(task.model, task.defense, recipe, shape)
-        groups = task.defense.param_groups(task.model)
-        self._base = [(group.get("lr", recipe.lr), group.pop("scheduled", True)) for group in groups]
-        self.optimizer = torch.optim.SGD(
-            groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-        )
-        self._graph = self._captured() if recipe.engine == "step" else None
+        self.craft = Crafter(task.model, task.defense, task.recipe, (task.batch_size, *task.train.pixels.shape[1:]))
+        self.losses: Losses = LossModule(task.model, task.defense, task.recipe.precision)
+        compiled = task.recipe.engine in ("compiled", "graph", "step")
+        self._static_losses: Losses = torch.compile(self.losses, dynamic=False) if compiled else self.losses
+        self.optimizer, self._base = make_optimizer(task)
+        self._graph = self._captured() if task.recipe.engine == "step" else None
         self.epoch = self.step = 0
         self.seconds = 0.0
-        self.sums: dict[str, Tensor] = {}
+        self.terms: list[str] = []
+        self.sums: Tensor | None = None
         self.best: tuple[float, float, int] | None = None
         self.best_weights: dict[str, Tensor] | None = None
         self.guard = FiniteGuard(task.train.labels.device)
@@ -142,6 +145,7 @@ class Training:
             "seconds": self.seconds,
             "model": self.task.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "terms": self.terms,
             "sums": self.sums,
             "best": self.best,
         }
@@ -153,7 +157,9 @@ class Training:
         if self._graph is not None:
             self._rates_in_tensors()
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
-        self.sums = {name: value.to(self.task.train.labels.device) for name, value in state["sums"].items()}
+        self.terms, self.sums = state["terms"], state["sums"]
+        if self.sums is not None:
+            self.sums = self.sums.to(self.task.train.labels.device)
         self.best = state["best"] and tuple(state["best"])
 
     def _set_learning_rate(self) -> None:
@@ -171,29 +177,31 @@ class Training:
         size = self.task.batch_size
         index = order[self.step * size : (self.step + 1) * size]
         self._set_learning_rate()
-        # A graph has static shapes: a smaller last batch goes the ordinary way.
+        # Graphs have static shapes: a smaller last batch goes the ordinary way.
         update = self._graph if self._graph is not None and len(index) == size else self._update
-        terms = update(index, self.epoch, self.step)
-        self.guard.watch(terms, self.epoch * self.task.steps_per_epoch + self.step)
-        self._add_to_sums(terms, len(index))
+        values = update(index, self.epoch, self.step)
+        self.guard.watch(values, self.epoch * self.task.steps_per_epoch + self.step)
+        weighted = values.double() * len(index)
+        self.sums = weighted if self.sums is None else self.sums + weighted
         self.step += 1
 
-    def _update(self, index: Tensor, epoch: int | Tensor, step: int | Tensor) -> dict[str, Tensor]:
-        """Craft, differentiate, step; returns the total and its terms, detached."""
+    def _update(self, index: Tensor, epoch: int | Tensor, step: int | Tensor) -> Tensor:
+        """Craft, differentiate, step; returns the weighted loss terms, (T,) detached."""
         task = self.task
+        losses = self._static_losses if len(index) == task.batch_size else self.losses
         batch = make_batch(task, index, epoch, step)
-        terms = self.losses(batch, self.craft(batch))
-        total = torch.stack(list(terms.values())).sum()
+        terms = losses(batch, self.craft(batch))
+        self.terms, values = list(terms), torch.stack(list(terms.values()))
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(total)
+        torch.autograd.backward(values.sum())
         self.optimizer.step()
         task.defense.between_steps(task.model)
-        return {name: term.detach() for name, term in {"total": total, **terms}.items()}
+        return values.detach()
 
-    def _add_to_sums(self, terms: dict[str, Tensor], weight: int) -> None:
-        for name, term in terms.items():
-            value = term.detach().double() * weight
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+    def _mean_losses(self) -> dict[str, float]:
+        assert self.sums is not None
+        means = (self.sums / len(self.task.train)).tolist()
+        return {"total": sum(means), **dict(zip(self.terms, means, strict=True))}
 
     def finish_epoch(self) -> Json:
         """Renormalize, validate, and return the epoch's line for the log."""
@@ -209,11 +217,11 @@ class Training:
             "steps": task.steps_per_epoch,
             "lr": float(self.optimizer.param_groups[0]["lr"]),
             "seconds": round(self.seconds, 3),
-            "loss": {name: value.item() / len(task.train) for name, value in self.sums.items()},
+            "loss": self._mean_losses(),
             "centers": centers,
             "holdout": holdout,
         }
-        self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, {}
+        self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, None
         return line
 
     def _keep_best(self, robust: float, clean: float) -> None:
@@ -221,9 +229,13 @@ class Training:
             self.best = (robust, clean, self.epoch + 1)
             self.best_weights = {name: value.clone() for name, value in self.task.model.state_dict().items()}
 
+    def check(self) -> None:
+        """Raise NonFiniteLossError if a loss was not finite; the host waits for the device."""
+        self.guard.check_losses(self.terms, self.task.steps_per_epoch)
+
     def save(self, run: Run, final: bool) -> None:
         """Write a checkpoint, if everything is finite."""
-        self.guard.check_losses(self.task.steps_per_epoch)
+        self.check()
         self.guard.check_weights(self.task.model)
         if self.best is not None and self.best_weights is not None:
             run.write_weights("best", self.best_weights, self.best[2])
@@ -256,7 +268,7 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
     due = _Due(checkpoint_seconds)
     while training.epoch < task.recipe.epochs:
         _train_epoch(training, observer, run, due)
-        training.guard.check_losses(task.steps_per_epoch)
+        training.check()
         line = training.finish_epoch()
         run.append_epoch(line)
         observer.on_epoch(line)
@@ -273,7 +285,7 @@ def _train_epoch(training: Training, observer: Observer, run: Run, due: "_Due") 
         training.seconds += time.perf_counter() - began
         observer.on_step(training.epoch, training.step, task.steps_per_epoch, task.recipe.epochs)
         if training.step % GUARD_INTERVAL == 0:
-            training.guard.check_losses(task.steps_per_epoch)
+            training.check()
         if due():
             training.save(run, final=False)
 

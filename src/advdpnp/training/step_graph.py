@@ -7,27 +7,26 @@ from torch import Tensor, nn
 
 from advdpnp.capture import Capture, Slots
 
-Terms = dict[str, Tensor]
-Update = Callable[[Tensor, Tensor, Tensor], Terms]
+Update = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class StepGraph:
     """Captures `update` when it is first called and replays it afterwards.
 
     Args:
-        update: (index (B,), epoch, step: 0-dim int64 tensors) -> loss terms; changes model and optimizer in place.
+        update: (index (B,), epoch, step: 0-dim int64 tensors) -> loss terms (T,); changes model and optimizer in place.
         model: what it trains.
         optimizer: SGD whose learning rates are tensors.
         capture: such as `cuda_graph`; it may run the update a few times before it captures it.
     """
 
-    def __init__(self, update: Update, model: nn.Module, optimizer: torch.optim.SGD, capture: Capture[Terms]) -> None:
+    def __init__(self, update: Update, model: nn.Module, optimizer: torch.optim.SGD, capture: Capture[Tensor]) -> None:
         self._update, self._model, self._optimizer, self._capture = update, model, optimizer, capture
         self._slots = Slots()
-        self._replay: Callable[[], Terms] | None = None
+        self._replay: Callable[[], Tensor] | None = None
 
-    def __call__(self, index: Tensor, epoch: int, step: int) -> Terms:
-        """Loss terms of one step; the tensors are overwritten by the next."""
+    def __call__(self, index: Tensor, epoch: int, step: int) -> Tensor:
+        """Loss terms (T,) of one step; the tensor is overwritten by the next."""
         device = index.device
         # Filled on the device: a copy from the host's memory would make the host wait.
         counters = (torch.full((), value, dtype=torch.int64, device=device) for value in (epoch, step))
