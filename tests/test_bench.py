@@ -94,7 +94,11 @@ def test_the_naive_attack_stays_in_the_ball_and_leaves_gradients_behind() -> Non
 def _table(rungs: list[Rung], minutes: float = 5) -> tuple[Json, list[Json]]:
     table: Json = {}
     saved: list[Any] = []
-    measure(rungs, CPU, 1, Deadline(minutes), table, lambda: saved.append({name: dict(e) for name, e in table.items()}))
+
+    def save() -> None:
+        saved.append({name: dict(entry) for name, entry in table.items()})
+
+    measure(rungs, CPU, 1, Deadline(minutes), lambda rung: rung.gflop, table, save)
     return table, saved
 
 
@@ -112,6 +116,8 @@ def test_a_rung_that_fails_is_recorded_and_the_ladder_goes_on() -> None:
 def test_when_the_time_is_up_no_rung_is_begun(tmp_path: Path) -> None:
     table, _ = _table([Rung("late", "fp32", 1.0, lambda: lambda: None)], minutes=0)
     assert table["late"]["skipped"] == "out of time"
+    table, _ = _table([Rung("long", "fp32", 31.0, lambda: lambda: None)], minutes=1)
+    assert table["long"]["skipped"] == "out of time: needs at least 62 s at the measured fp32 ceiling"
     found = run_bench(["tiny"], CPU, 4, 2, 1, tmp_path / "b.json", minutes=0)
     assert found["left_out"] == ["tiny/attack", "tiny/step"]
     assert "left out: tiny/attack, tiny/step" in bench_text(found)

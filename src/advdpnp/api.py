@@ -206,8 +206,7 @@ def evaluate(
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:
     """Paired test of two runs that were evaluated with `suite`; see `advdpnp.evaluation.paired_test`."""
-    results = [runs.read_json(Run(Path(folder)).eval_path(f"{suite}.json")) for folder in (first, second)]
-    return paired_test(*results)
+    return paired_test(Run(Path(first)).result(suite), Run(Path(second)).result(suite))
 
 
 def illustrate(

@@ -194,6 +194,8 @@ def check(name: Annotated[str, typer.Argument(help="Data set.")], data_root: Dat
     from advdpnp import data
 
     checks = data.check(name, data.data_root(data_root))
+    if not checks:
+        print(f"{name}: {data.describe(name)['files']}, so there is nothing to check")
     for file in checks:
         print(file.text())
     if not all(file.ok for file in checks):
@@ -218,6 +220,8 @@ def _one_line(error: BaseException) -> str:
 def main() -> None:
     """Entry point: errors of the user become one line and exit status 2."""
     debug = "--debug" in sys.argv
+    # Wherever it stands on the command line.
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
         app(standalone_mode=True)

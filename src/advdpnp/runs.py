@@ -185,6 +185,13 @@ class Run:
         self.check_belongs(config, self.state_path)
         return state
 
+    def result(self, suite: str) -> Json:
+        """The stored evaluation; FileNotFoundError with a cure if there is none."""
+        path = self.eval_path(f"{suite}.json")
+        if not path.is_file():
+            raise FileNotFoundError(f"no result at {path}: run `advdpnp evaluate {self.folder} --suite {suite}` first")
+        return read_json(path)
+
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Store numpy arrays as eval/<name>, an .npz."""
         import numpy as np

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from advdpnp.api import use_tf32
 from advdpnp.bench.ceilings import convolution_rates, describe_machine, measure_ceilings
 from advdpnp.bench.ladder import Subject, attack_rungs, judge, make_subject, started, step_rungs
-from advdpnp.bench.timing import OUT_OF_TIME, Deadline, add_rates, first_line, measure, timed
+from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Rung, add_rates, first_line, measure, timed
 from advdpnp.runs import Json, Run, write_json
 from advdpnp.training.loop import make_batch
 
@@ -35,7 +36,7 @@ def run_bench(
         steps: iterations of the attack.
         repeats: timings of each rung, taken in turn.
         out: the JSON file.
-        minutes: after them no rung is begun, and what is missing is listed.
+        minutes: after them no rung is begun, and what is missing is listed; shared out evenly among the ladders.
         precisions: of the rungs above channels_last.
         full: also the table of convolution rates on a CPU; on a GPU it is always made.
     """
@@ -52,8 +53,9 @@ def run_bench(
         result["ceilings"]["convolutions"] = convolution_rates(device, batch)
     # Every rung compiles the same functions for its own network.
     with torch._dynamo.config.patch(recompile_limit=64):
-        for name in models:
-            _measure_model(name, device, result, deadline, precisions, lambda: _write(out, result, deadline))
+        for position, name in enumerate(models):
+            share = Deadline(deadline.left() / (len(models) - position))
+            _measure_model(name, device, result, share, precisions, lambda: _write(out, result, deadline))
     return _write(out, result, deadline)
 
 
@@ -75,7 +77,7 @@ def _left_out(models: Json) -> list[str]:
         f"{path}/{rung}"
         for path, table in ladders
         for rung, entry in table.items()
-        if "error" in entry or entry.get("skipped") == OUT_OF_TIME
+        if "error" in entry or entry.get("skipped", "").startswith(OUT_OF_TIME)
     ]
     return rungs + [
         f"{name}/{ladder}" for name in models for ladder in ("attack", "step") if ladder not in models[name]
@@ -96,6 +98,9 @@ def _measure_model(
     batch, repeats = protocol["batch"], protocol["repeats"]
     subject = make_subject(name, device, batch, protocol["steps"])
 
+    def at_least(rung: Rung) -> float:
+        return float(rung.gflop * batch / 1000 / ceilings[f"{rung.precision}_tflop_per_second"])
+
     def keep(table: Json) -> Callable[[], None]:
         def rated() -> None:
             add_rates(table, batch, ceilings)
@@ -105,11 +110,13 @@ def _measure_model(
 
     attack: Json = {}
     entry["attack"] = attack
-    iterates = measure(attack_rungs(subject, precisions), device, repeats, deadline, attack, keep(attack))
+    # The attack is most of a step, so each ladder gets half of the time.
+    half = Deadline(deadline.left() / 2)
+    iterates = measure(attack_rungs(subject, precisions), device, repeats, half, at_least, attack, keep(attack))
     judge(subject, iterates, attack)
     step: Json = {}
     entry["step"] = step
-    measure(step_rungs(subject, precisions), device, repeats, deadline, step, keep(step))
+    measure(step_rungs(subject, precisions), device, repeats, deadline, at_least, step, keep(step))
     if "seconds" in step.get("folded", {}):
         entry["bookkeeping"] = _bookkeeping(subject, device, step["folded"]["seconds"])
     save()
@@ -122,13 +129,18 @@ def _bookkeeping(subject: Subject, device: torch.device, step_seconds: float) ->
     """What a step spends outside attack, losses and optimizer, and what a checkpoint every minute costs."""
     training = started(subject.task(engine="folded"))
     training.advance(subject.index)
-    terms = {name: value / len(subject.images) for name, value in training.sums.items()}
+    assert training.sums is not None
+    values = training.sums / len(subject.images)
+
+    def without_learning(index: Tensor, epoch: int | Tensor, step: int | Tensor) -> Tensor:
+        make_batch(training.task, index, epoch, step)
+        return values
+
+    training._update = without_learning  # type: ignore[method-assign]
 
     def around() -> None:
-        training._set_learning_rate()
-        make_batch(training.task, subject.index, 0, 0)
-        training.guard.watch(terms, 0)
-        training._add_to_sums(terms, len(subject.images))
+        training.step = 0
+        training.advance(subject.index)
 
     around()
     seconds = statistics.median(timed(device, around)[0] for _ in range(5))

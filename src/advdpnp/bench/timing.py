@@ -53,6 +53,10 @@ class Deadline:
     def passed(self) -> bool:
         return self.elapsed() > 60 * self.minutes
 
+    def left(self) -> float:
+        """Minutes, at least 0."""
+        return max(0.0, self.minutes - self.elapsed() / 60)
+
     def elapsed(self) -> float:
         """Seconds since the beginning."""
         return time.monotonic() - self._began
@@ -91,10 +95,24 @@ def first_line(error: Exception) -> str:
 
 
 def measure(
-    rungs: Sequence[Rung], device: torch.device, repeats: int, deadline: Deadline, table: Json, save: Callable[[], None]
+    rungs: Sequence[Rung],
+    device: torch.device,
+    repeats: int,
+    deadline: Deadline,
+    at_least: Callable[[Rung], float],
+    table: Json,
+    save: Callable[[], None],
 ) -> dict[str, Tensor]:
     """Fill `table`, one entry for each rung, and `save` after every piece of work.
 
+    Args:
+        rungs: in the order of the table; the first is the one that the others are compared with.
+        device: where.
+        repeats: timings of each rung, taken in turn.
+        deadline: of this ladder.
+        at_least: seconds that one run of a rung cannot do without; one that cannot be over in time is not begun.
+        table: filled in place.
+        save: called with the table as it is.
     Returns:
         What each rung gave in its first run, where that is a tensor.
     """
@@ -106,6 +124,8 @@ def measure(
             entry["skipped"] = "needs a CUDA device: CUDA graphs"
         elif deadline.passed():
             entry["skipped"] = OUT_OF_TIME
+        elif (needed := (1 + repeats) * at_least(rung)) > 60 * deadline.left():
+            entry["skipped"] = f"{OUT_OF_TIME}: needs at least {needed:.0f} s at the measured {rung.precision} ceiling"
         else:
             _warm_up(rung, device, entry, ready, outputs)
         save()

@@ -9,6 +9,11 @@ from torch.nn import functional
 from advdpnp.models.classifier import Backbone, Classifier, Head
 
 
+def full_precision(embedding: Tensor) -> torch.autocast:
+    """Context in which logits are fp32 although the backbone runs in low precision."""
+    return torch.autocast("cuda" if embedding.is_cuda else "cpu", enabled=False)
+
+
 class LinearHead(Head):
     """Ordinary affine classifier.
 
@@ -22,8 +27,7 @@ class LinearHead(Head):
         self.linear = nn.Linear(features, num_classes)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        # Logits stay fp32 when the backbone runs in low precision.
-        with torch.autocast(embedding.device.type, enabled=False):
+        with full_precision(embedding):
             return functional.linear(embedding.to(self.linear.weight.dtype), self.linear.weight, self.linear.bias)
 
     def class_centers(self) -> Tensor:
@@ -52,8 +56,7 @@ class PrototypeHead(Head):
         nn.init.uniform_(self.prototypes, -bound, bound)
 
     def _logits(self, embedding: Tensor, prototypes: Tensor) -> Tensor:
-        # Logits stay fp32 when the backbone runs in low precision.
-        with torch.autocast(embedding.device.type, enabled=False):
+        with full_precision(embedding):
             return embedding.to(prototypes.dtype) @ prototypes.T / self.alpha
 
     def forward(self, embedding: Tensor) -> Tensor:
