@@ -22,7 +22,7 @@ from torch import Tensor
 
 from advdpnp import api, runs
 from advdpnp.bench import bench_text, run_bench
-from advdpnp.bench.timing import first_line
+from advdpnp.bench.timing import one_line
 from advdpnp.experiments import Experiment, experiment, from_config
 from advdpnp.progress import Lines
 from advdpnp.runs import Json, Run, write_bytes, write_json
@@ -215,9 +215,9 @@ class Worker:
 
     def _give_up_engine(self, run: Run, engine: str, error: Exception) -> None:
         """Note the failure and begin this command again with the next engine."""
-        print(f"engine {engine} failed: {first_line(error)}", file=sys.stderr, flush=True)
+        print(f"engine {engine} failed: {one_line(error)}", file=sys.stderr, flush=True)
         failures, key = _stored(self._engines), str(run.folder.relative_to(self._arguments.runs))
-        failures.setdefault(key, []).append({"engine": engine, "error": first_line(error), "torch": torch.__version__})
+        failures.setdefault(key, []).append({"engine": engine, "error": one_line(error), "torch": torch.__version__})
         write_json(self._engines, failures)
         shutil.rmtree(run.folder, ignore_errors=True)
         # A failed capture leaves CUDA in a state that only a new process gets rid of.
@@ -349,7 +349,7 @@ def main(command_line: list[str]) -> int:
     try:
         return run_ladders(arguments, scale) if arguments.row == 0 else run_row(arguments, scale)
     except (ValueError, OSError) as error:
-        print(f"row {arguments.row}: {first_line(error)}", file=sys.stderr)
+        print(f"row {arguments.row}: {one_line(error)}", file=sys.stderr)
         return REFUSED
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from advdpnp.api import use_tf32
 from advdpnp.bench.ceilings import convolution_rates, describe_machine, measure_ceilings
 from advdpnp.bench.ladder import Subject, attack_rungs, judge, make_subject, started, step_rungs
-from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Rung, add_rates, first_line, measure, timed
+from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Rung, add_rates, measure, one_line, timed
 from advdpnp.runs import Json, Run, write_json
 from advdpnp.training.loop import make_batch
 
@@ -151,7 +151,7 @@ def _bookkeeping(subject: Subject, device: torch.device, step_seconds: float) ->
         try:
             checkpoint = timed(device, lambda: training.save(run, final=False))[1]
         except ValueError as error:
-            return entry | {"checkpoint_error": first_line(error)}
+            return entry | {"checkpoint_error": one_line(error)}
     return entry | {
         "checkpoint_seconds": round(checkpoint, 4),
         "checkpoint_share_per_minute": round(checkpoint / 60, 5),

@@ -89,9 +89,9 @@ def timed(device: torch.device, work: Callable[[], object], runs: int = 1) -> tu
     return seconds / runs, (time.perf_counter() - wall) / runs
 
 
-def first_line(error: Exception) -> str:
-    """The kind of an error and the first line of what it says."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+def one_line(error: Exception) -> str:
+    """The kind of an error and the beginning of what it says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def measure(
@@ -149,7 +149,7 @@ def _warm_up(rung: Rung, device: torch.device, entry: Json, ready: dict[str, Wor
         synchronize(device)
     # Whatever it is, it must not take the other rungs with it.
     except Exception as error:
-        entry["error"] = first_line(error)
+        entry["error"] = one_line(error)
         return
     ready[rung.name] = work
     if output is not None:
