@@ -76,6 +76,8 @@ class Lines(Silent):
         self._began = time.monotonic()
         self._first: tuple[int, float] | None = None
         self._told = False
+        self._attack_began: float | None = None
+        self._images_left = 0
 
     def _print(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -99,6 +101,15 @@ class Lines(Silent):
 
     def on_attack(self, name: str, images: int) -> None:
         self._print(f"{name}: {images} images")
+        self._attack_began, self._images_left = time.monotonic(), images
+
+    def on_images(self, images: int) -> None:
+        first, self._images_left = self._attack_began, self._images_left - images
+        if first is not None and self._images_left > 0:
+            seconds = (time.monotonic() - first) * self._images_left / images
+            if seconds > 10:
+                self._print(f"  about {duration(seconds)}")
+        self._attack_began = None
 
 
 class Bars(Silent):

@@ -29,11 +29,11 @@ class Suite:
 
 
 def l2_radius(eps: float, pixels: int) -> float:
-    """The l2 radius that goes with an linf radius: eps sqrt(pixels / 12).
+    """The l2 radius that goes with an linf radius: eps sqrt(pixels / 12), to the next 1/255.
 
     At 3x32x32 that is 16 eps, the paper's pair 8/255 and 128/255; on smaller images it shrinks with their diameter.
     """
-    return eps * math.sqrt(pixels / 12)
+    return round(255 * eps * math.sqrt(pixels / 12)) / 255
 
 
 def _quick(eps: float, pixels: int) -> Suite:
