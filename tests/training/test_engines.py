@@ -184,8 +184,9 @@ def test_resume_is_bit_identical_in_bf16_and_with_every_engine(settings: list[st
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_bf16_keeps_weights_logits_and_iterates_in_fp32() -> None:
-    training = Training(small_task("adv-dpnp", "recipe.precision=bf16"))
+@pytest.mark.parametrize("settings", [[], ["recipe.engine=eager"], ["recipe.attack.mode=train"]])
+def test_bf16_keeps_weights_logits_and_iterates_in_fp32(settings: list[str]) -> None:
+    training = Training(small_task("adv-dpnp", "recipe.precision=bf16", *settings))
     task = training.task
     batch = make_batch(task, torch.arange(32), 0, 0)
     x_adv = training.craft(batch)

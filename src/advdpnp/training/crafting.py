@@ -51,10 +51,11 @@ class Crafter:
 
     def __init__(self, model: Classifier, defense: Defense[Any], recipe: Recipe, shape: tuple[int, ...]) -> None:
         self._model, self._defense, self._inner = model, defense, recipe.attack
+        self._low_precision = recipe.precision == "bf16"
         self._frozen = None
         self._ascend: BudgetedAscent = ascend
         if defense.crafts and recipe.engine != "eager" and recipe.attack.mode == "eval":
-            self._frozen = freeze(model, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
+            self._frozen = freeze(model, torch.bfloat16 if self._low_precision else torch.float32)
             if recipe.engine != "folded":
                 # In the engine "step" the attack is part of a larger graph.
                 self._ascend = FastAscent(shape, cuda_graph if recipe.engine == "graph" else None)
@@ -80,5 +81,6 @@ class Crafter:
         if self._frozen is not None:
             refresh(self._frozen, self._model)
             return self._defense.perturb(self._frozen, batch, bound)
-        with attack_mode(self._model, self._inner.mode):
+        low = torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self._low_precision)
+        with attack_mode(self._model, self._inner.mode), low:
             return self._defense.perturb(self._model, batch, bound)
