@@ -76,6 +76,12 @@ def test_equally_near_rivals_go_to_the_lowest_index_and_never_to_oneself() -> No
     assert losses.nearest_rival(torch.zeros(3, 2)).tolist() == [1, 0, 0]
 
 
+def test_nan_prototypes_give_a_nan_loss_and_no_index_out_of_range() -> None:
+    prototypes = torch.full((4, 3), float("nan"))
+    assert losses.nearest_rival(prototypes).max() < 4
+    assert losses.prototype_repulsion(prototypes).isnan()
+
+
 def test_repulsion_gives_equal_prototypes_no_force() -> None:
     prototypes = torch.ones(2, 5, requires_grad=True)
     losses.prototype_repulsion(prototypes).backward()

@@ -76,7 +76,8 @@ def nearest_rival(prototypes: Tensor, metric: str = "l2") -> Tensor:
     # argmin leaves ties open; the smallest index among the minima does not.
     index = torch.arange(classes, device=prototypes.device)
     nearest = distance <= distance.amin(dim=1, keepdim=True)
-    return torch.where(nearest, index, classes).amin(dim=1)
+    # NaN prototypes have no nearest rival; a valid index lets the NaN reach the loss, where it is reported.
+    return torch.where(nearest, index, classes - 1).amin(dim=1)
 
 
 def prototype_repulsion(prototypes: Tensor, metric: str = "l2", live_rivals: bool = True) -> Tensor:
