@@ -25,7 +25,7 @@ test: install
 	$(BIN)/python -m pytest -n 2
 
 slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2
 
 lint: install
 	$(BIN)/ruff check src tests examples scripts
