@@ -158,6 +158,14 @@ def test_findings_call_two_methods_apart_only_where_intervals_do_not_overlap(mak
     assert "above MART" in findings(far)[1]
 
 
+def test_seeds_that_lie_close_together_do_not_make_two_methods_apart(make_run: MakeRun) -> None:
+    # The seeds of a method are equal, so their spread is nothing; the intervals of 360 images still overlap.
+    runs = [
+        make_run(name, clean=clean, seed=seed) for name, clean in (("at", 0.90), ("trades", 0.92)) for seed in (0, 1)
+    ]
+    assert "not clearly apart from AT" in findings(grouped(read_runs(runs))[0])[1]
+
+
 def test_findings_say_what_one_seed_cannot_show(make_run: MakeRun) -> None:
     assert "one seed per method" in findings(grouped(read_runs([make_run("at"), make_run("st")]))[0])[-1]
 

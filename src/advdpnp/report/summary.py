@@ -38,11 +38,10 @@ def findings(group: Sequence[Result]) -> list[str]:
     run, n = group[0].run, group[0].suite.n
     sentences = []
     for column in ("worst case", "clean") if attack_keys(group) else ("clean",):
-        ranked = sorted(
-            ((_measured(seeds, column), seeds[0].run.method) for seeds in methods), key=lambda item: -item[0].value
-        )
-        (best, name), (second, runner_up) = ranked[:2]
-        apart = "above" if best.low > second.high else "not clearly apart from"
+        first, then = sorted(methods, key=lambda seeds: -_measured(seeds, column).value)[:2]
+        best, name = _measured(first, column), first[0].run.method
+        second, runner_up = _measured(then, column), then[0].run.method
+        apart = "above" if _apart(first, then, column) else "not clearly apart from"
         what = "clean accuracy" if column == "clean" else f"worst-case accuracy under the {group[0].suite.name} suite"
         sentences.append(
             f"{run.place}: highest {what} is {name} with {_text(best, n)}, {apart} {runner_up} with {_text(second, n)}."
@@ -50,6 +49,12 @@ def findings(group: Sequence[Result]) -> list[str]:
     if all(len(seeds) == 1 for seeds in methods):
         sentences.append(f"{run.place}: one seed per method, so what another seed would change is not known.")
     return sentences
+
+
+def _apart(better: list[Result], worse: list[Result], column: str) -> bool:
+    # The spread of a few seeds leaves out what another draw of test images would change; the intervals do not.
+    lowest = min(seed.accuracies[column].low for seed in better)
+    return lowest > max(seed.accuracies[column].high for seed in worse)
 
 
 def _measured(seeds: list[Result], column: str) -> Accuracy:
