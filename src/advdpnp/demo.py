@@ -8,6 +8,7 @@ from pathlib import Path
 
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.report import write_report
+from advdpnp.runs import Run
 
 TITLE = "Adv-DPNP beside standard and adversarial training, on 1,797 real handwritten digits"
 WORKERS = 2
@@ -33,8 +34,11 @@ def _train_and_attack(wanted: Experiment, runs: Path) -> Path:
 
     # Networks this small run fastest on one thread each.
     torch.set_num_threads(1)
-    # The demo's own folder: what an earlier demo left there is its to replace.
-    shutil.rmtree(wanted.folder(runs), ignore_errors=True)
+    folder = wanted.folder(runs)
+    if folder.exists():
+        # What an earlier demo left is this one's to replace; a run of anything else is refused.
+        Run(folder).claim(wanted.config())
+        shutil.rmtree(folder)
     run = api.train(wanted, runs, device="cpu")
     for suite in ("demo", "curve"):
         api.evaluate(run.folder, suite, device="cpu")
