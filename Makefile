@@ -3,6 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# If PYTHON is itself in a virtual environment, its packages are not the system's: a .pth file names their folder.
+export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
+export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
+
 .PHONY: install demo test slow lint clean
 
 install: .venv/installed
@@ -11,6 +15,7 @@ install: .venv/installed
 	@if $(PYTHON) -c 'import torch' 2>/dev/null; then \
 	  echo 'torch is there already: keeping it'; \
 	  $(PYTHON) -m venv --system-site-packages .venv && \
+	  $(PYTHON) -c "$$WHERE_TORCH_IS" > "$$($(BIN)/python -c "$$PACKAGES")/torch-of-this-machine.pth" && \
 	  $(BIN)/python -m pip install -q -c constraints-notorch.txt -e '.[dev]'; \
 	else \
 	  $(PYTHON) -m venv .venv && \
