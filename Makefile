@@ -33,8 +33,8 @@ slow: install
 	$(BIN)/python -m pytest -m slow -n 2
 
 lint: install
-	$(BIN)/ruff check src tests examples scripts
-	$(BIN)/ruff format --check src tests examples scripts
+	$(BIN)/ruff check src tests examples scripts benchmarks
+	$(BIN)/ruff format --check src tests examples scripts benchmarks
 	$(BIN)/mypy
 
 clean:
