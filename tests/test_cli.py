@@ -144,7 +144,7 @@ def test_a_full_disk_is_said_in_one_line(
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["advdpnp", "--debug", "evaluate", "nowhere"])
+    monkeypatch.setattr(sys, "argv", ["advdpnp", "evaluate", "nowhere", "--debug"])
     with pytest.raises(FileNotFoundError):
         cli.main()
 

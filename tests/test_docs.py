@@ -133,7 +133,7 @@ def test_every_setting_of_the_decisions_is_real_and_changes_something() -> None:
 
 
 def changed(before: Experiment, setting: str) -> bool:
-    name = f"{before.data}/{before.backbone}/{before.defense.name}"
+    name = f"{before.data.name}/{before.backbone}/{before.defense.name}"
     return experiment(name, settings=[setting]).config() != before.config()
 
 

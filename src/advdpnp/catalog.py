@@ -1,7 +1,5 @@
 """Everything that has a name, for `advdpnp list`."""
 
-from collections.abc import Iterator
-
 from advdpnp.attacks import ATTACKS, suite, suite_names
 from advdpnp.data import SPECS
 from advdpnp.defenses import DEFENSES
@@ -34,13 +32,18 @@ def _tables() -> dict[str, dict[str, str]]:
     }
 
 
-def catalog(kind: str = "") -> Iterator[str]:
-    """Lines of one table, or of all; ValueError for an unknown kind."""
+def catalog(kind: str = "") -> dict[str, dict[str, str]]:
+    """One table of names and descriptions, or all, by title; ValueError for an unknown kind."""
     tables = _tables()
     assert set(tables["recipes"]) == set(RECIPE_NAMES)
     if kind and kind not in tables:
         raise ValueError(f"there is no list of {kind!r}; nearest: {nearest(kind, tables)}")
+    return {title: rows for title, rows in tables.items() if kind in ("", title)}
+
+
+def catalog_text(tables: dict[str, dict[str, str]]) -> str:
+    """The tables for people."""
+    lines = []
     for title, rows in tables.items():
-        if kind in ("", title):
-            yield f"{title}:"
-            yield from (f"  {name:<18} {text}".rstrip() for name, text in rows.items())
+        lines += [f"{title}:", *(f"  {name:<18} {text}".rstrip() for name, text in rows.items())]
+    return "\n".join(lines)

@@ -116,10 +116,11 @@ class Bars(Silent):
     """Bars with time left, for terminals. A context manager."""
 
     def __init__(self) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, transient=True)
+        self._progress = Progress(*columns, transient=True, console=Console(stderr=True))
         self._task: Any = None
 
     def __enter__(self) -> "Bars":

@@ -78,7 +78,7 @@ def make_subject(name: str, device: torch.device, batch: int, steps: int) -> Sub
     # A small rate: the same batch is trained on again and again, and the numbers shall stay finite.
     settings = [f"recipe.batch_size={batch}", f"recipe.attack.steps={steps}", "recipe.lr=0.01"]
     wanted = experiment(f"cifar10/{name}/adv-dpnp", "paper", settings=settings)
-    images = synthetic_images(batch, wanted.spec.image_shape, wanted.spec.num_classes, device)
+    images = synthetic_images(batch, wanted.data.image_shape, wanted.data.num_classes, device)
     model = wanted.build().to(device)
     short = replace(wanted.recipe.attack, steps=1)
     recipe = replace(wanted.recipe, attack=short, batch_size=min(batch, _SETTLING_BATCH))

@@ -3,6 +3,7 @@
 from advdpnp.data.augment import Augmentation, augment
 from advdpnp.data.checks import FileCheck, check, describe
 from advdpnp.data.datasets import Images, data_root, load
+from advdpnp.data.folder import FolderSpec
 from advdpnp.data.specs import SPECS, DataSpec, spec
 from advdpnp.data.stratify import stratified
 
@@ -11,6 +12,7 @@ __all__ = [
     "Augmentation",
     "DataSpec",
     "FileCheck",
+    "FolderSpec",
     "Images",
     "augment",
     "check",

@@ -50,18 +50,18 @@ def data_root(root: Path | str | None = None) -> Path:
     return Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp").expanduser()
 
 
-def load(name: str, split: Split, root: Path | str | None = None) -> Images:
+def load(which: DataSpec | str, split: Split, root: Path | str | None = None) -> Images:
     """One split of a data set, in the order of its files, on the CPU.
 
     Args:
-        name: "cifar10", "cifar100" (fine labels), "mnist" or "digits".
+        which: a data set's name, see `advdpnp list data`, or facts about it.
         split: "train" or "test".
         root: see `data_root`; digits need none.
     Raises:
         ValueError: unknown name or split, or a damaged file.
         FileNotFoundError: a file is missing.
     """
-    return read(spec(name), split, data_root(root))
+    return read(spec(which) if isinstance(which, str) else which, split, data_root(root))
 
 
 def read(facts: DataSpec, split: Split, root: Path) -> Images:

@@ -2,6 +2,6 @@
 
 from advdpnp.experiments.config import read_changes
 from advdpnp.experiments.defaults import VARIANTS
-from advdpnp.experiments.experiment import Experiment, experiment, from_config
+from advdpnp.experiments.experiment import Experiment, experiment, experiment_on, from_config
 
-__all__ = ["VARIANTS", "Experiment", "experiment", "from_config", "read_changes"]
+__all__ = ["VARIANTS", "Experiment", "experiment", "experiment_on", "from_config", "read_changes"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from advdpnp.data import DataSpec
+from advdpnp.data import DataSpec, FolderSpec
 from advdpnp.data import spec as data_spec
 from advdpnp.defenses import DEFENSES, Defense
 from advdpnp.experiments import config
@@ -20,7 +20,7 @@ SCHEMA = 1
 @dataclass(frozen=True)
 class Experiment:
     """Args:
-    data: name of the data set.
+    data: facts about the data set.
     backbone: name of the network.
     defense: the method.
     recipe: optimization and protocol.
@@ -28,7 +28,7 @@ class Experiment:
     tag: tells variants of one defense apart in the folder's name; "" for none.
     """
 
-    data: str
+    data: DataSpec
     backbone: str
     defense: Defense[Any]
     recipe: Recipe
@@ -36,30 +36,26 @@ class Experiment:
     tag: str = ""
 
     def __post_init__(self) -> None:
-        spec = data_spec(self.data)
         check_backbone(self.backbone)
-        available = spec.train_size - self.recipe.holdout
+        if self.data.train_size == 0:
+            raise ValueError(f"{self.data.name} has test images only: train on another data set, and evaluate on it")
+        available = self.data.train_size - self.recipe.holdout
         if self.recipe.train_images > available:
             raise ValueError(
-                f"recipe.train_images is {self.recipe.train_images}, but {self.data} has {available} training images "
-                f"outside the holdout of {self.recipe.holdout}; 0 takes all"
+                f"recipe.train_images is {self.recipe.train_images}, but {self.data.name} has {available} training "
+                f"images outside the holdout of {self.recipe.holdout}; 0 takes all"
             )
-
-    @property
-    def spec(self) -> DataSpec:
-        """Facts about the data set."""
-        return data_spec(self.data)
 
     def folder(self, out: Path) -> Path:
         """runs/<data>/<backbone>/<defense>[+tag]/seed-<n>."""
         name = self.defense.name + (f"+{self.tag}" if self.tag else "")
-        return out / self.data / self.backbone / name / f"seed-{self.seed}"
+        return out / self.data.name / self.backbone / name / f"seed-{self.seed}"
 
     def config(self) -> dict[str, Any]:
         """JSON values that `from_config` reads back."""
         return {
             "schema": SCHEMA,
-            "data": self.data,
+            "data": _stored(self.data),
             "backbone": self.backbone,
             "defense": {"name": self.defense.name, **config.encode(self.defense)},
             "recipe": config.encode(self.recipe),
@@ -73,9 +69,18 @@ class Experiment:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            backbone = build_backbone(self.backbone, self.spec.image_shape)
-            model: Classifier = self.defense.build(backbone, self.spec.num_classes)
+            backbone = build_backbone(self.backbone, self.data.image_shape)
+            model: Classifier = self.defense.build(backbone, self.data.num_classes)
         return model
+
+
+def _stored(spec: DataSpec) -> Any:
+    """A known data set by its name; a folder of images with all its facts, so that a run loads without its images."""
+    return config.encode(spec) if isinstance(spec, FolderSpec) else spec.name
+
+
+def _read_data(stored: Any) -> DataSpec:
+    return data_spec(stored) if isinstance(stored, str) else config.decode(FolderSpec, stored, "data")
 
 
 def from_config(values: Mapping[str, Any]) -> Experiment:
@@ -93,7 +98,8 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
         raise ValueError(f"unknown defense {name!r}; nearest: {config.nearest(name, DEFENSES)}")
     defense = config.decode(DEFENSES[name], fields, "defense")
     recipe = config.decode(Recipe, values.pop("recipe"), "recipe")
-    return Experiment(defense=defense, recipe=recipe, **{**values, "seed": int(values["seed"])})
+    data = _read_data(values.pop("data"))
+    return Experiment(data, defense=defense, recipe=recipe, **{**values, "seed": int(values["seed"])})
 
 
 def experiment(
@@ -107,7 +113,33 @@ def experiment(
     """An experiment by name, such as "cifar10/resnet18/adv-dpnp".
 
     Args:
-        name: data/backbone/defense.
+        name: data/backbone/defense; data may have slashes of its own.
+        recipe, seed, tag, changes, settings: as in `experiment_on`.
+    Raises:
+        ValueError: unknown name, path or value; the nearest names are listed.
+    """
+    *data, backbone, defense = name.split("/")
+    if not data:
+        raise ValueError(f"an experiment is data/backbone/defense, as in cifar10/resnet18/adv-dpnp; got {name!r}")
+    return experiment_on(data_spec("/".join(data)), backbone, defense, recipe, seed, tag, changes, settings)
+
+
+def experiment_on(
+    data: DataSpec,
+    backbone: str,
+    defense: str,
+    recipe: str = "default",
+    seed: int = 0,
+    tag: str = "",
+    changes: Mapping[str, Any] | None = None,
+    settings: Sequence[str] = (),
+) -> Experiment:
+    """An experiment on images that need not have a name, such as those of `advdpnp.data.folder_spec`.
+
+    Args:
+        data: facts about the data set.
+        backbone: name of the network.
+        defense: name of the method, or of a variant.
         recipe: "paper" or "default".
         seed: any integer.
         tag: name of this variant.
@@ -116,15 +148,10 @@ def experiment(
     Raises:
         ValueError: unknown name, path or value; the nearest names are listed.
     """
-    parts = name.split("/")
-    if len(parts) != 3:
-        raise ValueError(f"an experiment is data/backbone/defense, as in cifar10/resnet18/adv-dpnp; got {name!r}")
-    data, backbone, defense_name = parts
-    spec = data_spec(data)
     check_backbone(backbone)
-    defense, variant = defense_for(data, defense_name)
+    method, variant = defense_for(data.name, defense)
     tag = "-".join(part for part in (variant, tag) if part)
-    values = Experiment(data, backbone, defense, recipe_for(recipe, spec, defense), seed, tag).config()
+    values = Experiment(data, backbone, method, recipe_for(recipe, data, method), seed, tag).config()
     config.merge(values, changes or {})
     for setting in settings:
         path, equals, value = setting.partition("=")

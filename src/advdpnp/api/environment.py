@@ -1,0 +1,72 @@
+"""Devices, and the facts of an environment that a result needs to be believed."""
+
+import platform
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+
+from advdpnp import runs
+from advdpnp.runs import Json, Run
+
+# Facts of the environment on which bitwise resume depends.
+_BITWISE = ("torch", "device", "threads", "instructions")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def environment(device: torch.device) -> Json:
+    """Versions, device, threads, commit and command: what a result file needs to be believed."""
+    from advdpnp import __version__
+
+    on_gpu = device.type == "cuda"
+    return {
+        "advdpnp": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def check_environment(run: Run, now: Json) -> None:
+    """Write environment.json, or warn if a resumed run meets another environment."""
+    path = run.folder / "environment.json"
+    if not path.exists():
+        runs.write_json(path, now)
+        return
+    stored = runs.read_json(path)
+    changed = [f"{key} {stored.get(key)} -> {now[key]}" for key in _BITWISE if stored.get(key) != now[key]]
+    if changed:
+        warnings.warn(
+            f"resumed in another environment ({', '.join(changed)}): weights may differ in the last bits", stacklevel=3
+        )
+
+
+def resolve_device(name: str | None = None) -> torch.device:
+    """A device by name; by default the GPU where there is one. ValueError if it cannot be used."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"--device must be a torch device such as cpu, cuda or cuda:1; got {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda, but torch sees no GPU here: use --device cpu")
+    return device
+
+
+def use_tf32(allowed: bool) -> None:
+    """Whether GPU products of fp32 numbers may round them to 10 bits; torch's own default allows it in convolutions."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed

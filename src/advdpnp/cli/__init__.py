@@ -1,0 +1,22 @@
+"""The command line: a list of options; `advdpnp.api` does the work. `--help` imports neither torch nor numpy."""
+
+import sys
+import warnings
+
+from advdpnp.cli import data, demo, evaluate, names, results, speed, train
+from advdpnp.cli.app import app
+from advdpnp.cli.command import complain
+
+# Importing a module registers its commands; help lists them in this order.
+MODULES = (train, evaluate, results, demo, speed, names, data)
+app.registered_commands.sort(key=lambda info: [module.__name__ for module in MODULES].index(info.callback.__module__))
+
+
+def main() -> None:
+    """Entry point."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        raise SystemExit(130) from None

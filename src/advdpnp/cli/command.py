@@ -1,0 +1,151 @@
+"""What every command has in common: its switches, its answer as text or JSON, its end on an error or Ctrl-C."""
+
+import contextlib
+import functools
+import inspect
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Device = Annotated[str | None, typer.Option(help="torch device; by default the GPU where there is one.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; part of what bitwise resume depends on.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON; messages go to the error stream.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of data files; by default $ADVDPNP_DATA, else a cache.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interrupted.")]
+
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "device": (Device, None),
+    "threads": (Threads, None),
+    "json": (AsJson, False),
+    "debug": (Debug, False),
+}
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What every command can be told.
+
+    Args:
+        device: torch device, or None for the GPU where there is one.
+        threads: CPU threads, set already; None leaves torch's own count.
+        json: the answer is wanted as JSON.
+        debug: tracebacks are wanted.
+    """
+
+    device: str | None = None
+    threads: int | None = None
+    json: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found.
+
+    Args:
+        value: for programs, JSON values.
+        text: for people.
+        status: exit status.
+    """
+
+    value: Any
+    text: str
+    status: int = 0
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+    """Register a function whose first parameter is its `Switches` as a command with the common options.
+
+    Args:
+        app: the command's group.
+        name: what it is called; by default as the function is.
+    """
+
+    def register(function: Callable[..., Answer]) -> Callable[..., Answer]:
+        app.command(name)(_with_switches(function))
+        return function
+
+    return register
+
+
+def _with_switches(function: Callable[..., Answer]) -> Callable[..., None]:
+    _, *own = inspect.signature(function).parameters.values()
+    resumes = any(parameter.name == "resume" for parameter in own)
+
+    @functools.wraps(function)
+    def run(**values: Any) -> None:
+        switches = Switches(**{name: values.pop(name) for name in _COMMON})
+        _use_threads(switches.threads)
+        with _ending(switches.debug, resumes):
+            answer = function(switches, **values)
+        print(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text)
+        if answer.status:
+            raise typer.Exit(answer.status)
+
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in _COMMON.items()
+    ]
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    # typer reads both.
+    run.__signature__ = inspect.Signature([*keyword_only, *common])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*keyword_only, *common]}
+    return run
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _ending(debug: bool, resumes: bool) -> Iterator[None]:
+    """Errors of the user become one line and exit status 2; Ctrl-C says how to go on."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        complain(one_line(error))
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+        again = shlex.join(["advdpnp", *arguments, *(["--resume"] if resumes else [])])
+        complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; begin again with: {again}")
+        raise typer.Exit(130) from None
+
+
+def complain(line: str) -> None:
+    """One line for the user on the error stream."""
+    print(f"advdpnp: {line}", file=sys.stderr)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    import errno
+
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left to write {error.filename}: free some, or choose another --out; nothing was overwritten"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Any]:
+    """Who is told how a long command goes: a bar on a terminal, plain lines elsewhere."""
+    from advdpnp.progress import Bars, Lines
+
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        with Bars() as bars:
+            yield bars
+    else:
+        yield Lines()

@@ -1,0 +1,39 @@
+"""`advdpnp compare` and `advdpnp report`: what stored results say."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advdpnp.cli.app import app
+from advdpnp.cli.command import Answer, Switches, command
+
+
+@command(app)
+def compare(
+    switches: Switches,
+    first: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    suite: Annotated[str, typer.Option(help="Protocol that both were evaluated with.")] = "quick",
+) -> Answer:
+    """Test two runs against each other on the same images (exact McNemar)."""
+    from advdpnp import api
+    from advdpnp.progress import comparison_text
+
+    rows = api.compare(first, second, suite)
+    return Answer(rows, comparison_text(rows))
+
+
+@command(app)
+def report(
+    switches: Switches,
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.")],
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("report"),
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+) -> Answer:
+    """Write one self-contained HTML page, CSV, LaTeX and figures from stored results."""
+    from advdpnp.report import write_report
+    from advdpnp.runs import list_runs
+
+    page = write_report([folder for path in runs for folder in list_runs(path)], out, title)
+    return Answer({"page": str(page)}, str(page))

@@ -1,0 +1,29 @@
+"""`advdpnp bench`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advdpnp.cli.app import app
+from advdpnp.cli.command import Answer, Switches, command
+
+
+@command(app)
+def bench(
+    switches: Switches,
+    models: Annotated[list[str] | None, typer.Argument(help="Networks; by default what suits the device.")] = None,
+    out: Annotated[Path, typer.Option(help="JSON file of the result.")] = Path("bench.json"),
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 128,
+    steps: Annotated[int, typer.Option(min=1, help="Iterations of the attack.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each rung, taken in turn.")] = 5,
+    minutes: Annotated[float, typer.Option(min=0, help="After them no rung is begun.")] = 5.0,
+) -> Answer:
+    """Measure the speed ladder on this machine: naive, folded, bf16, compiled, captured."""
+    from advdpnp.api import resolve_device
+    from advdpnp.bench import bench_text, run_bench
+
+    on = resolve_device(switches.device)
+    chosen = models or (["resnet18", "wrn-34-10"] if on.type == "cuda" else ["resnet8"])
+    result = run_bench(chosen, on, batch, steps, repeats, out, minutes)
+    return Answer(result, bench_text(result))
