@@ -18,6 +18,7 @@ from advdpnp.noise import IndexNoise
 from advdpnp.runs import Json, Run
 from advdpnp.training.crafting import Crafter
 from advdpnp.training.guard import FiniteGuard
+from advdpnp.training.interrupt import deferred_interrupt
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.schedule import learning_rate
 from advdpnp.training.step_graph import StepGraph
@@ -256,6 +257,7 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
         checkpoint_seconds: a checkpoint is written when the last one is older than this, mid-epoch too, and at the end.
     Raises:
         NonFiniteLossError: a loss or weight is NaN or infinite; the last good checkpoint is kept.
+        KeyboardInterrupt: Ctrl-C was pressed; the step in progress is finished and the state stored.
     """
     training = Training(task)
     if resume and run.state_path.exists():
@@ -265,15 +267,18 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
     run.keep_epochs(training.epoch)
     observer.on_note(training.craft.note())
     task.model.train()
-    due = _Due(checkpoint_seconds)
-    while training.epoch < task.recipe.epochs:
-        _train_epoch(training, observer, run, due)
-        training.check()
-        line = training.finish_epoch()
-        run.append_epoch(line)
-        observer.on_epoch(line)
-        if training.epoch == task.recipe.epochs or due():
-            training.save(run, final=training.epoch == task.recipe.epochs)
+    with deferred_interrupt() as interrupted:
+        due = _Due(checkpoint_seconds, interrupted)
+        while training.epoch < task.recipe.epochs:
+            _train_epoch(training, observer, run, due)
+            training.check()
+            line = training.finish_epoch()
+            run.append_epoch(line)
+            observer.on_epoch(line)
+            if training.epoch == task.recipe.epochs:
+                training.save(run, final=True)
+            elif due():
+                _checkpoint(training, observer, run, due.interrupted)
 
 
 def _train_epoch(training: Training, observer: Observer, run: Run, due: "_Due") -> None:
@@ -287,17 +292,24 @@ def _train_epoch(training: Training, observer: Observer, run: Run, due: "_Due") 
         if training.step % GUARD_INTERVAL == 0:
             training.check()
         if due():
-            training.save(run, final=False)
+            _checkpoint(training, observer, run, due.interrupted)
+
+
+def _checkpoint(training: Training, observer: Observer, run: Run, interrupted: Callable[[], bool]) -> None:
+    training.save(run, final=False)
+    if interrupted():
+        observer.on_note(f"stored after epoch {training.epoch}, step {training.step}")
+        raise KeyboardInterrupt
 
 
 class _Due:
-    """Says whether `seconds` have passed since it last said so."""
+    """Says whether it is time for a checkpoint: `seconds` have passed since the last one, or Ctrl-C was pressed."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._last = seconds, time.monotonic()
+    def __init__(self, seconds: float, interrupted: Callable[[], bool]) -> None:
+        self._seconds, self._last, self.interrupted = seconds, time.monotonic(), interrupted
 
     def __call__(self) -> bool:
-        if time.monotonic() - self._last < self._seconds:
+        if time.monotonic() - self._last < self._seconds and not self.interrupted():
             return False
         self._last = time.monotonic()
         return True

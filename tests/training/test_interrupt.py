@@ -1,0 +1,94 @@
+"""Ctrl-C: the step in progress ends, its state is stored, and the person is told how to go on."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from advdpnp.progress import Silent
+from advdpnp.training import fit
+from advdpnp.training.interrupt import deferred_interrupt
+from training.small import claimed, small_task, trained
+
+
+class PressAt(Silent):
+    """Sends Ctrl-C after some steps, and keeps the notes."""
+
+    def __init__(self, steps: int) -> None:
+        self._left, self.notes = steps, ""
+
+    def on_note(self, text: str) -> None:
+        self.notes += text + "\n"
+
+    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(("steps", "place"), [(2, "epoch 0, step 2"), (3, "epoch 0, step 3"), (4, "epoch 1, step 1")])
+def test_the_state_is_stored_at_once_and_resume_is_bitwise(steps: int, place: str, tmp_path: Path) -> None:
+    whole = trained(tmp_path, small_task(), claimed(tmp_path / "whole"))
+    run, observer = claimed(tmp_path / "interrupted"), PressAt(steps)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_task(), run, observer, resume=False, checkpoint_seconds=1e9)
+    assert f"stored after {place}" in observer.notes
+    resumed = trained(tmp_path, small_task(), run, resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_after_the_run_ctrl_c_is_what_it_was() -> None:
+    with deferred_interrupt() as pressed:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert pressed()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_thread_or_a_handler_of_the_caller_is_left_alone() -> None:
+    def other(*_: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGINT, other)
+    try:
+        with deferred_interrupt() as pressed:
+            assert signal.getsignal(signal.SIGINT) is other and not pressed()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    seen: list[bool] = []
+
+    def work() -> None:
+        with deferred_interrupt() as pressed:
+            seen.append(pressed())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]
+
+
+@pytest.mark.slow
+def test_the_command_that_is_named_goes_on(tmp_path: Path) -> None:
+    arguments = ["train", "digits/tiny/at", "--threads", "1", "--out", "my runs", "--set", "recipe.epochs=40"]
+    command = [sys.executable, "-m", "advdpnp.cli", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stderr is not None
+    while "epoch   1/" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (line,) = [line for line in told.splitlines() if line.startswith("advdpnp: ")]
+    again = shlex.split(line.partition("go on with: ")[2])
+    assert again == ["advdpnp", *arguments, "--resume"]
+    done = subprocess.run([sys.executable, "-m", "advdpnp.cli", *again[1:]], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0
+    assert (tmp_path / "my runs/digits/tiny/at/seed-0/checkpoints/last.safetensors").exists()
