@@ -14,6 +14,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def forecast_text(seconds: float) -> str:
+    """What is said before an evaluation."""
+    return f"evaluation takes about {duration(seconds)}"
+
+
 def epoch_text(line: Json) -> str:
     """One epoch in one line."""
     loss, held = line["loss"], line["holdout"]
@@ -62,6 +67,9 @@ class Silent:
     def on_epoch(self, line: Json) -> None:
         pass
 
+    def on_forecast(self, seconds: float) -> None:
+        pass
+
     def on_attack(self, name: str, images: int) -> None:
         pass
 
@@ -98,6 +106,9 @@ class Lines(Silent):
 
     def on_epoch(self, line: Json) -> None:
         self._print(epoch_text(line))
+
+    def on_forecast(self, seconds: float) -> None:
+        self._print(forecast_text(seconds))
 
     def on_attack(self, name: str, images: int) -> None:
         self._print(f"{name}: {images} images")
@@ -140,6 +151,9 @@ class Bars(Silent):
 
     def on_epoch(self, line: Json) -> None:
         self._progress.console.print(epoch_text(line), highlight=False)
+
+    def on_forecast(self, seconds: float) -> None:
+        self.on_note(forecast_text(seconds))
 
     def on_attack(self, name: str, images: int) -> None:
         if self._task is not None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.attack import check_images, check_labels
 from advdpnp.data import Images
+from advdpnp.evaluation.forecast import forecast, seconds_per_gradient
 from advdpnp.evaluation.geometry import Embeddings, center_geometry, class_statistics
 from advdpnp.evaluation.ledger import Entry, Ledger
 from advdpnp.evaluation.robustness import attack_surface, judge
@@ -23,6 +24,7 @@ CHUNK = 128
 class Listener(Protocol):
     """Who is told how an evaluation goes."""
 
+    def on_forecast(self, seconds: float) -> None: ...
     def on_attack(self, name: str, images: int) -> None: ...
     def on_images(self, images: int) -> None: ...
 
@@ -94,13 +96,17 @@ def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: i
     protocol = {**evaluation.facts, "suite": suite.name, "n": n, "chunk": chunk, "seed": evaluation.seed}
     ledger = Ledger(evaluation.partial, protocol, evaluation.resume and chunk == evaluation.chunk)
     pass_ = _Pass(model, attack_surface(model), images, n, chunk, evaluation.seed, ledger, listener)
-    clean = pass_.verdicts("clean", None, embed=suite.features is not None)
-    entries, rows = [clean], []
-    for position, attack in enumerate(suite.attacks):
-        described = record(attack)
-        entry = pass_.verdicts(f"{position + 1}. {label(described)}", attack, embed=position == suite.features)
-        entries.append(entry)
-        rows.append(described | _row(entry))
+    pass_.tell_forecast(suite)
+    try:
+        clean = pass_.verdicts("clean", None, embed=suite.features is not None)
+        entries, rows = [clean], []
+        for position, attack in enumerate(suite.attacks):
+            entry = pass_.verdicts(_entry_name(position, attack), attack, embed=position == suite.features)
+            entries.append(entry)
+            rows.append(record(attack) | _row(entry))
+    finally:
+        # Ctrl-C too: what is finished is kept.
+        ledger.save(now=True)
     result = _result(protocol, clean, rows, worst_case([entry.verdicts() for entry in entries]))
     if suite.features is not None and isinstance(model, Classifier):
         attacked = label(rows[suite.features])
@@ -110,6 +116,10 @@ def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: i
             **center_geometry(model.class_centers()),
         }
     return result
+
+
+def _entry_name(position: int, attack: Attack) -> str:
+    return f"{position + 1}. {label(record(attack))}"
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,15 @@ class _Pass:
     seed: int
     ledger: Ledger
     listener: Listener
+
+    def tell_forecast(self, suite: Suite) -> None:
+        """Say how long the suite will take."""
+        left: list[tuple[Attack | None, int]] = [(None, self.n - self.ledger.entry("clean").n)]
+        for position, attack in enumerate(suite.attacks):
+            left.append((attack, self.n - self.ledger.entry(_entry_name(position, attack)).n))
+        if any(images for _, images in left):
+            seconds = seconds_per_gradient(self.surface, self.images, self.chunk)
+            self.listener.on_forecast(forecast(seconds, left))
 
     def verdicts(self, name: str, attack: Attack | None, embed: bool) -> Entry:
         """Verdicts under one attack (None: clean) and, with `embed`, a note of the features' statistics."""
