@@ -9,9 +9,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "advdpnp.api": ("evaluate", "load", "train"),
+    "advdpnp.api": ("evaluate", "export", "load", "train"),
     "advdpnp.experiments": ("Experiment", "experiment"),
-    "advdpnp.defenses": ("AT", "DPNP", "ST", "TRADES", "AdvDPNP", "Defense"),
+    "advdpnp.defenses": ("ALP", "AT", "ATHE", "DPNP", "MART", "ST", "TRADES", "AdvDPNP", "Batch", "DEFENSES", "Defense"),
     "advdpnp.attacks": ("FGSM", "PGD", "CarliniWagner"),
     "advdpnp.threat": ("ThreatModel",),
     "advdpnp.models": ("build_backbone",),

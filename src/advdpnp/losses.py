@@ -10,9 +10,17 @@ def at_least_fp32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """-log softmax(logits)_y: logits (B, C), y (B,) int64 -> (B,) >= 0, nats."""
-    return functional.cross_entropy(at_least_fp32(logits), y, reduction="none")
+def cross_entropy(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """-log softmax(logits)_y, in nats.
+
+    Args:
+        logits: (B, C).
+        y: (B,) int64 in [0, C).
+        label_smoothing: s in [0, 1]; the target is (1 - s) of the label and s/C of every class (Szegedy et al. 2016).
+    Returns:
+        (B,) >= 0.
+    """
+    return functional.cross_entropy(at_least_fp32(logits), y, reduction="none", label_smoothing=label_smoothing)
 
 
 def kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:

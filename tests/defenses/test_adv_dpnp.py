@@ -6,36 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advdpnp.defenses import DPNP, TRADES, AdvDPNP, Batch
+from advdpnp.defenses import DPNP, TRADES, AdvDPNP
 from advdpnp.losses import cross_entropy
-from advdpnp.models.classifier import Backbone
-from advdpnp.models.heads import PrototypeClassifier
+from defenses.smooth import Smooth, make
 from reference import losses as reference
 
-CLASSES, WIDTH, IMAGES = 5, 7, 12
 WEIGHTS = {"alpha": 9.0, "lambda_dpp": 0.7, "lambda_dnp": 0.3, "lambda_dfa": 1.7}
-
-
-class Linear(Backbone):
-    """A smooth backbone, so that float64 gradients are exact."""
-
-    def __init__(self, pixels: int = 12, features: int = WIDTH) -> None:
-        super().__init__()
-        self.map = nn.Linear(pixels, features)
-        self.features = features
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.map(x.flatten(1)))
-
-
-def make(defense: DPNP, dtype: torch.dtype = torch.float64) -> tuple[PrototypeClassifier, Batch, Tensor]:
-    torch.manual_seed(3)
-    model = defense.build(Linear(), CLASSES).to(dtype)
-    defense.between_epochs(model, 0)
-    x = torch.rand(IMAGES, 3, 2, 2, dtype=dtype)
-    x_adv = (x + 0.1 * torch.randn_like(x)).clamp(0, 1)
-    y = torch.arange(IMAGES) % CLASSES
-    return model, Batch(x, y, torch.arange(IMAGES), seed=0, epoch=0, step=0), x_adv
 
 
 @pytest.mark.parametrize("alignment", ["mean", "sum"])
@@ -182,11 +158,11 @@ def test_weight_decay_on_prototypes_is_a_switch() -> None:
 
 
 def test_a_linear_embedding_has_the_width_it_names() -> None:
-    model = AdvDPNP(embedding="linear(9)").build(Linear(), 10)
+    model = AdvDPNP(embedding="linear(9)").build(Smooth(), 10)
     assert model.embed(torch.rand(2, 3, 2, 2)).shape == (2, 9)
     assert model.class_centers().shape == (10, 9)
     with pytest.raises(ValueError, match=r"linear\(D\)"):
-        AdvDPNP(embedding="linear(0)").build(Linear(), 10)
+        AdvDPNP(embedding="linear(0)").build(Smooth(), 10)
 
 
 def test_equal_prototypes_are_warned_of() -> None:
@@ -197,7 +173,7 @@ def test_equal_prototypes_are_warned_of() -> None:
         AdvDPNP().between_epochs(model, 1)
 
 
-class _BatchMean(Linear):
+class _BatchMean(Smooth):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) - super().forward(x).mean(dim=0)
 

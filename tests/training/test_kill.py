@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from advdpnp.defenses import DEFENSES
 from advdpnp.runs import Run
 
 COMMAND = [
-    sys.executable, "-m", "advdpnp.cli", "train", "digits/tiny/adv-dpnp", "--threads", "1", "--checkpoint-seconds", "0",
+    sys.executable, "-m", "advdpnp.cli", "train", "--threads", "1", "--checkpoint-seconds", "0",
     "--set", "recipe.epochs=2", "--set", "recipe.train_images=480", "--set", "recipe.batch_size=32",
 ]  # fmt: skip
 
 
-def start(out: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*COMMAND, "--out", str(out), *options], env=environment, stderr=subprocess.DEVNULL)
+def start(name: str, out: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
+    command = [*COMMAND, f"digits/tiny/{name}", "--out", str(out), *options]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
 
 
 def wait_for_writes(state: Path, count: int, process: subprocess.Popen[bytes]) -> None:
@@ -38,30 +39,31 @@ def wait_for_writes(state: Path, count: int, process: subprocess.Popen[bytes]) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kills", "options"),
+    ("name", "kills", "options"),
     [
-        (4, ()),
-        (2, ("--set", "recipe.precision=bf16")),
-        (2, ("--set", "recipe.engine=compiled")),
+        ("adv-dpnp", 4, ()),
+        ("adv-dpnp", 2, ("--set", "recipe.precision=bf16")),
+        ("adv-dpnp", 2, ("--set", "recipe.engine=compiled")),
+        *((name, 1, ()) for name in DEFENSES if name != "adv-dpnp"),
     ],
-    ids=["fp32", "bf16", "compiled"],
+    ids=["fp32", "bf16", "compiled", *(name for name in DEFENSES if name != "adv-dpnp")],
 )
 def test_sigkill_at_any_moment_then_resume_ends_with_identical_weights(
-    kills: int, options: Sequence[str], tmp_path: Path
+    name: str, kills: int, options: Sequence[str], tmp_path: Path
 ) -> None:
-    assert start(tmp_path / "whole", options).wait() == 0
+    assert start(name, tmp_path / "whole", options).wait() == 0
     chance = random.Random(0)
-    killed = tmp_path / "killed/digits/tiny/adv-dpnp/seed-0"
-    process = start(tmp_path / "killed", options)
+    killed = tmp_path / f"killed/digits/tiny/{name}/seed-0"
+    process = start(name, tmp_path / "killed", options)
     for _ in range(kills):
         # 15 steps make an epoch, and every step writes: most kills fall inside an epoch, some inside a write.
         wait_for_writes(killed / "checkpoints/state.pt", chance.randint(1, 6), process)
         time.sleep(chance.uniform(0, 0.05))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        process = start(tmp_path / "killed", [*options, "--resume"])
+        process = start(name, tmp_path / "killed", [*options, "--resume"])
     assert process.wait() == 0
-    runs = Run(tmp_path / "whole/digits/tiny/adv-dpnp/seed-0"), Run(killed)
+    runs = Run(tmp_path / f"whole/digits/tiny/{name}/seed-0"), Run(killed)
     for which in ("last", "best"):
         whole, resumed = (run.weights_path(which).read_bytes() for run in runs)
         assert whole == resumed

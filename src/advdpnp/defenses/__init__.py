@@ -3,12 +3,17 @@
 from typing import Any
 
 from advdpnp.defenses.adv_dpnp import AdvDPNP
+from advdpnp.defenses.alp import ALP
 from advdpnp.defenses.at import AT
+from advdpnp.defenses.at_he import ATHE
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.defenses.dpnp import DPNP
+from advdpnp.defenses.mart import MART
 from advdpnp.defenses.st import ST
 from advdpnp.defenses.trades import TRADES
 
-DEFENSES: dict[str, type[Defense[Any]]] = {defense.name: defense for defense in (ST, AT, TRADES, DPNP, AdvDPNP)}
+DEFENSES: dict[str, type[Defense[Any]]] = {
+    defense.name: defense for defense in (ST, AT, TRADES, MART, ATHE, ALP, DPNP, AdvDPNP)
+}
 
-__all__ = ["AT", "DEFENSES", "DPNP", "ST", "TRADES", "AdvDPNP", "Batch", "Defense"]
+__all__ = ["ALP", "AT", "ATHE", "DEFENSES", "DPNP", "MART", "ST", "TRADES", "AdvDPNP", "Batch", "Defense"]

@@ -67,9 +67,9 @@ class AdvDPNP(DPNP):
         pull = prototype_alignment(embedding, prototypes, batch.y, self.alignment).mean()
         pull_adv = prototype_alignment(embedding_adv, prototypes_adv, batch.y, self.alignment).mean()
         return {
-            "ce_clean": cross_entropy(logits, batch.y).mean() / 2,
+            "ce_clean": batch.cross_entropy(logits).mean() / 2,
             "dpp_clean": self.lambda_dpp / 4 * pull,
-            "ce_adversarial": cross_entropy(logits_adv, batch.y).mean() / 2,
+            "ce_adversarial": batch.cross_entropy(logits_adv).mean() / 2,
             "dpp_adversarial": self.lambda_dpp / 4 * pull_adv,
             "dfa": self.lambda_dfa / 2 * kl_divergence(target, logits_adv).mean(),
             "dnp": self.repulsion(model),

@@ -6,7 +6,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from advdpnp.defenses.base import Batch, Defense
-from advdpnp.losses import cross_entropy
 from advdpnp.models.classifier import Classifier
 
 
@@ -17,4 +16,4 @@ class AT(Defense[Classifier]):
     name: ClassVar[str] = "at"
 
     def loss(self, model: Classifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
-        return {"ce_adversarial": cross_entropy(model(x_adv), batch.y).mean()}
+        return {"ce_adversarial": batch.cross_entropy(model(x_adv)).mean()}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from advdpnp import noise
+from advdpnp import losses, noise
 from advdpnp.attacks.ascent import Ascend, Start, cross_entropy
 from advdpnp.models.classifier import Backbone, Classifier
 from advdpnp.models.heads import LinearHead
@@ -23,6 +23,7 @@ class Batch:
         seed: seed of the run.
         epoch: epochs completed before this one; a 0-dim int64 tensor inside a captured graph.
         step: steps completed in this epoch; likewise.
+        label_smoothing: of the recipe, for the losses on the true labels; attacks do not smooth.
     """
 
     x: Tensor
@@ -31,6 +32,11 @@ class Batch:
     seed: int
     epoch: int | Tensor
     step: int | Tensor
+    label_smoothing: float = 0.0
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """Cross-entropy with the batch's own labels, smoothed as the recipe says: (B, C) -> (B,) >= 0, nats."""
+        return losses.cross_entropy(logits, self.y, self.label_smoothing)
 
     def draw(self, name: str, shape: tuple[int, ...], per_image: bool = False) -> Tensor:
         """Uniforms in [0, 1) that resume reproduces.
@@ -77,6 +83,9 @@ class Defense(Generic[ModelT]):
 
     def between_steps(self, model: ModelT) -> None:
         """Called after every optimizer step."""
+
+    def after_averaging(self, model: ModelT) -> None:
+        """Put an average of networks back where this defense wants its networks; by default nothing."""
 
     def perturb(self, model: ModelT, batch: Batch, ascend: Ascend) -> Tensor:
         """Adversarial examples for the update: by default the ascent of the cross-entropy of the logits."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advdpnp.defenses.base import Batch, Defense
-from advdpnp.losses import cross_entropy, prototype_alignment, prototype_repulsion
+from advdpnp.losses import prototype_alignment, prototype_repulsion
 from advdpnp.models.classifier import Backbone, with_embedding
 from advdpnp.models.heads import PrototypeClassifier, PrototypeHead
 
@@ -76,6 +76,10 @@ class DPNP(Defense[PrototypeClassifier]):
         if self.renormalize == "step":
             model.head.renormalize()
 
+    def after_averaging(self, model: PrototypeClassifier) -> None:
+        """An average of points of the sphere lies inside it."""
+        model.head.renormalize()
+
     def repulsion(self, model: PrototypeClassifier) -> Tensor:
         """Weighted DNP term, once per batch (Eqs. 4-5)."""
         live = self.negative == "live"
@@ -85,7 +89,7 @@ class DPNP(Defense[PrototypeClassifier]):
         embedding = model.embed(batch.x)
         distance = prototype_alignment(embedding, model.head.prototypes, batch.y, self.alignment)
         return {
-            "ce_clean": cross_entropy(model.head(embedding), batch.y).mean(),
+            "ce_clean": batch.cross_entropy(model.head(embedding)).mean(),
             "dpp_clean": self.lambda_dpp / 2 * distance.mean(),
             "dnp": self.repulsion(model),
         }

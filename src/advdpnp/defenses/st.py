@@ -6,7 +6,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from advdpnp.defenses.base import Batch, Defense
-from advdpnp.losses import cross_entropy
 from advdpnp.models.classifier import Classifier
 
 
@@ -18,4 +17,4 @@ class ST(Defense[Classifier]):
     crafts: ClassVar[bool] = False
 
     def loss(self, model: Classifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
-        return {"ce_clean": cross_entropy(model(batch.x), batch.y).mean()}
+        return {"ce_clean": batch.cross_entropy(model(batch.x)).mean()}

@@ -9,7 +9,7 @@ from torch import Tensor
 from advdpnp.attacks.ascent import Ascend, Start
 from advdpnp.attacks.ascent import kl_divergence as kl_ascent
 from advdpnp.defenses.base import Batch, Defense
-from advdpnp.losses import cross_entropy, kl_divergence
+from advdpnp.losses import kl_divergence
 from advdpnp.models.classifier import Classifier
 
 
@@ -37,7 +37,7 @@ class TRADES(Defense[Classifier]):
     def loss(self, model: Classifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         clean = model(batch.x)
         consistency = kl_divergence(clean, model(x_adv)).mean()
-        return {"ce_clean": cross_entropy(clean, batch.y).mean(), "kl": self.beta * consistency}
+        return {"ce_clean": batch.cross_entropy(clean).mean(), "kl": self.beta * consistency}
 
     def objective(self, model: Classifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         return kl_divergence(model(x), model(x_adv))

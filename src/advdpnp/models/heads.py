@@ -35,6 +35,41 @@ class LinearHead(Head):
         return self.linear.weight
 
 
+class CosineHead(Head):
+    """Logits s cos(theta_k), theta_k the angle between embedding and class row (Pang et al. 2020, Eq. 7): no bias.
+
+    Rows and embeddings are normalized in the forward, and gradients go through the normalization; the forward never
+    writes the weight, `renormalize` does.
+
+    Args:
+        features: embedding width D.
+        num_classes: C, at least 2.
+        scale: s > 0.
+    """
+
+    def __init__(self, features: int, num_classes: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = nn.Parameter(torch.empty(num_classes, features))
+        # A linear layer's own start; only the directions matter.
+        bound = 1 / math.sqrt(features)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        with full_precision(embedding):
+            directions = functional.normalize(embedding.to(self.weight.dtype), dim=1)
+            return self.scale * directions @ self.class_centers().T
+
+    @torch.no_grad()
+    def renormalize(self) -> None:
+        """Put every row back to length 1, so that the step of its direction does not depend on its length."""
+        self.weight.div_(self.weight.norm(dim=1, keepdim=True))
+
+    def class_centers(self) -> Tensor:
+        """(C, D): the class rows at length 1."""
+        return functional.normalize(self.weight, dim=1)
+
+
 class PrototypeHead(Head):
     """Unified prototypes: one vector per class is both classifier weight and class prototype (Adv-DPNP, Eq. 1).
 
