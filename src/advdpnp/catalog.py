@@ -1,7 +1,7 @@
 """Everything that has a name, for `advdpnp list`."""
 
 from advdpnp.attacks import ATTACKS, suite, suite_names
-from advdpnp.data import SPECS
+from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import VARIANTS
 from advdpnp.experiments.config import nearest
@@ -23,10 +23,12 @@ def _tables() -> dict[str, dict[str, str]]:
         "suites": {name: suite(name, 8 / 255).description for name in suite_names()},
         "data": {
             name: f"{spec.num_classes} classes, {'x'.join(map(str, spec.image_shape))}" for name, spec in SPECS.items()
-        },
+        }
+        | PATTERNS,
         "models": dict.fromkeys(BACKBONES, ""),
         "recipes": {
             "paper": "all training images, the last weights count",
+            "official": "as paper, with the settings of the defense's authors",
             "default": "some training images held out to choose the best weights",
         },
     }

@@ -10,6 +10,11 @@ def at_least_fp32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
+def is_label(y: Tensor, num_classes: int) -> Tensor:
+    """(B,) int64 -> (B, C) bool, True at the label; unlike PyTorch's one_hot it makes no host wait for the device."""
+    return y[:, None] == torch.arange(num_classes, device=y.device)
+
+
 def cross_entropy(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """-log softmax(logits)_y, in nats.
 
@@ -36,7 +41,7 @@ def kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """max_{k != y} z_k - z_y (Carlini and Wagner 2017): (B, C), (B,) -> (B,), positive where misclassified."""
     logits = at_least_fp32(logits)
-    own = functional.one_hot(y, logits.shape[1]).bool()
+    own = is_label(y, logits.shape[1])
     rival = logits.masked_fill(own, -torch.inf).amax(dim=1)
     return rival - logits.gather(1, y[:, None]).squeeze(1)
 

@@ -106,6 +106,9 @@ class Lines(Silent):
 
     def on_epoch(self, line: Json) -> None:
         self._print(epoch_text(line))
+        if line["epoch"] == line["epochs"]:
+            # A helper's run may be followed by the run that needs it, which has a forecast of its own.
+            self._first, self._told = None, False
 
     def on_forecast(self, seconds: float) -> None:
         self._print(forecast_text(seconds))
@@ -151,6 +154,9 @@ class Bars(Silent):
 
     def on_epoch(self, line: Json) -> None:
         self._progress.console.print(epoch_text(line), highlight=False)
+        if line["epoch"] == line["epochs"] and self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
 
     def on_forecast(self, seconds: float) -> None:
         self.on_note(forecast_text(seconds))

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Json = dict[str, Any]
+
+# The one file of weights of an exported folder, which is read as a run's.
+EXPORTED_WEIGHTS = "model.safetensors"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -83,6 +86,11 @@ class Run:
     def weights_path(self, which: str) -> Path:
         return self.folder / "checkpoints" / f"{which}.safetensors"
 
+    def stored_weights_path(self, which: str) -> Path:
+        """Where weights are read from: an exported folder holds one checkpoint, whichever it was."""
+        exported = self.folder / EXPORTED_WEIGHTS
+        return exported if exported.is_file() else self.weights_path(which)
+
     def eval_path(self, name: str) -> Path:
         return self.folder / "eval" / name
 
@@ -96,9 +104,12 @@ class Run:
             )
         return read_json(path)
 
-    def claim(self, config: Json) -> bool:
+    def claim(self, config: Json, completed: Callable[[Json], Json] = lambda stored: stored) -> bool:
         """Make this the run of `config`: True if it was so already, False if the folder is new.
 
+        Args:
+            config: JSON values.
+            completed: gives a stored configuration the fields that the version which wrote it did not have.
         Raises:
             ValueError: the folder holds a run of another configuration; the fields are named.
         """
@@ -107,7 +118,7 @@ class Run:
             write_json(path, config)
             return False
         # Through JSON, so that tuples compare as the lists that they become.
-        found = list(differences(read_json(path), json.loads(json.dumps(config))))
+        found = list(differences(completed(read_json(path)), json.loads(json.dumps(config))))
         if found:
             raise ValueError(
                 f"{self.folder} holds a run of another configuration ({'; '.join(found)}): "
@@ -146,7 +157,7 @@ class Run:
         """
         from safetensors import SafetensorError, safe_open
 
-        path = self.weights_path(which)
+        path = self.stored_weights_path(which)
         if not path.is_file():
             done = len(self.epochs())
             raise FileNotFoundError(

@@ -1,5 +1,6 @@
 """Learning rate of the common recipe: 110 epochs of SGD, as Adv-DPNP and the Bag of Tricks for AT state it."""
 
+import math
 from fractions import Fraction
 
 
@@ -23,3 +24,14 @@ def learning_rate(t: float | Fraction, epochs: int) -> float:
     if progress < Fraction(105, 110):
         return 0.01
     return 0.001
+
+
+def cosine(t: float, epochs: int) -> float:
+    """Fraction of the highest rate at fractional epoch t: half a wave from 1 to 0 (Loshchilov and Hutter 2017)."""
+    return math.cos(math.pi * t / (2 * epochs)) ** 2
+
+
+def ramp(epoch: int, epochs: int, fraction: float) -> float:
+    """Fraction of the radius in an epoch counted from 1, as IKL's code scales it: epoch / epochs for the whole run."""
+    length = fraction * epochs
+    return epoch / length if epoch < length else 1.0

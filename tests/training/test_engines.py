@@ -148,9 +148,18 @@ class NoHostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+EXTRAS = (
+    "recipe.attack.ramp=1",
+    "recipe.weight_perturbation.gamma=0.01",
+    "recipe.averaging.kind=ema",
+    "recipe.label_smoothing=0.1",
+)
+
+
+@pytest.mark.parametrize("extras", [(), EXTRAS])
 @pytest.mark.parametrize("defense", DEFENSES)
-def test_a_step_reads_nothing_from_the_device(defense: str) -> None:
-    training = Training(small_task(defense, "recipe.batch_size=32"))
+def test_a_step_reads_nothing_from_the_device(defense: str, extras: tuple[str, ...]) -> None:
+    training = Training(small_task(defense, "recipe.batch_size=32", *extras))
     training.task.model.train()
     order = torch.arange(96)
     training.advance(order)

@@ -1,35 +1,47 @@
 """From an experiment to a trained run."""
 
+import hashlib
+import time
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from advdpnp import data
 from advdpnp.api.environment import check_environment, environment, resolve_device, use_tf32
-from advdpnp.experiments import Experiment, experiment
-from advdpnp.progress import Silent
-from advdpnp.runs import Run
-from advdpnp.training import Observer, Task, fit
+from advdpnp.experiments import Experiment, experiment, from_config
+from advdpnp.progress import Silent, duration
+from advdpnp.runs import Json, Run
+from advdpnp.training import Observer, Recipe, Task, fit
 
 
 def make_task(wanted: Experiment, device: torch.device, data_root: Path | None = None) -> Task:
-    """Network and images of an experiment, on the device."""
-    recipe = wanted.recipe
+    """Network and images of an experiment, on the device; what `wanted.needs` trains is not yet in the network."""
     images = data.load(wanted.data, "train", data_root)
-    held = data.stratified(images.labels, recipe.holdout, "holdout") if recipe.holdout else None
-    rest = torch.arange(len(images))
-    if held is not None:
-        rest = rest[~torch.isin(rest, held)]
-    if recipe.train_images:
-        rest = rest[data.stratified(images.labels[rest], recipe.train_images, "train-images")]
+    held = held_out(images.labels, wanted.recipe)
     return Task(
         model=wanted.build().to(device),
         defense=wanted.defense,
-        recipe=recipe,
-        train=images.select(rest).to(device),
-        holdout=None if held is None else images.select(held).to(device),
+        recipe=wanted.recipe,
+        train=images.select(trained_on(images.labels, wanted.recipe)).to(device),
+        holdout=images.select(held).to(device) if len(held) else None,
         seed=wanted.seed,
     )
+
+
+def held_out(labels: Tensor, recipe: Recipe) -> Tensor:
+    """Positions in the training split, (N,) labels, of the images that a recipe holds out for validation."""
+    return data.stratified(labels, recipe.holdout, "holdout")
+
+
+def trained_on(labels: Tensor, recipe: Recipe) -> Tensor:
+    """Positions in the training split, (N,) labels, of the images that a recipe trains on."""
+    rest = torch.arange(len(labels))
+    rest = rest[~torch.isin(rest, held_out(labels, recipe))]
+    if recipe.train_images:
+        rest = rest[data.stratified(labels[rest], recipe.train_images, "train-images")]
+    return rest
 
 
 def train(
@@ -42,7 +54,7 @@ def train(
     observer: Observer | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> Run:
-    """Train an experiment into its run folder.
+    """Train an experiment into its run folder, and before it the experiment that it needs, if it needs one.
 
     Args:
         what: an experiment, or its name, such as "digits/tiny/adv-dpnp".
@@ -56,15 +68,63 @@ def train(
         ValueError: the folder holds another configuration, or this one without `resume`.
     """
     wanted = experiment(what) if isinstance(what, str) else what
-    on = resolve_device(device)
-    run = Run(wanted.folder(Path(out)))
+    on, out, told = resolve_device(device), Path(out), observer or Silent()
+    run = Run(wanted.folder(out))
     if (run.folder / "config.json").exists() and not resume:
-        run.claim(wanted.config())
+        run.claim(_config(wanted, _recorded_helper(run)), _completed)
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
+    helper = _helper(wanted, run, out, told, device=device, data_root=data_root, checkpoint_seconds=checkpoint_seconds)
     use_tf32(wanted.recipe.precision == "tf32")
     task = make_task(wanted, on, data_root)
-    run.claim(wanted.config())
+    record = _recorded_helper(run) if helper is None else _record(helper, out)
+    run.claim(_config(wanted, record), _completed)
     run.sweep()
     check_environment(run, environment(on))
-    fit(task, run, observer or Silent(), resume, checkpoint_seconds)
+    if helper is not None:
+        task.defense.install(task.model, helper.read_weights("last")[0])
+    fit(task, run, told, resume, checkpoint_seconds)
     return run
+
+
+def _helper(wanted: Experiment, run: Run, out: Path, observer: Observer, **options: Any) -> Run | None:
+    """The finished run that `wanted` needs, trained now unless it is there; None where nothing is needed any more."""
+    if wanted.needs is None:
+        return None
+    helper = Run(wanted.needs.folder(out))
+    if helper.weights_path("last").is_file():
+        helper.claim(wanted.needs.config(), _completed)
+        observer.on_note(f"helper: {helper.folder} is there")
+        return helper
+    if run.state_path.exists():
+        observer.on_note("helper: its weights are in the stored state")
+        return None
+    observer.on_note(f"helper: {helper.folder} is {'continued' if helper.state_path.exists() else 'trained'} first")
+    began = time.monotonic()
+    train(wanted.needs, out, observer=observer, resume=True, **options)
+    observer.on_note(f"helper: finished after {duration(time.monotonic() - began)}; now {run.folder}")
+    return helper
+
+
+def _record(helper: Run, out: Path) -> Json:
+    """What a configuration says of the helper, so that a resumed run notices another one."""
+    return {
+        "defense": helper.config()["defense"]["name"],
+        "folder": helper.folder.relative_to(out).as_posix(),
+        "weights_sha256": hashlib.sha256(helper.weights_path("last").read_bytes()).hexdigest(),
+    }
+
+
+def _recorded_helper(run: Run) -> Json | None:
+    return run.config().get("needs") if (run.folder / "config.json").exists() else None
+
+
+def _completed(stored: Json) -> Json:
+    """A configuration of an older version with the fields that were added since, at their defaults."""
+    try:
+        return _config(from_config(stored), stored.get("needs"))
+    except (ValueError, KeyError):
+        return stored
+
+
+def _config(wanted: Experiment, helper: Json | None) -> Json:
+    return wanted.config() if helper is None else wanted.config() | {"needs": helper}

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn import functional
 
 from advdpnp.attacks.ascent import Start
 from advdpnp.defenses.base import Batch, Defense
+from advdpnp.losses import is_label
 from advdpnp.models.classifier import Backbone, Classifier
 from advdpnp.models.heads import CosineHead
 
@@ -57,5 +57,5 @@ class ATHE(Defense[HypersphereClassifier]):
 
     def loss(self, model: HypersphereClassifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         logits = model(x_adv)
-        own = functional.one_hot(batch.y, logits.shape[1]).to(logits.dtype)
-        return {"he_adversarial": batch.cross_entropy(logits - self.scale * self.margin * own).mean()}
+        margin = self.scale * self.margin * is_label(batch.y, logits.shape[1]).to(logits.dtype)
+        return {"he_adversarial": batch.cross_entropy(logits - margin).mean()}

@@ -1,5 +1,6 @@
 """The interface of a defense, and what it is given at each step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -69,10 +70,16 @@ class Defense(Generic[ModelT]):
     start: ClassVar[Start] = "uniform"
     # Whether training makes adversarial examples at all.
     crafts: ClassVar[bool] = True
+    # Name of the defense whose trained network this one wants.
+    needs: ClassVar[str | None] = None
 
     def build(self, backbone: Backbone, num_classes: int) -> ModelT:
         """The network: by default the backbone with a linear head."""
         return Classifier(backbone, LinearHead(backbone.features, num_classes))  # type: ignore[return-value]
+
+    def install(self, model: ModelT, helper_weights: Mapping[str, Tensor]) -> None:
+        """Give the network the trained weights of the defense that `needs` names."""
+        raise TypeError(f"{self.name} needs no other network")
 
     def param_groups(self, model: ModelT) -> list[dict[str, Any]]:
         """Optimizer groups; options of a group override the recipe's. A group may say scheduled=False."""

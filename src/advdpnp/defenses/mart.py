@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from advdpnp.attacks.ascent import Start
 from advdpnp.defenses.base import Batch, Defense
-from advdpnp.losses import at_least_fp32
+from advdpnp.losses import at_least_fp32, is_label
 from advdpnp.models.classifier import Classifier
 
 
@@ -23,7 +23,7 @@ def rival_penalty(logits: Tensor, y: Tensor) -> Tensor:
         (B,) nats; at most 9.3, since the authors' code keeps 1 - q_rival above 1e-4.
     """
     q = torch.softmax(at_least_fp32(logits), dim=1)
-    own = functional.one_hot(y, q.shape[1]).bool()
+    own = is_label(y, q.shape[1])
     # An index: which class is the rival has no gradient, its probability has.
     rival = q.detach().masked_fill(own, -1.0).argmax(dim=1, keepdim=True)
     return -torch.log(1.0001 - q.gather(1, rival).squeeze(1) + 1e-12)

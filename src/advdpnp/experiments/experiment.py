@@ -1,7 +1,7 @@
 """An experiment: data, backbone, defense, recipe and seed; the whole of what decides a run's weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ from advdpnp.data import spec as data_spec
 from advdpnp.defenses import DEFENSES, Defense
 from advdpnp.experiments import config
 from advdpnp.experiments.defaults import defense_for, recipe_for
+from advdpnp.experiments.official import official_changes
 from advdpnp.models import build_backbone, check_backbone
 from advdpnp.models.classifier import Classifier
-from advdpnp.training.recipe import Recipe
+from advdpnp.training.recipe import Recipe, WeightPerturbation
 
 SCHEMA = 1
 
@@ -51,6 +52,19 @@ class Experiment:
         name = self.defense.name + (f"+{self.tag}" if self.tag else "")
         return out / self.data.name / self.backbone / name / f"seed-{self.seed}"
 
+    @property
+    def needs(self) -> "Experiment | None":
+        """The experiment whose trained network the defense wants: the same but for the method, in a folder of its own.
+
+        It is trained without weight perturbation, which would make it an adversarially trained network.
+        """
+        if self.defense.needs is None:
+            return None
+        helper, _ = defense_for(self.data.name, self.defense.needs)
+        recipe = replace(self.recipe, weight_perturbation=WeightPerturbation())
+        tag = "-".join(part for part in ("helper", self.tag) if part)
+        return Experiment(self.data, self.backbone, helper, recipe, self.seed, tag)
+
     def config(self) -> dict[str, Any]:
         """JSON values that `from_config` reads back."""
         return {
@@ -87,11 +101,18 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
     """The experiment of a stored configuration.
 
     Raises:
-        ValueError: another schema, an unknown name or field.
+        ValueError: another schema, an unknown name or field, or the results of a network from elsewhere.
     """
     values = dict(values)
     if values.pop("schema", None) != SCHEMA:
         raise ValueError(f"this configuration has another schema than {SCHEMA}: use the advdpnp version that wrote it")
+    if "foreign" in values:
+        raise ValueError(
+            f"this folder holds results of {values['foreign']['model']}, not a classifier of ours: load that network "
+            "by its own code, or evaluate it with --model and --weights"
+        )
+    # Which helper a run was trained with: a record for `advdpnp.api.train`, whose weights are in the run's own.
+    values.pop("needs", None)
     fields = dict(values.pop("defense"))
     name = fields.pop("name")
     if name not in DEFENSES:
@@ -140,7 +161,7 @@ def experiment_on(
         data: facts about the data set.
         backbone: name of the network.
         defense: name of the method, or of a variant.
-        recipe: "paper" or "default".
+        recipe: "paper", "official" or "default".
         seed: any integer.
         tag: name of this variant.
         changes: nested fields to override, as from a YAML file.
@@ -151,7 +172,12 @@ def experiment_on(
     check_backbone(backbone)
     method, variant = defense_for(data.name, defense)
     tag = "-".join(part for part in (variant, tag) if part)
-    values = Experiment(data, backbone, method, recipe_for(recipe, data, method), seed, tag).config()
+    base = recipe_for("paper" if recipe == "official" else recipe, data, method)
+    values = Experiment(data, backbone, method, base, seed, tag).config()
+    if recipe == "official":
+        for official in official_changes(method.name, data.name, backbone):
+            config.merge(values, official)
+        values["recipe"]["name"] = "official"
     config.merge(values, changes or {})
     for setting in settings:
         path, equals, value = setting.partition("=")

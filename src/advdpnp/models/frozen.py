@@ -1,12 +1,14 @@
 """Frozen copies of a network for attacks in eval mode: BatchNorm folded into convolutions, parameters fixed.
 
 A module that holds a convolution and the BatchNorm that reads nothing but it declares the pair by attribute names, in
-a class attribute such as `folds = (("conv1", "bn1"),)`. A model without such modules is copied and frozen as it is.
+a class attribute such as `folds = (("conv1", "bn1"),)`. A model without such modules is copied and frozen as it is. A
+`Helper` inside the model is shared and not copied, since it never changes.
 """
 
 import copy
 import functools
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from advdpnp.models.classifier import Classifier
+from advdpnp.models.helper import Helper
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -28,14 +31,17 @@ def freeze(model: ModelT, dtype: torch.dtype = torch.float32) -> ModelT:
     Returns:
         A module of the model's class: channels_last, without gradients for parameters, in eval mode for good.
     """
-    frozen = copy.deepcopy(model)
+    frozen = copy.deepcopy(model, {id(module): module for module in model.modules() if isinstance(module, Helper)})
     for conv, batch_norm in _fold_pairs(model):
         folded = cast(nn.Conv2d, frozen.get_submodule(conv))
         folded.bias = nn.Parameter(folded.weight.new_empty(folded.out_channels))
         frozen.set_submodule(batch_norm, nn.Identity())
     if dtype != torch.float32:
         _compute_in(frozen, dtype)
-    frozen.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    frozen.requires_grad_(False).eval()
+    for _, tensor in _tensors(frozen):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
     refresh(frozen, model)
     frozen.train = functools.partial(_stay_in_eval, frozen)  # type: ignore[method-assign]
     return frozen
@@ -59,20 +65,28 @@ def refresh(frozen: nn.Module, model: nn.Module) -> None:
 
 def unfolded(frozen: nn.Module) -> list[str]:
     """Names of the BatchNorm layers that are left in a frozen copy."""
-    return [name for name, module in frozen.named_modules() if isinstance(module, _BatchNorm)]
+    return [name for name, module in _own_modules(frozen) if isinstance(module, _BatchNorm)]
+
+
+def _own_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Modules by path, without helpers and what is in them."""
+    helpers = [module for module in model.modules() if isinstance(module, Helper)]
+    yield from model.named_modules(memo={inner for helper in helpers for inner in helper.modules()})
 
 
 def _fold_pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
     """Paths of each convolution and the BatchNorm that folds into it."""
-    for path, module in model.named_modules():
+    for path, module in _own_modules(model):
         prefix = f"{path}." if path else ""
         for conv, batch_norm in getattr(module, "folds", ()):
             yield prefix + conv, prefix + batch_norm
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+    for path, module in _own_modules(model):
+        prefix = f"{path}." if path else ""
+        for name, tensor in chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)):
+            yield prefix + name, tensor
 
 
 def _fold_into(weight: Tensor, bias: Tensor, conv: Any, batch_norm: Any) -> None:
@@ -91,7 +105,7 @@ def _compute_in(frozen: nn.Module, dtype: torch.dtype) -> None:
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
     # Each layer casts what it reads, so that taps and feature maps work as well as the backbone's own forward.
-    for module in frozen.modules():
+    for _, module in _own_modules(frozen):
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_pre_hook(_cast_input)
     backbone.register_forward_hook(_cast_output)

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks.ascent import ascend
+from advdpnp.attacks.ascent import Budget, ascend
 from advdpnp.attacks.fast import FastAscent
 from advdpnp.capture import cuda_graph
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.frozen import freeze, refresh, unfolded
 from advdpnp.noise import IndexNoise
-from advdpnp.training.recipe import Recipe
+from advdpnp.threat import ThreatModel
+from advdpnp.training.recipe import InnerAttack, Recipe
 
 BudgetedAscent = Callable[..., Tensor]
 
@@ -37,6 +38,32 @@ def attack_mode(model: nn.Module, mode: str) -> Iterator[None]:
             module.training = training
 
 
+class RampedBudget:
+    """The budget of an inner attack whose radius and step size grow from epoch to epoch.
+
+    It is one and the same `Budget`, with tensors that are written in place: an ascent that was compiled or captured for
+    it serves the whole run.
+
+    Args:
+        attack: final budget, and the fraction of the epochs over which it is reached.
+        epochs: of the whole run.
+        device: where the attack runs.
+    """
+
+    def __init__(self, attack: InnerAttack, epochs: int, device: torch.device) -> None:
+        self._attack, self._ramp_epochs = attack, attack.ramp * epochs
+        self._eps, self._step_size = torch.zeros((), device=device), torch.zeros((), device=device)
+        self._budget = Budget(ThreatModel(attack.norm, self._eps), attack.steps, self._step_size, attack.start)
+
+    def __call__(self, epoch: int | Tensor) -> Budget:
+        """Epoch t, counted from 0, has the fraction (t + 1) / ramp of the budget, at most all of it."""
+        done = torch.ones_like(self._eps) + epoch
+        part = (done / self._ramp_epochs).clamp(max=1.0)
+        self._eps.copy_(part * self._attack.eps)
+        self._step_size.copy_(part * self._attack.step_size)
+        return self._budget
+
+
 class Crafter:
     """The inner maximization of a run: a folded, frozen copy of the network, brought up to date before each batch.
 
@@ -51,6 +78,9 @@ class Crafter:
 
     def __init__(self, model: Classifier, defense: Defense[Any], recipe: Recipe, shape: tuple[int, ...]) -> None:
         self._model, self._defense, self._inner = model, defense, recipe.attack
+        self._budget: Callable[[int | Tensor], Budget] = lambda epoch: recipe.attack.budget()
+        if recipe.attack.ramp:
+            self._budget = RampedBudget(recipe.attack, recipe.epochs, next(model.parameters()).device)
         self._low_precision = recipe.precision == "bf16"
         self._frozen = None
         self._ascend: BudgetedAscent = ascend
@@ -77,7 +107,7 @@ class Crafter:
         if not self._defense.crafts:
             return batch.x
         noise = IndexNoise(batch.seed, batch.index, batch.epoch)
-        bound = functools.partial(self._ascend, budget=self._inner.budget(), noise=noise, stream="attack")
+        bound = functools.partial(self._ascend, budget=self._budget(batch.epoch), noise=noise, stream="attack")
         if self._frozen is not None:
             refresh(self._frozen, self._model)
             return self._defense.perturb(self._frozen, batch, bound)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,13 +16,16 @@ from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
 from advdpnp.noise import IndexNoise
 from advdpnp.runs import Json, Run
+from advdpnp.training.averaging import WeightAverage
 from advdpnp.training.crafting import Crafter
 from advdpnp.training.guard import FiniteGuard
 from advdpnp.training.interrupt import deferred_interrupt
+from advdpnp.training.optimizer import ScheduledSGD
 from advdpnp.training.recipe import Recipe
-from advdpnp.training.schedule import learning_rate
+from advdpnp.training.schedule import first_epoch
 from advdpnp.training.step_graph import StepGraph
 from advdpnp.training.validation import center_statistics, holdout_accuracy
+from advdpnp.training.weight_perturbation import weights_perturbed
 
 GUARD_INTERVAL = 50
 
@@ -89,7 +92,7 @@ def make_batch(task: Task, index: Tensor, epoch: int | Tensor, step: int | Tenso
 
     pixels = augment(task.train.pixels, index, task.recipe.augmentation, draw)
     x = pixels.to(torch.float32, memory_format=torch.channels_last) / task.train.levels
-    return Batch(x, task.train.labels[index], index, task.seed, epoch, step)
+    return Batch(x, task.train.labels[index], index, task.seed, epoch, step, task.recipe.label_smoothing)
 
 
 def check_engine(recipe: Recipe, device: torch.device) -> None:
@@ -98,14 +101,12 @@ def check_engine(recipe: Recipe, device: torch.device) -> None:
         raise ValueError(
             f"recipe.engine={recipe.engine} needs a CUDA device; got {device.type}. Use compiled or folded"
         )
+    if recipe.engine == "step" and recipe.cycle_momentum:
+        raise ValueError("recipe.engine=step captures one momentum; got recipe.cycle_momentum=true. Use engine=graph")
 
 
-def make_optimizer(task: Task) -> tuple[torch.optim.SGD, list[tuple[float, bool]]]:
-    """SGD of the recipe on the defense's groups, and of each group the first rate and whether the schedule moves it."""
-    recipe, groups = task.recipe, task.defense.param_groups(task.model)
-    base = [(group.get("lr", recipe.lr), group.pop("scheduled", True)) for group in groups]
-    decay, momentum = recipe.weight_decay, recipe.momentum
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=momentum, weight_decay=decay, fused=True), base
+def _stacked(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values()))
 
 
 class Training:
@@ -119,8 +120,14 @@ class Training:
         self.losses: Losses = LossModule(task.model, task.defense, task.recipe.precision)
         compiled = task.recipe.engine in ("compiled", "graph", "step")
         self._static_losses: Losses = torch.compile(self.losses, dynamic=False) if compiled else self.losses
-        self.optimizer, self._base = make_optimizer(task)
-        self._graph = self._captured() if task.recipe.engine == "step" else None
+        total_steps = task.recipe.epochs * task.steps_per_epoch
+        self._sgd = ScheduledSGD(task.defense.param_groups(task.model), task.recipe, total_steps)
+        self.optimizer = self._sgd.sgd
+        if task.recipe.engine == "step":
+            self._sgd.rates_in_tensors(task.train.labels.device)
+        self._graphs: dict[float, StepGraph] = {}
+        self._average = WeightAverage(task.model, task.defense, task.recipe.averaging, task.recipe.epochs)
+        self._evaluated = task.model
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.terms: list[str] = []
@@ -129,15 +136,6 @@ class Training:
         self.best_weights: dict[str, Tensor] | None = None
         self.guard = FiniteGuard(task.train.labels.device)
 
-    def _captured(self) -> StepGraph:
-        self._rates_in_tensors()
-        return StepGraph(self._update, self.task.model, self.optimizer, cuda_graph)
-
-    def _rates_in_tensors(self) -> None:
-        # A graph reads its learning rate from the device.
-        for group in self.optimizer.param_groups:
-            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=self.task.train.labels.device)
-
     def state(self) -> Json:
         """Everything that a bit-identical continuation needs."""
         return {
@@ -145,7 +143,8 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
             "model": self.task.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._sgd.state(),
+            "average": self._average.state(),
             "terms": self.terms,
             "sums": self.sums,
             "best": self.best,
@@ -154,47 +153,54 @@ class Training:
     def restore(self, state: Json) -> None:
         """Continue from what `state` returned."""
         self.task.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self._graph is not None:
-            self._rates_in_tensors()
+        self._sgd.restore(state["optimizer"])
+        if "average" in state:
+            self._average.restore(state["average"])
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.terms, self.sums = state["terms"], state["sums"]
         if self.sums is not None:
             self.sums = self.sums.to(self.task.train.labels.device)
         self.best = state["best"] and tuple(state["best"])
 
-    def _set_learning_rate(self) -> None:
-        recipe, steps = self.task.recipe, self.task.steps_per_epoch
-        for group, (base, scheduled) in zip(self.optimizer.param_groups, self._base, strict=True):
-            done = self.epoch * steps + self.step if scheduled else 0
-            rate = learning_rate(base, recipe.milestones, done, recipe.epochs * steps)
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
-
     def advance(self, order: Tensor) -> None:
         """One optimizer step on the next batch of the epoch's order."""
         size = self.task.batch_size
         index = order[self.step * size : (self.step + 1) * size]
-        self._set_learning_rate()
+        done = self.epoch * self.task.steps_per_epoch + self.step
+        self._sgd.schedule(done)
         # Graphs have static shapes: a smaller last batch goes the ordinary way.
-        update = self._graph if self._graph is not None and len(index) == size else self._update
-        values = update(index, self.epoch, self.step)
-        self.guard.watch(values, self.epoch * self.task.steps_per_epoch + self.step)
+        captured = self.task.recipe.engine == "step" and len(index) == size
+        values = (self._graph() if captured else self._update)(index, self.epoch, self.step)
+        self._average.after_step(self.epoch)
+        self.guard.watch(values, done)
         weighted = values.double() * len(index)
         self.sums = weighted if self.sums is None else self.sums + weighted
         self.step += 1
+
+    @property
+    def _gamma(self) -> float:
+        """Weight perturbation in the epoch that runs."""
+        perturbation = self.task.recipe.weight_perturbation
+        begun = self.epoch >= first_epoch(perturbation.start, self.task.recipe.epochs)
+        return perturbation.gamma if begun else 0.0
+
+    def _graph(self) -> StepGraph:
+        """The captured step, one with and one without weight perturbation."""
+        if self._gamma not in self._graphs:
+            self._graphs[self._gamma] = StepGraph(self._update, self.task.model, self.optimizer, cuda_graph)
+        return self._graphs[self._gamma]
 
     def _update(self, index: Tensor, epoch: int | Tensor, step: int | Tensor) -> Tensor:
         """Craft, differentiate, step; returns the weighted loss terms, (T,) detached."""
         task = self.task
         losses = self._static_losses if len(index) == task.batch_size else self.losses
         batch = make_batch(task, index, epoch, step)
-        terms = losses(batch, self.craft(batch))
-        self.terms, values = list(terms), torch.stack(list(terms.values()))
+        x_adv = self.craft(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(values.sum())
+        with weights_perturbed(task.model, self._gamma, lambda: _stacked(losses(batch, x_adv)).sum()):
+            terms = losses(batch, x_adv)
+            self.terms, values = list(terms), _stacked(terms)
+            torch.autograd.backward(values.sum())
         self.optimizer.step()
         task.defense.between_steps(task.model)
         return values.detach()
@@ -209,14 +215,17 @@ class Training:
         task = self.task
         centers = center_statistics(task.model)
         task.defense.between_epochs(task.model, self.epoch + 1)
-        holdout = task.holdout and holdout_accuracy(task.model, task.holdout, task.recipe.attack, task.batch_size)
+        self._average.after_epoch(self.epoch)
+        if task.holdout or self.epoch + 1 == task.recipe.epochs:
+            self._evaluated = self._average.network(self._training_images)
+        holdout = task.holdout and holdout_accuracy(self._evaluated, task.holdout, task.recipe.attack, task.batch_size)
         if holdout:
             self._keep_best(holdout["robust_accuracy"], holdout["clean_accuracy"])
         line = {
             "epoch": self.epoch + 1,
             "epochs": task.recipe.epochs,
             "steps": task.steps_per_epoch,
-            "lr": float(self.optimizer.param_groups[0]["lr"]),
+            "lr": self._sgd.rate,
             "seconds": round(self.seconds, 3),
             "loss": self._mean_losses(),
             "centers": centers,
@@ -225,10 +234,15 @@ class Training:
         self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, None
         return line
 
+    def _training_images(self) -> Iterator[Tensor]:
+        everything = torch.arange(len(self.task.train), device=self.task.train.labels.device)
+        for index in torch.split(everything, self.task.batch_size):
+            yield make_batch(self.task, index, self.epoch, 0).x
+
     def _keep_best(self, robust: float, clean: float) -> None:
         if self.best is None or (robust, clean) > self.best[:2]:
             self.best = (robust, clean, self.epoch + 1)
-            self.best_weights = {name: value.clone() for name, value in self.task.model.state_dict().items()}
+            self.best_weights = {name: value.clone() for name, value in self._evaluated.state_dict().items()}
 
     def check(self) -> None:
         """Raise NonFiniteLossError if a loss was not finite; the host waits for the device."""
@@ -242,7 +256,7 @@ class Training:
             run.write_weights("best", self.best_weights, self.best[2])
             self.best_weights = None
         if final:
-            run.write_weights("last", self.task.model.state_dict(), self.epoch)
+            run.write_weights("last", self._evaluated.state_dict(), self.epoch)
         run.write_state(self.state())
 
 

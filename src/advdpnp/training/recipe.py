@@ -8,6 +8,7 @@ from advdpnp.data import Augmentation
 from advdpnp.threat import Norm, ThreatModel
 
 Engine = Literal["eager", "folded", "compiled", "graph", "step"]
+Schedule = Literal["steps", "cosine", "onecycle"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class InnerAttack:
         start: "none", "uniform" or "normal", as in `Budget`.
         norm: "linf" or "l2".
         mode: the network's BatchNorm mode while crafting, "eval" or "train".
+        ramp: fraction of the epochs over which radius and step size grow linearly to their value; 0 for none.
+            Validation always has the whole radius.
     """
 
     eps: float
@@ -29,14 +32,58 @@ class InnerAttack:
     start: Start = "uniform"
     norm: Norm = "linf"
     mode: Literal["eval", "train"] = "eval"
+    ramp: float = 0.0
 
     def __post_init__(self) -> None:
         self.budget()
         if self.mode not in ("eval", "train"):
             raise ValueError(f"recipe.attack.mode must be eval or train; got {self.mode!r}")
+        if not 0 <= self.ramp <= 1:
+            raise ValueError(f"recipe.attack.ramp is a fraction of the epochs, in [0, 1]; got {self.ramp}")
 
     def budget(self) -> Budget:
         return Budget(ThreatModel(self.norm, self.eps), self.steps, self.step_size, self.start)
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """Averaging of the weights. The average is what is validated, stored and evaluated; the weights train on beside it.
+
+    Args:
+        kind: "none"; "ema", exponential, after every step; or "swa", equal, after every epoch.
+        decay: of "ema": the share of the average that a step keeps, in [0, 1).
+        start: fraction of the epochs after which it begins, in [0, 1); before, the average is the network itself.
+    """
+
+    kind: Literal["none", "ema", "swa"] = "none"
+    decay: float = 0.999
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("none", "ema", "swa"):
+            raise ValueError(f"recipe.averaging.kind must be none, ema or swa; got {self.kind!r}")
+        for field in ("decay", "start"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"recipe.averaging.{field} must be in [0, 1); got {getattr(self, field)}")
+
+
+@dataclass(frozen=True)
+class WeightPerturbation:
+    """Adversarial weight perturbation (Wu et al. 2020); see `advdpnp.training.weight_perturbation`.
+
+    Args:
+        gamma: length over the length of each weight tensor, such as 0.005; 0 for none.
+        start: fraction of the epochs after which it begins, in [0, 1).
+    """
+
+    gamma: float = 0.0
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.gamma >= 0:
+            raise ValueError(f"recipe.weight_perturbation.gamma must be at least 0; got {self.gamma}")
+        if not 0 <= self.start < 1:
+            raise ValueError(f"recipe.weight_perturbation.start must be in [0, 1); got {self.start}")
 
 
 @dataclass(frozen=True)
@@ -44,14 +91,15 @@ class Recipe:
     """Optimization and protocol (Adv-DPNP, section 4; Bag of Tricks for AT, Pang et al. 2021).
 
     Args:
-        name: "paper" (all images, no holdout, the last weights count) or "default" (a stratified part of the training
+        name: "paper" (all images, no holdout, the last weights count; one recipe for every defense), "official" (the
+            same protocol with the defense's authors' own settings) or "default" (a stratified part of the training
             images held out, which chooses the best weights; the test set never selects).
         attack: the inner maximization.
         augmentation: crop and flip.
         epochs: passes over the training images.
         batch_size: images per step; the last batch of an epoch may be smaller.
-        lr: learning rate of SGD before the first milestone.
-        milestones: fractions of the epochs at which the rate is divided by 10.
+        lr: learning rate of SGD: the first of "steps" and "cosine", the highest of "onecycle".
+        milestones: fractions of the epochs at which "steps" divides the rate by 10.
         momentum: of SGD.
         weight_decay: on all parameters, BatchNorm and biases included.
         holdout: training images held out for validation.
@@ -62,9 +110,17 @@ class Recipe:
             reference. "folded": the attack on a copy with BatchNorm folded into the convolutions. "compiled": attack
             iteration and loss compiled. "graph": the whole attack one CUDA graph. "step": the
             whole step one CUDA graph.
+        schedule: of the rate: "steps"; "cosine", half a wave down to 0; or "onecycle", up to `lr` and down again.
+        warmup: fraction of the run in which "onecycle" rises.
+        cycle_momentum: whether "onecycle" moves the momentum too, from 0.95 down to 0.85 at the highest rate and back,
+            as PyTorch's does by default.
+        nesterov: momentum of Nesterov's kind.
+        label_smoothing: of the losses on true labels, in [0, 1).
+        averaging: of the weights.
+        weight_perturbation: of the weights, adversarial.
     """
 
-    name: Literal["paper", "default"]
+    name: Literal["paper", "default", "official"]
     attack: InnerAttack
     augmentation: Augmentation
     epochs: int = 110
@@ -77,6 +133,13 @@ class Recipe:
     train_images: int = 0
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     engine: Engine = "folded"
+    schedule: Schedule = "steps"
+    warmup: float = 0.25
+    cycle_momentum: bool = False
+    nesterov: bool = False
+    label_smoothing: float = 0.0
+    averaging: Averaging = Averaging()
+    weight_perturbation: WeightPerturbation = WeightPerturbation()
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size"):
@@ -87,6 +150,18 @@ class Recipe:
                 raise ValueError(f"recipe.{field} must be at least 0; got {getattr(self, field)}")
         if not all(0 < milestone <= 1 for milestone in self.milestones):
             raise ValueError(f"recipe.milestones are fractions of the epochs, in (0, 1]; got {list(self.milestones)}")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(f"recipe.schedule must be one of {', '.join(get_args(Schedule))}; got {self.schedule!r}")
+        if not 0 < self.warmup < 1:
+            raise ValueError(f"recipe.warmup is a fraction of the run, in (0, 1); got {self.warmup}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"recipe.label_smoothing must be in [0, 1); got {self.label_smoothing}")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("recipe.nesterov needs a momentum; got recipe.momentum=0. Use 0.9, or nesterov=false")
+        if self.cycle_momentum and self.schedule != "onecycle":
+            raise ValueError(
+                f"recipe.cycle_momentum belongs to recipe.schedule=onecycle; got schedule={self.schedule}. Drop one"
+            )
 
 
-RECIPE_NAMES: tuple[str, ...] = get_args(Literal["paper", "default"])
+RECIPE_NAMES: tuple[str, ...] = ("paper", "official", "default")

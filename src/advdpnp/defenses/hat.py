@@ -1,0 +1,95 @@
+"""HAT, helper-based adversarial training (Rade and Moosavi-Dezfooli 2021): no more margin than is needed."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from advdpnp.attacks.ascent import Ascend, Start
+from advdpnp.attacks.ascent import kl_divergence as kl_ascent
+from advdpnp.defenses.base import Batch, Defense
+from advdpnp.losses import cross_entropy, kl_divergence
+from advdpnp.models.classifier import Backbone, Classifier, Head
+from advdpnp.models.heads import LinearHead
+from advdpnp.models.helper import Helper
+
+
+class HelpedClassifier(Classifier):
+    """A classifier that carries the standard-trained network that labels its helper examples; its logits ignore it."""
+
+    def __init__(self, backbone: Backbone, head: Head, helper: Classifier) -> None:
+        super().__init__(backbone, head)
+        self.helper = Helper(helper)
+
+
+@dataclass(frozen=True)
+class HAT(Defense[HelpedClassifier]):
+    """CE(z(x), y) + beta KL(p(x) || p(x')) + gamma CE(z(x_h), y_h), with x_h = x + h (x' - x).
+
+    y_h is what a network that was trained without attacks says of x': beyond the adversarial image the label may
+    change, as it does for that network, so the margin does not grow without need.
+
+    Args:
+        beta: weight of the adversarial images.
+        gamma: weight of the helper examples.
+        h: how far the helper example lies, in lengths of the perturbation; it is clamped neither to the ball nor to
+            [0, 1].
+        adversarial_loss: what x' is crafted on and trained with: the "kl" of TRADES, whose target is not detached, or
+            the "ce" of AT.
+    Note:
+        `build` gives the helper untrained weights; `install` gives it its own, which `advdpnp.api.train` does.
+    """
+
+    name: ClassVar[str] = "hat"
+    start: ClassVar[Start] = "normal"
+    needs: ClassVar[str | None] = "st"
+
+    beta: float = 2.5
+    gamma: float = 0.5
+    h: float = 2.0
+    adversarial_loss: Literal["kl", "ce"] = "kl"
+
+    def __post_init__(self) -> None:
+        if self.adversarial_loss not in ("kl", "ce"):
+            raise ValueError(f"adversarial_loss must be kl or ce; got {self.adversarial_loss!r}")
+
+    def build(self, backbone: Backbone, num_classes: int) -> HelpedClassifier:
+        """The backbone with a linear head, and a second network of the same architecture as helper."""
+        head = LinearHead(backbone.features, num_classes)
+        return HelpedClassifier(backbone, head, copy.deepcopy(Classifier(backbone, head)))
+
+    def install(self, model: HelpedClassifier, helper_weights: Mapping[str, Tensor]) -> None:
+        """Give the helper the weights of a standard-trained network."""
+        model.helper.network.load_state_dict(helper_weights)
+
+    def perturb(self, model: HelpedClassifier, batch: Batch, ascend: Ascend) -> Tensor:
+        if self.adversarial_loss == "ce":
+            return super().perturb(model, batch, ascend)
+        with torch.no_grad():
+            clean = model(batch.x)
+        return ascend(model, kl_ascent, batch.x, (clean,))
+
+    def _beyond(self, model: HelpedClassifier, x: Tensor, x_adv: Tensor) -> tuple[Tensor, Tensor]:
+        """Helper example x_h and its hard label y_h, which is read at x' and neither at x nor at x_h."""
+        return x + self.h * (x_adv - x), model.helper(x_adv).argmax(dim=1)
+
+    def loss(self, model: HelpedClassifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
+        x_h, y_h = self._beyond(model, batch.x, x_adv)
+        clean, adversarial, beyond = model(batch.x), model(x_adv), model(x_h)
+        terms = {"ce_clean": batch.cross_entropy(clean).mean()}
+        if self.adversarial_loss == "kl":
+            terms["kl"] = self.beta * kl_divergence(clean, adversarial).mean()
+        else:
+            terms["ce_adversarial"] = self.beta * batch.cross_entropy(adversarial).mean()
+        terms["ce_helper"] = self.gamma * cross_entropy(beyond, y_h).mean()
+        return terms
+
+    def objective(self, model: HelpedClassifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        """The terms that depend on x', per example, (B,)."""
+        x_h, y_h = self._beyond(model, x, x_adv)
+        adversarial = model(x_adv)
+        near = kl_divergence(model(x), adversarial) if self.adversarial_loss == "kl" else cross_entropy(adversarial, y)
+        return self.beta * near + self.gamma * cross_entropy(model(x_h), y_h)

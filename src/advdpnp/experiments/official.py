@@ -1,0 +1,121 @@
+"""The authors' own recipes, as changes to the recipe `paper`: from the code of each paper and its documentation.
+
+`paper` is what Adv-DPNP gives everybody; it is also the recipe of Bag of Tricks for AT (Pang et al. 2021), and so
+stands for AT's here.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Changes = Mapping[str, Any]
+
+# The radius 8/255 and the step 2/255, as TRADES and its successors write them; PyTorch's usual crop pads with zeros.
+_ROUNDED = {"eps": 0.031, "step_size": 0.007}
+_ZERO_PADDED = {"mode": "zero"}
+_TRADES = {"attack": _ROUNDED, "augmentation": _ZERO_PADDED}
+_MNIST = {"eps": 0.3, "step_size": 0.01, "steps": 40}
+# HAT's, for its helper too; PyTorch's one-cycle moves the momentum.
+_ONE_CYCLE = {
+    "schedule": "onecycle",
+    "warmup": 0.25,
+    "cycle_momentum": True,
+    "lr": 0.21,
+    "nesterov": True,
+    "epochs": 50,
+}
+# What an entry for "" covers: where most authors' scripts run.
+_USUAL_DATA = ("cifar10", "cifar100")
+
+# Defense -> (data, backbone) -> changes; "" stands for the usual data, or for every backbone. Later entries add to
+# and replace earlier ones.
+_OFFICIAL: dict[str, dict[tuple[str, str], Changes]] = {
+    "st": {("", ""): {}},
+    "at": {("", ""): {}},
+    "trades": {
+        ("", ""): {"recipe": {**_TRADES, "epochs": 76, "milestones": [75 / 76], "weight_decay": 2e-4}},
+        ("mnist", ""): {
+            "defense": {"beta": 1.0},
+            "recipe": {
+                "attack": _MNIST,
+                "lr": 0.01,
+                "weight_decay": 0.0,
+                "epochs": 100,
+                "milestones": [0.55, 0.75, 0.9],
+            },
+        },
+    },
+    "mart": {
+        ("", ""): {
+            "defense": {"beta": 5.0},
+            "recipe": {
+                **_TRADES,
+                "lr": 0.01,
+                "weight_decay": 3.5e-3,
+                "epochs": 120,
+                "milestones": [75 / 120, 90 / 120, 100 / 120],
+            },
+        },
+        ("", "wrn-34-10"): {
+            "defense": {"beta": 6.0},
+            "recipe": {"lr": 0.1, "weight_decay": 7e-4, "epochs": 90, "milestones": [75 / 90]},
+        },
+    },
+    "at-he": {
+        ("", ""): {
+            "defense": {"scale": 10.0, "margin": 0.2},
+            "recipe": {**_TRADES, "epochs": 77, "milestones": [75 / 77]},
+        },
+    },
+    # As Pang et al. 2020 run it beside AT_HE.
+    "alp": {
+        ("", ""): {
+            "defense": {"beta": 0.5},
+            "recipe": {**_TRADES, "epochs": 77, "milestones": [75 / 77]},
+        },
+    },
+    "hat": {
+        ("", ""): {
+            "defense": {"beta": 2.5, "gamma": 0.5, "h": 2.0},
+            "recipe": {**_ONE_CYCLE, "augmentation": _ZERO_PADDED},
+        },
+        ("svhn", ""): {"recipe": {**_ONE_CYCLE, "augmentation": {"padding": 0, "flip": False}}},
+    },
+    # Their ramp: eps grows over all epochs, always 5 iterations of half the radius (their table by quarters of the
+    # training is written so that its last line wins).
+    "ikl": {
+        ("", ""): {
+            "defense": {"alpha": 4.0, "beta": 20.0, "temperature": 4.0},
+            "recipe": {
+                "attack": {"step_size": 4 / 255, "steps": 5, "ramp": 1.0},
+                "augmentation": _ZERO_PADDED,
+                "schedule": "cosine",
+                "lr": 0.2,
+                "epochs": 200,
+                # From their epoch 10, counted from 1.
+                "weight_perturbation": {"gamma": 0.005, "start": 9 / 200},
+                "averaging": {"kind": "ema", "decay": 0.9996, "start": 150 / 200},
+            },
+        },
+        ("cifar100", ""): {"defense": {"inner_loss": "sce+wmse"}},
+    },
+}
+
+
+def official_changes(defense: str, data: str, backbone: str) -> Iterator[Changes]:
+    """What the authors' recipe changes of the recipe `paper`, to be merged in this order.
+
+    Args:
+        defense: name of the method.
+        data: name of the data set.
+        backbone: name of the network.
+    Raises:
+        ValueError: the authors have no recipe for this, or none but `paper`.
+    """
+    if defense not in _OFFICIAL:
+        raise ValueError(f"{defense} has no official recipe but paper; there is one for {', '.join(_OFFICIAL)}")
+    covered = dict.fromkeys(name for on, _ in _OFFICIAL[defense] for name in ([on] if on else _USUAL_DATA))
+    if data not in covered:
+        raise ValueError(f"{defense} has an official recipe for {', '.join(covered)}; got {data}: use --recipe paper")
+    for (on_data, on_backbone), changes in _OFFICIAL[defense].items():
+        if (data == on_data or (not on_data and data in _USUAL_DATA)) and on_backbone in ("", backbone):
+            yield changes

@@ -1,0 +1,132 @@
+"""Averages of the weights of a run: exponential (EMA) or equal (SWA, Izmailov et al. 2018)."""
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from advdpnp.defenses.base import Defense
+from advdpnp.models.classifier import Classifier
+from advdpnp.runs import Json
+from advdpnp.training.recipe import Averaging
+from advdpnp.training.schedule import first_epoch
+
+
+def frozen_tensors(model: nn.Module) -> list[Tensor]:
+    """Parameters and buffers of the modules in which nothing learns, such as a helper network."""
+    found: list[Tensor] = []
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            found += [*parameters, *module.buffers()]
+    return found
+
+
+def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    """The BatchNorm layers whose statistics move while the network trains, by path."""
+    frozen = {id(tensor) for tensor in frozen_tensors(model)}
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats and id(module.running_mean) not in frozen
+    }
+
+
+def averaged_tensors(model: nn.Module, statistics: bool) -> dict[str, Tensor]:
+    """What is averaged: the parameters that learn, and with `statistics` BatchNorm's running mean and variance."""
+    tensors: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if statistics:
+        for path, module in batch_norms(model).items():
+            tensors |= {f"{path}.{name}": getattr(module, name) for name in ("running_mean", "running_var")}
+    return tensors
+
+
+@torch.no_grad()
+def measure_statistics(network: nn.Module, images: Iterable[Tensor]) -> None:
+    """Set BatchNorm's statistics to their mean over batches: those of averaged weights are no average of statistics.
+
+    Args:
+        network: changed in place, and left in train mode.
+        images: batches (B, channels, H, W).
+    """
+    layers = list(batch_norms(network).values())
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+    network.train()
+    for x in images:
+        network(x)
+    for layer, value in zip(layers, momenta, strict=True):
+        layer.momentum = value
+
+
+class WeightAverage:
+    """The average of a network's weights, kept beside the network while it trains.
+
+    EMA: a <- decay a + (1 - decay) w after every step, BatchNorm's statistics like the weights. SWA: the mean of the
+    weights at the end of the epochs, with BatchNorm's statistics measured anew. Before it begins, the average is the
+    network itself.
+
+    Args:
+        model: the network that is trained.
+        defense: puts the average back where it wants its networks.
+        averaging: kind, decay, start.
+        epochs: of the whole run.
+    """
+
+    def __init__(self, model: Classifier, defense: Defense[Any], averaging: Averaging, epochs: int) -> None:
+        self._model, self._defense, self._averaging = model, defense, averaging
+        self._first = first_epoch(averaging.start, epochs)
+        self._sources = averaged_tensors(model, statistics=averaging.kind == "ema")
+        self._values: dict[str, Tensor] = {}
+        self._count = 0
+
+    def after_step(self, epoch: int) -> None:
+        """Take in the weights after a step of an epoch (counted from 0)."""
+        if self._averaging.kind == "ema" and epoch >= self._first:
+            self._take_in(1 - self._averaging.decay)
+
+    def after_epoch(self, epoch: int) -> None:
+        """Take in the weights after an epoch (counted from 0)."""
+        if self._averaging.kind == "swa" and epoch >= self._first:
+            self._take_in(1 / (self._count + 1))
+
+    @torch.no_grad()
+    def _take_in(self, share: float) -> None:
+        if not self._values:
+            self._values = {name: source.detach().clone() for name, source in self._sources.items()}
+        else:
+            torch._foreach_lerp_(list(self._values.values()), list(self._sources.values()), share)
+        self._count += 1
+
+    @torch.no_grad()
+    def network(self, images: Callable[[], Iterable[Tensor]]) -> Classifier:
+        """The network with averaged weights, in eval mode: what is validated, stored and evaluated.
+
+        Args:
+            images: gives training batches (B, channels, H, W), for the statistics of an equal average.
+        """
+        if not self._values:
+            return self._model
+        # Helpers are shared: they never change.
+        average = copy.deepcopy(self._model, {id(tensor): tensor for tensor in frozen_tensors(self._model)})
+        targets = averaged_tensors(average, statistics=self._averaging.kind == "ema")
+        for name, value in self._values.items():
+            targets[name].copy_(value)
+        self._defense.after_averaging(average)
+        if self._averaging.kind == "swa":
+            measure_statistics(average, images())
+        return average.eval()
+
+    def state(self) -> Json:
+        """For a checkpoint."""
+        return {"count": self._count, "values": self._values}
+
+    def restore(self, state: Json) -> None:
+        """Continue from what `state` returned."""
+        self._count = state["count"]
+        self._values = {name: value.to(self._sources[name].device) for name, value in state["values"].items()}

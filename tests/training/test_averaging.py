@@ -1,0 +1,171 @@
+"""Averages of weights, against their definitions and torch's own."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+
+from advdpnp.api import load
+from advdpnp.defenses import DEFENSES
+from advdpnp.progress import Silent
+from advdpnp.training import fit
+from advdpnp.training.averaging import WeightAverage, batch_norms, measure_statistics
+from advdpnp.training.loop import Training
+from advdpnp.training.validation import holdout_accuracy
+from reference import averaging as reference
+from training.small import claimed, small_task, trained
+
+EMA = ("recipe.averaging.kind=ema", "recipe.averaging.decay=0.8")
+SWA = ("recipe.averaging.kind=swa", "recipe.epochs=3")
+
+
+class History(Silent):
+    """Keeps the weights of the training network after every step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self.steps = model, []
+
+    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
+        self.steps.append({name: value.clone() for name, value in self._model.state_dict().items()})
+
+
+def followed(defense: str, run: Any, *settings: str) -> tuple[History, dict[str, torch.Tensor]]:
+    task = small_task(defense, *settings)
+    history = History(task.model)
+    fit(task, run, history, resume=False, checkpoint_seconds=1e9)
+    return history, run.read_weights("last")[0]
+
+
+@pytest.mark.parametrize("start, skipped", [("0", 0), ("0.5", 3)])
+def test_ema_is_the_weighted_sum_of_every_step_from_its_start(start: str, skipped: int, tmp_path: Path) -> None:
+    settings = (*EMA, f"recipe.averaging.start={start}")
+    history, last = followed("at", claimed(tmp_path, "at", *settings), *settings)
+    for name, value in last.items():
+        if value.is_floating_point():
+            wanted = reference.exponential([weights[name] for weights in history.steps[skipped:]], 0.8)
+            torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-6, msg=name)
+    assert last["backbone.bn1.num_batches_tracked"] == 6
+
+
+def test_ema_is_torchs_averaged_model(tmp_path: Path) -> None:
+    task = small_task("at", *EMA)
+    torchs: list[AveragedModel] = []
+
+    class Torchs(Silent):
+        def on_step(self, *_: int) -> None:
+            if not torchs:
+                torchs.append(AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True))
+            torchs[0].update_parameters(task.model)
+
+    run = claimed(tmp_path, "at", *EMA)
+    fit(task, run, Torchs(), resume=False)
+    last = run.read_weights("last")[0]
+    for name, value in torchs[0].module.named_parameters():
+        torch.testing.assert_close(last[name], value.detach(), rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("defense", ["at", "trades"])
+def test_swa_is_the_mean_of_the_epochs_ends_with_statistics_measured_anew(defense: str, tmp_path: Path) -> None:
+    settings = (*SWA, "recipe.averaging.start=0.34")
+    task = small_task(defense, *settings)
+    run = claimed(tmp_path, defense, *settings)
+    history, last = followed(defense, run, *settings)
+    ends = [history.steps[step] for step in (5, 8)]
+    names = {name for name, _ in task.model.named_parameters()}
+    for name in names:
+        wanted = reference.equal([weights[name] for weights in ends])
+        torch.testing.assert_close(last[name].double(), wanted, rtol=1e-5, atol=1e-7, msg=name)
+    assert not torch.allclose(last["backbone.bn1.running_mean"], ends[-1]["backbone.bn1.running_mean"])
+    assert last["backbone.bn1.num_batches_tracked"] == 3
+
+
+def test_measured_statistics_are_torchs_and_the_momentum_is_kept() -> None:
+    model = small_task("at").model
+    theirs = copy.deepcopy(model)
+    batches = list(torch.rand(4, 16, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    measure_statistics(model, batches)
+    update_bn(batches, theirs)
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    assert {layer.momentum for layer in batch_norms(model).values()} == {0.1}
+
+
+@pytest.mark.parametrize("settings", [EMA, SWA])
+@pytest.mark.parametrize("defense", ["dpnp", "adv-dpnp"])
+def test_averaged_prototypes_are_back_on_the_sphere(settings: tuple[str, ...], defense: str, tmp_path: Path) -> None:
+    run = claimed(tmp_path, defense, *settings)
+    trained(tmp_path, small_task(defense, *settings), run)
+    for which in ("last", "best"):
+        norms = run.read_weights(which)[0]["head.prototypes"].norm(dim=1)
+        torch.testing.assert_close(norms, torch.full_like(norms, 40.0), rtol=1e-5, atol=0)
+
+
+class Helped(nn.Module):
+    """A network with a frozen helper that has BatchNorm of its own."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.helper = copy.deepcopy(model).requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x)
+
+
+@pytest.mark.parametrize("settings", [EMA, SWA])
+def test_a_helper_is_shared_and_not_averaged(settings: tuple[str, ...]) -> None:
+    training = Training(small_task("at", *settings))
+    model = Helped(training.task.model)
+    average = WeightAverage(model, training.task.defense, training.task.recipe.averaging, 1)  # type: ignore[arg-type]
+    before = {name: value.clone() for name, value in model.helper.state_dict().items()}
+    for epoch in range(2):
+        with torch.no_grad():
+            for p in model.model.parameters():
+                p.add_(0.1)
+        average.after_step(epoch)
+        average.after_epoch(epoch)
+    network = average.network(lambda: [torch.rand(8, 1, 8, 8)])
+    for name, value in model.helper.state_dict().items():
+        assert torch.equal(before[name], value)
+        assert value.data_ptr() == network.helper.state_dict()[name].data_ptr()
+    assert not any("helper" in name for name in average.state()["values"])
+    own, averaged = model.model.state_dict(), network.model.state_dict()
+    assert not torch.equal(own["head.linear.weight"], averaged["head.linear.weight"])
+
+
+@pytest.mark.parametrize("settings", [EMA, SWA, ("recipe.averaging.kind=none",)])
+def test_the_training_weights_do_not_feel_the_average(settings: tuple[str, ...], tmp_path: Path) -> None:
+    epochs = "recipe.epochs=3"
+    plain, _ = followed("at", claimed(tmp_path / "plain", "at", epochs), epochs)
+    beside, _ = followed("at", claimed(tmp_path / "beside", "at", *settings, epochs), *settings, epochs)
+    assert all(torch.equal(plain.steps[-1][name], beside.steps[-1][name]) for name in plain.steps[-1])
+
+
+@pytest.mark.parametrize("settings", [EMA, SWA])
+def test_what_is_loaded_validated_and_called_best_is_the_average(settings: tuple[str, ...], tmp_path: Path) -> None:
+    run = claimed(tmp_path, "at", *settings)
+    task = small_task("at", *settings)
+    trained(tmp_path, task, run)
+    model = load(run.folder, "best", "cpu")
+    line = run.epochs()[run.read_weights("best")[1] - 1]
+    assert task.holdout is not None
+    assert holdout_accuracy(model, task.holdout, task.recipe.attack, task.batch_size) == line["holdout"]
+    assert run.config()["recipe"]["averaging"]["kind"] == task.recipe.averaging.kind
+
+
+def test_without_a_holdout_the_last_weights_are_the_average_all_the_same(tmp_path: Path) -> None:
+    settings = (*SWA, "recipe.holdout=0")
+    history, last = followed("st", claimed(tmp_path, "st", *settings), *settings)
+    wanted = reference.equal([history.steps[step]["head.linear.weight"] for step in (2, 5, 8)])
+    torch.testing.assert_close(last["head.linear.weight"].double(), wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_every_defense_trains_with_an_average(defense: str, tmp_path: Path) -> None:
+    run = claimed(tmp_path, defense, *EMA)
+    last = trained(tmp_path, small_task(defense, *EMA), run)
+    assert all(value.isfinite().all() for value in last.values() if value.is_floating_point())

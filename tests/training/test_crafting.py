@@ -1,0 +1,183 @@
+"""The inner attack whose radius grows, and the recipe's parts together: resume, engines, captures."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from advdpnp import capture
+from advdpnp.attacks.fast import FastAscent
+from advdpnp.defenses import DEFENSES
+from advdpnp.training import InnerAttack, fit, loop
+from advdpnp.training.crafting import RampedBudget
+from advdpnp.training.loop import Training, make_batch
+from advdpnp.training.validation import holdout_accuracy
+from reference import schedule as reference
+from training.small import StopAt, claimed, small_task, trained
+
+RAMP = "recipe.attack.ramp=1"
+PARTS = {
+    "ramp": (RAMP,),
+    "awp": ("recipe.weight_perturbation.gamma=0.01", "recipe.weight_perturbation.start=0.5"),
+    "ema": ("recipe.averaging.kind=ema", "recipe.averaging.decay=0.9"),
+    "swa": ("recipe.averaging.kind=swa",),
+    "cosine": ("recipe.schedule=cosine", "recipe.nesterov=true"),
+    "onecycle": ("recipe.schedule=onecycle", "recipe.cycle_momentum=true"),
+    "smoothing": ("recipe.label_smoothing=0.1",),
+}
+EVERYTHING = (*PARTS["ramp"], *PARTS["awp"], *PARTS["ema"], *PARTS["cosine"], *PARTS["smoothing"])
+
+
+def crafted(training: Training, epoch: int) -> torch.Tensor:
+    training.task.model.train()
+    return training.craft(make_batch(training.task, torch.arange(32), epoch, 0))
+
+
+@pytest.mark.parametrize("fraction, epochs", [(1.0, 200), (0.5, 10), (0.25, 4), (0.1, 5)])
+def test_the_budget_of_every_epoch_is_the_definitions(fraction: float, epochs: int) -> None:
+    attack = InnerAttack(8 / 255, 4 / 255, ramp=fraction)
+    budget_of = RampedBudget(attack, epochs, torch.device("cpu"))
+    for epoch in range(epochs):
+        part = reference.ramp(epoch + 1, epochs, fraction)
+        for counter in (epoch, torch.tensor(epoch)):
+            budget = budget_of(counter)
+            assert float(budget.threat.eps) == pytest.approx(part * 8 / 255, rel=1e-6)
+            assert float(budget.step_size) == pytest.approx(part * 4 / 255, rel=1e-6)
+    assert budget_of(0) is budget_of(1)
+
+
+@pytest.mark.parametrize("engine", ["eager", "folded"])
+@pytest.mark.parametrize("defense", ["at", "trades"])
+def test_the_full_radius_is_bit_for_bit_the_constant_attack_and_the_first_epoch_smaller(
+    engine: str, defense: str
+) -> None:
+    engine = f"recipe.engine={engine}"
+    constant = crafted(Training(small_task(defense, engine)), 1)
+    ramped = Training(small_task(defense, engine, RAMP))
+    x, eps = make_batch(ramped.task, torch.arange(32), 0, 0).x, ramped.task.recipe.attack.eps
+    half = (crafted(ramped, 0) - x).abs().max()
+    assert eps / 4 < half <= eps / 2 + 1e-6
+    assert torch.equal(crafted(ramped, 1), constant)
+
+
+def test_validation_attacks_with_the_whole_radius(tmp_path: Path) -> None:
+    task = small_task("at", RAMP, "recipe.epochs=1")
+    run = claimed(tmp_path, "at", RAMP, "recipe.epochs=1")
+    trained(tmp_path, task, run)
+    constant = small_task("at").recipe.attack
+    assert task.holdout is not None
+    assert run.epochs()[0]["holdout"] == holdout_accuracy(task.model, task.holdout, constant, 32)
+
+
+def uncompiled(*functions: Callable[..., Any], **_: Any) -> Callable[..., Any]:
+    """torch.compile, with or without a function, that changes nothing."""
+    return functions[0] if functions else lambda function: function
+
+
+def warmed_up(work: Callable[[], Any]) -> Callable[[], Any]:
+    for _ in range(3):
+        work()
+    return work
+
+
+def test_a_growing_radius_makes_one_ascent_and_one_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    captures: list[int] = []
+
+    def counted(work: Callable[[], Any]) -> Callable[[], Any]:
+        captures.append(1)
+        return capture.again(work)
+
+    monkeypatch.setattr(torch, "compile", uncompiled)
+    plain, fast = Training(small_task("at", RAMP)), Training(small_task("at", RAMP))
+    fast.craft._ascend = FastAscent((32, 1, 8, 8), counted)
+    for epoch in (0, 1, 0):
+        torch.testing.assert_close(crafted(fast, epoch), crafted(plain, epoch), rtol=0, atol=1e-5)
+    assert fast.craft._ascend.made == 1 and len(captures) == 1
+
+
+@pytest.mark.parametrize("captured", [capture.again, warmed_up])
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_captured_steps_with_every_part_train_like_the_folded_engine(
+    defense: str, captured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures: list[int] = []
+
+    def counted(work: Callable[[], Any]) -> Callable[[], Any]:
+        captures.append(1)
+        return captured(work)
+
+    monkeypatch.setattr(loop, "cuda_graph", counted)
+    monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
+    monkeypatch.setattr(torch, "compile", uncompiled)
+    ends = []
+    for engine in ("folded", "step"):
+        training = Training(small_task(defense, *EVERYTHING, f"recipe.engine={engine}", "recipe.train_images=80"))
+        task = training.task
+        task.defense.between_epochs(task.model, 0)
+        task.model.train()
+        for epoch in range(2):
+            training.epoch, training.step = epoch, 0
+            for _ in range(3):
+                training.advance(torch.arange(80))
+        ends.append({**task.model.state_dict(), **{"ema " + k: v for k, v in training._average._values.items()}})
+    # One graph without weight perturbation, and one with it from the second epoch on.
+    assert len(captures) == 2
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize(
+    "defense, parts", [*(("adv-dpnp", part) for part in PARTS), ("trades", "everything"), ("dpnp", "swa everything")]
+)
+def test_every_part_resumes_bit_for_bit(defense: str, parts: str, steps: int, tmp_path: Path) -> None:
+    settings = PARTS.get(parts, EVERYTHING + (PARTS["swa"] if parts.startswith("swa") else ()))
+    whole_run, broken_run = (claimed(tmp_path / name, defense, *settings) for name in ("whole", "broken"))
+    trained(tmp_path, small_task(defense, *settings), whole_run)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_task(defense, *settings), broken_run, StopAt(steps), resume=False, checkpoint_seconds=0)
+    trained(tmp_path, small_task(defense, *settings), broken_run, resume=True)
+    for which in ("last", "best"):
+        whole, broken = whole_run.read_weights(which), broken_run.read_weights(which)
+        assert whole[1] == broken[1] and all(torch.equal(whole[0][name], broken[0][name]) for name in whole[0])
+    states = [run.read_state() for run in (whole_run, broken_run)]
+    for name, value in states[0]["model"].items():
+        assert torch.equal(value, states[1]["model"][name])
+
+
+def test_a_state_without_an_average_of_an_older_version_is_continued(tmp_path: Path) -> None:
+    whole = trained(tmp_path, small_task(), claimed(tmp_path / "whole"))
+    run = claimed(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_task(), run, StopAt(4), resume=False, checkpoint_seconds=0)
+    state = run.read_state()
+    del state["average"], state["config"]
+    run.write_state(state)
+    resumed = trained(tmp_path, small_task(), run, resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_captured_step_refuses_a_momentum_that_moves() -> None:
+    recipe = small_task("at", *PARTS["onecycle"], "recipe.engine=folded").recipe
+    object.__setattr__(recipe, "engine", "step")
+    with pytest.raises(ValueError, match=r"recipe\.engine=step captures one momentum"):
+        loop.check_engine(recipe, torch.device("cuda"))
+
+
+@pytest.mark.slow
+def test_compiled_training_with_every_part_compiles_each_graph_once_and_resumes(tmp_path: Path) -> None:
+    import torch._dynamo
+
+    settings = (*EVERYTHING, "recipe.engine=compiled", "recipe.train_images=96")
+    torch._dynamo.reset()
+    whole = trained(tmp_path, small_task("at", *settings), claimed(tmp_path / "whole", "at", *settings))
+    counters = dict(torch._dynamo.utils.counters["stats"])
+    assert counters["unique_graphs"] == 2, counters
+    broken = claimed(tmp_path / "broken", "at", *settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_task("at", *settings), broken, StopAt(4), resume=False, checkpoint_seconds=0)
+    torch._dynamo.reset()
+    resumed = trained(tmp_path, small_task("at", *settings), broken, resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
