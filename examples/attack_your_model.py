@@ -8,9 +8,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advdpnp.attacks import suite
-from advdpnp.data import Images
-from advdpnp.evaluation import Evaluation, evaluate
+import advdpnp
 from advdpnp.progress import Lines, result_text
 
 TEST_IMAGES = 200
@@ -50,16 +48,18 @@ def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int = 20) -> None:
 def main() -> None:
     torch.manual_seed(0)
     digits = load_digits()
-    pixels = torch.from_numpy(digits.images).to(torch.uint8)[:, None]
-    labels = torch.from_numpy(digits.target).long()
-    test = Images(pixels[-TEST_IMAGES:], labels[-TEST_IMAGES:], GRAY_LEVELS)
+    x = torch.from_numpy(digits.images).float()[:, None] / GRAY_LEVELS
+    y = torch.from_numpy(digits.target).long()
 
     model = YourModel()
-    train(model, pixels[:-TEST_IMAGES].float() / GRAY_LEVELS, labels[:-TEST_IMAGES])
+    train(model, x[:-TEST_IMAGES], y[:-TEST_IMAGES])
 
-    facts = {"data": "scikit-learn digits", "checkpoint": "in memory"}
-    wanted = Evaluation(suite=suite("quick", eps=0.1), n=TEST_IMAGES, facts=facts)
-    print(result_text(evaluate(model.eval(), test, wanted, Lines())))
+    # Before the attacks, the network is tried on a few images: a missing normalization, a softmax at the end or
+    # BatchNorm in training mode would be refused with the reason.
+    result = advdpnp.evaluate(
+        model.eval(), x[-TEST_IMAGES:], y[-TEST_IMAGES:], suite="quick", eps=0.1, listener=Lines()
+    )
+    print(result_text(result))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,15 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat"}, {"torch", "yaml"}),
     "report": ({"runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "foreign": ({"data"}, {"torch", "safetensors"}),
+    "prediction": (
+        {"data", "evaluation", "models.classifier", "models.heads", "runs"},
+        {"torch", "numpy", "matplotlib"},
+    ),
+    "interchange": (
+        {"experiments", "models", "report.read", "report.names", "runs", "threat"},
+        {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
+    ),
     "progress": ({"runs"}, {"rich", "torch"}),
 }
 # What joins the layers may import all of them, but nothing imports the command line.

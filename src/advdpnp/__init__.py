@@ -9,14 +9,41 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "advdpnp.api": ("evaluate", "export", "load", "train"),
-    "advdpnp.experiments": ("Experiment", "experiment"),
-    "advdpnp.defenses": ("ALP", "AT", "ATHE", "DPNP", "MART", "ST", "TRADES", "AdvDPNP", "Batch", "DEFENSES", "Defense"),
-    "advdpnp.attacks": ("FGSM", "PGD", "CarliniWagner"),
-    "advdpnp.threat": ("ThreatModel",),
+    "advdpnp.api": ("compare", "evaluate", "export", "load", "predict", "train"),
+    "advdpnp.attacks": ("FGSM", "PGD", "CarliniWagner", "suite"),
+    "advdpnp.attacks.ascent": ("Budget", "ascend"),
+    "advdpnp.data": ("Images", "folder_spec"),
+    "advdpnp.defenses": (
+        "ALP",
+        "AT",
+        "ATHE",
+        "DEFENSES",
+        "DPNP",
+        "HAT",
+        "IKL",
+        "MART",
+        "ST",
+        "TRADES",
+        "AdvDPNP",
+        "Batch",
+        "Defense",
+    ),
+    "advdpnp.experiments": ("Experiment", "experiment", "experiment_on"),
+    "advdpnp.losses": (
+        "cross_entropy",
+        "kl_divergence",
+        "margin",
+        "nearest_rival",
+        "prototype_alignment",
+        "prototype_repulsion",
+    ),
+    "advdpnp.metrics": ("afs", "fdr", "mcnemar", "mean_separation_degrees", "min_separation_degrees", "scr", "wilson"),
     "advdpnp.models": ("build_backbone",),
-    "advdpnp.models.classifier": ("Classifier",),
+    "advdpnp.models.classifier": ("Backbone", "Classifier", "Head"),
+    "advdpnp.models.heads": ("CosineHead", "LinearHead", "PrototypeClassifier", "PrototypeHead"),
+    "advdpnp.noise": ("IndexNoise",),
     "advdpnp.report": ("write_report",),
+    "advdpnp.threat": ("ThreatModel", "parse_eps"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.io import savemat
 
 from advdpnp.data import SPECS, DataSpec
 
@@ -81,3 +82,24 @@ def write_mnist(root: Path) -> tuple[np.ndarray, np.ndarray]:
     (folder / "train-images-idx3-ubyte").write_bytes(idx(images))
     (folder / "train-labels-idx1-ubyte").write_bytes(idx(labels))
     return images, labels
+
+
+def write_svhn(root: Path, compressed: bool = True, label: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """The training file of `small("svhn")` as MATLAB's writer lays it out, and what it holds."""
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 256, (*CIFAR_SHAPE[1:], 3, 20), np.uint8)
+    y = draw.integers(1, 11, (20, 1)).astype(np.uint8)
+    y[3] = label
+    (root / "svhn").mkdir()
+    savemat(root / "svhn" / "train_32x32.mat", {"X": x, "y": y}, do_compression=compressed)
+    return x, y
+
+
+def write_corrupted(root: Path) -> tuple[np.ndarray, np.ndarray]:
+    """fog.npy and labels.npy of five severities with four images each, and what they hold."""
+    draw = np.random.default_rng(0)
+    x, y = draw.integers(0, 256, (20, *CIFAR_SHAPE[1:], 3), np.uint8), np.tile(np.array([3, 8, 8, 0], np.uint8), 5)
+    (root / "CIFAR-10-C").mkdir()
+    np.save(root / "CIFAR-10-C" / "fog.npy", x)
+    np.save(root / "CIFAR-10-C" / "labels.npy", y)
+    return x, y

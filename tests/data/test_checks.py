@@ -2,9 +2,13 @@ import gzip
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from advdpnp.data import check, checks, describe
+from advdpnp.data import check
+from advdpnp.data.corruptions import CORRUPTIONS
+from advdpnp.data.restricted_pickle import CURE
+from advdpnp.data.sources import SOURCES, Archive, DataFile
 
 
 def test_missing_files_are_listed_with_what_is_expected(tmp_path: Path) -> None:
@@ -26,7 +30,8 @@ def test_a_damaged_file_is_told_with_both_sums(tmp_path: Path) -> None:
 
 def test_a_file_with_the_published_sum_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"whole")
-    monkeypatch.setitem(checks._MD5, "mnist", {"file": hashlib.md5(b"whole").hexdigest()})
+    whole = DataFile("file", 5, hashlib.md5(b"whole").hexdigest())
+    monkeypatch.setitem(SOURCES, "mnist", (Archive("archive.tar", 0, "", (), (whole,)),))
     (file,) = check("mnist", tmp_path)
     assert file.ok
     assert file.text() == f"ok       {tmp_path / 'file'}"
@@ -45,20 +50,31 @@ def test_a_gzipped_file_stands_for_a_plain_one_that_is_missing(tmp_path: Path) -
     assert both[plain].expected != alone[gzipped].expected
 
 
-def test_digits_have_no_file_and_say_where_they_are() -> None:
+def test_corrupted_images_are_told_by_their_layout(tmp_path: Path) -> None:
+    folder = tmp_path / "CIFAR-10-C"
+    folder.mkdir()
+    # A sparse file: a header, and zeros up to the size that it promises.
+    np.lib.format.open_memmap(folder / "fog.npy", "w+", np.uint8, (50_000, 32, 32, 3))
+    np.save(folder / "snow.npy", np.zeros((5, 32, 32, 3), np.uint8))
+    np.save(folder / "frost.npy", np.array([{}], object), allow_pickle=True)
+    np.save(folder / "labels.npy", np.zeros(50_000, np.uint8))
+    found = {file.path.stem: file for file in check("cifar10-c", tmp_path)}
+    assert list(found) == [*CORRUPTIONS, "labels"]
+    assert found["fog"].ok
+    assert found["snow"].text().endswith("array uint8 (50000, 32, 32, 3), got uint8 (5, 32, 32, 3); " + CURE)
+    assert found["frost"].actual == "no .npy file of numbers"
+    assert found["contrast"].actual is None and not found["contrast"].ok
+    assert not found["labels"].ok and hashlib.md5(bytes(50_000)).hexdigest() in found["labels"].text()
+
+
+def test_one_corruption_needs_its_own_file_and_the_labels(tmp_path: Path) -> None:
+    assert [file.path.name for file in check("cifar10-c/fog/3", tmp_path)] == ["fog.npy", "labels.npy"]
+
+
+def test_digits_have_no_file() -> None:
     assert check("digits", Path("/nowhere")) == []
-    assert describe("digits")["files"] == "embedded in scikit-learn"
 
 
-def test_a_description_has_sizes_shape_classes_eps_and_files() -> None:
-    facts = describe("cifar10")
-    assert facts["images"] == "50000 training, 10000 test, 3x32x32"
-    assert facts["classes"].startswith("10: airplane, automobile")
-    assert [facts["eps"], describe("mnist")["eps"]] == ["8/255, l_inf", "0.3, l_inf"]
-    assert "cifar-10-batches-py/test_batch" in facts["files"]
-
-
-@pytest.mark.parametrize("ask", [describe, lambda name: check(name, Path())])
-def test_an_unknown_name_is_refused(ask: object) -> None:
+def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown data set 'svnh'"):
-        ask("svnh")  # type: ignore[operator]
+        check("svnh", Path())

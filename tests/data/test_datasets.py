@@ -73,6 +73,11 @@ def test_a_split_that_does_not_exist_is_refused() -> None:
         load("digits", "validation")  # type: ignore[arg-type]
 
 
+def test_a_set_without_training_images_says_so() -> None:
+    with pytest.raises(ValueError, match=r"cifar10-c/fog/3 has test images only; got split 'train'"):
+        load("cifar10-c/fog/3", "train")
+
+
 def test_digits_are_all_the_images_of_scikit_learn_once_with_their_labels() -> None:
     from sklearn.datasets import load_digits
 

@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from advdpnp.data import SPECS
+from advdpnp.data import SPECS, DataSpec, spec
 from advdpnp.data.datasets import read
+from advdpnp.data.readers import read_cifar10_c
 
-from .conftest import CIFAR_SHAPE, Writer, cifar, idx, python2, python3, small, write_cifar10, write_mnist
+from .conftest import (
+    CIFAR_SHAPE,
+    Writer,
+    cifar,
+    idx,
+    python2,
+    python3,
+    small,
+    write_cifar10,
+    write_corrupted,
+    write_mnist,
+    write_svhn,
+)
 
 Damage = Callable[[bytes], bytes]
 
@@ -68,13 +82,14 @@ def test_a_plain_mnist_file_is_preferred_to_a_gzipped_one(tmp_path: Path) -> Non
         ("cifar10", "cifar-10-batches-py", "data_batch_1"),
         ("cifar100", "cifar-100-python", "train"),
         ("mnist", "MNIST/raw", "train-images-idx3-ubyte"),
+        ("svhn", "svhn", "train_32x32.mat"),
     ],
 )
 def test_a_missing_folder_is_named_with_its_files_and_the_cure(
     tmp_path: Path, name: str, folder: str, file: str
 ) -> None:
     message = fails(name, tmp_path, FileNotFoundError)
-    for part in (str(tmp_path / folder), file, "--data-root", "$ADVDPNP_DATA"):
+    for part in (str(tmp_path / folder), file, "--data-root", "$ADVDPNP_DATA", f"data download {name}`"):
         assert part in message
     assert (".gz" in message) == (name == "mnist")
 
@@ -172,3 +187,95 @@ def test_digits_of_another_size_keep_every_image_once() -> None:
     facts = replace(SPECS["digits"], train_size=1697, test_size=100)
     train, test = (read(facts, split, Path()) for split in ("train", "test"))
     assert (len(train), len(test)) == (1697, 100)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_svhn_images_are_upright_and_class_ten_is_the_digit_zero(tmp_path: Path, compressed: bool) -> None:
+    x, y = write_svhn(tmp_path, compressed)
+    images = read(small("svhn"), "train", tmp_path)
+    assert images.pixels.shape == (20, *CIFAR_SHAPE)
+    assert all(
+        images.pixels[n, c, h, w] == x[h, w, c, n]
+        for n in (0, 7, 19)
+        for c in range(3)
+        for h in range(4)
+        for w in (0, 3)
+    )
+    assert 10 in y and images.labels.tolist() == [0 if label == 10 else label for label in y[:, 0]]
+
+
+@pytest.mark.parametrize("label", [0, 11, 255])
+def test_svhn_labels_out_of_range_are_refused(tmp_path: Path, label: int) -> None:
+    write_svhn(tmp_path, label=label)
+    assert "labels in [1, 10]; got" in fails("svhn", tmp_path)
+
+
+def corrupted(name: str) -> DataSpec:
+    """The facts of a corruption, for files of five severities with four images each."""
+    severities = 1 if name.count("/") == 2 else 5
+    return replace(spec(name), image_shape=CIFAR_SHAPE, test_size=4 * severities)
+
+
+def test_a_severity_is_its_fifth_of_the_file_and_none_is_all(tmp_path: Path) -> None:
+    x, y = write_corrupted(tmp_path)
+    for severity in range(1, 6):
+        images = read(corrupted(f"cifar10-c/fog/{severity}"), "test", tmp_path)
+        part = x[4 * (severity - 1) : 4 * severity]
+        np.testing.assert_array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), part)
+        assert images.labels.tolist() == y[:4].tolist()
+    whole = read(corrupted("cifar10-c/fog"), "test", tmp_path)
+    np.testing.assert_array_equal(whole.pixels.permute(0, 2, 3, 1).numpy(), x)
+    assert whole.labels.tolist() == y.tolist()
+
+
+def test_only_the_wanted_severity_leaves_the_disk(tmp_path: Path) -> None:
+    # A sparse file of 250 MB; one severity of it has 50.
+    (tmp_path / "CIFAR-10-C").mkdir()
+    np.lib.format.open_memmap(tmp_path / "CIFAR-10-C/fog.npy", "w+", np.uint8, (20, 2048, 2048, 3))
+    np.save(tmp_path / "CIFAR-10-C/labels.npy", np.zeros(20, np.uint8))
+    facts = replace(corrupted("cifar10-c/fog/2"), image_shape=(3, 2048, 2048))
+    tracemalloc.start()
+    pixels, _ = read_cifar10_c(facts, "test", tmp_path)
+    assert pixels.nbytes <= tracemalloc.get_traced_memory()[1] < 1.1 * pixels.nbytes
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "says"),
+    [
+        ("fog", np.zeros((20, 4, 4, 3), np.float32), "got float32 (20, 4, 4, 3)"),
+        ("fog", np.zeros((19, 4, 4, 3), np.uint8), "got uint8 (19, 4, 4, 3)"),
+        ("fog", np.array([{}], object), "npy file of numbers"),
+        ("labels", np.arange(20) % 10, "the same 4 labels for each severity"),
+        ("labels", np.full(20, 10), "labels in [0, 9]; got 10 to 10"),
+        ("labels", np.zeros(20), "20 integer labels; got"),
+        ("labels", np.zeros((20, 1), np.uint8), "20 integer labels; got"),
+        ("labels", np.array([{}], object), "npy file of numbers"),
+    ],
+)
+def test_corrupted_images_that_differ_from_the_spec_are_refused(
+    tmp_path: Path, name: str, array: np.ndarray, says: str
+) -> None:
+    write_corrupted(tmp_path)
+    path = tmp_path / "CIFAR-10-C" / f"{name}.npy"
+    np.save(path, array, allow_pickle=True)
+    with pytest.raises(ValueError) as caught:
+        read(corrupted("cifar10-c/fog/3"), "test", tmp_path)
+    assert says in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda raw: raw[:-1], lambda raw: raw[:50], lambda raw: b"", lambda raw: b"PK" + raw]
+)
+def test_a_damaged_npy_file_is_refused(tmp_path: Path, damage: Damage) -> None:
+    write_corrupted(tmp_path)
+    path = tmp_path / "CIFAR-10-C" / "fog.npy"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"npy file of numbers; got a damaged or foreign one"):
+        read(corrupted("cifar10-c/fog"), "test", tmp_path)
+
+
+def test_a_corruption_that_is_missing_is_named(tmp_path: Path) -> None:
+    write_corrupted(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"got no snow.npy: .*data download cifar10-c`"):
+        read(corrupted("cifar10-c/snow/1"), "test", tmp_path)

@@ -3,7 +3,16 @@ import pytest
 from advdpnp.data import SPECS, Augmentation, spec
 
 
-@pytest.mark.parametrize(("wanted", "near"), [("cifar-10", "cifar10"), ("minst", "mnist"), ("CIFAR100", "cifar100")])
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        ("cifar-10", "cifar10"),
+        ("minst", "mnist"),
+        ("CIFAR100", "cifar100"),
+        ("shvn", "svhn"),
+        ("CIFAR-10-C", "cifar10-c"),
+    ],
+)
 def test_an_unknown_name_is_answered_with_the_nearest(wanted: str, near: str) -> None:
     with pytest.raises(ValueError, match=f"unknown data set '{wanted}'; .* Did you mean {near}\\?"):
         spec(wanted)
@@ -14,11 +23,22 @@ def test_every_spec_is_found_by_its_own_name_and_is_hashable() -> None:
     assert len(set(SPECS.values())) == len(SPECS)
 
 
-@pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100), ("mnist", 10), ("digits", 10)])
+@pytest.mark.parametrize(
+    ("name", "classes"), [("cifar10", 10), ("cifar100", 100), ("svhn", 10), ("mnist", 10), ("digits", 10)]
+)
 def test_class_names_are_as_many_as_classes_and_all_different(name: str, classes: int) -> None:
     assert spec(name).num_classes == len(set(spec(name).class_names)) == classes
 
 
-def test_only_the_natural_images_are_cropped_and_mirrored() -> None:
+def test_natural_images_are_cropped_and_mirrored_and_house_numbers_are_only_cropped() -> None:
+    assert spec("svhn").augmentation == Augmentation(4, "reflect", False)
     assert spec("cifar10").augmentation == spec("cifar100").augmentation == Augmentation(4, "reflect", True)
     assert spec("mnist").augmentation == spec("digits").augmentation == Augmentation(0, "reflect", False)
+
+
+@pytest.mark.parametrize(("name", "images"), [("cifar10-c/fog/3", 10_000), ("cifar10-c/fog", 50_000)])
+def test_corrupted_images_are_a_test_set_with_the_facts_of_the_clean_one(name: str, images: int) -> None:
+    facts, clean = spec(name), spec("cifar10")
+    assert (facts.name, facts.train_size, facts.test_size, facts.holdout) == (name, 0, images, 0)
+    assert (facts.class_names, facts.image_shape, facts.eps) == (clean.class_names, clean.image_shape, clean.eps)
+    assert str(facts.augmentation) == "none"

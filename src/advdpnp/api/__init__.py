@@ -1,18 +1,26 @@
 """What the command line and Python share: train, load, evaluate and compare by name or by run folder."""
 
 from advdpnp.api.environment import environment, resolve_device, use_tf32
-from advdpnp.api.evaluation import compare, evaluate, illustrate
+from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
+from advdpnp.api.export import export
+from advdpnp.api.foreign import evaluate_foreign, evaluate_model
 from advdpnp.api.loading import load, load_checkpoint
+from advdpnp.api.prediction import predict
 from advdpnp.api.training import make_task, train
 
 __all__ = [
     "compare",
     "environment",
     "evaluate",
+    "evaluate_foreign",
+    "evaluate_model",
+    "evaluate_run",
+    "export",
     "illustrate",
     "load",
     "load_checkpoint",
     "make_task",
+    "predict",
     "resolve_device",
     "train",
     "use_tf32",

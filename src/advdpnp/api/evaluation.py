@@ -1,22 +1,80 @@
-"""From a run to measured numbers."""
+"""From a network to measured numbers."""
 
 import math
 from pathlib import Path
+from typing import Any, overload
 
-from advdpnp import attacks, data, runs
-from advdpnp.api.environment import environment, resolve_device, use_tf32
+from torch import Tensor, nn
+
+from advdpnp import attacks, data
+from advdpnp.api.environment import resolve_device
+from advdpnp.api.foreign import evaluate_model
 from advdpnp.api.loading import load_checkpoint
-from advdpnp.evaluation import CHUNK, Evaluation, Listener, attacked_samples, embedding_arrays, paired_test
-from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.api.measurement import Measurement, Protocol, suite_of
+from advdpnp.data import DataSpec
+from advdpnp.evaluation import CHUNK, Listener, attacked_samples, embedding_arrays, paired_test
 from advdpnp.experiments import from_config
-from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
 
 
+@overload
 def evaluate(
-    folder: Path | str,
-    suite: str = "quick",
+    what: Path | str,
+    suite: Protocol = "quick",
     *,
+    eps: float | None = None,
+    suite_name: str = "custom",
+    on_data: str | None = None,
+    limit: int | None = None,
+    checkpoint: str = "last",
+    device: str | None = None,
+    data_root: Path | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> Json: ...
+
+
+@overload
+def evaluate(
+    what: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    suite: Protocol = "quick",
+    eps: float = 8 / 255,
+    listener: Listener | None = None,
+    chunk: int = CHUNK,
+) -> Json: ...
+
+
+def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
+    """Attack a run's classifier on its test set, or any `nn.Module` on images in memory.
+
+    Args:
+        what: a run's folder, see `advdpnp.api.evaluate_run`, or a network, see `advdpnp.api.evaluate_model`.
+        arguments, options: of these.
+    Returns:
+        Content of eval/<suite>.json, in fractions; a run's is also written there.
+    Raises:
+        ValueError, FileNotFoundError: in one line, what is missing or would make the numbers meaningless.
+    """
+    if isinstance(what, nn.Module):
+        return evaluate_model(what, *arguments, **options)
+    if {"x", "y"} & options.keys() or any(isinstance(value, Tensor) for value in arguments):
+        raise ValueError(
+            "a run is evaluated on a test set by name, and images in memory need a network: give "
+            "evaluate(run_folder), or evaluate(model, x, y)"
+        )
+    return evaluate_run(what, *arguments, **options)
+
+
+def evaluate_run(
+    folder: Path | str,
+    suite: Protocol = "quick",
+    *,
+    eps: float | None = None,
+    suite_name: str = "custom",
+    on_data: str | None = None,
     limit: int | None = None,
     checkpoint: str = "last",
     device: str | None = None,
@@ -24,11 +82,15 @@ def evaluate(
     resume: bool = False,
     listener: Listener | None = None,
 ) -> Json:
-    """Attack a run's classifier on the test set; writes and returns eval/<suite>.json.
+    """Attack a run's classifier on a test set; writes and returns eval/<suite>.json.
 
     Args:
         folder: the run's folder.
-        suite: name of a protocol, see `advdpnp list suites`.
+        suite: a suite's name, see `advdpnp list suites`, a suite, or attacks, as objects or texts such as
+            "pgd:steps=40,step_size=0.01".
+        eps: another radius than the data set's usual one; the result is then named after it.
+        suite_name: what attacks by hand are called.
+        on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json.
         limit: the first so many test images; all by default.
         checkpoint: "last" or "best".
         device: torch device.
@@ -38,26 +100,39 @@ def evaluate(
     """
     run, on = Run(Path(folder)), resolve_device(device)
     done = from_config(run.config())
-    use_tf32(False)
-    protocol = attacks.suite(suite, done.data.eps, math.prod(done.data.image_shape))
+    tested = done.data if on_data is None else _alike(done.data, data.spec(on_data))
+    wanted = suite_of(suite, done.data.eps, math.prod(done.data.image_shape), eps, suite_name)
     model, epoch = load_checkpoint(run, checkpoint, on)
-    images = data.load(done.data, "test", data_root).to(on)
+    images = data.load(tested, "test", data_root).to(on)
     facts = {
-        "data": done.data.name,
+        "data": tested.name,
         "checkpoint": checkpoint,
         "epoch": epoch,
         "recipe": done.recipe.name,
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
-    partial = run.eval_path(f"{suite}.partial.json")
-    n = len(images) if limit is None else limit
-    wanted = Evaluation(suite=protocol, n=n, facts=facts, partial=partial, resume=resume)
-    result = run_evaluation(model, images, wanted, listener or Silent())
-    result["environment"] = environment(on)
-    runs.write_json(run.eval_path(f"{suite}.json"), result)
-    partial.unlink()
-    return result
+    other = tested.name if tested.name != done.data.name else ""
+    return Measurement(run, wanted, images, facts, limit, other).measure(model, on, resume, listener)
+
+
+def _alike(trained: DataSpec, tested: DataSpec) -> DataSpec:
+    """The other test set, if a network that was trained on the first can be tested on it."""
+    for what, expected, got in (
+        ("images of", trained.image_shape, tested.image_shape),
+        ("the classes", trained.class_names, tested.class_names),
+    ):
+        if expected != got:
+            raise ValueError(
+                f"the run was trained on {what} {_short(expected)} ({trained.name}), but {tested.name} has "
+                f"{_short(got)}: choose a test set that is alike"
+            )
+    return tested
+
+
+def _short(values: tuple[object, ...]) -> str:
+    text = ", ".join(map(str, values[:4]))
+    return f"({text})" if len(values) <= 4 else f"({text}, ...), {len(values)} in all"
 
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:

@@ -1,7 +1,8 @@
 """What an attack is, what it records of itself, and what it asks of its input."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from dataclasses import fields
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +49,8 @@ class Attack(Protocol):
 
 
 def record(attack: Attack) -> dict[str, Any]:
-    """The attack as result files have it: budgets as text, such as "8/255"."""
-    return {
+    """The attack as result files have it: budgets as text, such as "8/255", then what departs from its defaults."""
+    described = {
         "name": attack.name,
         "norm": attack.norm,
         "eps": eps_text(attack.eps),
@@ -58,6 +59,12 @@ def record(attack: Attack) -> dict[str, Any]:
         "restarts": attack.restarts,
         "random_start": attack.random_start,
     }
+    others = (field for field in fields(cast(Any, attack)) if field.name not in described)
+    # Results that say nothing of a field, as older ones do, had its default.
+    values = {
+        field.name: getattr(attack, field.name) for field in others if getattr(attack, field.name) != field.default
+    }
+    return described | values
 
 
 def label(described: Mapping[str, Any]) -> str:

@@ -3,12 +3,12 @@
 import sys
 import warnings
 
-from advdpnp.cli import data, demo, evaluate, names, results, speed, train
+from advdpnp.cli import data, demo, evaluate, export, names, predict, results, show, speed, train
 from advdpnp.cli.app import app
 from advdpnp.cli.command import complain
 
 # Importing a module registers its commands; help lists them in this order.
-MODULES = (train, evaluate, results, demo, speed, names, data)
+MODULES = (train, evaluate, predict, results, export, demo, speed, show, names, data)
 app.registered_commands.sort(key=lambda info: [module.__name__ for module in MODULES].index(info.callback.__module__))
 
 

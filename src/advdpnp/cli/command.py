@@ -121,7 +121,7 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
         again = shlex.join(["advdpnp", *arguments, *(["--resume"] if resumes else [])])
-        complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; begin again with: {again}")
+        complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; run again: {again}")
         raise typer.Exit(130) from None
 
 

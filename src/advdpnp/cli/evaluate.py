@@ -1,37 +1,87 @@
 """`advdpnp evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from advdpnp.cli.app import app
 from advdpnp.cli.command import Answer, DataRoot, Resume, Switches, command, watching
 
+_SUITE_HELP = "Protocol, see `advdpnp list suites` (quick by default); with --attack, what yours is called."
+
 
 @command(app)
 def evaluate(
     switches: Switches,
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    suite: Annotated[str, typer.Option(help="Protocol; see `advdpnp list suites`.")] = "quick",
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run; or give --model.")] = None,
+    suite: Annotated[str | None, typer.Option(help=_SUITE_HELP)] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Attack by hand, repeatable: pgd:eps=0.3,steps=40,step_size=0.01.")
+    ] = None,
+    eps: Annotated[str | None, typer.Option(help="Radius instead of the data set's, as 4/255 or 0.3.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
-    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    data: Annotated[str | None, typer.Option(help="Test set; by default the run's own.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Of a run: last (default) or best.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Your network: pkg.module:callable, path/to/file.py:callable or timm:NAME.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch state dict.")] = None,
+    weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
+    model_arg: Annotated[list[str] | None, typer.Option(help="Argument of the callable, repeatable: depth=28.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Normalization of its training, pixels in [0, 1]: a,b,c.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
+    name: Annotated[str, typer.Option(help="Tells variants of your network apart.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder of all runs, for your network's results.")] = Path("runs"),
     resume: Resume = False,
     data_root: DataRoot = None,
 ) -> Answer:
-    """Attack a trained classifier; writes RUN/eval/SUITE.json."""
+    """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
+    described = [weights, weights_key, model_arg, mean, std, name]
+    _check_asked(run, model, data, checkpoint, any(described))
     from advdpnp import api
     from advdpnp.progress import result_text
+    from advdpnp.threat import parse_eps
 
+    how: dict[str, Any] = {
+        "suite": attack or suite or "quick",
+        "suite_name": suite or "custom",
+        "eps": None if eps is None else parse_eps(eps),
+        "limit": limit,
+        "device": switches.device,
+        "data_root": data_root,
+        "resume": resume,
+    }
+    if run is not None:
+        with watching() as listener:
+            result = api.evaluate_run(run, on_data=data, checkpoint=checkpoint or "last", listener=listener, **how)
+        return Answer(result, result_text(result))
+    from advdpnp.data import spec
+    from advdpnp.foreign import ForeignModel, parse_arguments
+
+    assert model is not None and data is not None
+    arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))
+    source = ForeignModel(model, weights, weights_key, arguments, *normalization, name)
     with watching() as listener:
-        result = api.evaluate(
-            run,
-            suite,
-            limit=limit,
-            checkpoint=checkpoint,
-            device=switches.device,
-            data_root=data_root,
-            resume=resume,
-            listener=listener,
-        )
-    return Answer(result, result_text(result))
+        result = api.evaluate_foreign(source, data, out=out, listener=listener, **how)
+    return Answer(result, f"{result_text(result)}\n{source.folder(out, spec(data))}")
+
+
+def _check_asked(
+    run: Path | None, model: str | None, data: str | None, checkpoint: str | None, described: bool
+) -> None:
+    if (run is None) == (model is None):
+        raise ValueError("give either the folder of a run, or --model with --weights and --data; not both, not neither")
+    if run is not None and described:
+        raise ValueError("--weights, --weights-key, --model-arg, --mean, --std and --name are for --model, not a run")
+    if model is not None and checkpoint:
+        raise ValueError("--checkpoint chooses among a run's weights: give those of a --model with --weights")
+    if model is not None and data is None:
+        raise ValueError("--model needs --data, its test set, such as mnist: see `advdpnp list data`")
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise ValueError(f"{option} must be numbers with commas, as 0.4914,0.4822,0.4465; got {text!r}") from None

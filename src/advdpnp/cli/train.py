@@ -1,19 +1,32 @@
 """`advdpnp train`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from advdpnp.cli.app import app
 from advdpnp.cli.command import Answer, DataRoot, Resume, Switches, command, watching
+from advdpnp.cli.data import FOLDER
+
+if TYPE_CHECKING:
+    from advdpnp.data import DataSpec
 
 
 @command(app)
 def train(
     switches: Switches,
-    name: Annotated[str, typer.Argument(help="data/backbone/defense, as in cifar10/resnet18/adv-dpnp.")],
-    recipe: Annotated[str, typer.Option(help="paper, or default (with held-out images).")] = "default",
+    name: Annotated[
+        str | None, typer.Argument(help="data/backbone/defense, as in cifar10/resnet18/adv-dpnp; or --data.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="In place of the name: folder:PATH, or a data set.")] = None,
+    model: Annotated[str | None, typer.Option(help="With --data: backbone [default: resnet18].")] = None,
+    defense: Annotated[str | None, typer.Option(help="With --data: method [default: adv-dpnp].")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images of a folder [default: 32].")] = None,
+    split_seed: Annotated[int, typer.Option(help="Seed of the choice of a folder's test images.")] = 0,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.")] = False,
+    recipe: Annotated[str, typer.Option(help="paper, official, or default (with held-out images).")] = "default",
     config: Annotated[Path | None, typer.Option(help="YAML file with fields to override.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Field to override: recipe.epochs=2.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -26,11 +39,17 @@ def train(
 ) -> Answer:
     """Train a classifier into runs/<data>/<backbone>/<defense>/seed-<n>."""
     from advdpnp import api
-    from advdpnp.experiments import experiment, read_changes
+    from advdpnp.experiments import experiment, experiment_on, read_changes
     from advdpnp.progress import TensorBoard
 
-    wanted = experiment(name, recipe, seed, tag, read_changes(config) if config else None, set_ or ())
+    _check_names(name, data, model, defense)
+    options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
     with watching() as observer:
+        if data is None:
+            wanted = experiment(name or "", *options)
+        else:
+            facts = _facts(data, image_size, split_seed, data_root, skip_broken, observer.on_note)
+            wanted = experiment_on(facts, model or "resnet18", defense or "adv-dpnp", *options)
         if tensorboard is not None:
             observer = TensorBoard(observer, str(tensorboard))
         run = api.train(
@@ -43,3 +62,33 @@ def train(
             checkpoint_seconds=checkpoint_seconds,
         )
     return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder))
+
+
+def _check_names(name: str | None, data: str | None, model: str | None, defense: str | None) -> None:
+    if (name is None) == (data is None) or (name and (model or defense)):
+        raise ValueError(
+            "expected a name such as cifar10/resnet18/adv-dpnp, or --data with --model and --defense; "
+            f"got {'both' if name else 'neither'}: give one of them"
+        )
+    if name and name.startswith(FOLDER):
+        raise ValueError(f"a folder is given as --data {FOLDER}PATH, with --model and --defense; got the name {name!r}")
+
+
+def _facts(
+    data: str,
+    image_size: int | None,
+    split_seed: int,
+    root: Path | None,
+    skip_broken: bool,
+    tell: Callable[[str], None],
+) -> "DataSpec":
+    from advdpnp.data import folder_spec, spec
+
+    if data.startswith(FOLDER):
+        path = data.removeprefix(FOLDER)
+        size = 32 if image_size is None else image_size
+        return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
+    if image_size is not None or split_seed or skip_broken:
+        wanted = f"--image-size, --split-seed and --skip-broken are for --data {FOLDER}PATH"
+        raise ValueError(f"{wanted}; got --data {data}: leave them out")
+    return spec(data)

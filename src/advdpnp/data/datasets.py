@@ -1,6 +1,5 @@
-"""Image sets as uint8 tensors, and where their files are looked for."""
+"""Image sets as uint8 tensors."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -8,10 +7,28 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from advdpnp.data.readers import Split, read_cifar10, read_cifar100, read_digits, read_mnist
+from advdpnp.data.folder import FolderSpec, read_folder
+from advdpnp.data.readers import (
+    Split,
+    read_cifar10,
+    read_cifar10_c,
+    read_cifar100,
+    read_digits,
+    read_mnist,
+    read_svhn,
+)
+from advdpnp.data.root import data_root
 from advdpnp.data.specs import DataSpec, spec
 
-_READERS = {"cifar10": read_cifar10, "cifar100": read_cifar100, "mnist": read_mnist, "digits": read_digits}
+# By the first part of a set's name.
+_READERS = {
+    "cifar10": read_cifar10,
+    "cifar100": read_cifar100,
+    "svhn": read_svhn,
+    "cifar10-c": read_cifar10_c,
+    "mnist": read_mnist,
+    "digits": read_digits,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +61,6 @@ class Images:
         return self.pixels[index].to(torch.float32) / self.levels, self.labels[index]
 
 
-def data_root(root: Path | str | None = None) -> Path:
-    """Folder of the data files: `root`, else $ADVDPNP_DATA, else advdpnp/ in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp").expanduser()
-
-
 def load(which: DataSpec | str, split: Split, root: Path | str | None = None) -> Images:
     """One split of a data set, in the order of its files, on the CPU.
 
@@ -58,7 +69,7 @@ def load(which: DataSpec | str, split: Split, root: Path | str | None = None) ->
         split: "train" or "test".
         root: see `data_root`; digits need none.
     Raises:
-        ValueError: unknown name or split, or a damaged file.
+        ValueError: unknown name or split, a split that the set does not have, or a damaged file.
         FileNotFoundError: a file is missing.
     """
     return read(spec(which) if isinstance(which, str) else which, split, data_root(root))
@@ -68,6 +79,11 @@ def read(facts: DataSpec, split: Split, root: Path) -> Images:
     """The images that `facts` describe, checked against them; Args and Raises as `load`."""
     if split not in get_args(Split):
         raise ValueError(f"split must be train or test; got {split!r}")
-    pixels, labels = _READERS[facts.name](facts, split, root)
+    if split == "train" and not facts.train_size:
+        raise ValueError(f"{facts.name} has test images only; got split 'train': train on another set, and test on it")
+    if isinstance(facts, FolderSpec):
+        pixels, labels = read_folder(facts, split, root)
+    else:
+        pixels, labels = _READERS[facts.name.partition("/")[0]](facts, split, root)
     # A copy: what a reader returns may share read-only memory with the bytes of the file.
     return Images(torch.tensor(pixels), torch.from_numpy(labels), facts.levels)

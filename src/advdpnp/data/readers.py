@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from advdpnp.data.corruptions import SEVERITIES, open_array, parse_corruption
+from advdpnp.data.matlab import read_bytes_arrays
 from advdpnp.data.restricted_pickle import CURE, read_pickle
 from advdpnp.data.specs import DataSpec
 from advdpnp.data.stratify import stratified
@@ -23,7 +25,7 @@ def _size(spec: DataSpec, split: Split) -> int:
     return spec.train_size if split == "train" else spec.test_size
 
 
-def _paths(root: Path, folder: str, names: Sequence[str], endings: Sequence[str] = ("",)) -> list[Path]:
+def _paths(spec: DataSpec, root: Path, folder: str, names: Sequence[str], endings: Sequence[str] = ("",)) -> list[Path]:
     """Where the files are: for each name, with the first of `endings` that is there."""
     paths = []
     for name in names:
@@ -32,7 +34,8 @@ def _paths(root: Path, folder: str, names: Sequence[str], endings: Sequence[str]
             kinds = " (plain or .gz)" if ".gz" in endings else ""
             raise FileNotFoundError(
                 f"{root / folder} must hold {', '.join(names)}{kinds}; got no {name}: "
-                f"give the folder that holds {folder} as --data-root or in $ADVDPNP_DATA"
+                f"give the folder that holds {folder} as --data-root or in $ADVDPNP_DATA, "
+                f"or run `advdpnp data download {spec.name.partition('/')[0]}`"
             )
         paths.append(path)
     return paths
@@ -64,13 +67,13 @@ def read_cifar10(spec: DataSpec, split: Split, root: Path) -> Arrays:
     """The five training batches, or the test batch, of CIFAR-10's python version."""
     names = [f"data_batch_{k}" for k in range(1, 6)] if split == "train" else ["test_batch"]
     n = _size(spec, split) // len(names)
-    parts = [_cifar_file(path, b"labels", n, spec) for path in _paths(root, "cifar-10-batches-py", names)]
+    parts = [_cifar_file(path, b"labels", n, spec) for path in _paths(spec, root, "cifar-10-batches-py", names)]
     return np.concatenate([pixels for pixels, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
 def read_cifar100(spec: DataSpec, split: Split, root: Path) -> Arrays:
     """One split of CIFAR-100's python version, with its 100 fine labels."""
-    (path,) = _paths(root, "cifar-100-python", [split])
+    (path,) = _paths(spec, root, "cifar-100-python", [split])
     return _cifar_file(path, b"fine_labels", _size(spec, split), spec)
 
 
@@ -99,10 +102,41 @@ def read_mnist(spec: DataSpec, split: Split, root: Path) -> Arrays:
     """The idx files of MNIST, plain or, where there is no plain one, gzipped."""
     prefix = "train" if split == "train" else "t10k"
     names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
-    images, labels = _paths(root, "MNIST/raw", names, ("", ".gz"))
+    images, labels = _paths(spec, root, "MNIST/raw", names, ("", ".gz"))
     n, (channels, height, width) = _size(spec, split), spec.image_shape
     pixels = _idx(images, (n, height, width)).reshape(n, channels, height, width)
     return pixels, _labels(_idx(labels, (n,)), n, spec, labels)
+
+
+def read_svhn(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """One split of SVHN's cropped digits; its files call the digit 0 class 10."""
+    (path,) = _paths(spec, root, "svhn", [f"{split}_32x32.mat"])
+    n, (channels, height, width) = _size(spec, split), spec.image_shape
+    images, tens = read_bytes_arrays(path, {"X": (height, width, channels, n), "y": (n, 1)})
+    if tens.min() < 1 or tens.max() > 10:
+        raise ValueError(f"{path} must hold labels in [1, 10]; got {tens.min()} to {tens.max()}: {CURE}")
+    return images.transpose(3, 2, 0, 1), _labels(tens[:, 0] % 10, n, spec, path)
+
+
+def read_cifar10_c(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """One severity of one corruption, or all five in order; only the images that are wanted leave the disk."""
+    corruption, severity = parse_corruption(spec.name)
+    path, labels_path = _paths(spec, root, "CIFAR-10-C", [f"{corruption}.npy", "labels.npy"])
+    wanted = spec.test_size
+    n = wanted // (SEVERITIES if severity is None else 1)
+    channels, height, width = spec.image_shape
+    images, labels = open_array(path), open_array(labels_path)
+    shape = (SEVERITIES * n, height, width, channels)
+    if images.shape != shape or images.dtype != np.uint8:
+        raise ValueError(f"{path} must hold uint8 images {shape}; got {images.dtype} {images.shape}: {CURE}")
+    checked = _labels(labels, SEVERITIES * n, spec, labels_path)
+    if (checked.reshape(SEVERITIES, n) != checked[:n]).any():
+        raise ValueError(
+            f"{labels_path} must hold the same {n} labels for each severity; got labels that differ: {CURE}"
+        )
+    start = 0 if severity is None else (severity - 1) * n
+    chosen: NDArray[np.uint8] = np.array(images[start : start + wanted]).transpose(0, 3, 1, 2)
+    return chosen, checked[start : start + wanted]
 
 
 def read_digits(spec: DataSpec, split: Split, root: Path) -> Arrays:

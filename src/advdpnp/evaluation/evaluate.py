@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
-from advdpnp.attacks.attack import check_images, check_labels
 from advdpnp.data import Images
+from advdpnp.evaluation.checks import check_protocol
 from advdpnp.evaluation.forecast import forecast, seconds_per_gradient
 from advdpnp.evaluation.geometry import Embeddings, center_geometry, class_statistics
 from advdpnp.evaluation.ledger import Entry, Ledger
@@ -56,18 +56,6 @@ def _interval(verdicts: Tensor) -> list[float]:
     return list(wilson(int(verdicts.sum()), len(verdicts)))
 
 
-def _check(model: nn.Module, images: Images, n: int) -> None:
-    if model.training:
-        raise ValueError("the evaluated model is in training mode, so its answers depend on the batch: call .eval()")
-    if not 1 <= n <= len(images):
-        raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {n}")
-    x, _ = images.batch(torch.arange(1, device=images.labels.device))
-    check_images(x)
-    with torch.no_grad():
-        classes = model(x).shape[1]
-    check_labels(images.labels[:n], n, classes)
-
-
 def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener: Listener) -> Json:
     """Run a suite; content of eval/<suite>.json, in fractions.
 
@@ -79,7 +67,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener:
     Raises:
         ValueError: a model in training mode, labels or n out of range.
     """
-    _check(model, images, evaluation.n)
+    check_protocol(model, images, evaluation.n)
     chunk = evaluation.chunk
     while True:
         try:
@@ -94,7 +82,8 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener:
 def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, listener: Listener) -> Json:
     suite, n = evaluation.suite, evaluation.n
     protocol = {**evaluation.facts, "suite": suite.name, "n": n, "chunk": chunk, "seed": evaluation.seed}
-    ledger = Ledger(evaluation.partial, protocol, evaluation.resume and chunk == evaluation.chunk)
+    budgets = {"attacks": [record(attack) for attack in suite.attacks]}
+    ledger = Ledger(evaluation.partial, protocol | budgets, evaluation.resume and chunk == evaluation.chunk)
     pass_ = _Pass(model, attack_surface(model), images, n, chunk, evaluation.seed, ledger, listener)
     pass_.tell_forecast(suite)
     try:

@@ -8,11 +8,11 @@ from advdpnp.attacks import label
 from advdpnp.metrics import mcnemar, unpack, worst_case
 from advdpnp.runs import Json, differences
 
-_BUDGET = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start")
+_BUDGET = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start", "kappa")
 
 
 def _protocol(result: Json) -> Json:
-    budgets = [{key: row[key] for key in _BUDGET} for row in result["attacks"]]
+    budgets = [{key: row.get(key) for key in _BUDGET} for row in result["attacks"]]
     return {key: result[key] for key in ("data", "suite", "indices", "chunk")} | {"attacks": budgets}
 
 

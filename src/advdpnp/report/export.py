@@ -24,14 +24,18 @@ def to_csv(groups: list[list[Result]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEAD)
+    lines: dict[tuple[object, ...], None] = {}
     for group in groups:
         table = accuracy_table(group)
         for row in table.rows:
             notes = "; ".join(table.footnotes[note] for note in row.notes)
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if cell.value is not None:
-                    where = (*group[0].group, row.kind, row.method, row.source, notes, column.head, column.budget)
-                    writer.writerow([*where, cell.value, *(cell.limits or ("", ""))])
+                    data, backbone, *images = group[0].group
+                    where = (data, row.backbone or backbone, *images, row.kind, row.method, row.source, notes)
+                    # A network from elsewhere stands in several tables.
+                    lines[(*where, column.head, column.budget, cell.value, *(cell.limits or ("", "")))] = None
+    writer.writerows(lines)
     return text.getvalue()
 
 

@@ -210,9 +210,9 @@ def _label_lines(axes: Axes, ends: list[tuple[float, Run]], x: float) -> None:
 
 
 def _mark_training_eps(axes: Axes, results: list[Result], unit: int) -> None:
-    trained = {result.run.config["recipe"]["attack"]["eps"] for result in results}
+    trained = {result.run.trained_eps for result in results} - {None}
     if len(trained) == 1:
-        x = unit * trained.pop()
+        x = unit * (trained.pop() or 0)
         axes.axvline(x, color=_FAINT, linewidth=0.9, linestyle=":")
         axes.annotate("ε of training", (x, 100), (3, -2), textcoords="offset points", va="top")
 

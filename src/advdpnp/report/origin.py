@@ -25,8 +25,7 @@ def _software(environment: dict[str, Any]) -> str:
     return f"{versions}; {where}; commit {commit}{changed}" if environment else "not recorded"
 
 
-def origin(run: Run) -> dict[str, Any]:
-    """How the numbers of a run were made: pairs of name and text, the commands, and the whole configuration."""
+def _training(run: Run) -> list[tuple[str, str]]:
     recipe, attack = run.config["recipe"], run.config["recipe"]["attack"]
     seconds = sum(line["seconds"] for line in run.epochs)
     done = (
@@ -35,21 +34,39 @@ def origin(run: Run) -> dict[str, Any]:
         else "not recorded"
     )
     inner = f"{attack.get('steps', '?')} steps, ε = {attack['eps']:.4g}, BatchNorm in {attack.get('mode', '?')} mode"
-    facts = [
+    return [
         ("seed", str(run.seed)),
         ("recipe", f"{run.recipe}; {recipe.get('holdout') or 'no'} training images held out"),
         ("attack of training", inner),
         ("training", done),
         ("trained with", _software(run.environment)),
     ]
+
+
+def _foreign(run: Run, source: dict[str, Any]) -> list[tuple[str, str]]:
+    given = ", ".join(f"{name}={value}" for name, value in source.get("arguments", {}).items())
+    mean, std = (", ".join(f"{value:g}" for value in source.get(name, ())) for name in ("mean", "std"))
+    return [
+        ("network", f"{source['model']}({given})"),
+        ("weights", f"{source['weights'] or 'as built'}, SHA-256 {source['sha256'][:16]}…"),
+        ("normalization", f"mean {mean}, std {std}" if mean else "none, or its own"),
+        ("first measured with", _software(run.environment)),
+    ]
+
+
+def origin(run: Run) -> dict[str, Any]:
+    """How the numbers of a run were made: pairs of name and text, the commands, and the whole configuration."""
+    facts = _foreign(run, run.foreign) if run.foreign else _training(run)
     commands = [run.environment["command"]] if "command" in run.environment else []
     for suite in [*run.suites, *([run.curve] if run.curve else [])]:
-        measured = f"{suite.checkpoint} checkpoint (epoch {suite.epoch}), images {suite.indices}, {suite.precision}, "
+        weights = suite.checkpoint if suite.epoch is None else f"{suite.checkpoint} checkpoint (epoch {suite.epoch})"
+        measured = f"{weights}, images {suite.indices}, {suite.precision}, "
         facts.append(
             (f"suite {suite.name}", f"{measured}chunks of {suite.chunk}, {_duration(suite.seconds)} of attacks")
         )
         if suite.environment and _software(suite.environment) != _software(run.environment):
             facts.append((f"{suite.name} measured with", _software(suite.environment)))
+        facts += [(f"{suite.name}: warning", text) for text in suite.warnings]
         commands += [suite.environment["command"]] if "command" in suite.environment else []
     return {
         "name": f"{run.name} ({run.place})",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +32,7 @@ class AttackKey:
     step_size: str | None
     restarts: int
     random_start: bool
+    kappa: float | None = None
 
     @property
     def label(self) -> str:
@@ -53,7 +54,8 @@ class AttackKey:
         step = f", step {self.step_size}" if self.step_size and (self.steps or 0) > 1 else ""
         restarts = "1 restart" if self.restarts == 1 else f"{self.restarts} restarts"
         start = f"random start, {restarts}" if self.random_start else "starts at the image"
-        return f"{self.label}: {self.norm_name}, ε = {self.eps}{step}, {start}"
+        kappa = "" if self.kappa is None else f", κ = {self.kappa:g}"
+        return f"{self.label}: {self.norm_name}, ε = {self.eps}{step}, {start}{kappa}"
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ class Suite:
     """One eval/<suite>.json: what was attacked, and what was left of the accuracy."""
 
     name: str
+    data: str
     n: int
     indices: str
     checkpoint: str
-    epoch: int
+    epoch: int | None
     precision: str
     chunk: int
     seconds: float
@@ -82,6 +85,7 @@ class Suite:
     attacks: dict[AttackKey, Accuracy]
     worst_case: Accuracy
     geometry: dict[str, Any] | None
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,13 @@ class Run:
 
     @property
     def data(self) -> str:
-        return str(self.config["data"])
+        stored = self.config["data"]
+        return str(stored["name"] if isinstance(stored, dict) else stored)
+
+    @property
+    def foreign(self) -> dict[str, Any] | None:
+        """Where a network from elsewhere comes from; None for a classifier of ours."""
+        return self.config.get("foreign")
 
     @property
     def backbone(self) -> str:
@@ -135,7 +145,7 @@ class Run:
 
     @property
     def defense(self) -> str:
-        return str(self.config["defense"]["name"])
+        return "foreign" if self.foreign else str(self.config["defense"]["name"])
 
     @property
     def tag(self) -> str:
@@ -150,15 +160,22 @@ class Run:
         return str(self.config["recipe"]["name"])
 
     @property
+    def trained_eps(self) -> float | None:
+        """Radius of the attack of training, where it is known."""
+        return None if self.foreign else float(self.config["recipe"]["attack"]["eps"])
+
+    @property
     def method(self) -> str:
-        """The method as people call it, with the run's tag."""
+        """The method as people call it, or the name of a network from elsewhere, with the run's tag."""
+        if self.foreign:
+            return self.backbone + (f" +{self.tag}" if self.tag else "")
         variant = f"{self.defense}-{self.tag}"
         return METHODS.get(variant) or method_name(self.defense) + (f" +{self.tag}" if self.tag else "")
 
     @property
     def name(self) -> str:
         """Method and seed."""
-        return f"{self.method}, seed {self.seed}"
+        return self.method if self.foreign else f"{self.method}, seed {self.seed}"
 
     @property
     def place(self) -> str:
@@ -194,7 +211,10 @@ def _accuracy(value: float, interval: list[float]) -> Accuracy:
 def _attack(record: dict[str, Any]) -> tuple[AttackKey, Accuracy]:
     radius(record["eps"])
     names = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start")
-    return AttackKey(*(record[name] for name in names)), _accuracy(record["robust_accuracy"], record["interval95"])
+    key = AttackKey(*(record[name] for name in names))
+    if "kappa" in record:
+        key = replace(key, kappa=record["kappa"])
+    return key, _accuracy(record["robust_accuracy"], record["interval95"])
 
 
 def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
@@ -208,10 +228,11 @@ def _suite(path: Path) -> Suite:
         stored = _known_schema(json.loads(path.read_text()))
         return Suite(
             name=stored["suite"],
+            data=stored["data"],
             n=stored["n"],
             indices=stored["indices"],
             checkpoint=stored["checkpoint"],
-            epoch=stored["epoch"],
+            epoch=stored.get("epoch"),
             precision=stored["precision"],
             chunk=stored["chunk"],
             seconds=sum(record["seconds"] for record in stored["attacks"]),
@@ -220,6 +241,7 @@ def _suite(path: Path) -> Suite:
             attacks=dict(map(_attack, stored["attacks"])),
             worst_case=_accuracy(stored["worst_case_accuracy"], stored["worst_case_interval95"]),
             geometry=stored.get("geometry"),
+            warnings=list(stored.get("warnings", [])),
         )
 
     return _checked(path, "evaluate the run again", read)
@@ -230,6 +252,9 @@ def _config(path: Path) -> dict[str, Any]:
         config = _known_schema(json.loads(path.read_text()))
         for name in ("data", "backbone", "seed", "tag"):
             config[name]
+        if "foreign" in config:
+            config["foreign"]["model"], config["foreign"]["weights"], config["foreign"]["sha256"]
+            return config
         config["defense"]["name"], config["recipe"]["name"], config["recipe"]["attack"]["eps"]
         return config
 
@@ -287,13 +312,15 @@ def read_run(folder: Path) -> Run:
     config, evaluations = _config(folder / "config.json"), folder / "eval"
     finished = [path for path in sorted(evaluations.glob("*.json")) if not path.name.endswith(".partial.json")]
     suites = list(map(_suite, finished))
+    # Of the run's own test set; on another one it is a table.
+    curve = next((suite for path, suite in zip(finished, suites, strict=True) if path.name == "curve.json"), None)
     return Run(
         folder=folder,
         config=config,
         environment=_environment(folder / "environment.json"),
         epochs=_epochs(folder / "train.jsonl"),
-        suites=[suite for suite in suites if suite.name != "curve"],
-        curve=next((suite for suite in suites if suite.name == "curve"), None),
+        suites=[suite for suite in suites if suite is not curve],
+        curve=curve,
         samples=_arrays(evaluations / "samples.npz", Samples),
         embedding=_arrays(evaluations / "embedding.npz", Embedding),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from advdpnp.report import figures
 from advdpnp.report.names import attack_name
 from advdpnp.report.read import Run
-from advdpnp.report.tables import Result, Table, accuracy_table, attack_keys, geometry_table, grouped
+from advdpnp.report.tables import Result, Table, accuracy_table, attack_keys, geometry_table, grouped, together
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,14 +71,13 @@ def _results(runs: list[Run], groups: list[list[Result]]) -> Section:
 
 
 def _curves(runs: list[Run]) -> Section:
-    curves = sorted((Result(run, run.curve) for run in runs if run.curve), key=lambda result: result.group)
     pictures = []
-    for (data, backbone, _, n, _), members in groupby(curves, key=lambda result: result.group):
-        results = list(members)
+    for results in together([Result(run, run.curve) for run in runs if run.curve]):
+        data, backbone, _, n, _ = results[0].group
         attack = attack_keys(results)[0].label
         names = list(dict.fromkeys(result.run.method for result in results))
         build = _binding(figures.accuracy_against_eps, results)
-        title = f"{data}/{backbone}: accuracy falls as the perturbation grows"
+        title = f"{results[0].place}: accuracy falls as the perturbation grows"
         alt = f"Line chart of accuracy under {attack} against its radius for {', '.join(names)}."
         caption = (
             f"{n:,} test images, {attack} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson intervals, "
@@ -170,11 +169,13 @@ def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 def sections(runs: list[Run]) -> list[Section]:
     """All parts of the page but the last, in order; those without tables and pictures were not measured."""
     groups = grouped(runs)
+    # Of networks from elsewhere, accuracy alone is measured.
+    ours = [run for run in runs if not run.foreign]
     return [
         _results(runs, groups),
         _curves(runs),
-        _geometry(runs, groups),
-        _images(runs),
-        _plane(runs),
-        _training(runs),
+        _geometry(ours, groups),
+        _images(ours),
+        _plane(ours),
+        _training(ours),
     ]

@@ -15,11 +15,9 @@ def _listed(items: Iterable[str]) -> str:
 
 def scope(runs: Sequence[Run], groups: Sequence[Sequence[Result]]) -> str:
     """One paragraph: which methods, on which data, under which attacks, on how many images."""
-    places = _listed(f"{run.data} with the backbone {run.backbone}" for run in runs)
-    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    sentences = [f"{_listed(run.method for run in runs)}, trained on {places} ({count})."]
+    sentences = _compared(runs)
     for group in groups:
-        suite, place = group[0].suite, f" of {group[0].run.data}" if len(groups) > 1 else ""
+        suite, place = group[0].suite, f" of {group[0].suite.data}" if len(groups) > 1 else ""
         attacks = [key.label for key in attack_keys(group)]
         how = f"Attacked with {_listed(attacks)}" if attacks else "Evaluated without attack"
         sentence = f"{how} on {suite.n:,} test images{place} (suite {suite.name})."
@@ -30,12 +28,24 @@ def scope(runs: Sequence[Run], groups: Sequence[Sequence[Result]]) -> str:
     return " ".join(sentences)
 
 
+def _compared(runs: Sequence[Run]) -> list[str]:
+    ours, foreign = [run for run in runs if not run.foreign], [run for run in runs if run.foreign]
+    sentences = []
+    if ours:
+        places = _listed(f"{run.data} with the backbone {run.backbone}" for run in ours)
+        count = "1 run" if len(ours) == 1 else f"{len(ours)} runs"
+        sentences.append(f"{_listed(run.method for run in ours)}, trained on {places} ({count}).")
+    if foreign:
+        sentences.append(f"From elsewhere: {_listed(f'{run.method} ({run.data})' for run in foreign)}.")
+    return sentences
+
+
 def findings(group: Sequence[Result]) -> list[str]:
     """What the accuracies of comparable results show: the best method, and whether the next is apart from it."""
     methods = by_method(group)
     if len(methods) < 2:
         return []
-    run, n = group[0].run, group[0].suite.n
+    place, n = group[0].place, group[0].suite.n
     sentences = []
     for column in ("worst case", "clean") if attack_keys(group) else ("clean",):
         first, then = sorted(methods, key=lambda seeds: -_measured(seeds, column).value)[:2]
@@ -44,10 +54,10 @@ def findings(group: Sequence[Result]) -> list[str]:
         apart = "above" if _apart(first, then, column) else "not clearly apart from"
         what = "clean accuracy" if column == "clean" else f"worst-case accuracy under the {group[0].suite.name} suite"
         sentences.append(
-            f"{run.place}: highest {what} is {name} with {_text(best, n)}, {apart} {runner_up} with {_text(second, n)}."
+            f"{place}: highest {what} is {name} with {_text(best, n)}, {apart} {runner_up} with {_text(second, n)}."
         )
     if all(len(seeds) == 1 for seeds in methods):
-        sentences.append(f"{run.place}: one seed per method, so what another seed would change is not known.")
+        sentences.append(f"{place}: one seed per method, so what another seed would change is not known.")
     return sentences
 
 

@@ -57,6 +57,7 @@ class Row:
     cells: list[Cell]
     compared: bool = False
     notes: tuple[int, ...] = ()
+    backbone: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,30 @@ class Result:
 
     @property
     def group(self) -> tuple[str, str, str, int, str]:
-        """Results with the same group stand in one table: the same data, backbone, suite and images."""
-        return (self.run.data, self.run.backbone, self.suite.name, self.suite.n, self.suite.indices)
+        """Results with the same group stand in one table: the same test set, backbone, suite and images."""
+        return (self.suite.data, self.run.backbone, self.suite.name, self.suite.n, self.suite.indices)
+
+    @property
+    def images(self) -> tuple[str, str, int, str]:
+        """The group without the backbone, which a network from elsewhere has none of ours."""
+        return (self.suite.data, self.suite.name, self.suite.n, self.suite.indices)
+
+    @property
+    def place(self) -> str:
+        """Data and backbone, and the test set where it is another."""
+        if self.run.foreign:
+            return self.suite.data
+        return self.run.place + (f" on {self.suite.data}" if self.suite.data != self.run.data else "")
+
+    @property
+    def source(self) -> str:
+        """Seed, recipe and checkpoint."""
+        return self.checkpoint if self.run.foreign else f"seed {self.run.seed}, {self.checkpoint}"
 
     @property
     def checkpoint(self) -> str:
+        if self.run.foreign:
+            return f"weights {self.suite.checkpoint}" if self.run.foreign["weights"] else self.suite.checkpoint
         return f"{self.run.recipe} recipe, {self.suite.checkpoint} checkpoint"
 
     @property
@@ -95,16 +115,28 @@ class Result:
 
 def grouped(runs: list[Run]) -> list[list[Result]]:
     """Results that may be compared: one list per data, backbone, suite and images, each in the order of the runs."""
-    results = [Result(run, suite) for run in runs for suite in run.suites]
-    ordered = sorted(results, key=lambda result: result.group)
-    return [list(group) for _, group in groupby(ordered, key=lambda result: result.group)]
+    return together([Result(run, suite) for run in runs for suite in run.suites])
+
+
+def together(results: list[Result]) -> list[list[Result]]:
+    """Results in lists that may be compared; a network from elsewhere joins every list of its images."""
+    ours = sorted((result for result in results if not result.run.foreign), key=lambda result: result.group)
+    foreign = sorted((result for result in results if result.run.foreign), key=lambda result: result.images)
+    groups = [list(group) for _, group in groupby(ours, key=lambda result: result.group)]
+    for images, members in groupby(foreign, key=lambda result: result.images):
+        guests = list(members)
+        hosts = [group for group in groups if group[0].images == images]
+        for host in hosts:
+            host += guests
+        groups += [] if hosts else [guests]
+    return groups
 
 
 def by_method(results: Iterable[Result]) -> list[list[Result]]:
     """The seeds of each method, in order; a recipe or checkpoint of its own makes a method of its own."""
     seeds: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
-        seeds.setdefault((result.run.defense, result.run.tag, result.checkpoint), []).append(result)
+        seeds.setdefault((result.run.defense, result.run.method, result.checkpoint), []).append(result)
     return list(seeds.values())
 
 
@@ -116,11 +148,13 @@ def percent(fraction: float, n: int) -> str:
 def departures(result: Result) -> list[str]:
     """What sets a result apart from the protocol of the paper, in words; empty if nothing does."""
     run, suite, found = result.run, result.suite, []
+    if suite.data not in PAPER_TEST_IMAGES:
+        found.append(f"{suite.data} is not a data set of the paper")
+    elif suite.n != PAPER_TEST_IMAGES[suite.data] or suite.indices != f"0-{suite.n - 1}":
+        found.append(f"{suite.n:,} of {PAPER_TEST_IMAGES[suite.data]:,} test images")
+    if run.foreign:
+        return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
     recipe = run.config["recipe"]
-    if run.data not in PAPER_TEST_IMAGES:
-        found.append(f"{run.data} is not a data set of the paper")
-    elif suite.n != PAPER_TEST_IMAGES[run.data] or suite.indices != f"0-{suite.n - 1}":
-        found.append(f"{suite.n:,} of {PAPER_TEST_IMAGES[run.data]:,} test images")
     if run.recipe != "paper":
         held_out = recipe.get("holdout", 0)
         found.append(f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else ""))
@@ -152,7 +186,7 @@ def _published(result: Result, cells: list[Cell]) -> Row:
 
 
 def _published_row(result: Result, keys: list[AttackKey]) -> Row | None:
-    printed = published.accuracies(result.run.data, result.run.backbone, result.run.defense)
+    printed = published.accuracies(result.suite.data, result.run.backbone, result.run.defense)
     if printed is None:
         return None
     worst_case = [printed.worst_case(keys)] if keys else []
@@ -165,9 +199,8 @@ def _method_rows(seeds: list[Result], columns: list[AttackKey | str], footnotes:
     n, alone = seeds[0].suite.n, len(seeds) == 1
     for result in seeds:
         cells = [_cell(result.accuracies.get(column), n) for column in columns]
-        source = f"seed {result.run.seed}, {result.checkpoint}"
         notes = tuple(sorted(map(footnotes.index, departures(result))))
-        yield Row("run", result.run.defense, result.run.method, source, cells, alone, notes)
+        yield Row("run", result.run.defense, result.run.method, result.source, cells, alone, notes, result.run.backbone)
     if not alone:
         measured = [[seed.accuracies[column] for seed in seeds if column in seed.accuracies] for column in columns]
         cells = [_cell(spread(values) if values else None, n) for values in measured]
@@ -178,6 +211,7 @@ def _method_rows(seeds: list[Result], columns: list[AttackKey | str], footnotes:
             f"mean of {len(seeds)} seeds, min to max",
             cells,
             compared=True,
+            backbone=seeds[0].run.backbone,
         )
 
 
@@ -221,7 +255,7 @@ def accuracy_table(results: list[Result]) -> Table:
         rows += [printed] if printed else []
     n = first.suite.n
     return Table(
-        title=f"{first.run.place}: accuracy under the {first.suite.name} suite",
+        title=f"{first.place}: accuracy under the {first.suite.name} suite",
         caption=f"Accuracy in percent on {n:,} test images ({first.suite.indices}); 95 % Wilson interval below each."
         + (" Worst case: right on the clean image and under every attack." if keys else ""),
         columns=[*heads, Column("Worst case", "all of these")] if keys else heads,
@@ -257,11 +291,11 @@ def _geometry_row(result: Result) -> Row:
     clean, attacked = stored.get("clean", {}), stored.get("adversarial", {})
     floor, *angles = map(stored.get, _CENTERS)
     cells = _geometry_cells(((clean.get(name), attacked.get(name)) for name in _STATISTICS), floor, angles)
-    return Row("run", result.run.defense, result.run.method, f"seed {result.run.seed}, {result.checkpoint}", cells)
+    return Row("run", result.run.defense, result.run.method, result.source, cells)
 
 
 def _published_geometry(result: Result) -> Row | None:
-    printed = published.geometry(result.run.data, result.run.backbone, result.run.defense)
+    printed = published.geometry(result.suite.data, result.run.backbone, result.run.defense)
     if printed is None:
         return None
     nothing = (None, None)
@@ -283,7 +317,7 @@ def geometry_table(results: list[Result]) -> Table | None:
     first = measured[0]
     attacks = {(result.suite.geometry or {}).get("adversarial", {}).get("attack", "") for result in measured}
     return Table(
-        title=f"{first.run.place}: geometry of the features, {first.suite.name} suite",
+        title=f"{first.place}: geometry of the features, {first.suite.name} suite",
         caption=f"{first.suite.n:,} test images, attacked with {' or '.join(sorted(map(attack_name, attacks)))}. "
         "FDR and AFS: lower is more discriminative. SCR: higher is more separate, but it is a ratio of distances "
         "between features and centers, so it compares only methods in which the two share a scale; features that are "

@@ -1,0 +1,77 @@
+"""From a run to files that other programs load."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from advdpnp import data
+from advdpnp.api.environment import environment
+from advdpnp.api.loading import load_checkpoint
+from advdpnp.experiments import from_config
+from advdpnp.interchange import Claim, Probe, Subject, check_folder, chosen, probe, write_export
+from advdpnp.report.read import read_run
+from advdpnp.runs import Json, Run
+
+# Without the data's own images, noise tells as well whether two networks are the same.
+_RANDOM = 256
+
+
+def export(
+    folder: Path | str,
+    out: Path | str,
+    formats: Sequence[str] = ("safetensors",),
+    *,
+    checkpoint: str = "last",
+    license: str = "MIT",
+    claim: Claim | None = None,
+    force: bool = False,
+    images: int = 1000,
+    data_root: Path | None = None,
+) -> Json:
+    """Write a run's classifier with a model card into a folder that `load` reads; returns what export.json says.
+
+    Args:
+        folder: the run's folder.
+        out: the folder to write; formats that an earlier export of the same model left in it stay.
+        formats: of "safetensors", "torch-export", "onnx" and "robustbench"; "all" stands for those that can be had,
+            and the answer's `left_out` says why others cannot.
+        checkpoint: "last" or "best".
+        license: of the weights.
+        claim: what RobustBench asks of the authors.
+        force: replace an export of another model.
+        images: test images on which every file must answer as the classifier does, at least 1.
+        data_root: folder of the data files; without them the check is on random images, and the card says so.
+    Raises:
+        FileNotFoundError: no run there. ValueError: a format that cannot be had, a folder with other content, or a
+            file that would not answer as the classifier does.
+    """
+    if images < 1:
+        raise ValueError(f"--images must be at least 1; got {images}")
+    run, on = Run(Path(folder)), torch.device("cpu")
+    model, epoch = load_checkpoint(run, checkpoint, on)
+    subject = Subject(
+        model=model,
+        experiment=from_config(run.config()),
+        stored=read_run(run.folder),
+        weights=run.stored_weights_path(checkpoint).read_bytes(),
+        checkpoint=checkpoint,
+        epoch=epoch,
+        license=license,
+        claim=claim or Claim(),
+    )
+    names, left_out = chosen(formats, subject)
+    check_folder(Path(out), subject, force)
+    written = write_export(subject, _probe(subject, images, data_root), Path(out), names, environment(on), force)
+    return {"out": str(out), **written, "left_out": left_out}
+
+
+def _probe(subject: Subject, images: int, data_root: Path | None) -> Probe:
+    spec = subject.experiment.data
+    try:
+        test = data.load(spec, "test", data_root)
+    except FileNotFoundError:
+        x = torch.rand(_RANDOM, *spec.image_shape, generator=torch.Generator().manual_seed(0))
+        return probe(subject.model, x, "random images (the test images were not at hand)")
+    x, _ = test.batch(torch.arange(min(images, len(test))))
+    return probe(subject.model, x, f"test images of {spec.name}")

@@ -1,0 +1,108 @@
+"""The decoded images of a folder, kept on disk so that they are decoded once."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advdpnp.data.readers import Arrays
+
+# Counted up when files decode to other pixels than before.
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What facts.json says.
+
+    Args:
+        listing: digest of the listing that was decoded.
+        checksum: as `checksum` gives it.
+        images_per_class: by class name, in the order of labels.
+        broken: files that could not be read and are left out, and why.
+        ignored: how many files are no images, by ending.
+        schema: of the decoding.
+    """
+
+    listing: str
+    checksum: str
+    images_per_class: dict[str, int]
+    broken: dict[str, str]
+    ignored: dict[str, int]
+    schema: int = SCHEMA
+
+
+def checksum(class_names: Sequence[str], pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    """SHA-256 of class names, labels and pixels; other images, or the same in another size, have another one."""
+    digest = hashlib.sha256(json.dumps([list(class_names), pixels.shape]).encode())
+    digest.update(np.ascontiguousarray(labels, "<i8").data)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """images.npy (N, 3, S, S) and labels.npy (N,) in the order of names, split.json for people, and facts.json.
+
+    Args:
+        place: the folder of these files.
+    """
+
+    place: Path
+
+    def facts(self) -> Facts | None:
+        """What is kept; None if that is nothing, damaged, or decoded by another version."""
+        try:
+            facts = Facts(**json.loads((self.place / "facts.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return facts if facts.schema == SCHEMA else None
+
+    def arrays(self, facts: Facts) -> Arrays | None:
+        """Pixels, on disk until they are sliced, and labels; None if they are not those that `facts` describe."""
+        try:
+            pixels, labels = (
+                np.load(self.place / name, mmap_mode="r", allow_pickle=False) for name in ("images.npy", "labels.npy")
+            )
+        except (OSError, ValueError, EOFError):
+            return None
+        sound = pixels.dtype == np.uint8 and labels.dtype == np.int64 and pixels.shape[:1] == labels.shape
+        return (
+            (pixels, labels)
+            if sound and checksum([*facts.images_per_class], pixels, labels) == facts.checksum
+            else None
+        )
+
+    def write(self, facts: Facts, arrays: Arrays, split: Mapping[str, Sequence[str]]) -> None:
+        """Keep them, all or nothing.
+
+        Raises:
+            OSError: they cannot be written there.
+        """
+        try:
+            self.place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{self.place.name}.", dir=self.place.parent) as temporary:
+                made = Path(temporary, "made")
+                made.mkdir()
+                np.save(made / "images.npy", arrays[0])
+                np.save(made / "labels.npy", arrays[1])
+                for name, content in (("split.json", split), ("facts.json", asdict(facts))):
+                    (made / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+                with contextlib.suppress(FileNotFoundError):
+                    self.place.rename(Path(temporary, "former"))
+                made.rename(self.place)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                # Another process was quicker, with the same images.
+                return
+            raise OSError(
+                f"cannot keep decoded images in {self.place.parent}: {error.strerror}; "
+                "name a folder to write in as --data-root or in $ADVDPNP_DATA"
+            ) from None

@@ -1,0 +1,139 @@
+"""Where a network from elsewhere comes from: all that decides its answers."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from advdpnp.data import DataSpec
+from advdpnp.foreign.builder import Scalar, build, model_name
+from advdpnp.foreign.normalized import Normalized
+from advdpnp.foreign.weights import load_weights, read_checkpoint
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """A network that advdpnp did not train.
+
+    Args:
+        model: its callable, see `advdpnp.foreign.build`.
+        weights: a weights file; None takes the network as its callable builds it.
+        weights_key: dotted name of the state dict in the file, where there are several.
+        arguments: of the callable.
+        mean, std: the normalization that it was trained with, for pixels in [0, 1]; empty for none.
+        tag: tells variants of one network apart in the folder's name; "" for none.
+    Raises:
+        ValueError: mean without std, or a tag that is no folder name.
+    """
+
+    model: str
+    weights: Path | None = None
+    weights_key: str = ""
+    arguments: Mapping[str, Scalar] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    tag: str = ""
+
+    def __post_init__(self) -> None:
+        model_name(self.model)
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"--mean and --std go together, one number or one for each channel; "
+                f"got {len(self.mean)} and {len(self.std)} numbers"
+            )
+        if self.tag and not re.fullmatch(r"[\w.+-]+", self.tag):
+            raise ValueError(f"--name must be letters, digits and ._+- alone; got {self.tag!r}")
+        if self.weights_key and self.weights is None:
+            raise ValueError("--weights-key chooses from a weights file: give --weights too")
+
+    @property
+    def name(self) -> str:
+        """What the network is called: its callable's name."""
+        return re.sub(r"[^\w.+-]+", "-", model_name(self.model))
+
+    @property
+    def checkpoint(self) -> str:
+        """What results call its weights: the file's name."""
+        return self.weights.name if self.weights else "as built"
+
+    def folder(self, out: Path, data: DataSpec) -> Path:
+        """runs/<data>/<name>/foreign[+tag]/seed-0."""
+        return out / data.name / self.name / ("foreign" + (f"+{self.tag}" if self.tag else "")) / "seed-0"
+
+    def open(self, data: DataSpec) -> tuple[nn.Module, list[str]]:
+        """The network in eval mode and float32 on the CPU, and what the user should know of its weights.
+
+        Args:
+            data: facts about the data set, which say what timm builds.
+        Raises:
+            ValueError, FileNotFoundError: as `build`, `read_checkpoint` and `load_weights`.
+        """
+        content = read_checkpoint(self.weights) if self.weights else None
+        model, notes = build(self.model, self.arguments, data.num_classes, data.image_shape), []
+        if self.weights:
+            notes += load_weights(model, content, self.weights_key, str(self.weights))
+        model, said = single_precision(model)
+        if self.mean:
+            channels = data.image_shape[0]
+            if len(self.mean) not in (1, channels):
+                raise ValueError(
+                    f"--mean and --std must be one number or {channels}, one for each channel of {data.name}; "
+                    f"got {len(self.mean)}"
+                )
+            model = Normalized(model, self.mean, self.std)
+        return model.eval(), [*notes, *said]
+
+    def config(self, data: DataSpec, model: nn.Module) -> dict[str, Any]:
+        """JSON values that tell this network from any other.
+
+        Args:
+            data: facts about the data set.
+            model: the opened network, whose tensors stand for its weights where there is no file.
+        """
+        return {
+            "schema": SCHEMA,
+            "data": data.name,
+            "backbone": self.name,
+            "foreign": {
+                "model": self.model,
+                "arguments": dict(self.arguments),
+                "weights": self.weights.name if self.weights else None,
+                "weights_key": self.weights_key,
+                "sha256": _file_sum(self.weights) if self.weights else _state_sum(model),
+                "mean": list(self.mean),
+                "std": list(self.std),
+            },
+            "seed": 0,
+            "tag": self.tag,
+        }
+
+
+def single_precision(model: nn.Module) -> tuple[nn.Module, list[str]]:
+    """The network in float32, and what was converted, in words; float32 networks as they are."""
+    kinds = sorted({str(p.dtype) for p in model.parameters() if p.is_floating_point() and p.dtype != torch.float32})
+    if not kinds:
+        return model, []
+    from copy import deepcopy
+
+    # The caller's own network keeps its precision.
+    return deepcopy(model).float(), [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]
+
+
+def _file_sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _state_sum(model: nn.Module) -> str:
+    total = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
