@@ -19,20 +19,7 @@ from advdpnp.data import decode as decoding
 from advdpnp.data.decode import decode
 from advdpnp.data.folder import split_positions
 from advdpnp.experiments import experiment_on, from_config
-
-CLASSES = {"avión": 30, "cat & dog": 24, "船": 7}
-
-
-def write(folder: Path, classes: dict[str, int] = CLASSES) -> Path:
-    """Small noisy pictures, each another, in the shade of their class; every third below another folder."""
-    draw = np.random.default_rng(0)
-    for label, (name, count) in enumerate(classes.items()):
-        for k in range(count):
-            place = folder / name / ("deeper" if k % 3 == 0 else "")
-            place.mkdir(parents=True, exist_ok=True)
-            pixels = draw.integers(60 * label, 60 * label + 50, (12, 14, 3), np.uint8)
-            Image.fromarray(pixels).save(place / f"{k} image.{'PNG' if k % 2 else 'bmp'}")
-    return folder
+from data.pictures import write
 
 
 @pytest.fixture
@@ -360,66 +347,6 @@ def test_a_set_is_called_after_its_folder(tmp_path: Path, name: str, slug: str) 
     spec = folder_spec(write(tmp_path / name, {"a": 3, "b": 3}), 8, root=tmp_path / "data")
     assert spec.name == f"folder-{slug}"
     assert len(load(spec, "test", tmp_path / "data")) == 2
-
-
-def no_classes(folder: Path) -> None:
-    folder.mkdir()
-
-
-def one_class(folder: Path) -> None:
-    write(folder, {"only": 5})
-
-
-def loose_images(folder: Path) -> None:
-    folder.mkdir()
-    Image.new("RGB", (4, 4)).save(folder / "a.png")
-
-
-def loose_beside_classes(folder: Path) -> None:
-    write(folder)
-    Image.new("RGB", (4, 4)).save(folder / "a.png")
-
-
-def empty_class(folder: Path) -> None:
-    write(folder)
-    (folder / "empty" / "deeper").mkdir(parents=True)
-
-
-def two_images(folder: Path) -> None:
-    write(folder, {"a": 2, "b": 9})
-
-
-def splits(folder: Path) -> None:
-    for part in ("Train", "val", "test"):
-        write(folder / part)
-
-
-def a_file(folder: Path) -> None:
-    folder.write_text("x")
-
-
-@pytest.mark.parametrize(
-    ("make", "kind", "message"),
-    [
-        (lambda folder: None, FileNotFoundError, "no folder at .*: give a folder that holds one folder of images"),
-        (a_file, ValueError, "must be a folder .*; got a file"),
-        (no_classes, ValueError, "at least 2; got none: make a folder for each class"),
-        (one_class, ValueError, "at least 2; got only: make a folder for each class"),
-        (loose_images, ValueError, r"got 1 outside of them \(a.png\): move each into the folder of its class"),
-        (loose_beside_classes, ValueError, r"got 1 outside of them \(a.png\)"),
-        (empty_class, ValueError, r"at least 3 images; got empty \(0\): add images, or remove the class"),
-        (two_images, ValueError, r"at least 3 images; got a \(2\)"),
-        (splits, ValueError, "got Train, test, val, which look like splits: give one of them, or merge them by class"),
-    ],
-)
-def test_a_layout_without_classes_is_refused_in_one_line(
-    tmp_path: Path, make: Callable[[Path], None], kind: type[Exception], message: str
-) -> None:
-    make(tmp_path / "images")
-    with pytest.raises(kind, match=message) as caught:
-        folder_spec(tmp_path / "images", 16, root=tmp_path / "data")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("size", [0, -1, 7, 1025])

@@ -24,7 +24,7 @@ def evaluate(
     *,
     eps: float | None = None,
     suite_name: str = "custom",
-    on_data: str | None = None,
+    on_data: DataSpec | str | None = None,
     limit: int | None = None,
     checkpoint: str = "last",
     device: str | None = None,
@@ -74,7 +74,7 @@ def evaluate_run(
     *,
     eps: float | None = None,
     suite_name: str = "custom",
-    on_data: str | None = None,
+    on_data: DataSpec | str | None = None,
     limit: int | None = None,
     checkpoint: str = "last",
     device: str | None = None,
@@ -100,7 +100,8 @@ def evaluate_run(
     """
     run, on = Run(Path(folder)), resolve_device(device)
     done = from_config(run.config())
-    tested = done.data if on_data is None else _alike(done.data, data.spec(on_data))
+    tested = data.spec(on_data) if isinstance(on_data, str) else on_data or done.data
+    _check_alike(done.data, tested)
     wanted = suite_of(suite, done.data.eps, math.prod(done.data.image_shape), eps, suite_name)
     model, epoch = load_checkpoint(run, checkpoint, on)
     images = data.load(tested, "test", data_root).to(on)
@@ -116,8 +117,8 @@ def evaluate_run(
     return Measurement(run, wanted, images, facts, limit, other).measure(model, on, resume, listener)
 
 
-def _alike(trained: DataSpec, tested: DataSpec) -> DataSpec:
-    """The other test set, if a network that was trained on the first can be tested on it."""
+def _check_alike(trained: DataSpec, tested: DataSpec) -> None:
+    """Raise ValueError unless a network that was trained on the first data can be tested on the second."""
     for what, expected, got in (
         ("images of", trained.image_shape, tested.image_shape),
         ("the classes", trained.class_names, tested.class_names),
@@ -127,7 +128,6 @@ def _alike(trained: DataSpec, tested: DataSpec) -> DataSpec:
                 f"the run was trained on {what} {_short(expected)} ({trained.name}), but {tested.name} has "
                 f"{_short(got)}: choose a test set that is alike"
             )
-    return tested
 
 
 def _short(values: tuple[object, ...]) -> str:

@@ -11,7 +11,7 @@ from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.measurement import Measurement, Protocol, suite_of
 from advdpnp.attacks.attack import check_images, check_labels
-from advdpnp.data import Images
+from advdpnp.data import DataSpec, Images
 from advdpnp.evaluation import CHUNK, Evaluation, Listener, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.foreign import ForeignModel
@@ -62,7 +62,7 @@ def evaluate_model(
 
 def evaluate_foreign(
     source: ForeignModel,
-    on_data: str,
+    on_data: DataSpec | str,
     suite: Protocol = "quick",
     *,
     eps: float | None = None,
@@ -78,7 +78,7 @@ def evaluate_foreign(
 
     Args:
         source: callable, weights and normalization.
-        on_data: name of the data set.
+        on_data: the data set, or its name.
         suite: as in `evaluate_model`.
         eps: another radius than the data set's usual one.
         suite_name: what attacks by hand are called.
@@ -91,7 +91,7 @@ def evaluate_foreign(
     Raises:
         ValueError, FileNotFoundError: in one line, what does not load, fit or make sense. Nothing is stored then.
     """
-    spec, on = data.spec(on_data), resolve_device(device)
+    spec, on = data.spec(on_data) if isinstance(on_data, str) else on_data, resolve_device(device)
     wanted = suite_of(suite, spec.eps, math.prod(spec.image_shape), eps, suite_name)
     images = data.load(spec, "test", data_root).to(on)
     if limit is not None and not 1 <= limit <= len(images):

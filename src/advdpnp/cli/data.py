@@ -8,12 +8,12 @@ import typer
 
 from advdpnp.cli.app import data_app
 from advdpnp.cli.command import Answer, DataRoot, Switches, command
+from advdpnp.cli.images import ImageSize, SkipBroken, SplitSeed, facts_of
 
 if TYPE_CHECKING:
     from advdpnp.data import DataSpec, FileCheck
 
 Name = Annotated[str, typer.Argument(help="Data set; see `advdpnp list data`.")]
-FOLDER = "folder:"
 
 
 def _answer(name: str, checks: "list[FileCheck]") -> Answer:
@@ -51,7 +51,9 @@ def download(
 def describe(
     switches: Switches,
     name: Annotated[str, typer.Argument(help="Data set, see `advdpnp list data`, or folder:PATH.")],
-    image_size: Annotated[int, typer.Option(min=1, help="Side of the images of a folder.")] = 32,
+    image_size: ImageSize = None,
+    split_seed: SplitSeed = 0,
+    skip_broken: SkipBroken = False,
     out: Annotated[Path | None, typer.Option(help="PNG with images of each class; by default NAME.png.")] = None,
     data_root: DataRoot = None,
 ) -> Answer:
@@ -59,7 +61,7 @@ def describe(
     from advdpnp import data
 
     root = data.data_root(data_root)
-    facts = _facts(name, image_size, root)
+    facts = facts_of(name, image_size, split_seed, skip_broken, root, _tell)
     value: dict[str, Any] = {**data.describe(facts)}
     lines = [f"{key:>16}  {text}" for key, text in value.items()]
     try:
@@ -72,14 +74,6 @@ def describe(
     sheet = out or Path(f"{facts.name.replace('/', '-')}.png")
     _draw(facts, next(iter(images.values())), sheet)
     return Answer(value | {"splits": splits, "sheet": str(sheet)}, "\n".join([*lines, f"{'sheet':>16}  {sheet}"]))
-
-
-def _facts(name: str, image_size: int, root: Path) -> "DataSpec":
-    from advdpnp import data
-
-    if not name.startswith(FOLDER):
-        return data.spec(name)
-    return data.folder_spec(name.removeprefix(FOLDER), image_size, root=root, tell=_tell)
 
 
 def _tell(line: str) -> None:

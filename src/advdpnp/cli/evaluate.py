@@ -7,6 +7,7 @@ import typer
 
 from advdpnp.cli.app import app
 from advdpnp.cli.command import Answer, DataRoot, Resume, Switches, command, watching
+from advdpnp.cli.images import ImageSize, SkipBroken, SplitSeed, facts_of
 
 _SUITE_HELP = "Protocol, see `advdpnp list suites` (quick by default); with --attack, what yours is called."
 
@@ -21,7 +22,10 @@ def evaluate(
     ] = None,
     eps: Annotated[str | None, typer.Option(help="Radius instead of the data set's, as 4/255 or 0.3.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
-    data: Annotated[str | None, typer.Option(help="Test set; by default the run's own.")] = None,
+    data: Annotated[str | None, typer.Option(help="Test set, or folder:PATH; by default the run's own.")] = None,
+    image_size: ImageSize = None,
+    split_seed: SplitSeed = 0,
+    skip_broken: SkipBroken = False,
     checkpoint: Annotated[str | None, typer.Option(help="Of a run: last (default) or best.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Your network: pkg.module:callable, path/to/file.py:callable or timm:NAME.")
@@ -52,19 +56,18 @@ def evaluate(
         "data_root": data_root,
         "resume": resume,
     }
-    if run is not None:
-        with watching() as listener:
-            result = api.evaluate_run(run, on_data=data, checkpoint=checkpoint or "last", listener=listener, **how)
-        return Answer(result, result_text(result))
-    from advdpnp.data import spec
-    from advdpnp.foreign import ForeignModel, parse_arguments
-
-    assert model is not None and data is not None
-    arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))
-    source = ForeignModel(model, weights, weights_key, arguments, *normalization, name)
     with watching() as listener:
-        result = api.evaluate_foreign(source, data, out=out, listener=listener, **how)
-    return Answer(result, f"{result_text(result)}\n{source.folder(out, spec(data))}")
+        tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, listener.on_note)
+        if run is not None:
+            result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint or "last", listener=listener, **how)
+            return Answer(result, result_text(result))
+        from advdpnp.foreign import ForeignModel, parse_arguments
+
+        assert model is not None and tested
+        arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))
+        source = ForeignModel(model, weights, weights_key, arguments, *normalization, name)
+        result = api.evaluate_foreign(source, tested, out=out, listener=listener, **how)
+        return Answer(result, f"{result_text(result)}\n{source.folder(out, tested)}")
 
 
 def _check_asked(

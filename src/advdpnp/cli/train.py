@@ -1,17 +1,13 @@
 """`advdpnp train`."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from advdpnp.cli.app import app
 from advdpnp.cli.command import Answer, DataRoot, Resume, Switches, command, watching
-from advdpnp.cli.data import FOLDER
-
-if TYPE_CHECKING:
-    from advdpnp.data import DataSpec
+from advdpnp.cli.images import FOLDER, ImageSize, SkipBroken, SplitSeed, facts_of
 
 
 @command(app)
@@ -21,11 +17,11 @@ def train(
         str | None, typer.Argument(help="data/backbone/defense, as in cifar10/resnet18/adv-dpnp; or --data.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="In place of the name: folder:PATH, or a data set.")] = None,
-    model: Annotated[str | None, typer.Option(help="With --data: backbone [default: resnet18].")] = None,
-    defense: Annotated[str | None, typer.Option(help="With --data: method [default: adv-dpnp].")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the images of a folder [default: 32].")] = None,
-    split_seed: Annotated[int, typer.Option(help="Seed of the choice of a folder's test images.")] = 0,
-    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.")] = False,
+    model: Annotated[str | None, typer.Option(help="With --data: backbone; by default resnet18.")] = None,
+    defense: Annotated[str | None, typer.Option(help="With --data: method; by default adv-dpnp.")] = None,
+    image_size: ImageSize = None,
+    split_seed: SplitSeed = 0,
+    skip_broken: SkipBroken = False,
     recipe: Annotated[str, typer.Option(help="paper, official, or default (with held-out images).")] = "default",
     config: Annotated[Path | None, typer.Option(help="YAML file with fields to override.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Field to override: recipe.epochs=2.")] = None,
@@ -48,7 +44,7 @@ def train(
         if data is None:
             wanted = experiment(name or "", *options)
         else:
-            facts = _facts(data, image_size, split_seed, data_root, skip_broken, observer.on_note)
+            facts = facts_of(data, image_size, split_seed, skip_broken, data_root, observer.on_note)
             wanted = experiment_on(facts, model or "resnet18", defense or "adv-dpnp", *options)
         if tensorboard is not None:
             observer = TensorBoard(observer, str(tensorboard))
@@ -72,23 +68,3 @@ def _check_names(name: str | None, data: str | None, model: str | None, defense:
         )
     if name and name.startswith(FOLDER):
         raise ValueError(f"a folder is given as --data {FOLDER}PATH, with --model and --defense; got the name {name!r}")
-
-
-def _facts(
-    data: str,
-    image_size: int | None,
-    split_seed: int,
-    root: Path | None,
-    skip_broken: bool,
-    tell: Callable[[str], None],
-) -> "DataSpec":
-    from advdpnp.data import folder_spec, spec
-
-    if data.startswith(FOLDER):
-        path = data.removeprefix(FOLDER)
-        size = 32 if image_size is None else image_size
-        return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
-    if image_size is not None or split_seed or skip_broken:
-        wanted = f"--image-size, --split-seed and --skip-broken are for --data {FOLDER}PATH"
-        raise ValueError(f"{wanted}; got --data {data}: leave them out")
-    return spec(data)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from advdpnp.data import DataSpec
+from advdpnp.data import DataSpec, FolderSpec
 from advdpnp.foreign.builder import Scalar, build, model_name
 from advdpnp.foreign.normalized import Normalized
 from advdpnp.foreign.weights import load_weights, read_checkpoint
@@ -100,6 +100,7 @@ class ForeignModel:
         return {
             "schema": SCHEMA,
             "data": data.name,
+            **({"images": data.checksum} if isinstance(data, FolderSpec) else {}),
             "backbone": self.name,
             "foreign": {
                 "model": self.model,
