@@ -7,7 +7,7 @@ BIN := .venv/bin
 export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
-.PHONY: install demo test slow lint clean
+.PHONY: install demo test slow lint docs clean
 
 install: .venv/installed
 
@@ -33,9 +33,14 @@ slow: install
 	$(BIN)/python -m pytest -m slow -n 2
 
 lint: install
-	$(BIN)/ruff check src tests examples scripts benchmarks
-	$(BIN)/ruff format --check src tests examples scripts benchmarks
+	$(BIN)/ruff check src tests examples scripts benchmarks docs
+	$(BIN)/ruff format --check src tests examples scripts benchmarks docs
 	$(BIN)/mypy
 
+# The documentation as a site that works without the network: open site/index.html.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The site is at $(CURDIR)/site/index.html"
+
 clean:
-	rm -rf .venv demo-runs report
+	rm -rf .venv demo-runs report site

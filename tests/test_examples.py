@@ -1,6 +1,8 @@
 """The examples run as a person runs them, and say what they promise."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +15,14 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def output_of(example: str, *arguments: str) -> str:
-    command = [sys.executable, "-W", "error", str(EXAMPLES / example), *arguments]
+    return output(str(EXAMPLES / example), *arguments)
+
+
+def output(*arguments: str) -> str:
+    """What Python prints; two threads would wait for each other beside other tests."""
+    command = [sys.executable, "-W", "error", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -44,3 +51,26 @@ def test_a_folder_of_images_is_learned_and_a_second_start_finds_images_and_run(t
     before = weights.read_bytes()
     assert output_of("train_on_a_folder.py", str(tmp_path)).splitlines() == first
     assert weights.read_bytes() == before
+
+
+def test_the_losses_train_a_network_in_a_loop_of_your_own() -> None:
+    *epochs, last = output_of("losses_in_your_loop.py").splitlines()
+    totals = [float(line.rpartition(" ")[2]) for line in epochs]
+    assert len(totals) == 12 and totals[-1] < totals[0]
+    clean, robust = (float(part) for part in re.findall(r"([\d.]+)%", last))
+    assert clean > 80 and robust > 50, last
+
+
+def test_the_notebook_runs_from_top_to_bottom_and_shows_what_its_cells_print() -> None:
+    notebook = json.loads((EXAMPLES / "attack_your_model.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    # A notebook is its cells in order; the names of one are known in the next.
+    program = "\n".join("".join(cell["source"]) for cell in cells)
+    shown = [
+        "".join(output["text"])
+        for cell in cells
+        for output in cell["outputs"]
+        if output["output_type"] == "stream" and output["name"] == "stdout"
+    ]
+    titles = [line.partition("  ")[0] for line in output("-c", program).splitlines()]
+    assert titles[:-2] == [line.partition("  ")[0] for line in "".join(shown).splitlines()][:-2]
