@@ -1,5 +1,6 @@
 import os
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,16 @@ def test_only_row_major_bytes_are_arrays(tmp_path: Path, data: np.ndarray) -> No
 def test_an_array_whose_bytes_do_not_fill_its_shape_is_refused(tmp_path: Path) -> None:
     whole = python2({b"data": np.zeros((2, 3), np.uint8)})
     rejected(tmp_path / "batch", whole.replace(b"M\x03\x00", b"M\x04\x00"))
+
+
+def test_a_place_in_the_memo_costs_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "batch"
+    # The empty dictionary, noted as number 2**31 - 1.
+    path.write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert read_pickle(path) == {}
+    # In kilobytes.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps([1, 2]), b"\x80\x02}(cnumpy\nndarray\nN)Ru."])

@@ -52,7 +52,8 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 }
 
 
-class _ArraysOnly(pickle.Unpickler):
+# Python's own, not the faster one in C: that makes room for any place in its memo which a file names, up to 64 GB.
+class _ArraysOnly(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
             raise ValueError(f"its pickle asks for {module}.{name}, which no CIFAR file needs")
