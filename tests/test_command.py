@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -114,7 +115,16 @@ def test_json_is_all_that_a_command_prints(
     assert status == 0 and json.loads(out)
 
 
+@pytest.fixture
+def as_in_a_terminal() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_in_a_terminal")
 def test_an_interrupted_evaluation_goes_on_to_the_same_verdicts(tmp_path: Path) -> None:
     def advdpnp(*arguments: str) -> list[str]:
         return [sys.executable, "-m", "advdpnp.cli", *arguments, "--threads", "1"]

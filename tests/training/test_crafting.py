@@ -172,6 +172,7 @@ def test_compiled_training_with_every_part_compiles_each_graph_once_and_resumes(
 
     settings = (*EVERYTHING, "recipe.engine=compiled", "recipe.train_images=96")
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     whole = trained(tmp_path, small_task("at", *settings), claimed(tmp_path / "whole", "at", *settings))
     counters = dict(torch._dynamo.utils.counters["stats"])
     assert counters["unique_graphs"] == 2, counters

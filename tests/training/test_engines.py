@@ -213,6 +213,7 @@ def test_compiled_training_compiles_once_learns_alike_and_resumes_bit_for_bit(tm
 
     settings = ["recipe.engine=compiled", "recipe.train_images=96"]
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     whole_run = claimed(tmp_path / "whole", "adv-dpnp", *settings)
     task = small_task("adv-dpnp", *settings)
     whole = trained(tmp_path, task, whole_run)
