@@ -37,7 +37,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         NUMERIC,
     ),
     "evaluation": (
-        {"attacks", "metrics", "data", "models.classifier", "models.frozen", "runs", "losses", "noise"},
+        {"attacks", "metrics", "data", "models.classifier", "models.frozen", "runs", "losses", "noise", "threat"},
         {"torch", "numpy"},
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat"}, {"torch", "yaml"}),

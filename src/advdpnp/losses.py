@@ -46,6 +46,12 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return rival - logits.gather(1, y[:, None]).squeeze(1)
 
 
+def lead(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """z_target - z_y: (B, C), (B,), (B,) -> (B,), positive where the target is likelier than the label."""
+    logits = at_least_fp32(logits)
+    return (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
+
+
 def prototype_alignment(embedding: Tensor, prototypes: Tensor, y: Tensor, reduction: str) -> Tensor:
     """Squared distance of each embedding to its own prototype (DPNP; Adv-DPNP Eq. 3, without lambda / 2).
 

@@ -16,7 +16,7 @@ def duration(seconds: float) -> str:
 
 def forecast_text(seconds: float) -> str:
     """What is said before an evaluation."""
-    return f"evaluation takes about {duration(seconds)}"
+    return f"evaluation takes at most about {duration(seconds)}"
 
 
 def epoch_text(line: Json) -> str:
@@ -38,12 +38,43 @@ def result_text(result: Json) -> str:
     lines = [
         f"{result['data']}, first {result['n']} test images, checkpoint {result['checkpoint']}, suite {result['suite']}"
     ]
+    if "search_precision" in result:
+        lines.append(f"searches were made in {result['search_precision']}, verdicts in fp32")
     lines.append(row("clean", result["clean_accuracy"], result["clean_interval95"]))
     for attack in result["attacks"]:
-        budget = f"{attack['norm']} {attack['eps']}, {attack['steps']} steps of {attack['step_size']}"
-        lines.append(row(f"{attack['name']} {budget}", attack["robust_accuracy"], attack["interval95"]))
+        lines.append(row(_attack_text(attack), attack["robust_accuracy"], attack["interval95"]))
+        for search in attack.get("searches", ()):
+            name = f"  after {search['name']}"
+            lines.append(row(name, search["robust_accuracy"], search["interval95"]))
+        lines += [f"  {text}" for text in _remarks(attack)]
     lines.append(row("worst case", result["worst_case_accuracy"], result["worst_case_interval95"]))
+    lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
+
+
+def _attack_text(attack: Json) -> str:
+    steps = "" if attack["steps"] is None else f", {attack['steps']} steps"
+    size = "" if attack["step_size"] is None else f" of {attack['step_size']}"
+    return f"{attack['name']} {attack['norm']} {attack['eps']}{steps}{size}"
+
+
+def _remarks(attack: Json) -> list[str]:
+    """What else a search has to say."""
+    remarks = list(attack.get("notes", ()))
+    if attack.get("unconfirmed"):
+        remarks.append(
+            f"{attack['unconfirmed']} images: misclassified where the attack searched, but not by the network itself"
+        )
+    return remarks
+
+
+def _seeds_text(seeds: Json | None) -> list[str]:
+    if seeds is None:
+        return []
+    rows = [*seeds["attacks"], {"name": "worst case", **seeds["worst_case"]}]
+    return [f"over {seeds['count']} seeds of the attacks:"] + [
+        f"  {row['name']:<42} {row['mean']:7.2%}  spread {row['spread']:.2%}" for row in rows
+    ]
 
 
 def comparison_text(rows: list[Json]) -> str:
@@ -76,6 +107,17 @@ class Silent:
     def on_images(self, images: int) -> None:
         pass
 
+    def on_search(self, name: str, images: int, steps: int) -> None:
+        pass
+
+    def on_steps(self, left: int, bound: float) -> None:
+        pass
+
+
+def bound_text(bound: float) -> str:
+    """What is known of the result before the end."""
+    return f"robust accuracy is at most {bound:.1%}"
+
 
 class Lines(Silent):
     """Plain lines, for logs; the first one says how long the run will take."""
@@ -86,6 +128,7 @@ class Lines(Silent):
         self._told = False
         self._attack_began: float | None = None
         self._images_left = 0
+        self._search = SearchClock()
 
     def _print(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -125,6 +168,37 @@ class Lines(Silent):
                 self._print(f"  about {duration(seconds)}")
         self._attack_began = None
 
+    def on_search(self, name: str, images: int, steps: int) -> None:
+        self._print(f"{name}: {images} images")
+        self._search = SearchClock(steps)
+
+    def on_steps(self, left: int, bound: float) -> None:
+        if (seconds := self._search.due(left)) is not None:
+            self._print(f"  {self._search.share(left):.0%}, about {duration(seconds)} left; {bound_text(bound)}")
+
+
+class SearchClock:
+    """When a search is due to say how far it is, and how long it still takes: after 5 s, then each half minute.
+
+    Args:
+        steps: iterations that the search has before it.
+    """
+
+    def __init__(self, steps: int = 0) -> None:
+        self._steps, self._began, self._next = steps, time.monotonic(), time.monotonic() + 5
+
+    def share(self, left: int) -> float:
+        """How much is done, in [0, 1]."""
+        return 1 - left / self._steps
+
+    def due(self, left: int) -> float | None:
+        """Seconds that `left` iterations take, if it is time to say so."""
+        now = time.monotonic()
+        if now < self._next or not 0 < left < self._steps:
+            return None
+        self._next = now + 30
+        return (now - self._began) * left / (self._steps - left)
+
 
 class Bars(Silent):
     """Bars with time left, for terminals. A context manager."""
@@ -136,6 +210,7 @@ class Bars(Silent):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, transient=True, console=Console(stderr=True))
         self._task: Any = None
+        self._name, self._steps = "", 0
 
     def __enter__(self) -> "Bars":
         self._progress.start()
@@ -168,6 +243,14 @@ class Bars(Silent):
 
     def on_images(self, images: int) -> None:
         self._progress.advance(self._task, images)
+
+    def on_search(self, name: str, images: int, steps: int) -> None:
+        self.on_attack(name, steps)
+        self._name, self._steps = name, steps
+
+    def on_steps(self, left: int, bound: float) -> None:
+        description = f"{self._name}; {bound_text(bound)}"
+        self._progress.update(self._task, completed=self._steps - left, description=description)
 
 
 class TensorBoard(Silent):

@@ -3,14 +3,16 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from advdpnp.noise import Noise
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1"]
+# Norms of `ThreatModel`; l1 needs a projection of its own, see `advdpnp.attacks.l1_ball`.
+_BALLS = ("linf", "l2")
 
 
 def eps_text(eps: float) -> str:
@@ -34,6 +36,14 @@ def _per_image_norm(v: Tensor) -> Tensor:
     return norms.view(-1, *[1] * (v.dim() - 1))
 
 
+def distance(points: Tensor, x: Tensor, norm: Norm) -> Tensor:
+    """Norm of each image's perturbation: (B, ...), (B, ...) -> (B,) >= 0."""
+    delta = (points - x).flatten(1)
+    if norm == "linf":
+        return delta.abs().amax(dim=1)
+    return delta.abs().sum(dim=1) if norm == "l1" else delta.square().sum(dim=1).sqrt()
+
+
 @dataclass(frozen=True)
 class ThreatModel:
     """Perturbations of norm at most `eps` that keep the image in [0, 1].
@@ -50,8 +60,8 @@ class ThreatModel:
     eps: float | Tensor
 
     def __post_init__(self) -> None:
-        if self.norm not in get_args(Norm):
-            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {self.norm!r}")
+        if self.norm not in _BALLS:
+            raise ValueError(f"norm must be one of {', '.join(_BALLS)}; got {self.norm!r}")
         if isinstance(self.eps, Tensor):
             return
         if not self.eps >= 0:

@@ -78,8 +78,7 @@ def test_geometry_equals_the_metrics_of_the_embeddings() -> None:
     assert found["adversarial"]["attack"] == "pgd-2 linf 0.1"
 
 
-def test_an_interrupted_evaluation_resumes_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("advdpnp.evaluation.ledger.SAVE_SECONDS", 0.0)
+def test_an_interrupted_evaluation_resumes_to_the_same_result(tmp_path: Path) -> None:
     partial = tmp_path / "two.partial.json"
 
     class Stop(Silent):

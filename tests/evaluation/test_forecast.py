@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from advdpnp.attacks import PGD, Suite
+from advdpnp.attacks import APGDT, FGSM, PGD, AutoAttack, Square, Suite
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate
-from advdpnp.evaluation.forecast import forecast, seconds_per_gradient
+from advdpnp.evaluation.forecast import Probe, forecast, gradients, time_gradient
 from advdpnp.progress import Silent
 
 N = 96
@@ -43,13 +43,24 @@ class Clock(Silent):
 
 def test_an_attack_takes_its_gradients() -> None:
     pgd = PGD(eps=0.1, steps=20, restarts=3)
-    assert forecast(0.5, [(None, 10), (pgd, 4)]) == 10 * 0.5 + 4 * 20 * 3 * 0.5
-    assert forecast(0.5, []) == 0
+    probe = Probe(0.5, classes=10)
+    assert forecast(probe, [(None, 10), (pgd, 4)]) == 10 * 0.5 + 4 * 20 * 3 * 0.5
+    assert forecast(probe, []) == 0
+    assert gradients(FGSM(eps=0.1), 10) == 1
+
+
+def test_a_search_takes_all_its_attempts() -> None:
+    assert gradients(APGDT(eps=0.1, steps=20), 10) == 9 * 21
+    assert gradients(APGDT(eps=0.1, steps=20), 3) == 2 * 21
+    assert gradients(Square(eps=0.1, steps=99), 10) == pytest.approx(100 * Square.cost)
+    whole = gradients(AutoAttack(eps=0.1), 10)
+    assert whole == sum(gradients(stage, 10) for stage in AutoAttack(eps=0.1).stages())
 
 
 def test_the_probe_leaves_no_gradient_behind() -> None:
     model = linear()
-    assert seconds_per_gradient(model, images(), chunk=32) > 0
+    probe = time_gradient(model, images(), chunk=32)
+    assert probe.seconds > 0 and probe.classes == 3
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

@@ -23,7 +23,7 @@ def test_attacks_cost_accuracy_and_autoattack_costs_more_than_pgd(data: str, met
     printed = published.accuracies(data, "resnet18", method)
     assert printed is not None
     pgd = printed.attack(PGD20)
-    autoattack = printed.attack(AttackKey("autoattack", "linf", "8/255", 100, None, 1, True))
+    autoattack = printed.attack(AttackKey("autoattack", "linf", "8/255", None, None, 1, True))
     assert pgd is not None and autoattack is not None
     assert autoattack <= pgd < printed.clean
 

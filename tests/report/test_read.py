@@ -58,7 +58,7 @@ def test_methods_have_the_names_that_people_use(make_run: MakeRun, defense: str,
         (AttackKey("fgsm", "linf", "8/255", 1, "8/255", 1, False), "FGSM"),
         (AttackKey("pgd", "l2", "128/255", 40, "16/255", 1, True), "PGD-40"),
         (AttackKey("cw", "linf", "8/255", 30, "0.8/255", 1, False), "C&W-30"),
-        (AttackKey("autoattack", "linf", "8/255", 100, None, 1, True), "AutoAttack"),
+        (AttackKey("autoattack", "linf", "8/255", None, None, 1, True), "AutoAttack"),
     ],
 )
 def test_attacks_have_the_names_that_people_use(key: AttackKey, label: str) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ from advdpnp import attacks, data
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.foreign import evaluate_model
 from advdpnp.api.loading import load_checkpoint
-from advdpnp.api.measurement import Measurement, Protocol, suite_of
+from advdpnp.api.measurement import Effort, EffortOptions, Measurement, Protocol, suite_of
 from advdpnp.data import DataSpec
 from advdpnp.evaluation import CHUNK, Listener, attacked_samples, embedding_arrays, paired_test
 from advdpnp.experiments import from_config
@@ -25,12 +25,11 @@ def evaluate(
     eps: float | None = None,
     suite_name: str = "custom",
     on_data: DataSpec | str | None = None,
-    limit: int | None = None,
     checkpoint: str = "last",
     device: str | None = None,
     data_root: Path | None = None,
-    resume: bool = False,
     listener: Listener | None = None,
+    **effort: Unpack[EffortOptions],
 ) -> Json: ...
 
 
@@ -75,12 +74,11 @@ def evaluate_run(
     eps: float | None = None,
     suite_name: str = "custom",
     on_data: DataSpec | str | None = None,
-    limit: int | None = None,
     checkpoint: str = "last",
     device: str | None = None,
     data_root: Path | None = None,
-    resume: bool = False,
     listener: Listener | None = None,
+    **effort: Unpack[EffortOptions],
 ) -> Json:
     """Attack a run's classifier on a test set; writes and returns eval/<suite>.json.
 
@@ -91,12 +89,11 @@ def evaluate_run(
         eps: another radius than the data set's usual one; the result is then named after it.
         suite_name: what attacks by hand are called.
         on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json.
-        limit: the first so many test images; all by default.
         checkpoint: "last" or "best".
         device: torch device.
         data_root: folder of the data files.
-        resume: continue an interrupted evaluation.
         listener: told of every attack and chunk.
+        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.measurement.Effort`.
     """
     run, on = Run(Path(folder)), resolve_device(device)
     done = from_config(run.config())
@@ -114,7 +111,7 @@ def evaluate_run(
         "precision": "fp32",
     }
     other = tested.name if tested.name != done.data.name else ""
-    return Measurement(run, wanted, images, facts, limit, other).measure(model, on, resume, listener)
+    return Measurement(run, wanted, images, facts, Effort(**effort), other).measure(model, on, listener)
 
 
 def _check_alike(trained: DataSpec, tested: DataSpec) -> None:

@@ -3,13 +3,14 @@
 import math
 import warnings
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device, use_tf32
-from advdpnp.api.measurement import Measurement, Protocol, suite_of
+from advdpnp.api.measurement import Effort, EffortOptions, Measurement, Protocol, suite_of
 from advdpnp.attacks.attack import check_images, check_labels
 from advdpnp.data import DataSpec, Images
 from advdpnp.evaluation import CHUNK, Evaluation, Listener, check_mode, examine
@@ -67,12 +68,11 @@ def evaluate_foreign(
     *,
     eps: float | None = None,
     suite_name: str = "custom",
-    limit: int | None = None,
     out: Path | str = "runs",
     device: str | None = None,
     data_root: Path | None = None,
-    resume: bool = False,
     listener: Listener | None = None,
+    **effort: Unpack[EffortOptions],
 ) -> Json:
     """Attack a network from elsewhere on a test set, and store the result like a run's.
 
@@ -82,24 +82,24 @@ def evaluate_foreign(
         suite: as in `evaluate_model`.
         eps: another radius than the data set's usual one.
         suite_name: what attacks by hand are called.
-        limit: the first so many test images; all by default.
         out: folder of all runs.
         device: torch device.
         data_root: folder of the data files.
-        resume: continue an interrupted evaluation.
         listener: told of every attack and chunk.
+        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.measurement.Effort`.
     Raises:
         ValueError, FileNotFoundError: in one line, what does not load, fit or make sense. Nothing is stored then.
     """
     spec, on = data.spec(on_data) if isinstance(on_data, str) else on_data, resolve_device(device)
     wanted = suite_of(suite, spec.eps, math.prod(spec.image_shape), eps, suite_name)
     images = data.load(spec, "test", data_root).to(on)
-    if limit is not None and not 1 <= limit <= len(images):
-        raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {limit}")
+    how = Effort(**effort)
+    if how.limit is not None and not 1 <= how.limit <= len(images):
+        raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {how.limit}")
     model, notes = source.open(spec)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
-    measurement = Measurement(run, wanted, images, facts, limit)
+    measurement = Measurement(run, wanted, images, facts, how)
     if (run.folder / "config.json").exists():
         # Before minutes of checks.
         run.claim(config)
@@ -110,7 +110,7 @@ def evaluate_foreign(
     _warn(notes)
     if not run.claim(config):
         runs.write_json(run.folder / "environment.json", environment(on))
-    return measurement.measure(model, on, resume, listener, warnings=notes)
+    return measurement.measure(model, on, listener, warnings=notes)
 
 
 def _images(x: Tensor, y: Tensor) -> Images:

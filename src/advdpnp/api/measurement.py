@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -13,8 +13,9 @@ from advdpnp import attacks, runs
 from advdpnp.api.environment import environment, use_tf32
 from advdpnp.attacks import ATTACKS, Attack, Suite, record, suite_names
 from advdpnp.data import Images
-from advdpnp.evaluation import Evaluation, Listener
+from advdpnp.evaluation import Evaluation, Listener, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.evaluation.precision import SearchPrecision
 from advdpnp.experiments.config import decode, nearest
 from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
@@ -81,6 +82,56 @@ def _slug(text: str) -> str:
     return text.replace("/", "-")
 
 
+class EffortOptions(TypedDict, total=False):
+    """Fields of `Effort`, as keyword arguments."""
+
+    limit: int | None
+    seeds: int
+    shard: str
+    batch_size: int
+    search_precision: SearchPrecision
+    resume: bool
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How an evaluation is run, beside what it measures.
+
+    Args:
+        limit: the first so many images; None for all.
+        seeds: how many seeds of the attacks' noise; the result is that of seed 0, with mean and spread over all.
+        shard: "K/M", the K-th of M interleaved parts, for M processes or machines; "" for all images.
+        batch_size: rows that searches, such as AutoAttack's, have in flight; 0 for the device's usual number.
+        search_precision: "fp32"; "tf32" on a GPU, or "bf16", for searches that are faster, and named so in the result.
+        resume: continue what was interrupted.
+    Raises:
+        ValueError: a number that makes no sense, or several seeds of a part.
+    """
+
+    limit: int | None = None
+    seeds: int = 1
+    shard: str = ""
+    batch_size: int = 0
+    search_precision: SearchPrecision = "fp32"
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or self.batch_size < 0:
+            raise ValueError(f"seeds must be at least 1 and batch_size at least 0; got {self.seeds}, {self.batch_size}")
+        if self.seeds > 1 and self.shard:
+            raise ValueError("several seeds are measured on all images: leave --shard out, or --seeds")
+        self.part()
+
+    def part(self) -> tuple[int, int]:
+        """The shard as numbers (K, M)."""
+        if not self.shard:
+            return 1, 1
+        numbers = re.fullmatch(r"(\d+)/(\d+)", self.shard)
+        if numbers is None:
+            raise ValueError(f"a shard is K/M, such as 2/4; got {self.shard!r}")
+        return int(numbers[1]), int(numbers[2])
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One evaluation whose result is stored in a run's folder.
@@ -90,7 +141,7 @@ class Measurement:
         suite: the attacks.
         images: the test set, on the network's device.
         facts: further entries of the result.
-        limit: the first so many images; None for all.
+        effort: how it is run.
         other_data: name of the test set, if it is not the run's own.
     """
 
@@ -98,7 +149,7 @@ class Measurement:
     suite: Suite
     images: Images
     facts: Json
-    limit: int | None = None
+    effort: Effort = Effort()
     other_data: str = ""
 
     @property
@@ -120,17 +171,58 @@ class Measurement:
         if len(rows) != len(wanted) or stored != wanted:
             raise ValueError(f"{self.path} holds other attacks: call yours something else with --suite, or remove it")
 
-    def measure(
-        self, model: nn.Module, device: torch.device, resume: bool, listener: Listener | None, **entries: object
-    ) -> Json:
-        """Attack the network, write and return the result; `entries` are added to it."""
+    def measure(self, model: nn.Module, device: torch.device, listener: Listener | None, **entries: object) -> Json:
+        """Attack the network, write and return the result; `entries` are added to it.
+
+        A shard is written to eval/shards/; whoever finishes the last of them writes, and returns, the whole.
+        """
         use_tf32(False)
         self.check_free()
-        partial = self.run.eval_path(f"{self.stem}.partial.json")
-        n = len(self.images) if self.limit is None else self.limit
-        wanted = Evaluation(suite=self.suite, n=n, facts=self.facts, partial=partial, resume=resume)
-        result = run_evaluation(model, self.images, wanted, listener or Silent())
-        result |= {**entries, "environment": environment(device)}
+        more = {**entries, "environment": environment(device)}
+        results = [self._seed(seed, model, listener or Silent()) for seed in range(self.effort.seeds)]
+        result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {}) | more
+        if self.effort.shard:
+            runs.write_json(self._shard_path(*self.effort.part()), result)
+            result = self._whole() or result
+        else:
+            runs.write_json(self.path, result)
+        for seed in range(self.effort.seeds):
+            self._partial(seed).unlink()
+        return result
+
+    def _seed(self, seed: int, model: nn.Module, listener: Listener) -> Json:
+        effort = self.effort
+        n = len(self.images) if effort.limit is None else effort.limit
+        wanted = Evaluation(
+            suite=self.suite,
+            n=n,
+            facts=self.facts,
+            batch_size=effort.batch_size,
+            search_precision=effort.search_precision,
+            seed=seed,
+            shard=effort.part(),
+            partial=self._partial(seed),
+            resume=effort.resume,
+        )
+        return run_evaluation(model, self.images, wanted, listener)
+
+    def _partial(self, seed: int) -> Path:
+        # Kept until all seeds are done, so that a finished one is not begun again.
+        stem = self.stem if seed == 0 else f"{self.stem}.seed-{seed}"
+        part, parts = self.effort.part()
+        if parts > 1 or self.effort.shard:
+            return self._shard_path(part, parts).with_suffix(".partial.json")
+        return self.run.eval_path(f"{stem}.partial.json")
+
+    def _shard_path(self, part: int, parts: int) -> Path:
+        return self.run.eval_path(f"shards/{self.stem}.{part}-of-{parts}.json")
+
+    def _whole(self) -> Json | None:
+        """The result of all shards, written, if all are there."""
+        parts = self.effort.part()[1]
+        paths = [self._shard_path(part, parts) for part in range(1, parts + 1)]
+        if not all(path.is_file() for path in paths):
+            return None
+        result = merge_shards([runs.read_json(path) for path in paths])
         runs.write_json(self.path, result)
-        partial.unlink()
         return result

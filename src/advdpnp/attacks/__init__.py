@@ -1,11 +1,36 @@
 """Attacks: frozen dataclasses that are called with logits, images and labels."""
 
+from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, label, record
+from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
 from advdpnp.attacks.carlini_wagner import CarliniWagner
+from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.fgsm import FGSM
 from advdpnp.attacks.pgd import PGD
+from advdpnp.attacks.square import Square
 from advdpnp.attacks.suite import Suite, suite, suite_names
 
-ATTACKS = {attack.name: attack for attack in (FGSM, PGD, CarliniWagner)}
+ATTACKS = {
+    attack.name: attack
+    for attack in (FGSM, PGD, CarliniWagner, APGDCE, APGDDLR, APGDT, FABT, Square, AutoAttack, QuickAutoAttack)
+}
 
-__all__ = ["ATTACKS", "FGSM", "PGD", "Attack", "CarliniWagner", "Suite", "label", "record", "suite", "suite_names"]
+__all__ = [
+    "APGDCE",
+    "APGDDLR",
+    "APGDT",
+    "ATTACKS",
+    "FABT",
+    "FGSM",
+    "PGD",
+    "Attack",
+    "AutoAttack",
+    "CarliniWagner",
+    "QuickAutoAttack",
+    "Square",
+    "Suite",
+    "label",
+    "record",
+    "suite",
+    "suite_names",
+]

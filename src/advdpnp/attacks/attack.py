@@ -25,9 +25,13 @@ class Attack(Protocol):
     @property
     def eps(self) -> float: ...
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int | None:
+        """Iterations; None where the attack is made of several with budgets of their own."""
+
     @property
-    def step_size(self) -> float: ...
+    def step_size(self) -> float | None:
+        """None where the attack sets its own."""
+
     @property
     def restarts(self) -> int: ...
     @property
@@ -55,7 +59,7 @@ def record(attack: Attack) -> dict[str, Any]:
         "norm": attack.norm,
         "eps": eps_text(attack.eps),
         "steps": attack.steps,
-        "step_size": eps_text(attack.step_size),
+        "step_size": None if attack.step_size is None else eps_text(attack.step_size),
         "restarts": attack.restarts,
         "random_start": attack.random_start,
     }
@@ -69,7 +73,8 @@ def record(attack: Attack) -> dict[str, Any]:
 
 def label(described: Mapping[str, Any]) -> str:
     """A recorded attack in a few words: "pgd-20 linf 8/255"."""
-    return f"{described['name']}-{described['steps']} {described['norm']} {described['eps']}"
+    steps = "" if described["steps"] is None else f"-{described['steps']}"
+    return f"{described['name']}{steps} {described['norm']} {described['eps']}"
 
 
 def check_images(x: Tensor) -> None:
@@ -103,7 +108,16 @@ def check_inputs(logits_fn: Logits, x: Tensor, y: Tensor) -> None:
     check_labels(y, len(x), num_classes)
 
 
-def budget_of(attack: Attack) -> Budget:
+class Ascending(Attack, Protocol):
+    """An attack that is a projected ascent, with steps of one size."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def step_size(self) -> float: ...
+
+
+def budget_of(attack: Ascending) -> Budget:
     """What one ascent of the attack may spend; ValueError on fields that make no sense."""
     if attack.restarts < 1:
         raise ValueError(f"restarts must be at least 1; got {attack.restarts}")
@@ -114,7 +128,7 @@ def budget_of(attack: Attack) -> Budget:
 
 
 def strongest(
-    attack: Attack,
+    attack: Ascending,
     logits_fn: Logits,
     loss: AscentLoss,
     x: Tensor,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from advdpnp.attacks.attack import Attack
+from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
 from advdpnp.attacks.carlini_wagner import CarliniWagner
 from advdpnp.attacks.fgsm import FGSM
 from advdpnp.attacks.pgd import PGD
@@ -78,6 +79,16 @@ def _curve(eps: float, pixels: int) -> Suite:
     return Suite("curve", "PGD-20 at 1/4 to 2 times eps", tuple(PGD(eps=radius) for radius in radii), features=3)
 
 
+def _autoattack(eps: float, pixels: int) -> Suite:
+    text = "standard AutoAttack: APGD-CE, APGD-T, FAB-T, Square"
+    return Suite("autoattack", text, (AutoAttack(eps=eps),), features=None)
+
+
+def _autoattack_quick(eps: float, pixels: int) -> Suite:
+    text = "a first look, not AutoAttack: APGD-CE and APGD-T of 50 steps, Square of 250 queries"
+    return Suite("autoattack-quick", text, (QuickAutoAttack(eps=eps),), features=None)
+
+
 _SUITES: dict[str, Callable[[float, int], Suite]] = {
     "clean": _clean,
     "quick": _quick,
@@ -86,6 +97,8 @@ _SUITES: dict[str, Callable[[float, int], Suite]] = {
     "pgd20": _pgd20,
     "demo": _demo,
     "curve": _curve,
+    "autoattack": _autoattack,
+    "autoattack-quick": _autoattack_quick,
 }
 
 

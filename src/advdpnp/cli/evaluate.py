@@ -22,6 +22,12 @@ def evaluate(
     ] = None,
     eps: Annotated[str | None, typer.Option(help="Radius instead of the data set's, as 4/255 or 0.3.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the attacks' noise: mean and spread over them.")] = 1,
+    shard: Annotated[str, typer.Option(help="K/M: part K of M, for M processes; the last writes the whole.")] = "",
+    batch_size: Annotated[int, typer.Option(min=0, help="Rows AutoAttack has in flight; changes no verdict.")] = 0,
+    search_precision: Annotated[
+        str, typer.Option(help="AutoAttack searches in fp32, or faster in tf32 (GPU) or bf16; fp32 gives the verdicts.")
+    ] = "fp32",
     data: Annotated[str | None, typer.Option(help="Test set, or folder:PATH; by default the run's own.")] = None,
     image_size: ImageSize = None,
     split_seed: SplitSeed = 0,
@@ -52,6 +58,10 @@ def evaluate(
         "suite_name": suite or "custom",
         "eps": None if eps is None else parse_eps(eps),
         "limit": limit,
+        "seeds": seeds,
+        "shard": shard,
+        "batch_size": batch_size,
+        "search_precision": search_precision,
         "device": switches.device,
         "data_root": data_root,
         "resume": resume,

@@ -1,9 +1,13 @@
 """Evaluation: accuracy with intervals, robustness with verdicts, geometry."""
 
 from advdpnp.evaluation.checks import check_mode, examine
-from advdpnp.evaluation.evaluate import CHUNK, Evaluation, Listener, evaluate
+from advdpnp.evaluation.chunks import CHUNK
+from advdpnp.evaluation.evaluate import Evaluation, evaluate
+from advdpnp.evaluation.listener import Listener
 from advdpnp.evaluation.paired import paired_test
 from advdpnp.evaluation.samples import attacked_samples, embedding_arrays
+from advdpnp.evaluation.seeds import over_seeds
+from advdpnp.evaluation.shards import merge_shards
 
 __all__ = [
     "CHUNK",
@@ -14,5 +18,7 @@ __all__ = [
     "embedding_arrays",
     "evaluate",
     "examine",
+    "merge_shards",
+    "over_seeds",
     "paired_test",
 ]

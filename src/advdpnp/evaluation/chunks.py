@@ -8,6 +8,11 @@ from torch import Tensor
 
 from advdpnp.data import Images
 
+# Rows of a forward where each attack goes over the images once; and of a search, which is fastest on a CPU with what
+# its caches hold, and on a GPU with what fills it.
+CHUNK = 128
+SEARCH_CHUNK_CPU, SEARCH_CHUNK_GPU = 32, 512
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -26,10 +31,24 @@ class Chunk:
     valid: int
 
 
-def chunks(images: Images, n: int, size: int, first: int = 0) -> Iterator[Chunk]:
-    """The first n images in chunks of `size`, beginning with chunk number `first`."""
+def chunks(images: Images, which: int | Tensor, size: int, first: int = 0) -> Iterator[Chunk]:
+    """Some images in chunks of one size.
+
+    Args:
+        images: the test set.
+        which: the first so many, or (n,) int64 positions.
+        size: rows of a chunk.
+        first: number of the first chunk.
+    """
+    device = images.labels.device
+    places = torch.arange(which, device=device) if isinstance(which, int) else which
+    n = len(places)
     for start in range(first * size, n, size):
-        valid = min(size, n - start)
-        index = torch.arange(start, start + size, device=images.labels.device).clamp_max(n - 1)
-        x, y = images.batch(index)
-        yield Chunk(x, y, index, valid)
+        padded = torch.arange(start, start + size, device=device).clamp_max(n - 1)
+        x, y = images.batch(places[padded])
+        yield Chunk(x, y, places[padded], min(size, n - start))
+
+
+def search_chunk(device: torch.device) -> int:
+    """Rows of every forward of a search."""
+    return SEARCH_CHUNK_CPU if device.type == "cpu" else SEARCH_CHUNK_GPU

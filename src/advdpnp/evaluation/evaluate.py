@@ -2,31 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
+from advdpnp.attacks.autoattack import stages_of
 from advdpnp.data import Images
+from advdpnp.evaluation.cascade import Cascade
 from advdpnp.evaluation.checks import check_protocol
-from advdpnp.evaluation.forecast import forecast, seconds_per_gradient
+from advdpnp.evaluation.chunks import CHUNK, search_chunk
+from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.geometry import Embeddings, center_geometry, class_statistics
 from advdpnp.evaluation.ledger import Entry, Ledger
-from advdpnp.evaluation.robustness import attack_surface, judge
+from advdpnp.evaluation.listener import Listener
+from advdpnp.evaluation.precision import SearchPrecision, attack_surface, check_precision
+from advdpnp.evaluation.robustness import judge
+from advdpnp.evaluation.sweep import Subject
 from advdpnp.metrics import pack, wilson, worst_case
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
-
-CHUNK = 128
-
-
-class Listener(Protocol):
-    """Who is told how an evaluation goes."""
-
-    def on_forecast(self, seconds: float) -> None: ...
-    def on_attack(self, name: str, images: int) -> None: ...
-    def on_images(self, images: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -36,9 +31,14 @@ class Evaluation:
     Args:
         suite: the attacks.
         n: the first n test images.
-        chunk: rows of every forward; halved, and recorded, when memory runs out.
-        seed: of the attacks' noise.
         facts: further entries of the result, such as data and checkpoint.
+        chunk: rows of every forward, where an attack goes over the images once; halved, and recorded, when memory runs
+            out.
+        search_chunk: rows of every forward of a search, likewise; 0 for the device's usual number.
+        batch_size: rows that searches have in flight, in whole chunks; 0 for one chunk. No verdict depends on it.
+        search_precision: what searches compute in; their successes count only where the network in fp32 agrees.
+        seed: of the attacks' noise.
+        shard: (k, m), the k-th of m interleaved parts of the images, k from 1.
         partial: where an interrupted evaluation is kept; None keeps nothing.
         resume: continue what `partial` holds.
     """
@@ -47,9 +47,35 @@ class Evaluation:
     n: int
     facts: Json
     chunk: int = CHUNK
+    search_chunk: int = 0
+    batch_size: int = 0
+    search_precision: SearchPrecision = "fp32"
     seed: int = 0
+    shard: tuple[int, int] = (1, 1)
     partial: Path | None = None
     resume: bool = False
+
+    def __post_init__(self) -> None:
+        check_precision(self.search_precision)
+        part, parts = self.shard
+        if not 1 <= part <= parts <= self.n:
+            raise ValueError(f"a shard is K/M with K from 1 to M and M at most {self.n} images; got {part}/{parts}")
+        if parts > 1 and self.suite.features is not None:
+            raise ValueError(
+                f"suite {self.suite.name} measures geometry over all images, so it has no shards: those are for "
+                "searches such as autoattack"
+            )
+
+    @property
+    def indices(self) -> str:
+        """Which test images, in words: "0-199", or "1-199 step 4"."""
+        part, parts = self.shard
+        return f"{part - 1}-{self.n - 1}" + (f" step {parts}" if parts > 1 else "")
+
+    def places(self, device: torch.device) -> Tensor:
+        """Positions of these images in the test set: int64."""
+        part, parts = self.shard
+        return torch.arange(part - 1, self.n, parts, device=device)
 
 
 def _interval(verdicts: Tensor) -> list[float]:
@@ -80,28 +106,25 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener:
 
 
 def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, listener: Listener) -> Json:
-    suite, n = evaluation.suite, evaluation.n
-    protocol = {**evaluation.facts, "suite": suite.name, "n": n, "chunk": chunk, "seed": evaluation.seed}
-    budgets = {"attacks": [record(attack) for attack in suite.attacks]}
-    ledger = Ledger(evaluation.partial, protocol | budgets, evaluation.resume and chunk == evaluation.chunk)
-    pass_ = _Pass(model, attack_surface(model), images, n, chunk, evaluation.seed, ledger, listener)
+    suite = evaluation.suite
+    pass_ = _Pass(model, images, evaluation, chunk, listener)
     pass_.tell_forecast(suite)
     try:
-        clean = pass_.verdicts("clean", None, embed=suite.features is not None)
-        entries, rows = [clean], []
+        clean = pass_.entry("clean", None, embed=suite.features is not None).verdicts()
+        verdicts, rows = [clean], []
         for position, attack in enumerate(suite.attacks):
-            entry = pass_.verdicts(_entry_name(position, attack), attack, embed=position == suite.features)
-            entries.append(entry)
-            rows.append(record(attack) | _row(entry))
+            found, row = pass_.attack(position, attack, clean)
+            verdicts.append(found)
+            rows.append(row)
     finally:
         # Ctrl-C too: what is finished is kept.
-        ledger.save(now=True)
-    result = _result(protocol, clean, rows, worst_case([entry.verdicts() for entry in entries]))
+        pass_.ledger.save(now=True)
+    result = pass_.result(rows, worst_case(verdicts))
     if suite.features is not None and isinstance(model, Classifier):
         attacked = label(rows[suite.features])
         result["geometry"] = {
-            "clean": ledger.note("clean"),
-            "adversarial": {**ledger.note(f"{suite.features + 1}. {attacked}"), "attack": attacked},
+            "clean": pass_.ledger.note("clean"),
+            "adversarial": {**pass_.ledger.note(f"{suite.features + 1}. {attacked}"), "attack": attacked},
             **center_geometry(model.class_centers()),
         }
     return result
@@ -111,42 +134,87 @@ def _entry_name(position: int, attack: Attack) -> str:
     return f"{position + 1}. {label(record(attack))}"
 
 
-@dataclass(frozen=True)
 class _Pass:
     """One evaluation's fixed part: everything but the attack."""
 
-    model: nn.Module
-    surface: nn.Module
-    images: Images
-    n: int
-    chunk: int
-    seed: int
-    ledger: Ledger
-    listener: Listener
+    def __init__(
+        self, model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, listener: Listener
+    ) -> None:
+        self.model, self.images, self.evaluation, self.chunk = model, images, evaluation, chunk
+        self.listener = listener
+        self.surface = attack_surface(model)
+        precision = evaluation.search_precision
+        self.search_surface = self.surface if precision != "bf16" else attack_surface(model, precision)
+        self.places = evaluation.places(images.labels.device)
+        # What departs from the ordinary is named.
+        special: Json = {"shard": list(evaluation.shard)} if evaluation.shard != (1, 1) else {}
+        special |= {"search_precision": precision} if precision != "fp32" else {}
+        self.protocol: Json = {
+            **evaluation.facts,
+            "suite": evaluation.suite.name,
+            "n": len(self.places),
+            "indices": evaluation.indices,
+            **special,
+            "chunk": chunk,
+            "seed": evaluation.seed,
+        }
+        budgets = {"attacks": [record(attack) for attack in evaluation.suite.attacks]}
+        resume = evaluation.resume and chunk == evaluation.chunk
+        self.ledger = Ledger(evaluation.partial, self.protocol | budgets, resume)
 
     def tell_forecast(self, suite: Suite) -> None:
         """Say how long the suite will take."""
-        left: list[tuple[Attack | None, int]] = [(None, self.n - self.ledger.entry("clean").n)]
+        n = len(self.places)
+        left: list[tuple[Attack | None, int]] = [(None, n - self.ledger.entry("clean").n)]
         for position, attack in enumerate(suite.attacks):
-            left.append((attack, self.n - self.ledger.entry(_entry_name(position, attack)).n))
+            left.append((attack, n - self.ledger.entry(_entry_name(position, attack)).n))
         if any(images for _, images in left):
-            seconds = seconds_per_gradient(self.surface, self.images, self.chunk)
-            self.listener.on_forecast(forecast(seconds, left))
+            probe = time_gradient(self.surface, self.images, self.chunk)
+            self.listener.on_forecast(forecast(probe, left))
 
-    def verdicts(self, name: str, attack: Attack | None, embed: bool) -> Entry:
+    def attack(self, position: int, attack: Attack, clean: Tensor) -> tuple[Tensor, Json]:
+        """Verdicts under one attack, (n,) bool, and its row of the result."""
+        name = _entry_name(position, attack)
+        if not stages_of(attack):
+            entry = self.entry(name, attack, embed=position == self.evaluation.suite.features)
+            return entry.verdicts(), record(attack) | _row(entry)
+        evaluation = self.evaluation
+        chunk = evaluation.search_chunk or search_chunk(self.places.device)
+        in_flight = max(1, evaluation.batch_size // chunk)
+        surface, precision = self.search_surface, evaluation.search_precision
+        subject = Subject(self.model, surface, self.images, self.places, evaluation.seed, precision)
+        return Cascade(attack, subject, chunk, in_flight, self.ledger, name, self.listener).run(clean)
+
+    def entry(self, name: str, attack: Attack | None, embed: bool) -> Entry:
         """Verdicts under one attack (None: clean) and, with `embed`, a note of the features' statistics."""
         entry, see = self.ledger.entry(name), None
         if embed and isinstance(self.model, Classifier) and self.ledger.note(name) is None:
             see = Embeddings(self.model)
             # Features are not stored: without statistics the attack begins again.
             entry.forget()
-        self.listener.on_attack(name, self.n - entry.n)
-        tell = self.listener.on_images
-        judge(self.model, self.surface, attack, self.images, self.n, self.chunk, self.seed, entry, tell, see)
+        self.listener.on_attack(name, len(self.places) - entry.n)
+        tell, seed = self.listener.on_images, self.evaluation.seed
+        judge(self.model, self.surface, attack, self.images, self.places, self.chunk, seed, entry, tell, see)
         if see is not None and isinstance(self.model, Classifier):
             self.ledger.write_note(name, class_statistics(see, self.model.class_centers()))
         self.ledger.save(now=True)
         return entry
+
+    def result(self, rows: list[Json], worst: Tensor) -> Json:
+        """Content of the result file, without geometry."""
+        entry = self.ledger.entry("clean")
+        clean = entry.verdicts()
+        return {
+            "schema": 1,
+            **self.protocol,
+            "clean_accuracy": clean.double().mean().item(),
+            "clean_interval95": _interval(clean),
+            "clean_cross_entropy": entry.mean_cross_entropy(),
+            "clean_verdicts": pack(clean),
+            "attacks": rows,
+            "worst_case_accuracy": worst.double().mean().item(),
+            "worst_case_interval95": _interval(worst),
+        }
 
 
 def _row(entry: Entry) -> Json:
@@ -157,20 +225,4 @@ def _row(entry: Entry) -> Json:
         "mean_cross_entropy": entry.mean_cross_entropy(),
         "seconds": round(entry.seconds, 3),
         "verdicts": pack(verdicts),
-    }
-
-
-def _result(protocol: Json, clean: Entry, rows: list[Json], worst: Tensor) -> Json:
-    verdicts = clean.verdicts()
-    return {
-        "schema": 1,
-        **protocol,
-        "indices": f"0-{len(verdicts) - 1}",
-        "clean_accuracy": verdicts.double().mean().item(),
-        "clean_interval95": _interval(verdicts),
-        "clean_cross_entropy": clean.mean_cross_entropy(),
-        "clean_verdicts": pack(verdicts),
-        "attacks": rows,
-        "worst_case_accuracy": worst.double().mean().item(),
-        "worst_case_interval95": _interval(worst),
     }

@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Iterable
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 
 from advdpnp.attacks import Attack
+from advdpnp.attacks.attack import Ascending
+from advdpnp.attacks.autoattack import stages_of
 from advdpnp.data import Images
 from advdpnp.losses import cross_entropy
 
@@ -14,28 +17,46 @@ from advdpnp.losses import cross_entropy
 _CPU_ROWS = 16
 
 
-def seconds_per_gradient(surface: nn.Module, images: Images, chunk: int) -> float:
-    """Seconds that one input gradient takes for each image."""
+class Probe(NamedTuple):
+    """Seconds that one input gradient takes for each image, and the network's classes."""
+
+    seconds: float
+    classes: int
+
+
+def time_gradient(surface: nn.Module, images: Images, chunk: int) -> Probe:
+    """Time one input gradient."""
     on_cpu = images.labels.device.type == "cpu"
     rows = min(_CPU_ROWS, chunk) if on_cpu else chunk
     x, y = images.batch(torch.arange(rows, device=images.labels.device) % len(images))
-    seconds = 0.0
+    seconds, classes = 0.0, 0
     # The first one warms up.
     for _ in range(2):
         began = time.perf_counter()
         probe = x.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(cross_entropy(surface(probe), y).sum(), probe)
+        logits = surface(probe)
+        (gradient,) = torch.autograd.grad(cross_entropy(logits, y).sum(), probe)
         # Waits for the device.
         gradient.sum().item()
-        seconds = time.perf_counter() - began
-    return seconds / rows
+        seconds, classes = time.perf_counter() - began, logits.shape[1]
+    return Probe(seconds / rows, classes)
 
 
-def forecast(seconds: float, left: Iterable[tuple[Attack | None, int]]) -> float:
-    """Seconds that attacks will take.
+def gradients(attack: Attack | None, classes: int) -> float:
+    """Input gradients that an attack (None: clean images) takes as long as, for an image that withstands it."""
+    if attack is None:
+        return 1
+    if stages := stages_of(attack):
+        return sum(stage.attempts(classes) * stage.length * stage.cost for stage in stages)
+    ascending = cast(Ascending, attack)
+    return ascending.steps * ascending.restarts
+
+
+def forecast(probe: Probe, left: Iterable[tuple[Attack | None, int]]) -> float:
+    """Seconds that attacks will take, at most: searches are over sooner for images that fall.
 
     Args:
-        seconds: of one input gradient of one image.
+        probe: what a gradient takes.
         left: attacks (None: clean images) and how many images each has still before it.
     """
-    return sum(n * seconds * (attack.steps * attack.restarts if attack else 1) for attack, n in left)
+    return sum(n * probe.seconds * gradients(attack, probe.classes) for attack, n in left)

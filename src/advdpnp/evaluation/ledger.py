@@ -10,7 +10,9 @@ from torch import Tensor
 from advdpnp.metrics import pack, unpack
 from advdpnp.runs import Json, differences, read_json, write_json
 
-SAVE_SECONDS = 20.0
+# Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work
+# beside what is in flight.
+SAVE_SHARE = 0.02
 
 
 class Ledger:
@@ -25,8 +27,8 @@ class Ledger:
     """
 
     def __init__(self, path: Path | None, protocol: Json, resume: bool) -> None:
-        self._path, self._saved = path, time.monotonic()
-        self._content: Json = {"protocol": protocol, "entries": {}, "notes": {}}
+        self._path, self._due = path, 0.0
+        self._content: Json = {"protocol": protocol, "entries": {}, "stages": {}, "notes": {}}
         if resume and path is not None and path.exists():
             content = read_json(path)
             found = list(differences(content["protocol"], protocol))
@@ -40,6 +42,11 @@ class Ledger:
             self, self._content["entries"].setdefault(name, {"n": 0, "verdicts": "", "sum": 0.0, "seconds": 0.0})
         )
 
+    def stage(self, name: str) -> Json:
+        """What is known of one search, to be changed in place."""
+        content: Json = self._content["stages"].setdefault(name, {})
+        return content
+
     def note(self, name: str) -> Any:
         """A stored value that is no verdict, or None."""
         return self._content["notes"].get(name)
@@ -51,9 +58,11 @@ class Ledger:
 
     def save(self, now: bool = False) -> None:
         """Write to disk, if it is time to."""
-        if self._path is not None and (now or time.monotonic() - self._saved > SAVE_SECONDS):
+        began = time.monotonic()
+        if self._path is not None and (now or began >= self._due):
             write_json(self._path, self._content)
-            self._saved = time.monotonic()
+            done = time.monotonic()
+            self._due = done + (done - began) / SAVE_SHARE
 
 
 class Entry:

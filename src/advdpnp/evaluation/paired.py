@@ -8,7 +8,7 @@ from advdpnp.attacks import label
 from advdpnp.metrics import mcnemar, unpack, worst_case
 from advdpnp.runs import Json, differences
 
-_BUDGET = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start", "kappa")
+_BUDGET = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start", "kappa", "targets", "rho", "p_init")
 
 
 def _protocol(result: Json) -> Json:

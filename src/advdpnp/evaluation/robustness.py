@@ -12,8 +12,6 @@ from advdpnp.data import Images
 from advdpnp.evaluation.chunks import Chunk, chunks
 from advdpnp.evaluation.ledger import Entry
 from advdpnp.losses import cross_entropy
-from advdpnp.models.classifier import Classifier
-from advdpnp.models.frozen import freeze
 from advdpnp.noise import IndexNoise
 
 Tell = Callable[[int], None]
@@ -26,38 +24,33 @@ def attacked(model: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -
     return attack(model, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index))
 
 
-def attack_surface(model: nn.Module) -> nn.Module:
-    """What attacks search on: a folded fp32 copy of our own classifiers, which is faster; other networks themselves."""
-    return freeze(model) if isinstance(model, Classifier) else model
-
-
 def judge(
     model: nn.Module,
     surface: nn.Module,
     attack: Attack | None,
     images: Images,
-    n: int,
+    places: Tensor,
     chunk_size: int,
     seed: int,
     entry: Entry,
     tell: Tell,
     see: Callable[[Tensor, Chunk], None] | None = None,
 ) -> None:
-    """Attack the first n images and store a verdict for each.
+    """Attack the images at `places` and store a verdict for each.
 
     Args:
         model: classifier in eval mode, which gives the verdicts.
-        surface: what the attack searches on, see `attack_surface`.
+        surface: what the attack searches on, see `advdpnp.evaluation.precision`.
         attack: None for clean images.
         images: the test set, on the model's device.
-        n: how many images count.
+        places: (n,) int64, positions in the test set.
         chunk_size: rows of each forward.
         seed: of the attack's noise.
         entry: where verdicts go; chunks that it already has are skipped.
         tell: called with the number of images after each chunk.
         see: called with the attacked images of each chunk, for what else is measured on them.
     """
-    for chunk in chunks(images, n, chunk_size, first=math.ceil(entry.n / chunk_size)):
+    for chunk in chunks(images, places, chunk_size, first=math.ceil(entry.n / chunk_size)):
         began = time.perf_counter()
         x = attacked(surface, attack, chunk, seed)
         with torch.no_grad():

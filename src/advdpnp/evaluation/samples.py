@@ -10,7 +10,8 @@ from advdpnp.attacks import Attack, label, record
 from advdpnp.data import Images
 from advdpnp.evaluation.chunks import chunks
 from advdpnp.evaluation.geometry import Embeddings
-from advdpnp.evaluation.robustness import attack_surface, attacked
+from advdpnp.evaluation.precision import attack_surface
+from advdpnp.evaluation.robustness import attacked
 from advdpnp.models.classifier import Classifier
 
 Arrays = dict[str, Any]

@@ -20,7 +20,17 @@ METHODS = {
     "adv-dpnp": "Adv-DPNP",
     "adv-dpnp-literal": "Adv-DPNP (Eq. 3 as printed)",
 }
-_ATTACKS = {"cw": "C&W", "autoattack": "AutoAttack", "square": "Square", "deepfool": "DeepFool"}
+_ATTACKS = {
+    "cw": "C&W",
+    "apgd-ce": "APGD-CE",
+    "apgd-dlr": "APGD-DLR",
+    "apgd-t": "APGD-T",
+    "fab-t": "FAB-T",
+    "square": "Square",
+    "autoattack": "AutoAttack",
+    "autoattack-quick": "AutoAttack (quick tier)",
+    "deepfool": "DeepFool",
+}
 NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
 
@@ -40,6 +50,6 @@ def attack_name(text: str) -> str:
 
 
 def attack_label(name: str, steps: int | None) -> str:
-    """Name and number of steps: PGD-40; the steps of AutoAttack are its own."""
+    """Name and number of steps: PGD-40; AutoAttack has none of its own."""
     known = _ATTACKS.get(name, name.upper())
-    return f"{known}-{steps}" if steps and steps > 1 and name != "autoattack" else known
+    return f"{known}-{steps}" if steps and steps > 1 else known

@@ -85,8 +85,7 @@ class Published(NamedTuple):
 
     def attack(self, key: AttackKey) -> float | None:
         """The number for an attack of this name, norm, radius and number of steps."""
-        steps = None if key.name == "autoattack" else key.steps
-        return self.attacks.get(Protocol(key.name, key.norm, key.eps, steps))
+        return self.attacks.get(Protocol(key.name, key.norm, key.eps, key.steps))
 
     def worst_case(self, keys: list[AttackKey]) -> float | None:
         """The Ensemble of Table 2, if the suite is made of its four attacks."""

@@ -1,0 +1,199 @@
+"""Auto-PGD: projected ascent that sets its own step size (Croce and Hein 2020; in l1, Croce and Hein 2021)."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_args
+
+from torch import Tensor
+
+from advdpnp import losses
+from advdpnp.attacks.attack import Logits
+from advdpnp.attacks.climb import Climb, Climber
+from advdpnp.attacks.momentum_climb import MomentumClimber
+from advdpnp.attacks.search import Network, Seen, fewer_targets, search_batch
+from advdpnp.attacks.sparse_climb import SparseClimber
+from advdpnp.noise import Noise
+from advdpnp.threat import Norm, ThreatModel
+
+
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Difference of logits ratio, (max_{k != y} z_k - z_y) / (z_(1) - z_(3)), z_(i) the i-th largest (2020, Eq. 6).
+
+    It is undefined below 3 classes, where the margin stands in for it.
+
+    Args:
+        logits: (B, C).
+        y: (B,) int64 in [0, C).
+    Returns:
+        (B,), positive where misclassified.
+    """
+    margin = losses.margin(logits, y)
+    if logits.shape[1] < 3:
+        return margin
+    largest = losses.at_least_fp32(logits).topk(3, dim=1)[0]
+    return margin / (largest[:, 0] - largest[:, 2] + 1e-12)
+
+
+def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """(z_target - z_y) / (z_(1) - (z_(3) + z_(4)) / 2) (2020, Eq. 7); below 4 classes the numerator alone.
+
+    Args:
+        logits: (B, C).
+        y, target: (B,) int64 in [0, C).
+    Returns:
+        (B,), positive where the target is likelier than the label.
+    """
+    lead = losses.lead(logits, y, target)
+    if logits.shape[1] < 4:
+        return lead
+    largest = losses.at_least_fp32(logits).topk(4, dim=1)[0]
+    return lead / (largest[:, 0] - 0.5 * (largest[:, 2] + largest[:, 3]) + 1e-12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AutoPGD:
+    """What the attacks of this family share: everything but the loss."""
+
+    name: ClassVar[str]
+    drops: ClassVar[bool] = False
+    cost: ClassVar[float] = 1.0
+    step_size: ClassVar[float | None] = None
+    random_start: ClassVar[bool] = True
+
+    eps: float = 8 / 255
+    norm: Norm = "linf"
+    steps: int = 100
+    restarts: int = 1
+    rho: float = 0.75
+    multi_eps: bool = False
+
+    def __post_init__(self) -> None:
+        if self.norm not in get_args(Norm):
+            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {self.norm!r}")
+        # Of an l1 radius as of an l2 one, nothing but the sign can be checked before the images are known.
+        ThreatModel("l2" if self.norm == "l1" else self.norm, self.eps)
+        for field, value in (("steps", self.steps), ("restarts", self.restarts)):
+            if value < 1:
+                raise ValueError(f"{field} must be at least 1; got {value}")
+        if not 0 <= self.rho <= 1:
+            raise ValueError(f"rho must be in [0, 1], a share of the steps; got {self.rho}")
+        if self.multi_eps and (self.norm != "l1" or self.steps < 3):
+            raise ValueError(
+                f"multi_eps needs norm l1 and at least 3 steps; got {self.norm} and {self.steps}: leave it False"
+            )
+
+    @property
+    def length(self) -> int:
+        return self._climber().length
+
+    def attempts(self, num_classes: int) -> int:
+        return self.restarts
+
+    def rival(self, attempt: int) -> int:
+        return -1
+
+    def begin(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> Climb:
+        state: Climb = self._climber().begin(x, y, target, noise, f"{self.name}/start-{attempt}")
+        return state
+
+    def advance(self, network: Network, state: Climb, noise: Noise) -> Seen:
+        # In l1 an iterate that touches the box is outside of it by a rounding.
+        points = state.point.clamp(0.0, 1.0)
+        answer = network.gradient(points, self._loss, state.y, state.target)
+        # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
+        answer = answer._replace(loss=answer.loss.to(points.dtype))
+        state.point = self._climber().move(state, answer)
+        state.age = state.age + 1
+        return Seen(points, answer.logits)
+
+    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
+        return search_batch(self, logits_fn, x, y, noise)
+
+    def note(self, num_classes: int) -> str:
+        """What a network with so many classes changes, in a sentence; "" for nothing."""
+        return ""
+
+    def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        """(B, C), (B,), (B,) -> (B,), to be maximized."""
+        raise NotImplementedError
+
+    # Which state belongs to which norm is known here only, hence Any.
+    def _climber(self) -> Climber[Any]:
+        if self.norm == "l1":
+            return SparseClimber(self._phases())
+        return MomentumClimber(self.norm, self.eps, self.steps, self.rho)
+
+    def _phases(self) -> tuple[tuple[float, int], ...]:
+        if not self.multi_eps:
+            return ((self.eps, self.steps),)
+        early = math.ceil(0.3 * self.steps)
+        return (3.0 * self.eps, early), (2.0 * self.eps, early), (self.eps, self.steps - 2 * early)
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGDCE(_AutoPGD):
+    """Auto-PGD on the cross-entropy.
+
+    Args:
+        eps: radius in the units of the norm.
+        norm: "linf", "l2" or "l1".
+        steps: iterations; the gradient at the start is one more, or one of each phase.
+        restarts: ascents from different random starts, each on the images that withstand the earlier ones.
+        rho: share of the steps between two checks that have to raise the loss (linf and l2).
+        multi_eps: l1 in three phases, with radii 3 eps, 2 eps and eps, as in standard l1 AutoAttack.
+    Raises:
+        ValueError: a field that makes no sense.
+    """
+
+    name: ClassVar[str] = "apgd-ce"
+
+    def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        return losses.cross_entropy(logits, y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGDDLR(_AutoPGD):
+    """Auto-PGD on the difference of logits ratio; fields as `APGDCE`."""
+
+    name: ClassVar[str] = "apgd-dlr"
+
+    def note(self, num_classes: int) -> str:
+        return (
+            f"{self.name}: {num_classes} classes: the margin instead of DLR, which needs 3" if num_classes < 3 else ""
+        )
+
+    def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        return dlr(logits, y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGDT(_AutoPGD):
+    """Auto-PGD on the targeted difference of logits ratio, target after target; fields as `APGDCE`, and
+
+    Args:
+        targets: other classes that are aimed at, likeliest first; all of them where there are fewer. Each has
+            `restarts` ascents.
+    """
+
+    name: ClassVar[str] = "apgd-t"
+
+    targets: int = 9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.targets < 1:
+            raise ValueError(f"targets must be at least 1; got {self.targets}")
+
+    def attempts(self, num_classes: int) -> int:
+        return min(self.targets, num_classes - 1) * self.restarts
+
+    def rival(self, attempt: int) -> int:
+        return attempt // self.restarts
+
+    def note(self, num_classes: int) -> str:
+        margin = "the target's margin instead of its DLR, which needs 4 classes" if num_classes < 4 else ""
+        said = [text for text in (fewer_targets(self.targets, num_classes), margin) if text]
+        return f"{self.name}: {', and '.join(said)}" if said else ""
+
+    def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        return targeted_dlr(logits, y, target)

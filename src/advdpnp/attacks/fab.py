@@ -1,0 +1,114 @@
+"""FAB-T, the targeted fast adaptive boundary attack (Croce and Hein 2020), as in standard AutoAttack."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from advdpnp.attacks.attack import Logits
+from advdpnp.attacks.hyperplane import to_hyperplane
+from advdpnp.attacks.search import Network, Seen, State, fewer_targets, search_batch
+from advdpnp.losses import lead
+from advdpnp.noise import Noise
+from advdpnp.threat import Norm, ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class FABT:
+    """Steps to the linearized boundary with the target class, biased towards the image; back inside once across.
+
+    The attack seeks the nearest adversarial image of any radius; `eps` decides which ones count.
+
+    Args:
+        eps: radius in the units of the norm.
+        norm: "linf" or "l2".
+        steps: iterations for each target and restart.
+        restarts: attempts at each target; the first starts at the image, others at a random point eps / 2 from it.
+        targets: other classes that are aimed at, likeliest first; all of them where there are fewer.
+        alpha_max: largest weight of the image's own projection, in [0, 1].
+        eta: overshooting of the projections, at least 1.
+        beta: share of the perturbation that is kept once across the boundary, in (0, 1].
+    Raises:
+        ValueError: fields out of these ranges.
+    """
+
+    name: ClassVar[str] = "fab-t"
+    step_size: ClassVar[float | None] = None
+    random_start: ClassVar[bool] = False
+    drops: ClassVar[bool] = False
+    cost: ClassVar[float] = 1.4
+
+    eps: float = 8 / 255
+    norm: Norm = "linf"
+    steps: int = 100
+    restarts: int = 1
+    targets: int = 9
+    alpha_max: float = 0.1
+    eta: float = 1.05
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        ThreatModel(self.norm, self.eps)
+        for name in ("steps", "restarts", "targets"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if not (0 <= self.alpha_max <= 1 and self.eta >= 1 and 0 < self.beta <= 1):
+            raise ValueError(
+                "alpha_max must be in [0, 1], eta at least 1 and beta in (0, 1]; "
+                f"got {self.alpha_max}, {self.eta} and {self.beta}"
+            )
+
+    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
+        return search_batch(self, logits_fn, x, y, noise)
+
+    @property
+    def length(self) -> int:
+        return self.steps
+
+    def attempts(self, num_classes: int) -> int:
+        return min(self.targets, num_classes - 1) * self.restarts
+
+    def rival(self, attempt: int) -> int:
+        return attempt // self.restarts
+
+    def note(self, num_classes: int) -> str:
+        """What a network with so many classes changes, in a sentence; "" for nothing."""
+        said = fewer_targets(self.targets, num_classes)
+        return f"{self.name}: {said}" if said else ""
+
+    def begin(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> State:
+        at_image = attempt % self.restarts == 0
+        point = x.clone() if at_image else self._random_point(x, noise, f"fab-{attempt}")
+        return State(x, y, target, point, torch.zeros_like(y))
+
+    def advance(self, network: Network, state: State, noise: Noise) -> Seen:
+        answer = network.gradient(state.point, lead, state.y, state.target)
+        # The steps of the point and of the image to the plane on which the linearized lead is 0.
+        w = answer.gradient.flatten(1)
+        both = torch.stack((state.point.flatten(1), state.x.flatten(1)))
+        steps = to_hyperplane(both, w, (w * both[0]).sum(dim=1) - answer.loss, self.norm)
+        point = self._biased(both, steps).view_as(state.x)
+        seen = Seen(point, network.logits(point))
+        across = (seen.logits.argmax(dim=1) != state.y).view(-1, 1, 1, 1)
+        state.point = torch.where(across, state.x + (point - state.x) * self.beta, point)
+        state.age += 1
+        return seen
+
+    def _random_point(self, x: Tensor, noise: Noise, stream: str) -> Tensor:
+        shape = tuple(x.shape[1:])
+        direction = 2 * noise.uniform(stream, shape) - 1 if self.norm == "linf" else noise.normal(stream, shape)
+        length = self._size(direction.flatten(1)).view(-1, 1, 1, 1)
+        return (x + self.eps * direction / length * 0.5).clamp(0, 1)
+
+    def _biased(self, both: Tensor, steps: Tensor) -> Tensor:
+        """Between the projections of the point and of the image, nearer to the image's the shorter its step is."""
+        of_point, of_image = self._size(steps).clamp_min(1e-8).unbind()
+        bias = (of_point / (of_point + of_image)).clamp_max(self.alpha_max).unsqueeze(1)
+        point, image = (both + self.eta * steps).unbind()
+        return (point * (1 - bias) + image * bias).clamp(0, 1)
+
+    def _size(self, steps: Tensor) -> Tensor:
+        """(..., d) -> (...), in the attack's norm."""
+        size: Tensor = steps.abs().amax(dim=-1) if self.norm == "linf" else steps.square().sum(dim=-1).sqrt()
+        return size

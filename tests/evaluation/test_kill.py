@@ -1,0 +1,78 @@
+"""A real kill -9 of an evaluation, at random moments of every search."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ATTACKS = [
+    "apgd-ce:eps=0.14,steps=10", "apgd-t:eps=0.14,steps=20,targets=3", "fab-t:eps=0.14,steps=20,targets=3",
+    "square:eps=0.14,steps=400",
+]  # fmt: skip
+OPTIONS = ["--threads", "1", "--suite", "killed", *(word for attack in ATTACKS for word in ("--attack", attack))]
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "advdpnp.cli", name, *arguments]
+
+
+def evaluate(run: Path, *options: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command("evaluate", str(run), *OPTIONS, *options),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def train(out: Path) -> Path:
+    settings = ["--set", "recipe.epochs=1", "--set", "recipe.train_images=480", "--threads", "1"]
+    subprocess.run(command("train", "digits/tiny/at", "--out", str(out), *settings), check=True, timeout=240)
+    return out / "digits/tiny/at/seed-0"
+
+
+def verdicts(run: Path) -> list[Any]:
+    """Everything of the result that is no clock time; norms are of whichever attempt came first."""
+    result = json.loads((run / "eval/killed.json").read_text())
+    times = ("seconds", "largest_norm", "mean_norm")
+    rows = [{key: value for key, value in row.items() if key not in times} for row in result["attacks"]]
+    return [result["clean_verdicts"], result["worst_case_accuracy"], *rows]
+
+
+def searches(partial: Path) -> int:
+    """How many searches a partial result knows of."""
+    return len(json.loads(partial.read_text())["stages"])
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_every_verdict_is_the_same(tmp_path: Path) -> None:
+    run = train(tmp_path)
+    assert evaluate(run).wait(timeout=240) == 0
+    whole = verdicts(run)
+    (run / "eval/killed.json").unlink()
+    partial, chance = run / "eval/killed.partial.json", random.Random(0)
+    seen, process = set(), evaluate(run)
+    for _ in range(6):
+        # Python and torch take seconds to start: the moments are counted from the first write.
+        began = partial.stat().st_mtime_ns if partial.exists() else 0
+        while process.poll() is None and (partial.stat().st_mtime_ns if partial.exists() else 0) == began:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 1.5))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        seen.add(searches(partial))
+        process = evaluate(run, "--resume")
+    assert process.wait(timeout=240) == 0
+    assert len(seen) > 1, "the kills all fell into one search"
+    assert verdicts(run) == whole
+    assert not partial.exists() and not list((run / "eval").glob(".*")), "a killed write left something behind"
