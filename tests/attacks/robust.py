@@ -17,7 +17,7 @@ from advdpnp.models.heads import LinearHead
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
-# Radii at which some of the first images withstand every attack and some none.
+# Radii at which every attack breaks some of the first images and not others.
 EPS = {
     "digits": {"linf": 0.1, "l2": 0.5},
     "mnist": {"linf": 0.3, "l2": 2.0},

@@ -1,7 +1,7 @@
 """Every search gives, image for image, the verdict of the official AutoAttack code.
 
-The budgets are small, so that many images are close calls, which a wrong step or draw would decide otherwise;
-benchmarks/autoattack_official.py has the full ones.
+Small budgets on many images, which are then close calls that a wrong step or draw would decide otherwise; and longer
+ones on few. benchmarks/autoattack_official.py has the full ones.
 """
 
 from pathlib import Path
@@ -27,6 +27,8 @@ BUDGETS: Budgets = [
     (FABT, {"steps": 5, "targets": 3, "restarts": 2}),
     (Square, {"steps": 100}),
 ]
+
+LONGER: Budgets = [(APGDCE, {"steps": 20}), (APGDT, {"steps": 20}), (FABT, {"steps": 20}), (Square, {"steps": 300})]
 
 
 def searches(eps: dict[str, float], budgets: Budgets) -> list[Any]:
@@ -64,6 +66,17 @@ def test_every_verdict_on_digits_is_the_official_one() -> None:
 def test_every_verdict_on_digits_of_few_classes_is_the_official_one(classes: int, eps: dict[str, float]) -> None:
     budgets: Budgets = [(APGDCE, {"steps": 10}), (FABT, {"steps": 5, "targets": classes - 1}), (Square, {"steps": 100})]
     assert_official(robust.digits(100, classes), searches(eps, budgets))
+
+
+def test_every_verdict_of_longer_searches_on_digits_is_the_official_one() -> None:
+    assert_official(robust.digits(32), searches(robust.EPS["digits"], LONGER))
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_every_verdict_of_longer_searches_on_real_images_is_the_official_one(name: str, real_data: Path) -> None:
+    assert_official(robust.REAL[name](real_data, 32), searches(robust.EPS[name], LONGER))
 
 
 @pytest.mark.data
