@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -130,9 +131,25 @@ def test_rows_follow_the_protocol() -> None:
     assert [(arm.alignment, arm.lambda_dpp) for arm in arms] == [("mean", 0.1), ("sum", 0.1), ("sum", 0.01)]
 
 
-def test_autoattack_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert gpu_row.main(command(3, tmp_path)) == gpu_row.REFUSED
-    assert len(capsys.readouterr().err.splitlines()) == 1
+def test_autoattack_goes_on_from_piece_to_piece_and_its_precision_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gpu_row.ROWS, 3, (gpu_row.Arm("at", suites=("autoattack-quick",), weights=False),))
+    monkeypatch.setattr(gpu_row, "TINY", replace(gpu_row.TINY, search_precision="bf16"))
+    steps = []
+
+    def stop(piece: Any, left: int, bound: float) -> None:
+        steps.append(left)
+        if len(steps) == 5:
+            raise gpu_row.OutOfTimeError
+
+    monkeypatch.setattr(gpu_row.Piece, "on_steps", stop)
+    assert gpu_row.main(command(3, tmp_path)) == gpu_row.AGAIN
+    stopped = read_json(tmp_path / "out" / "at" / "results.json")
+    assert stopped["trained"] and stopped["missing_suites"] == ["autoattack-quick"]
+    assert gpu_row.main(command(3, tmp_path)) == gpu_row.DONE
+    found = read_json(tmp_path / "out" / "at" / "results.json")["eval"]["autoattack-quick"]
+    assert found["search_precision"] == "bf16" and found["attacks"][0]["attacked"] > 0
 
 
 def test_weights_split_into_small_parts_whose_union_is_the_state() -> None:
