@@ -1,7 +1,7 @@
 """AutoAttack: searches of different kinds, one after the other, each on the images that withstood those before it."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -68,8 +68,7 @@ def stages_of(attack: Attack) -> tuple[Search[Any], ...]:
     """The searches that an attack is made of; none where it is no search, as PGD."""
     if isinstance(attack, AutoAttack):
         return attack.stages()
-    found: Any = attack
-    return (found,) if hasattr(attack, "advance") else ()
+    return (cast(Search[Any], attack),) if hasattr(attack, "advance") else ()
 
 
 def cascade(

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.attack import Logits, check_inputs
+from advdpnp.attacks.attack import Attack, Logits, check_inputs
 from advdpnp.losses import is_label
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import Norm, distance
@@ -103,20 +103,15 @@ class Network:
         return Answer(logits.detach(), values.detach(), gradient.contiguous())
 
 
-class Search(Protocol[StateT]):
+class Search(Attack, Protocol[StateT]):
     """A frozen dataclass; every tensor operation of it treats each row alone."""
 
-    name: ClassVar[str]
     # Whether the official code takes a row out of the batch as soon as it is misclassified. It decides nothing but the
     # order of the draws of a generator that the whole batch shares.
     drops: ClassVar[bool]
     # How many input gradients one iteration takes as long as.
     cost: ClassVar[float]
 
-    @property
-    def norm(self) -> Norm: ...
-    @property
-    def eps(self) -> float: ...
     @property
     def length(self) -> int:
         """Iterations of one attempt."""

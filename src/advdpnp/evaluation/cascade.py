@@ -48,38 +48,43 @@ class Cascade:
         Returns:
             (n,) bool, True for the images that withstood all searches; and the attack's row of the result.
         """
-        rivals, survivors = self._rivals(), clean
-        stages, rows, notes = [], [], []
-        for number, search in enumerate(stages_of(self.attack)):
-            note = search.note(rivals.shape[1] + 1)
+        searches = stages_of(self.attack)
+        rivals, classes = self._rivals(searches)
+        survivors, stages, rows, notes = clean, [], [], []
+        for number, search in enumerate(searches):
+            note = search.note(classes)
             if note:
                 self.listener.on_note(note)
                 notes.append(note)
-            stage = self._run(f"{self.name}: {number + 1}. {search.name}", search, rivals, survivors)
+            name = f"{self.name}: {number + 1}. {search.name}"
+            stage = Stage(self.ledger.stage(name), survivors, search.attempts(classes))
+            self._run(name, search, rivals, stage)
             survivors = stage.surviving
             stages.append(stage)
-            rows.append(record(_as_attack(search)) | _accuracy(survivors) | stage.row())
+            rows.append(record(search) | _accuracy(survivors) | stage.row())
         unconfirmed = torch.stack([stage.unconfirmed for stage in stages]).any(dim=0) & survivors
         row = record(self.attack) | _accuracy(survivors) | _together(rows) | {"unconfirmed": int(unconfirmed.sum())}
         return survivors, row | {"notes": notes} | ({"searches": rows} if len(rows) > 1 else {})
 
-    def _rivals(self) -> Tensor:
-        """(n, C - 1) int64: the other classes of each image, likeliest first."""
-        network, found = Network(self.subject.surface), []
+    def _rivals(self, searches: tuple[Search[Any], ...]) -> tuple[Tensor, int]:
+        """The other classes of each image, likeliest first, as many as searches aim at, (n, k) int64; and C."""
+        network, found, classes = Network(self.subject.surface), [], 0
         for chunk in chunks(self.subject.images, self.subject.places, self.chunk):
-            found.append(ranked_rivals(network.logits(chunk.x), chunk.y)[: chunk.valid])
-        return torch.cat(found)
+            logits = network.logits(chunk.x)
+            classes = logits.shape[1]
+            aims = (search.rival(attempt) for search in searches for attempt in range(search.attempts(classes)))
+            found.append(ranked_rivals(logits, chunk.y)[: chunk.valid, : max(aims) + 1])
+        return torch.cat(found), classes
 
-    def _run(self, name: str, search: Search[Any], rivals: Tensor, entering: Tensor) -> Stage:
+    def _run(self, name: str, search: Search[Any], rivals: Tensor, stage: Stage) -> None:
         """Run or continue one search."""
-        stage = Stage(self.ledger.stage(name), entering, search.attempts(rivals.shape[1] + 1))
         self.listener.on_search(name, int(stage.surviving.sum()), stage.left() * search.length)
         while True:
             stage.chunk = self.chunk
             sweep = Sweep(search, self.subject, rivals, stage, self.chunk, self.chunk * self.in_flight)
             try:
                 sweep.run(lambda: self._tell(sweep, stage))  # noqa: B023 - not called after this turn
-                return stage
+                return
             except torch.OutOfMemoryError:
                 if self.chunk == 1:
                     raise
@@ -94,11 +99,6 @@ class Cascade:
         if stage.changed:
             stage.write()
             self.ledger.save()
-
-
-def _as_attack(search: Search[Any]) -> Attack:
-    attack: Any = search
-    return attack  # type: ignore[no-any-return]
 
 
 def _accuracy(verdicts: Tensor) -> Json:

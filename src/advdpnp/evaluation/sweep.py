@@ -52,7 +52,7 @@ class Sweep(Generic[StateT]):
     Args:
         search: the attack.
         subject: what is attacked.
-        rivals: (n, C - 1) int64, the other classes of each image, likeliest first.
+        rivals: (n, k) int64, other classes of each image, likeliest first; as many as the search aims at.
         stage: the record; its images are those of `subject.places`.
         chunk: rows of every forward.
         rows: rows in flight, a multiple of `chunk`.
