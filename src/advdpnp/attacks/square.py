@@ -180,7 +180,9 @@ def _tiles(x: Tensor, eps: float, noise: Noise) -> Tensor:
     grid = grid.transpose(3, 4).reshape(batch, channels, down * side, across * side)
     first = (height - 5 * side) // 2
     # What reaches beyond the image is cut off.
-    delta = functional.pad(grid, (first, width - grid.shape[3] - first, first, height - grid.shape[2] - first))
+    delta = functional.pad(
+        grid.to(x.dtype), (first, width - grid.shape[3] - first, first, height - grid.shape[2] - first)
+    )
     return _on_the_sphere(x, delta, eps)
 
 

@@ -1,0 +1,86 @@
+"""AutoAttack as a whole: which searches, on which images, and what it says of itself."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from advdpnp.attacks import ATTACKS, PGD, AutoAttack, QuickAutoAttack, Square, label, record
+from advdpnp.attacks.autoattack import cascade, stages_of
+from advdpnp.noise import BatchGeneratorNoise, IndexNoise
+from advdpnp.threat import distance
+from attacks import robust
+from reference.official_autoattack import official
+
+
+def right(subject: robust.Subject, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return subject[0](x).argmax(dim=1) == subject[2]
+
+
+def test_the_standard_searches_have_the_authors_budgets() -> None:
+    stages: Any = AutoAttack(eps=0.1).stages()
+    assert [stage.name for stage in stages] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert [stage.steps for stage in stages] == [100, 100, 100, 5000]
+    assert [stage.attempts(10) for stage in stages] == [1, 9, 9, 1]
+    assert [stage.attempts(100) for stage in stages] == [1, 9, 9, 1]
+    assert [stage.attempts(5) for stage in stages] == [1, 4, 4, 1]
+    assert {(stage.eps, stage.norm) for stage in stages} == {(0.1, "linf")}
+
+
+def test_the_quick_tier_is_never_called_autoattack() -> None:
+    quick = QuickAutoAttack(eps=8 / 255)
+    assert label(record(quick)) == "autoattack-quick linf 8/255" != label(record(AutoAttack()))
+    assert ATTACKS["autoattack-quick"] is QuickAutoAttack and ATTACKS["autoattack"] is AutoAttack
+
+
+def test_searches_are_their_own_only_stage_and_ascents_have_none() -> None:
+    square = Square(eps=0.1)
+    assert stages_of(square) == (square,)
+    assert stages_of(PGD(eps=0.1)) == ()
+    assert stages_of(AutoAttack(eps=0.1)) == AutoAttack(eps=0.1).stages()
+
+
+def test_l1_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="norm must be one of linf, l2; got 'l1'"):
+        AutoAttack(eps=5.0, norm="l1")
+
+
+@pytest.mark.parametrize("norm, eps", [("linf", 0.14), ("l2", 0.7)])
+def test_what_comes_back_is_misclassified_within_the_ball_or_the_image_itself(norm: Any, eps: float) -> None:
+    subject = robust.digits(60)
+    model, x, y = subject
+    x_adv = QuickAutoAttack(eps=eps, norm=norm)(model, x, y)
+    changed = (x_adv != x).flatten(1).any(dim=1)
+    assert torch.equal(right(subject, x) & ~right(subject, x_adv), changed)
+    assert (distance(x_adv, x, norm) <= eps * (1 + 1e-5)).all() and 0 <= x_adv.min() <= x_adv.max() <= 1
+    assert 0 < changed.sum() < right(subject, x).sum()
+
+
+def test_each_search_sees_only_the_images_that_withstood_those_before_it() -> None:
+    subject = robust.digits(40)
+    model, x, y = subject
+    seen: list[int] = []
+
+    class Watched(Square):
+        def begin(self, x: Tensor, *arguments: Any) -> Any:
+            seen.append(len(x))
+            return super().begin(x, *arguments)
+
+    noise = IndexNoise(0, torch.arange(40))
+    withstood = right(subject, Square(eps=0.3, steps=20)(model, x, y, noise=noise))
+    cascade((Watched(eps=0.3, steps=20), Watched(eps=0.3, steps=5)), model, x, y, noise)
+    assert seen == [right(subject, x).sum(), withstood.sum()]
+    assert seen[1] < seen[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm, eps", [("linf", 0.12)])
+def test_standard_autoattack_gives_the_official_verdict_on_every_image(norm: Any, eps: float) -> None:
+    subject = robust.digits(16)
+    model, x, y = subject
+    theirs, _ = official(model, x, y, "standard", norm, eps)
+    ours = right(subject, AutoAttack(eps=eps, norm=norm)(model, x, y, noise=BatchGeneratorNoise(0, len(x))))
+    assert (ours != theirs).sum() == 0
+    assert 0 < ours.sum() < right(subject, x).sum()
