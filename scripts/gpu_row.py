@@ -242,9 +242,18 @@ class Worker:
         # A failed capture leaves CUDA in a state that only a new process gets rid of.
         os.execv(sys.executable, [sys.executable, *sys.argv, "--deadline", str(self._arguments.deadline)])
 
+    def result_path(self, run: Run, suite: str) -> Path:
+        """Where the result of a suite is."""
+        precision = self.search_precision(suite)
+        return run.eval_path(f"{suite}.json" if precision == "fp32" else f"{suite}-{precision}.json")
+
+    def search_precision(self, suite: str) -> SearchPrecision:
+        """What a suite searches in."""
+        return self._scale.search_precision if suite.startswith("autoattack") else "fp32"
+
     def _evaluate(self, arm: Arm, run: Run) -> None:
         for suite in arm.suites:
-            if not run.eval_path(f"{suite}.json").exists():
+            if not self.result_path(run, suite).exists():
                 self._piece.check()
                 api.evaluate(
                     run.folder,
@@ -252,7 +261,7 @@ class Worker:
                     limit=self._scale.limit,
                     data_root=self._arguments.data_root,
                     resume=True,
-                    search_precision=self._scale.search_precision,
+                    search_precision=self.search_precision(suite),
                     listener=self._piece,
                 )
 
@@ -282,10 +291,10 @@ class Worker:
                 "config": run.config(),
                 "environment": _stored(run.folder / "environment.json"),
                 "trained": run.weights_path("last").exists(),
-                "missing_suites": [suite for suite in arm.suites if not run.eval_path(f"{suite}.json").exists()],
+                "missing_suites": [suite for suite in arm.suites if not self.result_path(run, suite).exists()],
                 "median_epoch_seconds": statistics.median(line["seconds"] for line in lines) if lines else None,
                 "train": lines,
-                "eval": {suite: result for suite in arm.suites if (result := _stored(run.eval_path(f"{suite}.json")))},
+                "eval": {suite: result for suite in arm.suites if (result := _stored(self.result_path(run, suite)))},
                 "engine_failures": self.failures(arm),
                 **_stored(run.folder / "pieces.json"),
             },

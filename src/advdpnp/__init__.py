@@ -10,7 +10,19 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "advdpnp.api": ("compare", "evaluate", "export", "load", "predict", "train"),
-    "advdpnp.attacks": ("FGSM", "PGD", "CarliniWagner", "suite"),
+    "advdpnp.attacks": (
+        "APGDCE",
+        "APGDDLR",
+        "APGDT",
+        "FABT",
+        "FGSM",
+        "PGD",
+        "AutoAttack",
+        "CarliniWagner",
+        "QuickAutoAttack",
+        "Square",
+        "suite",
+    ),
     "advdpnp.attacks.ascent": ("Budget", "ascend"),
     "advdpnp.data": ("Images", "folder_spec"),
     "advdpnp.defenses": (

@@ -8,9 +8,9 @@ from advdpnp.runs import Json
 
 
 def duration(seconds: float) -> str:
-    """ "45 s", "12 min" or "3.5 h"."""
+    """ "45 s", "12 min" or "3.5 h"; never less than a second."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
@@ -35,9 +35,7 @@ def result_text(result: Json) -> str:
     def row(name: str, accuracy: float, interval: list[float]) -> str:
         return f"{name:<44} {accuracy:7.2%}  [{interval[0]:.2%}, {interval[1]:.2%}]"
 
-    lines = [
-        f"{result['data']}, first {result['n']} test images, checkpoint {result['checkpoint']}, suite {result['suite']}"
-    ]
+    lines = [f"{result['data']}, {_images_text(result)}, checkpoint {result['checkpoint']}, suite {result['suite']}"]
     if "search_precision" in result:
         lines.append(f"searches were made in {result['search_precision']}, verdicts in fp32")
     lines.append(row("clean", result["clean_accuracy"], result["clean_interval95"]))
@@ -52,6 +50,13 @@ def result_text(result: Json) -> str:
     return "\n".join(lines)
 
 
+def _images_text(result: Json) -> str:
+    if "shard" not in result:
+        return f"first {result['n']} test images"
+    part, parts = result["shard"]
+    return f"shard {part} of {parts}: {result['n']} test images ({result['indices']})"
+
+
 def _attack_text(attack: Json) -> str:
     steps = "" if attack["steps"] is None else f", {attack['steps']} steps"
     size = "" if attack["step_size"] is None else f" of {attack['step_size']}"
@@ -61,10 +66,11 @@ def _attack_text(attack: Json) -> str:
 def _remarks(attack: Json) -> list[str]:
     """What else a search has to say."""
     remarks = list(attack.get("notes", ()))
+    if attack["name"] == "autoattack-quick":
+        remarks.append("a first look: under AutoAttack itself the accuracy is at most this")
     if attack.get("unconfirmed"):
-        remarks.append(
-            f"{attack['unconfirmed']} images: misclassified where the attack searched, but not by the network itself"
-        )
+        where = "misclassified where the attack searched, but not by the network itself"
+        remarks.append(f"{attack['unconfirmed']} of the images: {where}")
     return remarks
 
 
@@ -79,10 +85,11 @@ def _seeds_text(seeds: Json | None) -> list[str]:
 
 def comparison_text(rows: list[Json]) -> str:
     """A paired test as a small table."""
-    lines = [f"{'':<24}    first   second   only first  only second        p"]
+    width = max(24, *(len(row["name"]) for row in rows))
+    lines = [f"{'':<{width}}    first   second   only first  only second        p"]
     for row in rows:
         counts = f"{row['only_first']:>12} {row['only_second']:>12} {row['p']:>8.2g}"
-        lines.append(f"{row['name']:<24} {row['first']:>8.2%} {row['second']:>8.2%} {counts}")
+        lines.append(f"{row['name']:<{width}} {row['first']:>8.2%} {row['second']:>8.2%} {counts}")
     return "\n".join(lines)
 
 
@@ -112,11 +119,6 @@ class Silent:
 
     def on_steps(self, left: int, bound: float) -> None:
         pass
-
-
-def bound_text(bound: float) -> str:
-    """What is known of the result before the end."""
-    return f"robust accuracy is at most {bound:.1%}"
 
 
 class Lines(Silent):
@@ -157,7 +159,7 @@ class Lines(Silent):
         self._print(forecast_text(seconds))
 
     def on_attack(self, name: str, images: int) -> None:
-        self._print(f"{name}: {images} images")
+        self._print(f"{name}: {images} images" if images else f"{name}: done before")
         self._attack_began, self._images_left = time.monotonic(), images
 
     def on_images(self, images: int) -> None:
@@ -169,12 +171,13 @@ class Lines(Silent):
         self._attack_began = None
 
     def on_search(self, name: str, images: int, steps: int) -> None:
-        self._print(f"{name}: {images} images")
+        self._print(f"{name}: {images} images" if steps else f"{name}: nothing left to do")
         self._search = SearchClock(steps)
 
     def on_steps(self, left: int, bound: float) -> None:
         if (seconds := self._search.due(left)) is not None:
-            self._print(f"  {self._search.share(left):.0%}, about {duration(seconds)} left; {bound_text(bound)}")
+            done = f"{self._search.share(left):.0%}, about {duration(seconds)} left"
+            self._print(f"  {done}; robust accuracy is at most {bound:.1%}")
 
 
 class SearchClock:
@@ -245,11 +248,12 @@ class Bars(Silent):
         self._progress.advance(self._task, images)
 
     def on_search(self, name: str, images: int, steps: int) -> None:
-        self.on_attack(name, steps)
-        self._name, self._steps = name, steps
+        # The last part: with the whole name there is no room for bar and time on 80 columns.
+        self._name, self._steps = name.rpartition(": ")[2], steps
+        self.on_attack(self._name, steps)
 
     def on_steps(self, left: int, bound: float) -> None:
-        description = f"{self._name}; {bound_text(bound)}"
+        description = f"{self._name}: at most {bound:.1%} robust"
         self._progress.update(self._task, completed=self._steps - left, description=description)
 
 

@@ -43,7 +43,7 @@ def test_searches_are_their_own_only_stage_and_ascents_have_none() -> None:
 
 
 def test_l1_is_refused_in_one_line() -> None:
-    with pytest.raises(ValueError, match="norm must be one of linf, l2; got 'l1'"):
+    with pytest.raises(ValueError, match="autoattack is for linf and l2; got l1: there use apgd-t:norm=l1"):
         AutoAttack(eps=5.0, norm="l1")
 
 

@@ -17,6 +17,7 @@ from advdpnp.attacks import APGDCE, APGDT, FABT, AutoAttack, Square, Suite
 from advdpnp.attacks.search import Network, Search, ranked_rivals, succeeds, targets
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate, merge_shards, over_seeds
+from advdpnp.evaluation.chunks import search_chunk
 from advdpnp.evaluation.precision import attack_surface
 from advdpnp.noise import IndexNoise
 from advdpnp.progress import Silent
@@ -336,3 +337,10 @@ def test_bad_shards_are_refused_in_one_line() -> None:
     for shard in ((0, 2), (3, 2), (1, N + 1)):
         with pytest.raises(ValueError, match="a shard is K/M"):
             run(*subject(), shard=shard)
+
+
+def test_smaller_images_are_searched_in_larger_chunks() -> None:
+    def chunk(*shape: int) -> int:
+        return search_chunk(Images(torch.zeros(1, *shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)))
+
+    assert [chunk(3, 224, 224), chunk(3, 32, 32), chunk(1, 28, 28), chunk(1, 8, 8)] == [8, 32, 64, 128]

@@ -1,3 +1,4 @@
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,43 @@ def test_what_was_not_measured_is_said_and_only_that(tmp_path: Path) -> None:
         "AutoAttack" not in said and "gradients" not in said and "objective" not in said and "test images" not in said
     )
     assert "No ℓ2 attack" in said and "ℓ∞" not in said and "common corruptions" in said
+
+
+def test_the_quick_tier_is_no_autoattack_but_an_attack_without_gradients(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "digits/tiny/at")
+    store_result(run, "autoattack-quick", "digits", 360, [("autoattack-quick", "0.1", None, None, 0.4)])
+    said = not_measured(make_subject(run))
+    assert "AutoAttack has not been run; its quick tier is no substitute." in said
+    assert not [text for text in said if "without gradients" in text]
+    text = text_of(run)
+    assert "| AutoAttack (quick tier) | ℓ∞ | 0.1 | its own | its own | the image | 1 | 40.0 % |" in text
+    assert "None" not in text
+
+
+def test_autoattack_in_another_norm_than_that_of_training_is_named_with_its_norm(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "digits/tiny/at")
+    store_result(run, "l2", "digits", 360, [("autoattack", "0.5", None, None, 0.4)])
+    path = run.eval_path("l2.json")
+    path.write_text(path.read_text().replace('"linf"', '"l2"'))
+    assert "AutoAttack has not been run in ℓ∞." in not_measured(make_subject(run))
+
+
+def test_precision_and_notes_of_the_attacks_are_on_the_card(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "digits/tiny/at")
+    store_result(run, "mine", "digits", 360, [("apgd-t", "0.1", 100, None, 0.4)], search_precision="bf16")
+    path = run.eval_path("mine.json")
+    path.write_text(path.read_text().replace('"seconds"', '"notes": ["apgd-t: 3 classes"], "seconds"'))
+    text = text_of(run)
+    assert "Attacks searched in bf16; the verdicts are those of fp32." in text and "apgd-t: 3 classes." in text
+
+
+def test_results_of_weights_that_were_trained_again_are_not_shown(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "digits/tiny/at")
+    rows = [("pgd", "0.1", 20, "0.01", 0.777)]
+    store_result(run, "quick", "digits", 360, rows, weights="0" * 64)
+    assert "77.7" not in text_of(run)
+    store_result(run, "quick", "digits", 360, rows, weights=sha256(run.weights_path("last").read_bytes()).hexdigest())
+    assert "77.7" in text_of(run)
 
 
 def test_results_of_other_weights_are_named_and_not_shown(tmp_path: Path) -> None:

@@ -48,6 +48,23 @@ def test_autoattack_on_all_test_images_leaves_no_obstacle(tmp_path: Path) -> Non
     assert obstacles(subject) == []
 
 
+@pytest.mark.parametrize(
+    ("attack", "precision", "said"),
+    [("autoattack-quick", "fp32", "AutoAttack (quick tier)"), ("autoattack", "bf16", "AutoAttack searched in bf16")],
+)
+def test_less_than_autoattack_as_published_is_reported_under_its_own_name(
+    tmp_path: Path, attack: str, precision: str, said: str
+) -> None:
+    run = make_run(tmp_path, "cifar10/wrn-10-1/at")
+    rows = [(attack, "8/255", None, None, 0.4531)]
+    store_result(run, "mine", "cifar10", 10_000, rows, search_precision=precision)
+    subject = make_subject(run, SAID)
+    claim = claim_json(subject, NETWORK)
+    assert (claim["reported"], claim["autoattack_acc"]) == ("45.31", None)
+    assert f"Reported: {said} on 10,000 test images." in claim["footnote"]
+    assert any("AutoAttack has not been run as published" in text for text in obstacles(subject))
+
+
 def test_results_of_other_data_other_weights_or_few_images_make_no_claim(tmp_path: Path) -> None:
     run = make_run(tmp_path, "cifar10/wrn-10-1/at")
     rows = [("autoattack", "8/255", 1, "1/255", 0.9)]

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,6 +85,18 @@ def test_the_same_runs_give_the_same_bytes_in_any_order(make_run: MakeRun, tmp_p
     assert {path.as_posix() for path in files} >= {"index.html", "results.csv", "results.tex"}
     assert sum(path.suffix == ".svg" for path in files) == 4
     assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in files)
+
+
+def test_seeds_and_precision_of_the_attacks_are_told_with_how_numbers_were_made(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = make_run()
+    path = folder / "eval/demo.json"
+    seeds = {"count": 3, "worst_case": {"mean": 0.5333, "spread": 0.0115}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seeds": seeds, "search_precision": "bf16"}))
+    text = Page(write_report([folder], tmp_path / "out").read_text()).text
+    assert "demo: 3 seeds of the attacks" in text and "worst case 53.3 % on average, spread 1.1" in text
+    assert "fp32 (searched in bf16), chunks of 128" in text
 
 
 def test_what_was_not_measured_is_said(make_run: MakeRun, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from advdpnp.attacks import ATTACKS
 from advdpnp.report.names import attack_name
-from advdpnp.report.read import AttackKey, radius, read_run, read_runs
+from advdpnp.report.read import SETTINGS, AttackKey, radius, read_run, read_runs
 
 MakeRun = Callable[..., Path]
 
@@ -68,6 +70,33 @@ def test_attacks_have_the_names_that_people_use(key: AttackKey, label: str) -> N
 def test_an_attack_in_words_says_norm_radius_step_and_start() -> None:
     key = AttackKey("pgd", "l2", "128/255", 20, "16/255", 5, True)
     assert key.details == "PGD-20: ℓ2, ε = 128/255, step 16/255, random start, 5 restarts"
+
+
+def test_an_attack_made_of_searches_names_them_and_no_start() -> None:
+    standard, quick = (
+        AttackKey(name, "linf", "8/255", None, None, 1, True).details for name in ("autoattack", "autoattack-quick")
+    )
+    assert standard == "AutoAttack: ℓ∞, ε = 8/255, APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets"
+    assert quick.startswith("AutoAttack (quick tier): ") and "not AutoAttack, under which accuracy is at most" in quick
+
+
+def test_every_field_of_every_attack_is_part_of_its_key() -> None:
+    of_attacks = {field.name for attack in ATTACKS.values() for field in fields(attack)}
+    of_keys = {field.name for field in fields(AttackKey)} | set(SETTINGS)
+    assert of_attacks <= of_keys
+
+
+def test_attacks_that_differ_in_one_setting_are_two_columns(make_run: MakeRun) -> None:
+    folder = make_run(attacks=(("apgd-t", "0.1", 100, None),) * 3, robust=(0.5, 0.6, 0.7))
+    path = folder / "eval/demo.json"
+    stored = json.loads(path.read_text())
+    for row, settings in zip(stored["attacks"], ({}, {"targets": 3}, {"multi_eps": True}), strict=True):
+        row |= settings
+    path.write_text(json.dumps(stored))
+    (suite,) = read_run(folder).suites
+    assert [accuracy.value for accuracy in suite.attacks.values()] == [0.5, 0.6, 0.7]
+    ends = [key.details.rpartition("starts at the image")[2] for key in suite.attacks]
+    assert ends == ["", ", 3 targets", ", radii 3ε, 2ε and ε"]
 
 
 def test_attack_texts_of_stored_arrays_become_names() -> None:

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,25 @@ def test_published_numbers_stand_below_measured_ones_where_data_and_backbone_mat
     assert [row.kind for row in table.rows] == ["run", "published"]
     assert texts(table)[1] == ["84.63", "58.12", "53.68", "52.61", "50.97", "50.14"]
     assert [row.kind for row in only_table(make_run("adv-dpnp", data="cifar10", **options)).rows] == ["run"]
+
+
+def test_published_autoattack_stands_below_the_standard_one_and_not_below_its_quick_tier(make_run: MakeRun) -> None:
+    options = {"data": "cifar10", "backbone": "resnet18", "n": 10_000, "robust": (0.49,)}
+    for name, printed in (("autoattack", "49.18"), ("autoattack-quick", "–")):
+        table = only_table(make_run("adv-dpnp", tag=name, attacks=((name, "8/255", None, None),), **options))
+        assert texts(table)[1] == ["84.63", printed, "–"]
+        assert "None" not in table.columns[1].details
+
+
+def test_searches_of_low_precision_and_notes_are_marked(make_run: MakeRun) -> None:
+    folder = make_run(
+        recipe="paper", data="cifar10", n=10_000, attacks=(("apgd-t", "8/255", 100, None),), robust=(0.5,)
+    )
+    path = folder / "eval/demo.json"
+    stored = json.loads(path.read_text()) | {"search_precision": "bf16"}
+    stored["attacks"][0]["notes"] = ["apgd-t: 3 classes"]
+    path.write_text(json.dumps(stored))
+    assert only_table(folder).footnotes == ["attacks searched in bf16", "apgd-t: 3 classes"]
 
 
 def test_published_worst_case_needs_the_four_attacks_of_table_2(make_run: MakeRun) -> None:

@@ -1,5 +1,6 @@
 """From a network to measured numbers."""
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any, Unpack, overload
@@ -102,10 +103,12 @@ def evaluate_run(
     wanted = suite_of(suite, done.data.eps, math.prod(done.data.image_shape), eps, suite_name)
     model, epoch = load_checkpoint(run, checkpoint, on)
     images = data.load(tested, "test", data_root).to(on)
+    weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {
         "data": tested.name,
         "checkpoint": checkpoint,
         "epoch": epoch,
+        "weights": weights,
         "recipe": done.recipe.name,
         "holdout": done.recipe.holdout,
         "precision": "fp32",

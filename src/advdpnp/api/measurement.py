@@ -12,10 +12,12 @@ from torch import nn
 from advdpnp import attacks, runs
 from advdpnp.api.environment import environment, use_tf32
 from advdpnp.attacks import ATTACKS, Attack, Suite, record, suite_names
+from advdpnp.attacks.autoattack import stages_of
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, Listener, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.precision import SearchPrecision
+from advdpnp.evaluation.shards import apart, budget
 from advdpnp.experiments.config import decode, nearest
 from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
@@ -152,6 +154,12 @@ class Measurement:
     effort: Effort = Effort()
     other_data: str = ""
 
+    def __post_init__(self) -> None:
+        precision = self.effort.search_precision
+        if precision != "fp32":
+            # Named so, and not in the place of the ordinary result.
+            object.__setattr__(self, "suite", replace(self.suite, name=f"{self.suite.name}-{precision}"))
+
     @property
     def stem(self) -> str:
         """<suite>, or <suite>@<data> on another test set."""
@@ -166,9 +174,7 @@ class Measurement:
         if self.suite.name in suite_names() or not self.path.is_file():
             return
         wanted = [record(attack) for attack in self.suite.attacks]
-        rows = runs.read_json(self.path)["attacks"]
-        stored = [{key: row.get(key) for key in budget} for row, budget in zip(rows, wanted, strict=False)]
-        if len(rows) != len(wanted) or stored != wanted:
+        if [budget(row) for row in runs.read_json(self.path)["attacks"]] != wanted:
             raise ValueError(f"{self.path} holds other attacks: call yours something else with --suite, or remove it")
 
     def measure(self, model: nn.Module, device: torch.device, listener: Listener | None, **entries: object) -> Json:
@@ -178,20 +184,35 @@ class Measurement:
         """
         use_tf32(False)
         self.check_free()
+        self._check_precision(device)
+        listener = listener or Silent()
         more = {**entries, "environment": environment(device)}
-        results = [self._seed(seed, model, listener or Silent()) for seed in range(self.effort.seeds)]
+        results = [self._seed(seed, model, listener) for seed in range(self.effort.seeds)]
         result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {}) | more
-        if self.effort.shard:
-            runs.write_json(self._shard_path(*self.effort.part()), result)
-            result = self._whole() or result
+        part, parts = self.effort.part()
+        if parts > 1:
+            runs.write_json(self._shard_path(part, parts), result)
+            result = self._whole(result, listener) or result
         else:
             runs.write_json(self.path, result)
         for seed in range(self.effort.seeds):
             self._partial(seed).unlink()
         return result
 
+    def _check_precision(self, device: torch.device) -> None:
+        """Raise ValueError if the result would name a precision in which nothing was searched."""
+        precision = self.effort.search_precision
+        if precision != "fp32" and not any(map(stages_of, self.suite.attacks)):
+            raise ValueError(
+                f"suite {self.suite.name} has no search such as autoattack: leave --search-precision {precision} out"
+            )
+        if precision == "tf32" and device.type != "cuda":
+            raise ValueError(f"tf32 is a precision of GPUs, and this is a {device.type}: search in fp32 or bf16")
+
     def _seed(self, seed: int, model: nn.Module, listener: Listener) -> Json:
         effort = self.effort
+        if effort.seeds > 1:
+            listener.on_note(f"seed {seed} ({seed + 1} of {effort.seeds})")
         n = len(self.images) if effort.limit is None else effort.limit
         wanted = Evaluation(
             suite=self.suite,
@@ -210,19 +231,27 @@ class Measurement:
         # Kept until all seeds are done, so that a finished one is not begun again.
         stem = self.stem if seed == 0 else f"{self.stem}.seed-{seed}"
         part, parts = self.effort.part()
-        if parts > 1 or self.effort.shard:
+        if parts > 1:
             return self._shard_path(part, parts).with_suffix(".partial.json")
         return self.run.eval_path(f"{stem}.partial.json")
 
     def _shard_path(self, part: int, parts: int) -> Path:
         return self.run.eval_path(f"shards/{self.stem}.{part}-of-{parts}.json")
 
-    def _whole(self) -> Json | None:
-        """The result of all shards, written, if all are there."""
-        parts = self.effort.part()[1]
+    def _whole(self, own: Json, listener: Listener) -> Json | None:
+        """The result of all shards, written, if all are there; else the listener is told what is missing."""
+        parts, missing = self.effort.part()[1], []
         paths = [self._shard_path(part, parts) for part in range(1, parts + 1)]
-        if not all(path.is_file() for path in paths):
+        found = [runs.read_json(path) if path.is_file() else None for path in paths]
+        for part, (path, shard) in enumerate(zip(paths, found, strict=True), start=1):
+            differing = "" if shard is None else apart(shard, own)
+            if differing:
+                listener.on_note(f"{path} is of another evaluation ({differing}): measure --shard {part}/{parts} again")
+            if shard is None or differing:
+                missing.append(f"{part}/{parts}")
+        if missing:
+            listener.on_note(f"the whole is written once these shards are measured too: {', '.join(missing)}")
             return None
-        result = merge_shards([runs.read_json(path) for path in paths])
+        result = merge_shards([shard for shard in found if shard is not None])
         runs.write_json(self.path, result)
         return result

@@ -37,6 +37,8 @@ class AutoAttack:
     norm: Norm = "linf"
 
     def __post_init__(self) -> None:
+        if self.norm == "l1":
+            raise ValueError(f"{self.name} is for linf and l2; got l1: there use apgd-t:norm=l1,multi_eps=true")
         self.stages()
 
     def stages(self) -> tuple[Search[Any], ...]:
@@ -50,7 +52,7 @@ class AutoAttack:
 
 @dataclass(frozen=True, kw_only=True)
 class QuickAutoAttack(AutoAttack):
-    """A first look that costs a thirteenth: APGD-CE and APGD-T with 50 steps and 3 targets, Square with 250 queries.
+    """A first look at less than a tenth of the cost: APGD-CE, APGD-T (50 steps, 3 targets) and Square (250 queries).
 
     It is no AutoAttack number, and its name says so in every result: accuracies under it are upper bounds of those
     under standard AutoAttack.

@@ -56,12 +56,13 @@ class Cascade:
             if note:
                 self.listener.on_note(note)
                 notes.append(note)
-            name = f"{self.name}: {number + 1}. {search.name}"
+            name = f"{self.name}: {number + 1}. {search.name}" if len(searches) > 1 else self.name
             stage = Stage(self.ledger.stage(name), survivors, search.attempts(classes))
             self._run(name, search, rivals, stage)
             survivors = stage.surviving
             stages.append(stage)
             rows.append(record(search) | _accuracy(survivors) | stage.row())
+        self.ledger.write_note(done(self.name), True)
         unconfirmed = torch.stack([stage.unconfirmed for stage in stages]).any(dim=0) & survivors
         row = record(self.attack) | _accuracy(survivors) | _together(rows) | {"unconfirmed": int(unconfirmed.sum())}
         return survivors, row | {"notes": notes} | ({"searches": rows} if len(rows) > 1 else {})
@@ -99,6 +100,11 @@ class Cascade:
         if stage.changed:
             stage.write()
             self.ledger.save()
+
+
+def done(name: str) -> str:
+    """Under which name the ledger notes that all searches of an attack are over."""
+    return f"{name}: done"
 
 
 def _accuracy(verdicts: Tensor) -> Json:

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from advdpnp.data import Images
 
-# Rows of a forward where each attack goes over the images once; and of a search, which is fastest on a CPU with what
-# its caches hold, and on a GPU with what fills it.
+# Rows of a forward where each attack goes over the images once.
 CHUNK = 128
-SEARCH_CHUNK_CPU, SEARCH_CHUNK_GPU = 32, 512
+# Of a search: on a GPU what fills it; on a CPU 32 images of 3x32x32, smaller ones in proportion, within these bounds.
+# Few rows leave few idle at the end, many make small networks worth the call.
+_SEARCH_GPU, _SEARCH_PIXELS, _SEARCH_CPU = 512, 32 * 3 * 32 * 32, (8, 128)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ def chunks(images: Images, which: int | Tensor, size: int, first: int = 0) -> It
         yield Chunk(x, y, places[padded], min(size, n - start))
 
 
-def search_chunk(device: torch.device) -> int:
-    """Rows of every forward of a search."""
-    return SEARCH_CHUNK_CPU if device.type == "cpu" else SEARCH_CHUNK_GPU
+def search_chunk(images: Images) -> int:
+    """Rows of every forward of a search, for images of this size on this device."""
+    if images.labels.device.type != "cpu":
+        return _SEARCH_GPU
+    fewest, most = _SEARCH_CPU
+    fitting = _SEARCH_PIXELS // images.pixels[0].numel()
+    return min(max(1 << max(fitting, 1).bit_length() - 1, fewest), most)

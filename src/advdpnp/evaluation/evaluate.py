@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.autoattack import stages_of
 from advdpnp.data import Images
-from advdpnp.evaluation.cascade import Cascade
+from advdpnp.evaluation.cascade import Cascade, done
 from advdpnp.evaluation.checks import check_protocol
 from advdpnp.evaluation.chunks import CHUNK, search_chunk
 from advdpnp.evaluation.forecast import forecast, time_gradient
@@ -34,7 +34,7 @@ class Evaluation:
         facts: further entries of the result, such as data and checkpoint.
         chunk: rows of every forward, where an attack goes over the images once; halved, and recorded, when memory runs
             out.
-        search_chunk: rows of every forward of a search, likewise; 0 for the device's usual number.
+        search_chunk: rows of every forward of a search, likewise; 0 for the usual number.
         batch_size: rows that searches have in flight, in whole chunks; 0 for one chunk. No verdict depends on it.
         search_precision: what searches compute in; their successes count only where the network in fp32 agrees.
         seed: of the attacks' noise.
@@ -167,10 +167,15 @@ class _Pass:
         n = len(self.places)
         left: list[tuple[Attack | None, int]] = [(None, n - self.ledger.entry("clean").n)]
         for position, attack in enumerate(suite.attacks):
-            left.append((attack, n - self.ledger.entry(_entry_name(position, attack)).n))
+            left.append((attack, self._images_left(_entry_name(position, attack), attack)))
         if any(images for _, images in left):
             probe = time_gradient(self.surface, self.images, self.chunk)
             self.listener.on_forecast(forecast(probe, left))
+
+    def _images_left(self, name: str, attack: Attack) -> int:
+        if stages_of(attack):
+            return 0 if self.ledger.note(done(name)) else len(self.places)
+        return len(self.places) - self.ledger.entry(name).n
 
     def attack(self, position: int, attack: Attack, clean: Tensor) -> tuple[Tensor, Json]:
         """Verdicts under one attack, (n,) bool, and its row of the result."""
@@ -179,7 +184,7 @@ class _Pass:
             entry = self.entry(name, attack, embed=position == self.evaluation.suite.features)
             return entry.verdicts(), record(attack) | _row(entry)
         evaluation = self.evaluation
-        chunk = evaluation.search_chunk or search_chunk(self.places.device)
+        chunk = evaluation.search_chunk or search_chunk(self.images)
         in_flight = max(1, evaluation.batch_size // chunk)
         surface, precision = self.search_surface, evaluation.search_precision
         subject = Subject(self.model, surface, self.images, self.places, evaluation.seed, precision)

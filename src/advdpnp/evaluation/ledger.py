@@ -1,5 +1,6 @@
 """What an evaluation has found so far, on disk, so that an interrupted one goes on where it was."""
 
+import glob
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ class Ledger:
 
     def __init__(self, path: Path | None, protocol: Json, resume: bool) -> None:
         self._path, self._due = path, 0.0
+        if path is not None:
+            _sweep(path)
         self._content: Json = {"protocol": protocol, "entries": {}, "stages": {}, "notes": {}}
         if resume and path is not None and path.exists():
             content = read_json(path)
@@ -63,6 +66,12 @@ class Ledger:
             write_json(self._path, self._content)
             done = time.monotonic()
             self._due = done + (done - began) / SAVE_SHARE
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writes of this file that were killed half-way left behind; nobody else writes it."""
+    for torn in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        torn.unlink()
 
 
 class Entry:

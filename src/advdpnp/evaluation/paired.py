@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from advdpnp.attacks import label
+from advdpnp.evaluation.shards import budget
 from advdpnp.metrics import mcnemar, unpack, worst_case
 from advdpnp.runs import Json, differences
 
-_BUDGET = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start", "kappa", "targets", "rho", "p_init")
-
 
 def _protocol(result: Json) -> Json:
-    budgets = [{key: row.get(key) for key in _BUDGET} for row in result["attacks"]]
-    return {key: result[key] for key in ("data", "suite", "indices", "chunk")} | {"attacks": budgets}
+    attacks = {str(place): budget(row) for place, row in enumerate(result["attacks"], start=1)}
+    names = ("data", "suite", "indices", "chunk", "search_precision")
+    return {name: result.get(name) for name in names} | {"attack": attacks}
 
 
 def _verdicts(result: Json) -> Iterator[tuple[str, Tensor]]:

@@ -9,8 +9,22 @@ from advdpnp.metrics import pack, unpack, wilson
 from advdpnp.runs import Json, differences
 
 _SUMS = ("attacked", "broken", "unconfirmed", "seconds")
-# What a part says of itself alone.
-_OWN = ("n", "indices", "shard", "environment")
+# What an attack's row says beside the attack itself: `budget` is the rest.
+_MEASURED = (*_SUMS, "robust_accuracy", "interval95", "verdicts", "mean_cross_entropy", "largest_norm", "mean_norm",
+             "chunk", "notes", "searches")  # fmt: skip
+# What a part says of itself alone, and what it has measured.
+_OWN = ("n", "indices", "shard", "environment", "warnings", "attacks", "clean_accuracy", "clean_interval95",
+        "clean_cross_entropy", "clean_verdicts", "worst_case_accuracy", "worst_case_interval95")  # fmt: skip
+
+
+def budget(row: Json) -> Json:
+    """The attack that a row of a result is of, as `advdpnp.attacks.record` describes it."""
+    return {key: value for key, value in row.items() if key not in _MEASURED}
+
+
+def apart(first: Json, second: Json) -> str:
+    """In what two parts are not of one evaluation, in words; "" if they are."""
+    return "; ".join(differences(_protocol(first), _protocol(second)))
 
 
 def merge_shards(parts: Sequence[Json]) -> Json:
@@ -27,9 +41,8 @@ def merge_shards(parts: Sequence[Json]) -> Json:
     for number, part in enumerate(parts, start=1):
         if part["shard"] != [number, len(parts)]:
             raise ValueError(f"expected shard {number} of {len(parts)}; got {part['shard'][0]} of {part['shard'][1]}")
-        found = list(differences(_protocol(first), _protocol(part)))
-        if found:
-            raise ValueError(f"shard {number} is of another evaluation ({'; '.join(found)}): measure it again")
+        if found := apart(first, part):
+            raise ValueError(f"shard {number} is of another evaluation ({found}): measure it again")
     clean = _interleaved(parts, [part["clean_verdicts"] for part in parts])
     rows = [_row(parts, [part["attacks"][i] for part in parts]) for i in range(len(first["attacks"]))]
     n, worst = len(clean), clean.clone()
@@ -50,9 +63,10 @@ def merge_shards(parts: Sequence[Json]) -> Json:
 
 
 def _protocol(part: Json) -> Json:
-    measured = ("attacks", "clean_accuracy", "clean_interval95", "clean_cross_entropy", "clean_verdicts")
-    left_out = {*_OWN, *measured, "worst_case_accuracy", "worst_case_interval95", "warnings"}
-    return {key: value for key, value in part.items() if key not in left_out}
+    attacks = {str(place): budget(row) for place, row in enumerate(part["attacks"], start=1)}
+    # Parts begin at images of their own, and end with the same set.
+    images = part["indices"].partition("-")[2]
+    return {key: value for key, value in part.items() if key not in _OWN} | {"images to": images, "attack": attacks}
 
 
 def _interleaved(parts: Sequence[Json], packed: Sequence[str]) -> Tensor:

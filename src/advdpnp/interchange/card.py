@@ -82,9 +82,12 @@ def not_measured(subject: Subject) -> list[str]:
     attacks = [key for result in results for key in result.suite.attacks]
     names = {key.name for key in attacks}
     found = []
-    if "autoattack" not in names:
-        found.append("AutoAttack has not been run.")
-    if not names & {"autoattack", "square"}:
+    norm = subject.experiment.recipe.attack.norm
+    if all((key.name, key.norm) != ("autoattack", norm) for key in attacks):
+        where = f" in {NORMS[norm]}" if "autoattack" in names else ""
+        quick = "; its quick tier is no substitute" if "autoattack-quick" in names else ""
+        found.append(f"AutoAttack has not been run{where}{quick}.")
+    if not names & {"autoattack", "autoattack-quick", "square"}:
         found.append("No attack without gradients has been run, so hidden gradients would not have shown.")
     if "adaptive" not in names:
         found.append("No attack on the defense's own training objective has been run.")

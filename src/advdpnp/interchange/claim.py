@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from advdpnp.interchange.robustbench import Architecture
-from advdpnp.report.read import Accuracy, radius
+from advdpnp.report.read import Accuracy, AttackKey, Suite, radius
 from advdpnp.runs import Json
 from advdpnp.threat import eps_text
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from advdpnp.interchange.subject import Result, Subject
 
 LEADERBOARDS = ("cifar10", "cifar100")
-NO_AUTOATTACK = "AutoAttack has not been run, and RobustBench takes no model without it."
+NO_AUTOATTACK = "AutoAttack has not been run as published, and RobustBench takes no model without it."
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,13 @@ def _own_results(subject: Subject) -> list[Result]:
     return sorted(own, key=lambda result: -result.suite.n)
 
 
+def _label(key: AttackKey, suite: Suite) -> str:
+    return key.label + ("" if suite.search_precision == "fp32" else f" searched in {suite.search_precision}")
+
+
 def _at_radius(results: list[Result], eps: str) -> list[tuple[str, int, Accuracy]]:
     return [
-        (key.label, result.suite.n, accuracy)
+        (_label(key, result.suite), result.suite.n, accuracy)
         for result in results
         for key, accuracy in result.suite.attacks.items()
         if key.norm == "linf" and radius(key.eps) == radius(eps)

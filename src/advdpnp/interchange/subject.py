@@ -1,5 +1,6 @@
 """What is exported: a classifier, where it comes from, what was measured of it, and what its owner says of it."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,9 @@ class Subject:
         return [result for result in self._all_results() if not self._measured(result)]
 
     def _measured(self, result: Result) -> bool:
-        return (result.suite.checkpoint, result.suite.epoch) == (self.checkpoint, self.epoch)
+        # Older results do not say of which weights they are.
+        same = result.suite.weights in ("", hashlib.sha256(self.weights).hexdigest())
+        return same and (result.suite.checkpoint, result.suite.epoch) == (self.checkpoint, self.epoch)
 
     def _all_results(self) -> Iterator[Result]:
         # The files again, in the order of `stored.suites`: only they say which data was attacked.

@@ -31,6 +31,12 @@ _ATTACKS = {
     "autoattack-quick": "AutoAttack (quick tier)",
     "deepfool": "DeepFool",
 }
+# What attacks that are made of several are made of.
+SEARCHES = {
+    "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",
+    "autoattack-quick": "APGD-CE and APGD-T of 50 steps, Square of 250 queries; a first look, not AutoAttack, under "
+    "which accuracy is at most this",
+}
 NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
 

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from advdpnp.report.figures import color
-from advdpnp.report.read import Run
+from advdpnp.report.read import Run, Suite
+from advdpnp.report.tables import percent
 
 
 def _duration(seconds: float) -> str:
@@ -54,19 +55,28 @@ def _foreign(run: Run, source: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _over_seeds(suite: Suite) -> str:
+    worst = (suite.seeds or {})["worst_case"]
+    mean, spread = (percent(worst[name], suite.n) for name in ("mean", "spread"))
+    return f"worst case {mean} % on average, spread {spread}; the tables have the first seed"
+
+
 def origin(run: Run) -> dict[str, Any]:
     """How the numbers of a run were made: pairs of name and text, the commands, and the whole configuration."""
     facts = _foreign(run, run.foreign) if run.foreign else _training(run)
     commands = [run.environment["command"]] if "command" in run.environment else []
     for suite in [*run.suites, *([run.curve] if run.curve else [])]:
         weights = suite.checkpoint if suite.epoch is None else f"{suite.checkpoint} checkpoint (epoch {suite.epoch})"
-        measured = f"{weights}, images {suite.indices}, {suite.precision}, "
+        searched = f" (searched in {suite.search_precision})" if suite.search_precision != "fp32" else ""
+        measured = f"{weights}, images {suite.indices}, {suite.precision}{searched}, "
         facts.append(
             (f"suite {suite.name}", f"{measured}chunks of {suite.chunk}, {_duration(suite.seconds)} of attacks")
         )
         if suite.environment and _software(suite.environment) != _software(run.environment):
             facts.append((f"{suite.name} measured with", _software(suite.environment)))
         facts += [(f"{suite.name}: warning", text) for text in suite.warnings]
+        if suite.seeds:
+            facts.append((f"{suite.name}: {suite.seeds['count']} seeds of the attacks", _over_seeds(suite)))
         commands += [suite.environment["command"]] if "command" in suite.environment else []
     return {
         "name": f"{run.name} ({run.place})",

@@ -5,18 +5,30 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from advdpnp.report.names import METHODS, NORMS, attack_label, method_name
+from advdpnp.report.names import METHODS, NORMS, SEARCHES, attack_label, method_name
 
 if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA = 1
+
+# Settings of attacks that results name where they depart from the defaults, in words.
+SETTINGS = {
+    "kappa": "κ = {:g}",
+    "targets": "{:g} targets",
+    "rho": "ρ = {:g}",
+    "multi_eps": "radii 3ε, 2ε and ε",
+    "alpha_max": "α at most {:g}",
+    "eta": "η = {:g}",
+    "beta": "β = {:g}",
+    "p_init": "p = {:g}",
+}
 
 T = TypeVar("T")
 
@@ -32,7 +44,7 @@ class AttackKey:
     step_size: str | None
     restarts: int
     random_start: bool
-    kappa: float | None = None
+    settings: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -51,11 +63,13 @@ class AttackKey:
     @property
     def details(self) -> str:
         """The whole protocol in words."""
+        if self.name in SEARCHES:
+            return f"{self.label}: {self.norm_name}, ε = {self.eps}, {SEARCHES[self.name]}"
         step = f", step {self.step_size}" if self.step_size and (self.steps or 0) > 1 else ""
         restarts = "1 restart" if self.restarts == 1 else f"{self.restarts} restarts"
         start = f"random start, {restarts}" if self.random_start else "starts at the image"
-        kappa = "" if self.kappa is None else f", κ = {self.kappa:g}"
-        return f"{self.label}: {self.norm_name}, ε = {self.eps}{step}, {start}{kappa}"
+        settings = "".join(f", {setting}" for setting in self.settings)
+        return f"{self.label}: {self.norm_name}, ε = {self.eps}{step}, {start}{settings}"
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,14 @@ class Suite:
     worst_case: Accuracy
     geometry: dict[str, Any] | None
     warnings: list[str]
+    # What searches were made in; verdicts are always those of `precision`.
+    search_precision: str = "fp32"
+    # SHA-256 of the weights; "" where it was not recorded.
+    weights: str = ""
+    # What the attacks say of themselves, such as fewer targets for want of classes.
+    notes: list[str] = field(default_factory=list)
+    # Count, mean and spread over seeds of the attacks' noise; None for one seed.
+    seeds: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -211,9 +233,8 @@ def _accuracy(value: float, interval: list[float]) -> Accuracy:
 def _attack(record: dict[str, Any]) -> tuple[AttackKey, Accuracy]:
     radius(record["eps"])
     names = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start")
-    key = AttackKey(*(record[name] for name in names))
-    if "kappa" in record:
-        key = replace(key, kappa=record["kappa"])
+    settings = tuple(words.format(record[name]) for name, words in SETTINGS.items() if name in record)
+    key = AttackKey(**{name: record[name] for name in names}, settings=settings)
     return key, _accuracy(record["robust_accuracy"], record["interval95"])
 
 
@@ -242,6 +263,10 @@ def _suite(path: Path) -> Suite:
             worst_case=_accuracy(stored["worst_case_accuracy"], stored["worst_case_interval95"]),
             geometry=stored.get("geometry"),
             warnings=list(stored.get("warnings", [])),
+            search_precision=stored.get("search_precision", "fp32"),
+            weights=stored.get("weights", ""),
+            notes=[text for record in stored["attacks"] for text in record.get("notes", ())],
+            seeds=stored.get("seeds"),
         )
 
     return _checked(path, "evaluate the run again", read)

@@ -152,6 +152,9 @@ def departures(result: Result) -> list[str]:
         found.append(f"{suite.data} is not a data set of the paper")
     elif suite.n != PAPER_TEST_IMAGES[suite.data] or suite.indices != f"0-{suite.n - 1}":
         found.append(f"{suite.n:,} of {PAPER_TEST_IMAGES[suite.data]:,} test images")
+    if suite.search_precision != "fp32":
+        found.append(f"attacks searched in {suite.search_precision}")
+    found += suite.notes
     if run.foreign:
         return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
     recipe = run.config["recipe"]
