@@ -17,7 +17,7 @@ from advdpnp.attacks import APGDCE, APGDT, FABT, AutoAttack, Square, Suite
 from advdpnp.attacks.search import Network, Search, ranked_rivals, succeeds, targets
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate, merge_shards, over_seeds
-from advdpnp.evaluation.chunks import search_chunk
+from advdpnp.evaluation.chunks import chunks_in_flight, search_chunk
 from advdpnp.evaluation.precision import attack_surface
 from advdpnp.noise import IndexNoise
 from advdpnp.progress import Silent
@@ -339,8 +339,10 @@ def test_bad_shards_are_refused_in_one_line() -> None:
             run(*subject(), shard=shard)
 
 
-def test_smaller_images_are_searched_in_larger_chunks() -> None:
+def test_smaller_images_are_searched_in_larger_chunks_and_no_more_rows_are_in_flight_than_a_chunk_has() -> None:
     def chunk(*shape: int) -> int:
         return search_chunk(Images(torch.zeros(1, *shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)))
 
-    assert [chunk(3, 224, 224), chunk(3, 32, 32), chunk(1, 28, 28), chunk(1, 8, 8)] == [8, 32, 64, 128]
+    assert [chunk(3, 224, 224), chunk(3, 32, 32), chunk(1, 28, 28), chunk(1, 8, 8)] == [4, 16, 32, 64]
+    assert [chunks_in_flight(size, 0) for size in (4, 16, 32, 64, 512)] == [4, 4, 4, 2, 1]
+    assert [chunks_in_flight(16, rows) for rows in (1, 16, 40, 64)] == [1, 1, 2, 4]

@@ -10,9 +10,9 @@ from advdpnp.data import Images
 
 # Rows of a forward where each attack goes over the images once.
 CHUNK = 128
-# Of a search: on a GPU what fills it; on a CPU 32 images of 3x32x32, smaller ones in proportion, within these bounds.
-# Few rows leave few idle at the end, many make small networks worth the call.
-_SEARCH_GPU, _SEARCH_PIXELS, _SEARCH_CPU = 512, 32 * 3 * 32 * 32, (8, 128)
+# Of a search: on a GPU what fills it; on a CPU 16 images of 3x32x32, smaller ones in proportion, within these bounds,
+# since few rows leave few idle where few images are left. So many rows are in flight at most, if nothing else is said.
+_SEARCH_GPU, _SEARCH_PIXELS, _SEARCH_CPU, _CHUNKS_IN_FLIGHT = 512, 16 * 3 * 32 * 32, (4, 64), 4
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,14 @@ def search_chunk(images: Images) -> int:
     fewest, most = _SEARCH_CPU
     fitting = _SEARCH_PIXELS // images.pixels[0].numel()
     return min(max(1 << max(fitting, 1).bit_length() - 1, fewest), most)
+
+
+def chunks_in_flight(chunk: int, batch_size: int) -> int:
+    """How many chunks of a search are in flight.
+
+    Args:
+        chunk: rows of a forward.
+        batch_size: rows that somebody wants in flight; 0 for as many as make a small chunk worth the while, but no more
+            than are lost where other attacks lose a chunk.
+    """
+    return max(1, batch_size // chunk if batch_size else min(_CHUNKS_IN_FLIGHT, CHUNK // chunk))

@@ -11,7 +11,7 @@ from advdpnp.attacks.autoattack import stages_of
 from advdpnp.data import Images
 from advdpnp.evaluation.cascade import Cascade, done
 from advdpnp.evaluation.checks import check_protocol
-from advdpnp.evaluation.chunks import CHUNK, search_chunk
+from advdpnp.evaluation.chunks import CHUNK, chunks_in_flight, search_chunk
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.geometry import Embeddings, center_geometry, class_statistics
 from advdpnp.evaluation.ledger import Entry, Ledger
@@ -35,7 +35,7 @@ class Evaluation:
         chunk: rows of every forward, where an attack goes over the images once; halved, and recorded, when memory runs
             out.
         search_chunk: rows of every forward of a search, likewise; 0 for the usual number.
-        batch_size: rows that searches have in flight, in whole chunks; 0 for one chunk. No verdict depends on it.
+        batch_size: rows that searches have in flight, in whole chunks; 0 for the usual number. It changes no verdict.
         search_precision: what searches compute in; their successes count only where the network in fp32 agrees.
         seed: of the attacks' noise.
         shard: (k, m), the k-th of m interleaved parts of the images, k from 1.
@@ -185,7 +185,7 @@ class _Pass:
             return entry.verdicts(), record(attack) | _row(entry)
         evaluation = self.evaluation
         chunk = evaluation.search_chunk or search_chunk(self.images)
-        in_flight = max(1, evaluation.batch_size // chunk)
+        in_flight = chunks_in_flight(chunk, evaluation.batch_size)
         surface, precision = self.search_surface, evaluation.search_precision
         subject = Subject(self.model, surface, self.images, self.places, evaluation.seed, precision)
         return Cascade(attack, subject, chunk, in_flight, self.ledger, name, self.listener).run(clean)
