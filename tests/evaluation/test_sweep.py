@@ -101,7 +101,10 @@ def _succeeds(
     state = search.begin(x, y, targets(search, attempt, rivals, y), attempt, noise)
     for _ in range(search.length):
         seen = search.advance(network, state, noise)
-        if succeeds(search, state, seen)[0] and judge.logits(seen.points).argmax(1)[0] != y[0]:
+        if (
+            succeeds(search, state, seen, torch.ones(CHUNK).bool())[0]
+            and judge.logits(seen.points).argmax(1)[0] != y[0]
+        ):
             return True
     return False
 

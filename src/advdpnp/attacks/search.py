@@ -152,13 +152,11 @@ def fewer_targets(wanted: int, num_classes: int) -> str:
     return f"{num_classes} classes: {others} {'target' if others == 1 else 'targets'} instead of {wanted}"
 
 
-def succeeds(search: Search[StateT], state: StateT, seen: Seen) -> Tensor:
-    """Which rows' points are misclassified and within the radius: (B,) bool."""
-    # Of what is misclassified only: distances of the rest are of no use.
-    found = (seen.logits.argmax(dim=1) != state.y) & ~seen.logits.isnan().any(dim=1)
-    if found.any():
-        found &= within(seen.points, state.x, search.norm, search.eps)
-    return found
+def succeeds(search: Search[StateT], state: StateT, seen: Seen, among: Tensor) -> Tensor:
+    """Which rows' points are misclassified and within the radius, of those `among`: (B,) bool -> (B,) bool."""
+    found = among & (seen.logits.argmax(dim=1) != state.y) & ~seen.logits.isnan().any(dim=1)
+    # In most iterations there is none, and no distance is needed.
+    return found & within(seen.points, state.x, search.norm, search.eps) if found.any() else found
 
 
 def within(points: Tensor, x: Tensor, norm: Norm, eps: float) -> Tensor:
@@ -189,7 +187,7 @@ def search_batch(search: Search[StateT], logits_fn: Logits, x: Tensor, y: Tensor
         state = search.begin(x[rows], y[rows], target, attempt, noise.rows(rows))
         for _ in range(search.length):
             seen = search.advance(network, state, noise.rows(rows))
-            fresh = succeeds(search, state, seen) & robust[rows]
+            fresh = succeeds(search, state, seen, robust[rows])
             best[rows[fresh]] = seen.points[fresh]
             robust[rows[fresh]] = False
             if not robust[rows].any():

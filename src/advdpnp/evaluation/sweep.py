@@ -151,7 +151,7 @@ class Sweep(Generic[StateT]):
         with searching(self._subject.precision):
             seen = self._search.advance(self._network, state, noise)
         self._age += 1
-        hits = (self._live & succeeds(self._search, state, seen).cpu()).nonzero().squeeze(1)
+        hits = succeeds(self._search, state, seen, self._live.to(device)).cpu().nonzero().squeeze(1)
         if len(hits):
             rows = hits.to(device)
             self._judge(self._image[hits], seen.points[rows], state.x[rows], state.y[rows])
