@@ -1,7 +1,6 @@
 """FAB-T: nearest images in closed form, the official code's verdicts, and rows that keep to themselves."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,12 @@ from advdpnp.attacks.search import Network, State, ranked_rivals
 from advdpnp.noise import BatchGeneratorNoise, IndexNoise
 from advdpnp.threat import distance
 from attacks.linear import LinearClassifier
-from attacks.robust import Subject, cifar10, digits
+from attacks.robust import Subject, digits
 from reference.hyperplane import displacement
 from reference.official_autoattack import NORMS, official
 
 ATTACKS = [FABT(eps=0.1), FABT(eps=0.5, norm="l2")]
 IDS = ["linf", "l2"]
-CIFAR = [FABT(), FABT(eps=0.5, norm="l2")]
 
 
 class Rowwise(nn.Module):
@@ -103,13 +101,6 @@ def test_the_nearest_images_found_are_the_official_ones(norm: str) -> None:
         best[nearer], least[nearer] = seen.points[nearer], size[nearer]
     assert not torch.equal(expected, x)
     torch.testing.assert_close(best, expected, rtol=0, atol=1e-4)
-
-
-@pytest.mark.data
-@pytest.mark.slow
-@pytest.mark.parametrize("attack", CIFAR, ids=IDS)
-def test_verdicts_equal_the_official_ones_on_cifar10(attack: FABT, real_data: Path) -> None:
-    check_against_the_official_code(attack, cifar10(real_data, 32))
 
 
 def check_against_the_official_code(attack: FABT, subject: Subject) -> None:
