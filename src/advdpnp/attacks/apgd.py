@@ -1,6 +1,7 @@
 """Auto-PGD: projected ascent that sets its own step size (Croce and Hein 2020; in l1, Croce and Hein 2021)."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, get_args
 
@@ -10,7 +11,7 @@ from advdpnp import losses
 from advdpnp.attacks.attack import Logits
 from advdpnp.attacks.climb import Climb, Climber
 from advdpnp.attacks.momentum_climb import MomentumClimber
-from advdpnp.attacks.search import Network, Seen, fewer_targets, search_batch
+from advdpnp.attacks.search import Network, Seen, check_counts, fewer_targets, search_batch
 from advdpnp.attacks.sparse_climb import SparseClimber
 from advdpnp.noise import Noise
 from advdpnp.threat import Norm, ThreatModel
@@ -51,7 +52,7 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _AutoPGD:
+class _AutoPGD(ABC):
     """What the attacks of this family share: everything but the loss."""
 
     name: ClassVar[str]
@@ -72,9 +73,7 @@ class _AutoPGD:
             raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {self.norm!r}")
         # Of an l1 radius as of an l2 one, nothing but the sign can be checked before the images are known.
         ThreatModel("l2" if self.norm == "l1" else self.norm, self.eps)
-        for field, value in (("steps", self.steps), ("restarts", self.restarts)):
-            if value < 1:
-                raise ValueError(f"{field} must be at least 1; got {value}")
+        check_counts(self, "steps", "restarts")
         if not 0 <= self.rho <= 1:
             raise ValueError(f"rho must be in [0, 1], a share of the steps; got {self.rho}")
         if self.multi_eps and (self.norm != "l1" or self.steps < 3):
@@ -113,9 +112,9 @@ class _AutoPGD:
         """What a network with so many classes changes, in a sentence; "" for nothing."""
         return ""
 
+    @abstractmethod
     def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
         """(B, C), (B,), (B,) -> (B,), to be maximized."""
-        raise NotImplementedError
 
     # Which state belongs to which norm is known here only, hence Any.
     def _climber(self) -> Climber[Any]:
@@ -181,8 +180,7 @@ class APGDT(_AutoPGD):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.targets < 1:
-            raise ValueError(f"targets must be at least 1; got {self.targets}")
+        check_counts(self, "targets")
 
     def attempts(self, num_classes: int) -> int:
         return min(self.targets, num_classes - 1) * self.restarts

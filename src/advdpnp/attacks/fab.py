@@ -8,7 +8,7 @@ from torch import Tensor
 
 from advdpnp.attacks.attack import Logits
 from advdpnp.attacks.hyperplane import to_hyperplane
-from advdpnp.attacks.search import Network, Seen, State, fewer_targets, search_batch
+from advdpnp.attacks.search import Network, Seen, State, check_counts, fewer_targets, search_batch
 from advdpnp.losses import lead
 from advdpnp.noise import Noise
 from advdpnp.threat import Norm, ThreatModel
@@ -50,9 +50,7 @@ class FABT:
 
     def __post_init__(self) -> None:
         ThreatModel(self.norm, self.eps)
-        for name in ("steps", "restarts", "targets"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        check_counts(self, "steps", "restarts", "targets")
         if not (0 <= self.alpha_max <= 1 and self.eta >= 1 and 0 < self.beta <= 1):
             raise ValueError(
                 "alpha_max must be in [0, 1], eta at least 1 and beta in (0, 1]; "

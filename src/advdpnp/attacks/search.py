@@ -132,6 +132,13 @@ class Search(Attack, Protocol[StateT]):
         """One iteration of every row: writes to `state`, adds 1 to its ages, and returns what the network was asked."""
 
 
+def check_counts(search: object, *names: str) -> None:
+    """Raise ValueError unless these fields of a search, such as its steps, are at least 1."""
+    for name in names:
+        if getattr(search, name) < 1:
+            raise ValueError(f"{name} must be at least 1; got {getattr(search, name)}")
+
+
 def ranked_rivals(logits: Tensor, y: Tensor) -> Tensor:
     """The classes other than the label, likeliest first: (B, C), (B,) -> (B, C - 1) int64."""
     own = is_label(y, logits.shape[1])

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from advdpnp.attacks.attack import Logits
-from advdpnp.attacks.search import Network, Seen, State, search_batch
+from advdpnp.attacks.search import Network, Seen, State, check_counts, search_batch
 from advdpnp.losses import margin
 from advdpnp.noise import Noise
 from advdpnp.threat import Norm, ThreatModel
@@ -63,9 +63,7 @@ class Square:
 
     def __post_init__(self) -> None:
         ThreatModel(self.norm, self.eps)
-        for field, value in (("steps", self.steps), ("restarts", self.restarts)):
-            if value < 1:
-                raise ValueError(f"{field} must be at least 1; got {value}")
+        check_counts(self, "steps", "restarts")
         if not 0 < self.p_init <= 1:
             raise ValueError(f"p_init must be in (0, 1], a share of the image; got {self.p_init}")
 
