@@ -14,6 +14,7 @@ from advdpnp import data
 from advdpnp.experiments import experiment
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.heads import LinearHead
+from reference.exact import Exact
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -25,7 +26,13 @@ EPS = {
     "cifar100": {"linf": 8 / 255, "l2": 0.5},
 }
 
-Subject = tuple[Classifier, Tensor, Tensor]
+Subject = tuple[nn.Module, Tensor, Tensor]
+
+
+def exact(subject: Subject) -> Subject:
+    """The same, with a network whose answers do not depend on the processor."""
+    model, x, y = subject
+    return Exact(model), x, y
 
 
 def digits(n: int, classes: int = 10) -> Subject:

@@ -46,7 +46,8 @@ def verdicts(subject: robust.Subject, attacks: list[Any], seed: int = 0) -> list
     return [right(subject, attack(model, x, y, noise=BatchGeneratorNoise(seed, len(x)))) for attack in attacks]
 
 
-def assert_official(subject: robust.Subject, attacks: list[Any]) -> None:
+def assert_official(float32: robust.Subject, attacks: list[Any]) -> None:
+    subject = robust.exact(float32)
     theirs = [verdict for verdict, _ in official_each(*subject, [same(attack) for attack in attacks])]
     differing = {
         str(attack): (a != b).nonzero().squeeze(1).tolist()

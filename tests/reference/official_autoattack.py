@@ -82,8 +82,9 @@ def official_each(
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "asked.pt"), Path(folder, "answered.pt")
         torch.save({"model": model, "x": x, "y": y, "orders": orders}, asked)
-        command = [sys.executable, "-W", "ignore", __file__, str(asked), str(answered)]
-        subprocess.run(command, check=True, timeout=timeout)
+        command = [sys.executable, "-W", "ignore", "-m", "reference.official_autoattack", str(asked), str(answered)]
+        # From the folder of the tests, so that networks of the tests can be unpickled.
+        subprocess.run(command, check=True, timeout=timeout, cwd=Path(__file__).parents[1])
         return torch.load(answered, weights_only=True)
 
 
