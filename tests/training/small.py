@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -12,7 +13,8 @@ from advdpnp.defenses.base import Batch
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
-from advdpnp.training import Task, fit
+from advdpnp.training import Task, fit, loop
+from advdpnp.training.loop import make_batch
 
 QUICK = (
     "recipe.epochs=2",
@@ -54,6 +56,15 @@ def in_double(batch: Batch) -> Batch:
     return dataclasses.replace(batch, x=batch.x.double())
 
 
+def train_in_double(patch: pytest.MonkeyPatch) -> None:
+    """Let training give its batches to a `double_task` in float64."""
+    patch.setattr(loop, "make_batch", lambda *arguments: in_double(make_batch(*arguments)))
+
+
+# A few steps of a float32 learning rate, in a network of float64.
+RATE_ERROR = 10 * torch.finfo(torch.float32).eps
+
+
 class StopAt(Silent):
     """Raises KeyboardInterrupt after some steps, as an impatient person would."""
 
@@ -82,6 +93,7 @@ def without_times(lines: list[Json]) -> list[Json]:
 
 
 __all__ = [
+    "RATE_ERROR",
     "StopAt",
     "claimed",
     "data",
@@ -89,6 +101,7 @@ __all__ = [
     "in_double",
     "small_experiment",
     "small_task",
+    "train_in_double",
     "trained",
     "without_times",
 ]

@@ -15,7 +15,7 @@ from advdpnp.training.crafting import RampedBudget
 from advdpnp.training.loop import Training, make_batch
 from advdpnp.training.validation import holdout_accuracy
 from reference import schedule as reference
-from training.small import StopAt, claimed, small_task, trained
+from training.small import RATE_ERROR, StopAt, claimed, double_task, in_double, small_task, train_in_double, trained
 
 RAMP = "recipe.attack.ramp=1"
 PARTS = {
@@ -32,7 +32,9 @@ EVERYTHING = (*PARTS["ramp"], *PARTS["awp"], *PARTS["ema"], *PARTS["cosine"], *P
 
 def crafted(training: Training, epoch: int) -> torch.Tensor:
     training.task.model.train()
-    return training.craft(make_batch(training.task, torch.arange(32), epoch, 0))
+    batch = make_batch(training.task, torch.arange(32), epoch, 0)
+    double = next(training.task.model.parameters()).dtype == torch.float64
+    return training.craft(in_double(batch) if double else batch)
 
 
 @pytest.mark.parametrize("fraction, epochs", [(1.0, 200), (0.5, 10), (0.25, 4), (0.1, 5)])
@@ -90,10 +92,10 @@ def test_a_growing_radius_makes_one_ascent_and_one_capture(monkeypatch: pytest.M
         return capture.again(work)
 
     monkeypatch.setattr(torch, "compile", uncompiled)
-    plain, fast = Training(small_task("at", RAMP)), Training(small_task("at", RAMP))
+    plain, fast = Training(double_task("at", RAMP)), Training(double_task("at", RAMP))
     fast.craft._ascend = FastAscent((32, 1, 8, 8), counted)
     for epoch in (0, 1, 0):
-        torch.testing.assert_close(crafted(fast, epoch), crafted(plain, epoch), rtol=0, atol=1e-5)
+        torch.testing.assert_close(crafted(fast, epoch), crafted(plain, epoch), rtol=0, atol=1e-10)
     assert fast.craft._ascend.made == 1 and len(captures) == 1
 
 
@@ -111,9 +113,10 @@ def test_captured_steps_with_every_part_train_like_the_folded_engine(
     monkeypatch.setattr(loop, "cuda_graph", counted)
     monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", uncompiled)
+    train_in_double(monkeypatch)
     ends = []
     for engine in ("folded", "step"):
-        training = Training(small_task(defense, *EVERYTHING, f"recipe.engine={engine}", "recipe.train_images=80"))
+        training = Training(double_task(defense, *EVERYTHING, f"recipe.engine={engine}", "recipe.train_images=80"))
         task = training.task
         task.defense.between_epochs(task.model, 0)
         task.model.train()
@@ -125,7 +128,7 @@ def test_captured_steps_with_every_part_train_like_the_folded_engine(
     # One graph without weight perturbation, and one with it from the second epoch on.
     assert len(captures) == 2
     for name, value in ends[0].items():
-        torch.testing.assert_close(ends[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(ends[1][name], value, rtol=RATE_ERROR, atol=RATE_ERROR, msg=name)
 
 
 @pytest.mark.parametrize("steps", [1, 4])

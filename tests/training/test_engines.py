@@ -20,7 +20,7 @@ from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
 from advdpnp.training import Task, fit, loop
 from advdpnp.training.loop import Training, check_engine, make_batch
-from training.small import StopAt, claimed, double_task, in_double, small_task, trained
+from training.small import RATE_ERROR, StopAt, claimed, double_task, in_double, small_task, train_in_double, trained
 
 BUDGET = Budget(ThreatModel("linf", 0.1), 4, 0.03, "uniform")
 CRAFTING = [name for name, defense in DEFENSES.items() if defense.crafts]
@@ -142,18 +142,19 @@ def test_other_shapes_take_the_eager_loop() -> None:
 
 @pytest.mark.parametrize("defense", DEFENSES)
 @pytest.mark.parametrize("captured", [capture.again, warmed_up])
-def test_a_captured_step_trains_bit_for_bit_like_the_folded_engine(
+def test_a_captured_step_trains_like_the_folded_engine(
     defense: str, captured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "cuda_graph", captured)
     monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", lambda *_, **__: eager if not _ else _[0])
+    train_in_double(monkeypatch)
     # 80 images in batches of 32: two static batches and a smaller last one.
-    folded = weights_after(3, Training(small_task(defense, "recipe.train_images=80")))
-    step = weights_after(3, Training(small_task(defense, "recipe.train_images=80", "recipe.engine=step")))
+    folded = weights_after(3, Training(double_task(defense, "recipe.train_images=80")))
+    step = weights_after(3, Training(double_task(defense, "recipe.train_images=80", "recipe.engine=step")))
     for name, value in folded.items():
-        # The compiled iteration differentiates by torch.func, which sums in the same order.
-        torch.testing.assert_close(step[name], value, rtol=1e-5, atol=1e-6, msg=name)
+        # Learning rates in tensors are float32, whatever the network is.
+        torch.testing.assert_close(step[name], value, rtol=RATE_ERROR, atol=RATE_ERROR, msg=name)
 
 
 def test_graphs_are_refused_without_a_gpu() -> None:
