@@ -34,6 +34,10 @@ def images(count: int = 4) -> tuple[Tensor, Tensor]:
     return torch.rand(count, 3, 16, 16, generator=generator), torch.arange(count) % 10
 
 
+def dtype_of(model: nn.Module) -> torch.dtype:
+    return next(model.parameters()).dtype
+
+
 def logits_and_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     x = x.clone().requires_grad_()
     # A leaf at the network's input trips the FLOP counter of torch.
@@ -42,19 +46,24 @@ def logits_and_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor,
 
 
 def assert_same_function(frozen: nn.Module, model: nn.Module) -> None:
-    """Logits and input gradients of the copy are those of the model in eval mode."""
+    """Logits and input gradients of the copy are those of the model in eval mode.
+
+    The model in float64. In a copy of float32 a ReLU at rounding distance from zero may switch part of an image's
+    gradient: there the median image decides.
+    """
     x, y = images()
-    expected, expected_gradient = logits_and_gradient(copy.deepcopy(model).eval(), x, y)
-    logits, gradient = logits_and_gradient(frozen, x, y)
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
-    assert (gradient - expected_gradient).norm() < 1e-3 * expected_gradient.norm()
-    nonzero = expected_gradient != 0
-    assert (gradient.sign() == expected_gradient.sign())[nonzero].float().mean() >= 0.999
+    expected, expected_gradient = logits_and_gradient(copy.deepcopy(model).double().eval(), x.double(), y)
+    logits, gradient = logits_and_gradient(frozen, x.to(dtype_of(frozen)), y)
+    rounding = 1000 * torch.finfo(dtype_of(frozen)).eps
+    assert (logits - expected).norm() < rounding * expected.norm()
+    apart = (gradient - expected_gradient).flatten(1).norm(dim=1) / expected_gradient.flatten(1).norm(dim=1)
+    assert (apart.max() if dtype_of(frozen) == torch.float64 else apart.median()) < rounding
 
 
 def sgd_step(model: nn.Module) -> None:
     """Changes every parameter and every running statistic."""
     x, y = images(8)
+    x = x.to(dtype_of(model))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     cross_entropy(model(x), y).backward()
     optimizer.step()
@@ -64,22 +73,23 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_copy_is_the_same_function_in_fp32(name: str) -> None:
-    model = classifier(name)
+def test_the_copy_is_the_same_function(name: str, dtype: torch.dtype) -> None:
+    model = classifier(name).to(dtype)
     assert_same_function(freeze(model), model)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_refresh_after_an_optimizer_step_is_the_new_function_in_the_old_storage(name: str) -> None:
-    model = classifier(name)
-    frozen = freeze(model)
+    model = classifier(name).double()
+    frozen, (x, y) = freeze(model), images()
     before = {key: tensor.data_ptr() for key, tensor in tensors(frozen).items()}
-    stale, _ = logits_and_gradient(frozen, *images())
+    stale, _ = logits_and_gradient(frozen, x.double(), y)
     sgd_step(model)
     refresh(frozen, model)
     assert {key: tensor.data_ptr() for key, tensor in tensors(frozen).items()} == before
-    assert not torch.allclose(logits_and_gradient(frozen, *images())[0], stale, rtol=1e-3)
+    assert not torch.allclose(logits_and_gradient(frozen, x.double(), y)[0], stale, rtol=1e-3)
     assert_same_function(frozen, model)
 
 
@@ -165,7 +175,7 @@ def test_foreign_and_shared_layers_are_copied(kind: type[ForeignBackbone], left:
     torch.manual_seed(0)
     backbone = kind()
     nn.init.normal_(backbone.bn.running_mean)
-    model = Classifier(backbone, LinearHead(8, 10))
+    model = Classifier(backbone, LinearHead(8, 10)).double()
     frozen = freeze(model)
     assert isinstance(frozen.backbone, ForeignBackbone)
     assert frozen.backbone.again is frozen.backbone.twice
