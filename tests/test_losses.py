@@ -17,7 +17,7 @@ def test_uniform_logits_give_log_c() -> None:
 
 
 def test_equal_logits_give_zero_divergence_and_others_more() -> None:
-    torch.testing.assert_close(losses.kl_divergence(LOGITS, LOGITS + 3.0), torch.zeros(6).double(), atol=1e-14, rtol=0)
+    torch.testing.assert_close(losses.kl_divergence(LOGITS, LOGITS + 3.0), torch.zeros(6).double(), atol=1e-13, rtol=0)
     assert (losses.kl_divergence(LOGITS, OTHER) > 0).all()
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 import advdpnp
 from advdpnp.attacks import PGD, Suite
 from advdpnp.foreign import Normalized
+from advdpnp.losses import margin
 from advdpnp.metrics import unpack
 from foreign.networks import Wrapped, digits, trained
 
@@ -59,11 +60,13 @@ def test_verdicts_are_those_of_a_textbook_s_pgd_image_by_image(convolutional: nn
     result = advdpnp.evaluate(convolutional, x, y, suite=[text])
     with torch.no_grad():
         clean = convolutional(x).argmax(1) == y
-    robust = convolutional(plain_pgd(convolutional, x, y, eps, eps / 8, 20, norm)).argmax(1) == y
+    double = copy.deepcopy(convolutional).double()
+    lead = -margin(double(plain_pgd(double, x.double(), y, eps, eps / 8, 20, norm)), y)
+    # A gradient of rounding size may send a pixel the other way, which changes the lead by less than this.
+    clear, robust = lead.abs() > 0.01, lead > 0
     assert torch.equal(unpack(result["clean_verdicts"], 360), clean)
-    different = int((unpack(result["attacks"][0]["verdicts"], 360) != robust).sum())
-    # A decision may hang on the last bit of a sum.
-    assert different <= 1 and 0.05 < robust.double().mean() < clean.double().mean() - 0.1
+    assert torch.equal(unpack(result["attacks"][0]["verdicts"], 360)[clear], robust[clear])
+    assert clear.double().mean() > 0.98 and 0.05 < robust.double().mean() < clean.double().mean() - 0.1
 
 
 def test_bytes_and_floats_in_0_1_give_the_same_numbers() -> None:

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
+# Sums of hundreds of products in float32, one layer after another.
+ROUNDING = 1000 * torch.finfo(torch.float32).eps
+
+
 @pytest.mark.parametrize("name, shape", [("digits/tiny/adv-dpnp", (1, 8, 8)), ("digits/tiny-2d/at", (1, 8, 8))])
 def test_onnxruntime_and_the_reference_evaluator_answer_as_the_classifier(
     name: str, shape: tuple[int, int, int], tmp_path: Path
@@ -26,9 +31,9 @@ def test_onnxruntime_and_the_reference_evaluator_answer_as_the_classifier(
     for batch in (1, 7, 128):
         x = torch.rand(batch, *shape)
         with torch.no_grad():
-            logits = model(x).numpy()
-        assert np.abs(onnx_answers(content)(x).numpy() - logits).max() <= 1e-5 * np.abs(logits).max()
-        assert np.abs(slow.run(None, {"images": x.numpy()})[0] - logits).max() <= 1e-5 * np.abs(logits).max()
+            logits = copy.deepcopy(model).double()(x.double()).numpy()
+        for found in (onnx_answers(content)(x).numpy(), slow.run(None, {"images": x.numpy()})[0]):
+            assert np.abs(found - logits).max() <= ROUNDING * np.abs(logits).max()
 
 
 def test_graphs_say_what_goes_in_and_out_and_name_no_path(tmp_path: Path) -> None:
@@ -58,5 +63,8 @@ def test_real_images_get_the_same_class(backbone: str, tmp_path: Path, real_data
     x, _ = data.load("cifar10", "test", real_data).batch(torch.arange(1000, 1200))
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        logits = api.load(run.folder, device="cpu")(x).numpy()
-    assert (session.run(None, {"images": x.numpy()})[0].argmax(1) == logits.argmax(1)).all()
+        logits = api.load(run.folder, device="cpu").double()(x.double())
+    first, second = logits.topk(2).values.T
+    clear = first - second > ROUNDING * logits.abs().max()
+    found = torch.from_numpy(session.run(None, {"images": x.numpy()})[0])
+    assert (found.argmax(1) == logits.argmax(1))[clear].all() and clear.double().mean() > 0.9

@@ -28,8 +28,10 @@ def test_a_fresh_process_without_this_package_gets_the_same_logits(tmp_path: Pat
     # -I: neither the working directory nor PYTHONPATH is searched.
     subprocess.run([sys.executable, "-I", "-c", FOREIGN], cwd=tmp_path / "out", check=True)
     with torch.no_grad():
-        expected = api.load(run.folder, device="cpu")(x).numpy()
-    assert np.abs(np.load(tmp_path / "out" / "logits.npy") - expected).max() <= 1e-6
+        expected = api.load(run.folder, device="cpu").double()(x.double()).numpy()
+    # Sums of hundreds of products in float32, one layer after another.
+    rounding = 1000 * np.finfo(np.float32).eps * np.abs(expected).max()
+    assert np.abs(np.load(tmp_path / "out" / "logits.npy") - expected).max() <= rounding
 
 
 def test_programs_name_no_path_of_this_machine_and_are_reproducible(tmp_path: Path) -> None:
@@ -47,4 +49,5 @@ def test_gradients_reach_the_images_of_a_loaded_program(tmp_path: Path) -> None:
         x = torch.full((3, 1, 8, 8), 0.4, requires_grad=True)
         network(x).square().sum().backward()
         gradients.append(x.grad)
-    assert torch.allclose(gradients[0], gradients[1], atol=1e-6) and gradients[0].abs().sum() > 0
+    rounding = 1000 * torch.finfo(torch.float32).eps * gradients[0].norm()
+    assert 0 <= (gradients[1] - gradients[0]).norm() < rounding

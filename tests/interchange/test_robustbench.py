@@ -1,5 +1,6 @@
 """RobustBench's networks, written anew in robustbench_networks.py, load our weights strictly and answer alike."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,11 @@ def classifier(backbone: Backbone, head: str, classes: int = 10) -> Classifier:
 
 
 def apart(model: nn.Module, other: nn.Module, x: Tensor) -> float:
+    """Largest difference of a logit, in float64, in units of the largest logit."""
+    x = x.double()
     with torch.no_grad():
-        logits = model(x)
-        return ((other.eval()(x) - logits).abs().max() / logits.abs().max().clamp_min(1)).item()
+        logits = copy.deepcopy(model).double()(x)
+        return ((copy.deepcopy(other).double().eval()(x) - logits).abs().max() / logits.abs().max()).item()
 
 
 PAIRS = {
