@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from advdpnp import data
 from advdpnp.attacks.ascent import Budget, ascend, cross_entropy
 from advdpnp.experiments import experiment
+from advdpnp.metrics import mcnemar
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.frozen import freeze
 from advdpnp.noise import IndexNoise
@@ -29,32 +31,35 @@ def network() -> Classifier:
     return model.eval()
 
 
-def outcome(model: Classifier, dtype: torch.dtype, images: data.Images, start: int) -> tuple[int, float]:
-    """Images still right, and summed cross-entropy, after PGD-10 crafted in `dtype`; fp32 judges."""
-    surface, right, loss = freeze(model, dtype), 0, 0.0
+def outcome(model: Classifier, dtype: torch.dtype, images: data.Images) -> tuple[Tensor, Tensor]:
+    """(N,) bool, images still right, and (N,) cross-entropy, after PGD-10 crafted in `dtype`; fp32 judges."""
+    surface, right, loss = freeze(model, dtype), [], []
     for index in torch.arange(IMAGES).split(128):
         x, y = images.batch(index)
-        x_adv = ascend(surface, cross_entropy, x, (y,), budget=BUDGET, noise=IndexNoise(start, index))
+        x_adv = ascend(surface, cross_entropy, x, (y,), budget=BUDGET, noise=IndexNoise(0, index))
         with torch.no_grad():
             logits = model(x_adv)
-        right += int((logits.argmax(dim=1) == y).sum())
-        loss += cross_entropy(logits, (y,), ()).sum().item()
-    return right, loss
+        right.append(logits.argmax(dim=1) == y)
+        loss.append(cross_entropy(logits, (y,), ()))
+    return torch.cat(right), torch.cat(loss)
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_bf16_attacks_are_as_strong_as_fp32_ones(real_data: Path) -> None:
     model, images = network(), data.load("cifar10", "test", real_data)
-    fp32 = [outcome(model, torch.float32, images, start) for start in range(3)]
-    right, loss = outcome(model, torch.bfloat16, images, start=0)
-    counts, losses = zip(*fp32, strict=True)
-    # One image is what the random start alone may decide.
-    assert min(counts) - 1 <= right <= max(counts) + 1
-    assert loss == pytest.approx(sum(losses) / 3, rel=2e-3)
+    x, y = images.batch(torch.arange(IMAGES))
+    with torch.no_grad():
+        clean = cross_entropy(model(x), (y,), ()).mean()
+    right, loss = outcome(model, torch.float32, images)
+    right_bf16, loss_bf16 = outcome(model, torch.bfloat16, images)
+    # Neither is the stronger one: of the images that fall to one alone, either has its half.
+    assert mcnemar(right, right_bf16) > 1e-4
+    # bf16 rounds by a part in 256: the pixels that it sends the other way have gradients of about that share.
+    assert loss.mean() - loss_bf16.mean() < torch.finfo(torch.bfloat16).eps * (loss.mean() - clean)
 
 
 @pytest.mark.data
 def test_the_fixture_is_a_robust_classifier_of_real_images(real_data: Path) -> None:
-    right, _ = outcome(network(), torch.float32, data.load("cifar10", "test", real_data), start=0)
-    assert 0.2 < right / IMAGES < 0.4
+    right, _ = outcome(network(), torch.float32, data.load("cifar10", "test", real_data))
+    assert 0.2 < right.double().mean() < 0.4
