@@ -101,7 +101,7 @@ def embed(model: Classifier, images: Images, index: Tensor, names: tuple[str, ..
 
 
 def weights_key(run: Run, checkpoint: str) -> str:
-    """SHA-256 of a checkpoint, which holds the configuration and so stands for data and subset, and what was embedded."""
+    """SHA-256 of a checkpoint, which has the configuration and so stands for data and subset; and what was embedded."""
     with run.weights_path(checkpoint).open("rb") as file:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {_SCALE}"
 
