@@ -86,6 +86,10 @@ def test_logits_are_scaled_cosines_of_the_angles_to_the_rows() -> None:
     found = head(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
     torch.testing.assert_close(found[0], torch.tensor([10.0, 0.0, -10 / math.sqrt(2)]))
     assert found[1].abs().sum() == 0
+    with torch.no_grad():
+        head.weight[0] = 0
+        assert torch.equal(head(torch.ones(1, 2))[:, 0], torch.zeros(1))
+        head.weight[0, 0] = 2
     torch.testing.assert_close(head.class_centers().norm(dim=1), torch.ones(3))
 
 

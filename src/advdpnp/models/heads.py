@@ -69,8 +69,9 @@ class CosineHead(Head):
         self.weight.div_(self.weight.norm(dim=1, keepdim=True))
 
     def class_centers(self) -> Tensor:
-        """(C, D): the class rows at length 1."""
-        return self.weight / self.weight.detach().norm(dim=1, keepdim=True)
+        """(C, D): the class rows at length 1; a zero one stays zero."""
+        length = torch.linalg.vector_norm(self.weight.detach(), dim=1, keepdim=True)
+        return self.weight / length.clamp_min(1e-12)
 
 
 class PrototypeHead(Head):
