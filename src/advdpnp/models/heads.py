@@ -70,7 +70,7 @@ class CosineHead(Head):
 
     def class_centers(self) -> Tensor:
         """(C, D): the class rows at length 1; a zero one stays zero."""
-        length = torch.linalg.vector_norm(self.weight.detach(), dim=1, keepdim=True)
+        length: Tensor = torch.linalg.vector_norm(self.weight.detach(), dim=1, keepdim=True)
         return self.weight / length.clamp_min(1e-12)
 
 
