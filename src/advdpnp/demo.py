@@ -18,12 +18,12 @@ WORKERS = 2
 _PLANE = ["defense.alpha=8", "defense.lambda_dpp=0.05", "defense.lambda_dnp=0.3"]
 
 
-def demo_experiments() -> list[Experiment]:
+def demo_experiments(seed: int = 0) -> list[Experiment]:
     """Four defenses with 64-d embeddings, and AT and Adv-DPNP with 2-d ones for the paper's Figure 2 in small."""
-    wide = [
-        experiment(f"digits/tiny/{name}", settings=["recipe.epochs=20"]) for name in ("st", "at", "trades", "adv-dpnp")
-    ]
-    flat = [experiment("digits/tiny-2d/at"), experiment("digits/tiny-2d/adv-dpnp", settings=_PLANE)]
+    names = ("st", "at", "trades", "adv-dpnp")
+    wide = [experiment(f"digits/tiny/{name}", seed=seed, settings=["recipe.epochs=20"]) for name in names]
+    plane = [("at", []), ("adv-dpnp", _PLANE)]
+    flat = [experiment(f"digits/tiny-2d/{name}", seed=seed, settings=settings) for name, settings in plane]
     return wide + flat
 
 
@@ -46,9 +46,9 @@ def _train_and_attack(wanted: Experiment, runs: Path) -> Path:
     return run.folder
 
 
-def run_demo(out: Path, runs: Path) -> Path:
+def run_demo(out: Path, runs: Path, seed: int = 0) -> Path:
     """Train, attack and report; returns the page. Takes under two minutes on two cores."""
-    experiments = demo_experiments()
+    experiments = demo_experiments(seed)
     print(f"training and attacking {len(experiments)} small networks, about 2 minutes on 2 cores", file=sys.stderr)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:

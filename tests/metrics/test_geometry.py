@@ -1,10 +1,19 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from advdpnp.metrics import afs, fdr, mean_separation_degrees, min_separation_degrees, scr, scr_floor
+from advdpnp.metrics import (
+    afs,
+    fdr,
+    mean_pairwise_angle_degrees,
+    mean_separation_degrees,
+    min_separation_degrees,
+    scr,
+    scr_floor,
+)
 from reference import geometry as reference
 
 CLASSES = 5
@@ -51,12 +60,48 @@ def test_every_metric_equals_its_loop_over_samples(seed: int) -> None:
     assert scr_floor(centers) == pytest.approx(reference.scr_floor(c), rel=1e-12)
     assert mean_separation_degrees(centers) == pytest.approx(reference.mean_separation_degrees(c), rel=1e-12)
     assert min_separation_degrees(centers) == pytest.approx(reference.min_separation_degrees(c), rel=1e-12)
+    assert mean_pairwise_angle_degrees(centers) == pytest.approx(reference.mean_pairwise_angle_degrees(c), rel=1e-12)
 
 
 def test_float32_features_are_measured_in_float64() -> None:
     features, labels, _ = clusters()
     far = (features + 1e5).float()
     assert fdr(far, labels, CLASSES).eq8 == pytest.approx(reference.fdr_eq8(far.tolist(), labels.tolist()), rel=1e-9)
+
+
+def at_degrees(*degrees: float) -> Tensor:
+    """(C, 2) float64: unit vectors of the plane at these angles."""
+    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+@pytest.mark.parametrize(
+    "degrees, mean, smallest, pairwise",
+    [
+        # Nearest rivals: 10, 10 and 170 degrees.
+        ((0, 10, 180), 190 / 3, 10, (10 + 180 + 170) / 3),
+        # Two pairs, back to back.
+        ((0, 30, 180, 210), 30, 30, (30 + 180 + 150 + 150 + 180 + 30) / 6),
+        # Even in the plane: the most that C centers can have there, 360 / C.
+        ((0, 72, 144, 216, 288), 72, 72, 108),
+    ],
+)
+def test_separation_of_known_angles(degrees: tuple[float, ...], mean: float, smallest: float, pairwise: float) -> None:
+    centers = at_degrees(*degrees)
+    assert mean_separation_degrees(centers) == pytest.approx(mean, abs=1e-5)
+    assert min_separation_degrees(centers) == pytest.approx(smallest, abs=1e-5)
+    assert mean_pairwise_angle_degrees(centers) == pytest.approx(pairwise, abs=1e-5)
+
+
+def test_more_centers_than_a_simplex_has_can_have_a_mean_separation_above_a_right_angle_but_no_smallest() -> None:
+    # One on the axis and four at 90 + t degrees from it: 90 + t, and four times arccos(sin^2 t), in three dimensions.
+    t = math.radians(3.58)
+    square = torch.tensor([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)
+    below = torch.cat([math.cos(t) * square, torch.full((4, 1), -math.sin(t), dtype=torch.float64)], dim=1)
+    centers = torch.cat([below, torch.tensor([[0, 0, 1]], dtype=torch.float64)])
+    mean = (90 + 3.58 + 4 * math.degrees(math.acos(math.sin(t) ** 2))) / 5
+    assert mean_separation_degrees(centers) == pytest.approx(mean, rel=1e-12)
+    assert min_separation_degrees(centers) < 90 < mean < math.degrees(math.acos(-1 / 4))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 100])
@@ -66,6 +111,7 @@ def test_a_simplex_has_one_angle_and_a_known_scr_floor(classes: int) -> None:
     # The arccosine has an infinite slope at the 180 degrees of two classes.
     assert mean_separation_degrees(centers) == pytest.approx(angle, abs=1e-5)
     assert min_separation_degrees(centers) == pytest.approx(angle, abs=1e-5)
+    assert mean_pairwise_angle_degrees(centers) == pytest.approx(angle, abs=1e-5)
     assert scr_floor(centers) == pytest.approx(math.sqrt(2 * classes / (classes - 1)), rel=1e-12)
 
 
@@ -176,4 +222,12 @@ def test_rounding_does_not_push_a_cosine_out_of_the_range_of_the_arccosine() -> 
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(50, 7, generator=generator, dtype=torch.float64)
     assert min_separation_degrees(torch.cat([v, v])) == pytest.approx(0, abs=1e-5)
-    assert 85 < mean_separation_degrees(torch.cat([v, v])) < 95
+    assert mean_separation_degrees(torch.cat([v, v])) == pytest.approx(0, abs=1e-5)
+    assert 85 < mean_pairwise_angle_degrees(torch.cat([v, v])) < 95
+
+
+@pytest.mark.parametrize("angle", [mean_separation_degrees, min_separation_degrees, mean_pairwise_angle_degrees])
+def test_a_single_center_is_refused_and_nan_stays_nan(angle: Callable[[Tensor], float]) -> None:
+    with pytest.raises(ValueError, match="at least 2 centers; got 1"):
+        angle(torch.ones(1, 3))
+    assert math.isnan(angle(torch.tensor([[1.0, 0.0], [0.0, 1.0], [math.nan, 0.0]])))

@@ -1,5 +1,8 @@
 """The nearest training images against a slow search, and how the embeddings are kept."""
 
+import hashlib
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -84,6 +87,15 @@ def test_stored_embeddings_are_used_once_more_and_only_with_the_same_weights(
     assert kept(run, "last", NAMES) is None
     assert api.predict(run.folder, torch.zeros(1, 1, 8, 8)) != first
     assert path.read_bytes() != content
+
+
+def test_embeddings_that_an_earlier_version_kept_are_made_anew(run: Run) -> None:
+    api.predict(run.folder, torch.zeros(1, 1, 8, 8))
+    with np.load(run.eval_path("neighbors-last.npz")) as stored:
+        arrays = dict(stored)
+    sha = hashlib.sha256(run.weights_path("last").read_bytes()).hexdigest()
+    run.write_arrays("neighbors-last.npz", arrays | {"weights": np.array(sha)})
+    assert kept(run, "last", NAMES) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive", b"cut"])

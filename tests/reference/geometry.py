@@ -77,20 +77,33 @@ def scr_floor(centers: Sequence[Vector]) -> float:
     return sum(_nearest_rival_distance(centers, j) / _distance(c, origin) for j, c in enumerate(centers)) / len(centers)
 
 
-def _pair_angles_degrees(centers: Sequence[Vector]) -> list[float]:
-    return [
-        math.degrees(math.acos(max(-1.0, min(1.0, _cosine(centers[j], centers[k])))))
-        for j in range(len(centers))
-        for k in range(j + 1, len(centers))
-    ]
+def _angle_degrees(a: Vector, b: Vector) -> float:
+    return math.degrees(math.acos(max(-1.0, min(1.0, _cosine(a, b)))))
 
 
 def mean_separation_degrees(centers: Sequence[Vector]) -> float:
-    """Eq. 11, read as the mean over all pairs j < k of the angle between c_j and c_k: (C, D) -> degrees."""
-    angles = _pair_angles_degrees(centers)
-    return sum(angles) / len(angles)
+    """Eq. 11: of every center the angle to its nearest rival, and of these the mean: (C, D) -> degrees."""
+    total = 0.0
+    for j, own in enumerate(centers):
+        nearest = math.inf
+        for k, rival in enumerate(centers):
+            if k != j:
+                nearest = min(nearest, _angle_degrees(own, rival))
+        total += nearest
+    return total / len(centers)
 
 
 def min_separation_degrees(centers: Sequence[Vector]) -> float:
-    """Eq. 12, the smallest of those angles: (C, D) -> degrees."""
-    return min(_pair_angles_degrees(centers))
+    """Eq. 12: the smallest angle between any two centers: (C, D) -> degrees."""
+    smallest = math.inf
+    for j, own in enumerate(centers):
+        for k, rival in enumerate(centers):
+            if k != j:
+                smallest = min(smallest, _angle_degrees(own, rival))
+    return smallest
+
+
+def mean_pairwise_angle_degrees(centers: Sequence[Vector]) -> float:
+    """The mean angle over all pairs of centers, j < k: (C, D) -> degrees."""
+    angles = [_angle_degrees(a, b) for j, a in enumerate(centers) for b in centers[j + 1 :]]
+    return sum(angles) / len(angles)

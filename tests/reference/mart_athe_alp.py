@@ -79,6 +79,22 @@ def hypersphere_gradient(cosines: Array, y: Sequence[int], scale: float, margin:
     return gradient / len(cosines)
 
 
+def hypersphere_row_gradient(features: Array, rows: Array, y: Sequence[int], scale: float, margin: float) -> Array:
+    """d hypersphere / d rows of cosines f_i . w_k / (|f_i| |w_k|) with |w_k| a constant: features (N, D), rows (C, D).
+
+    d cos_ik / d w_k is then f_i / (|f_i| |w_k|), which has a part along w_k; with |w_k| live it would have none.
+    """
+    unit = np.array([f / math.sqrt(sum(v * v for v in f)) for f in features])
+    lengths = [math.sqrt(sum(v * v for v in w)) for w in rows]
+    cosines = np.array([[float(f @ w) / length for w, length in zip(rows, lengths, strict=True)] for f in unit])
+    by_cosine = hypersphere_gradient(cosines, y, scale, margin)
+    gradient = np.zeros_like(rows)
+    for k, length in enumerate(lengths):
+        for i, f in enumerate(unit):
+            gradient[k] += by_cosine[i, k] * f / length
+    return gradient
+
+
 def alp(clean: Array, adversarial: Array, y: Sequence[int], beta: float) -> tuple[float, float, float]:
     """Half the clean and half the adversarial cross-entropy, and beta times the mean squared logit difference."""
     n, classes = clean.shape

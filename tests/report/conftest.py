@@ -69,7 +69,8 @@ def geometry(scale: float) -> Json:
         "scr": None if scale > 2 else 1.6789,
     }
     centers = {"scr_floor": 1.478, "mean_separation_degrees": 95.32, "min_separation_degrees": 94.51}
-    return {"clean": side, "adversarial": {**side, "attack": "pgd-40 linf 0.1"}, **centers}
+    pairs = {"mean_pairwise_angle_degrees": 96.1}
+    return {"clean": side, "adversarial": {**side, "attack": "pgd-40 linf 0.1"}, **centers, **pairs}
 
 
 def epoch(number: int, epochs: int, terms: tuple[str, ...]) -> Json:

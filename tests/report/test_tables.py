@@ -91,6 +91,38 @@ def test_what_is_not_the_papers_protocol_is_marked(make_run: MakeRun, options: d
     assert table.footnotes == [note] and table.rows[0].notes == (0,)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "notes"),
+    [
+        ({"lr": 0.01, "augmentation": {"padding": 0, "flip": False}}, ["learning rate 0.01, not 0.1", "crop and flip"]),
+        ({"augmentation": {"padding": 4, "flip": False}}, ["trained without random flip"]),
+        ({"epochs": 8, "batch_size": 64}, ["8 epochs, not 110", "64 images per batch, not 128"]),
+        ({"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}, []),
+    ],
+)
+@pytest.mark.parametrize("data", ["mnist", "cifar10"])
+def test_training_that_departs_from_section_4_1_is_marked(
+    make_run: MakeRun, data: str, recipe: dict[str, object], notes: list[str]
+) -> None:
+    folder = make_run(data=data, recipe="paper", n=10_000)
+    config = json.loads((folder / "config.json").read_text())
+    config["recipe"] |= recipe
+    (folder / "config.json").write_text(json.dumps(config))
+    found = only_table(folder).footnotes
+    assert len(found) == len(notes) and all(map(str.endswith, found, notes))
+
+
+@pytest.mark.parametrize(("data", "n"), [("cifar10-c/fog/3", 10_000), ("cifar10-c/fog", 50_000)])
+def test_corrupted_images_are_a_data_set_of_the_paper(make_run: MakeRun, data: str, n: int) -> None:
+    folder = make_run(data="cifar10", recipe="paper", n=n)
+    path = folder / "eval/demo.json"
+    stored = json.loads(path.read_text()) | {"data": data}
+    path.write_text(json.dumps(stored))
+    assert only_table(folder).footnotes == []
+    path.write_text(json.dumps(stored | {"n": 100, "indices": "0-99"}))
+    assert only_table(folder).footnotes == [f"100 of {n:,} test images"]
+
+
 def test_published_numbers_stand_below_measured_ones_where_data_and_backbone_match(make_run: MakeRun) -> None:
     options = {"recipe": "paper", "n": 10_000, "attacks": TABLE_2, "robust": (0.58, 0.53, 0.52, 0.50)}
     table = only_table(make_run("adv-dpnp", data="cifar10", backbone="resnet18", **options))
@@ -145,6 +177,20 @@ def test_geometry_stands_clean_beside_attacked_with_the_floor_of_scr(make_run: M
     cells = ["4.321 | 4.321", "0.457 | 0.457", "0.046 | 0.046", "0.234 | 0.234", "1.679 | 1.679"]
     assert texts(table) == [[*cells, "1.478", "95.32", "94.51"]]
     assert "PGD-40, ℓ∞ 0.1" in table.caption
+
+
+def test_the_mean_over_all_pairs_of_an_earlier_version_is_not_shown_as_mean_separation(make_run: MakeRun) -> None:
+    old, new = make_run(everything=True), make_run("st", everything=True)
+    path = old / "eval/demo.json"
+    stored = json.loads(path.read_text())
+    del stored["geometry"]["mean_pairwise_angle_degrees"]
+    path.write_text(json.dumps(stored))
+    table = geometry_table(grouped(read_runs([old, new]))[0])
+    assert table is not None
+    rows = {row.defense: (row.cells[-2].text, row.cells[-1].text, row.notes) for row in table.rows}
+    assert rows == {"at": ("–", "94.51", (0,)), "st": ("95.32", "94.51", ())}
+    (note,) = table.footnotes
+    assert "all pairs" in note and "evaluate the run again" in note
 
 
 def test_no_geometry_no_table(make_run: MakeRun) -> None:

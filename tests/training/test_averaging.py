@@ -1,6 +1,7 @@
 """Averages of weights, against their definitions and torch's own."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from advdpnp.api import load
+from advdpnp.data import Images
 from advdpnp.defenses import DEFENSES
 from advdpnp.progress import Silent
 from advdpnp.training import fit
@@ -92,6 +94,24 @@ def test_measured_statistics_are_torchs_and_the_momentum_is_kept() -> None:
     for name, value in theirs.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
     assert {layer.momentum for layer in batch_norms(model).values()} == {0.1}
+
+
+def test_statistics_of_images_sorted_by_class_are_those_of_all_images() -> None:
+    # Twelve gray levels, a class and a batch each: within a batch as stored there is no variance.
+    labels = torch.arange(12).repeat_interleave(32) % 10
+    grays = torch.arange(12).repeat_interleave(32)[:, None, None, None].expand(-1, 1, 8, 8)
+    task = replace(small_task("at", *SWA), train=Images(grays.to(torch.uint8), labels, levels=12))
+    training = Training(task)
+    batches = list(training._training_images())
+    together = torch.cat(batches).double()
+    assert torch.equal(together[:, 0, 4, 4].mul(12).round().sort().values, grays[:, 0, 0, 0].double())
+    assert all(torch.equal(batch, again) for batch, again in zip(batches, training._training_images(), strict=True))
+    measure_statistics(task.model, batches)
+    backbone = task.model.double().backbone
+    seen = torch.nn.functional.conv2d(together, backbone.conv1.weight, padding=1)
+    wanted = seen.transpose(0, 1).flatten(1).var(dim=1)
+    # The variance within batches of 32 that are drawn at random is that of all on average.
+    torch.testing.assert_close(backbone.bn1.running_var, wanted, rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("settings", [EMA, SWA])

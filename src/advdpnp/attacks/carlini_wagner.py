@@ -20,7 +20,7 @@ def clipped_margin(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class CarliniWagner:
-    """PGD on the C&W margin with confidence kappa (the "C&W" of Adv-DPNP's Table 2, as in FSR's evaluation).
+    """PGD on the C&W margin with confidence kappa (as in FSR's evaluation, which Adv-DPNP's Table 2 seems to use).
 
     The margin is scale free in sign, so it finds what cross-entropy misses on over-confident models. kappa = 50 stops
     the ascent only once the rival leads by 50 in logits: never, for ordinary networks.

@@ -56,7 +56,7 @@ def _fsr(eps: float, pixels: int) -> Suite:
     )
     return Suite(
         "fsr",
-        "Table 2 as FSR's evaluation has it: steps of eps / 10 from the image; worst case is Ensemble",
+        "the attacks of Table 2 as FSR's code runs them: steps of eps / 10 from the image; worst case is Ensemble",
         attacks,
         features=1,
     )

@@ -31,8 +31,8 @@ class ATHE(Defense[HypersphereClassifier]):
     Note:
         The scale is part of the network, so every attack sees s cos theta. The authors' own PGD test attacks the bare
         cosines, whose softmax is nearly uniform: a different and mostly weaker attack. Their code sets the rows to
-        length 1 in every forward, past autograd; here that happens after every step, which makes weight decay on them
-        as moot.
+        length 1 in every forward, past autograd; here they are divided by their length outside the graph, and set to
+        length 1 after every step: the same gradients and steps.
     """
 
     name: ClassVar[str] = "at-he"

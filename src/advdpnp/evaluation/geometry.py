@@ -55,9 +55,14 @@ def class_statistics(embeddings: Embeddings, centers: Tensor) -> Json:
 
 
 def center_geometry(centers: Tensor) -> Json:
-    """Angles between class centers (Eqs. 11-12), and the SCR that all-zero features would have."""
+    """Angles between class centers (Eqs. 11-12), and the SCR that all-zero features would have.
+
+    Results of earlier versions have the mean over all pairs as `mean_separation_degrees`: they are known by the want of
+    `mean_pairwise_angle_degrees`.
+    """
     return {
         "scr_floor": metrics.scr_floor(centers),
         "mean_separation_degrees": metrics.mean_separation_degrees(centers),
+        "mean_pairwise_angle_degrees": metrics.mean_pairwise_angle_degrees(centers),
         "min_separation_degrees": metrics.min_separation_degrees(centers),
     }

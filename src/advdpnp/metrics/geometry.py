@@ -132,26 +132,38 @@ def scr_floor(centers: Tensor) -> float:
     return float((_nearest_rival_distance(c) / torch.linalg.vector_norm(c, dim=1)).mean())
 
 
-def _pair_angles_degrees(centers: Tensor) -> Tensor:
-    """Angle between every two centers: (C, D) -> (C (C - 1) / 2,) in [0, 180]."""
+def _angles_degrees(centers: Tensor) -> Tensor:
+    """Angle between every two centers: (C, D) -> (C, C) in [0, 180], infinite on the diagonal."""
+    if len(centers) < 2:
+        raise ValueError(f"angles need at least 2 centers; got {len(centers)}")
     unit = functional.normalize(centers.double())
-    first, second = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
-    return torch.rad2deg(torch.arccos((unit @ unit.T)[first, second].clamp(-1, 1)))
+    return torch.rad2deg(torch.arccos((unit @ unit.T).clamp(-1, 1))).fill_diagonal_(torch.inf)
 
 
 def mean_separation_degrees(centers: Tensor) -> float:
-    """MeanSep (Eq. 11): mean angle between centers, over all pairs j < k, rivals near and far alike.
+    """MeanSep (Eq. 11): angle between a center and its nearest rival, averaged over the centers.
 
     Args:
         centers: (C, D), C at least 2, no row zero.
     Returns:
         Degrees in [0, 180]; arccos(-1 / (C - 1)) for a simplex.
+    Raises:
+        ValueError: fewer than 2 centers.
     Note:
         Eq. 11 takes the arccosine of c_j . c_k with ||c_j|| = 40; the rows are normalized here first.
     """
-    return float(_pair_angles_degrees(centers).mean())
+    return float(_angles_degrees(centers).amin(dim=1).mean())
 
 
 def min_separation_degrees(centers: Tensor) -> float:
-    """MinSep (Eq. 12): smallest angle between two centers. Arguments, unit and Note as in `mean_separation_degrees`."""
-    return float(_pair_angles_degrees(centers).min())
+    """MinSep (Eq. 12): smallest angle between two centers. All else as in `mean_separation_degrees`."""
+    return float(_angles_degrees(centers).min())
+
+
+def mean_pairwise_angle_degrees(centers: Tensor) -> float:
+    """Mean angle over all pairs of centers, rivals near and far alike: no number of the paper.
+
+    All else as in `mean_separation_degrees`, which it is never below.
+    """
+    angles = _angles_degrees(centers).fill_diagonal_(0)
+    return float(angles.sum() / (len(angles) * (len(angles) - 1)))

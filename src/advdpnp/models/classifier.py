@@ -16,6 +16,10 @@ class Backbone(nn.Module):
 class Head(nn.Module):
     """Embedding to logits: `forward(f)`, f (B, D) -> (B, C)."""
 
+    def among_centers(self, embedding: Tensor) -> Tensor:
+        """The embedding (B, D) on the scale of the class centers: as it is, unless a head says otherwise."""
+        return embedding
+
     def class_centers(self) -> Tensor:
         """(C, D): the vector of each class that its logit grows along."""
         raise TypeError(f"{type(self).__name__} has no class centers")
@@ -71,11 +75,11 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> logits (B, C)."""
-        return cast(Tensor, self.head(self.embed(x)))
+        return cast(Tensor, self.head(self.backbone(x)))
 
     def embed(self, x: Tensor) -> Tensor:
-        """x (B, channels, H, W) in [0, 1] -> embedding (B, D)."""
-        return cast(Tensor, self.backbone(x))
+        """x (B, channels, H, W) in [0, 1] -> embedding (B, D), on the scale of the class centers: the head's input."""
+        return self.head.among_centers(self.backbone(x))
 
     def class_centers(self) -> Tensor:
         """(C, D), detached: classifier rows, or prototypes, for the geometry metrics."""

@@ -38,8 +38,8 @@ class LinearHead(Head):
 class CosineHead(Head):
     """Logits s cos(theta_k), theta_k the angle between embedding and class row (Pang et al. 2020, Eq. 7): no bias.
 
-    Rows and embeddings are normalized in the forward, and gradients go through the normalization; the forward never
-    writes the weight, `renormalize` does.
+    The gradient goes through the length of the embedding, and not through that of a row, as in the authors' code, which
+    writes rows of length 1 past autograd. The forward never writes the weight here, `renormalize` does.
 
     Args:
         features: embedding width D.
@@ -57,8 +57,11 @@ class CosineHead(Head):
 
     def forward(self, embedding: Tensor) -> Tensor:
         with full_precision(embedding):
-            directions = functional.normalize(embedding.to(self.weight.dtype), dim=1)
-            return self.scale * directions @ self.class_centers().T
+            return self.scale * self.among_centers(embedding) @ self.class_centers().T
+
+    def among_centers(self, embedding: Tensor) -> Tensor:
+        """The embedding at length 1; a zero one stays zero."""
+        return functional.normalize(embedding.to(self.weight.dtype), dim=1)
 
     @torch.no_grad()
     def renormalize(self) -> None:
@@ -66,8 +69,9 @@ class CosineHead(Head):
         self.weight.div_(self.weight.norm(dim=1, keepdim=True))
 
     def class_centers(self) -> Tensor:
-        """(C, D): the class rows at length 1."""
-        return functional.normalize(self.weight, dim=1)
+        """(C, D): the class rows at length 1; a zero one stays zero."""
+        length: Tensor = torch.linalg.vector_norm(self.weight.detach(), dim=1, keepdim=True)
+        return self.weight / length.clamp_min(1e-12)
 
 
 class PrototypeHead(Head):

@@ -21,6 +21,8 @@ from advdpnp.runs import Run
 
 # Candidates beyond the wanted ones, so that equal distances are put in order by position.
 _SPARE = 8
+# Earlier versions kept the embeddings of AT_HE at their own length.
+_SCALE = "on the scale of the centers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +101,9 @@ def embed(model: Classifier, images: Images, index: Tensor, names: tuple[str, ..
 
 
 def weights_key(run: Run, checkpoint: str) -> str:
-    """SHA-256 of a checkpoint; the file holds the configuration too, so it stands for data and subset as well."""
+    """SHA-256 of a checkpoint, which has the configuration and so stands for data and subset; and what was embedded."""
     with run.weights_path(checkpoint).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {_SCALE}"
 
 
 def _kept(run: Run, checkpoint: str) -> Path:

@@ -101,7 +101,7 @@ def _draw_accuracy(axes: Axes, run: Run, label: bool) -> None:
 
 
 def _draw_angles(axes: Axes, run: Run, label: bool) -> None:
-    for name, style, text in (("angle_mean_degrees", "-", "mean"), ("angle_min_degrees", "--", "smallest")):
+    for name, style, text in (("angle_mean_degrees", "-", "mean of pairs"), ("angle_min_degrees", "--", "smallest")):
         axes.plot(*_series(run, "centers", name), style, color=color(run.defense), label=text if label else None)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that Adv-DPNP (arXiv 2504.03782, version 2) prints for ResNet-18, to stand beside measured ones. Percent."""
+"""Numbers that Adv-DPNP (arXiv 2504.03782, version 2) prints, to stand beside measured ones. Percent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _L1 = Protocol("pgd", "l1", "2000/255", 100)
 _L2 = Protocol("pgd", "l2", "128/255", 20)
 _AUTOATTACK = Protocol("autoattack", "linf", "8/255", None)
 
-# Table 1: clean, AutoAttack, PGD in l1, l2, linf. Methods with three numbers: clean, AutoAttack, linf.
+# Table 1, ResNet-18: clean, AutoAttack, PGD in l1, l2, linf.
 _TABLE_1: dict[str, dict[str, tuple[float, ...]]] = {
     "cifar10": {
         "st": (94.39, 0.00, 40.77, 0.04, 0.00),
@@ -32,12 +32,6 @@ _TABLE_1: dict[str, dict[str, tuple[float, ...]]] = {
         "at-he": (80.28, 47.29, 48.44, 60.67, 50.77),
         "trades": (81.38, 49.00, 49.72, 62.37, 53.18),
         "mart": (79.60, 48.18, 52.39, 61.41, 51.94),
-        "oc": (81.80, 46.46, 51.40),
-        "pcl": (83.70, 40.85, 44.63),
-        "hat": (84.28, 47.51, 52.01),
-        "fsr": (81.83, 47.33, 52.52),
-        "dio": (83.18, 48.21, 52.59),
-        "ikl": (77.90, 48.88, 54.14),
         "adv-dpnp": (84.63, 49.18, 55.11, 64.13, 53.68),
     },
     "cifar100": {
@@ -46,33 +40,70 @@ _TABLE_1: dict[str, dict[str, tuple[float, ...]]] = {
         "at-he": (57.11, 25.73, 36.71, 37.99, 29.35),
         "trades": (57.99, 25.06, 38.43, 38.77, 30.17),
         "mart": (53.64, 25.61, 34.38, 37.66, 29.46),
-        "oc": (59.24, 24.49, 27.36),
-        "pcl": (59.08, 20.61, 26.75),
-        "hat": (59.60, 22.79, 26.35),
-        "fsr": (58.04, 23.38, 27.24),
-        "dio": (54.39, 24.50, 29.35),
-        "ikl": (56.62, 25.43, 31.17),
         "adv-dpnp": (59.77, 25.39, 39.26, 40.02, 30.80),
     },
 }
+_TABLE_1_ATTACKS = (_AUTOATTACK, _L1, _L2, _PGD20)
 
-# Table 2, CIFAR-10: FGSM, PGD-20, PGD-100, C&W, Ensemble (right under all four).
-_TABLE_2 = {
-    "oc": (57.14, 51.40, 49.99, 50.28, 49.59),
-    "pcl": (51.23, 44.63, 43.21, 43.69, 41.90),
-    "hat": (57.85, 52.01, 50.80, 50.21, 48.68),
-    "fsr": (57.03, 52.52, 51.28, 49.93, 48.38),
-    "dio": (58.06, 52.59, 51.25, 50.90, 49.25),
-    "ikl": (57.07, 54.14, 53.65, 49.93, 49.61),
-    "adv-dpnp": (58.12, 53.68, 52.61, 50.97, 50.14),
+# Table 2: clean, AutoAttack, FGSM, PGD-20, PGD-100, C&W, Ensemble (right under the last four).
+_TABLE_2: dict[tuple[str, str], dict[str, tuple[float, ...]]] = {
+    ("cifar10", "resnet18"): {
+        "oc": (81.80, 46.46, 57.14, 51.40, 49.99, 50.28, 49.59),
+        "pcl": (83.70, 40.85, 51.23, 44.63, 43.21, 43.69, 41.90),
+        "hat": (84.28, 47.51, 57.85, 52.01, 50.80, 50.21, 48.68),
+        "fsr": (81.83, 47.33, 57.03, 52.52, 51.28, 49.93, 48.38),
+        "dio": (83.18, 48.21, 58.06, 52.59, 51.25, 50.90, 49.25),
+        "ikl": (77.90, 48.88, 57.07, 54.14, 53.65, 49.93, 49.61),
+        "adv-dpnp": (84.63, 49.18, 58.12, 53.68, 52.61, 50.97, 50.14),
+    },
+    ("cifar100", "resnet18"): {
+        "oc": (59.24, 24.49, 33.02, 27.36, 26.10, 26.43, 25.81),
+        "pcl": (59.08, 20.61, 30.64, 26.75, 26.07, 23.77, 22.18),
+        "hat": (59.60, 22.79, 29.61, 26.35, 25.44, 25.05, 23.81),
+        "fsr": (58.04, 23.38, 30.64, 27.24, 26.40, 25.72, 24.19),
+        "dio": (54.39, 24.50, 31.83, 29.35, 28.79, 26.63, 25.68),
+        "ikl": (56.62, 25.43, 32.84, 31.17, 30.70, 26.42, 26.29),
+        "adv-dpnp": (59.77, 25.39, 33.19, 30.80, 30.15, 27.29, 26.58),
+    },
+    ("svhn", "resnet18"): {
+        "fsr": (92.96, 45.22, 65.13, 52.82, 49.43, 48.97, 47.05),
+        "dio": (93.52, 45.44, 66.17, 52.97, 49.48, 49.72, 47.57),
+        "ikl": (85.05, 47.53, 61.46, 55.50, 54.46, 50.73, 50.36),
+        "adv-dpnp": (93.06, 48.04, 68.43, 57.45, 54.85, 51.54, 50.53),
+    },
+    ("cifar10", "wrn-34-10"): {
+        "fsr": (86.39, 51.14, 61.69, 55.76, 54.28, 54.19, 52.37),
+        "dio": (85.28, 51.95, 60.68, 54.75, 53.41, 54.79, 52.70),
+        "ikl": (82.23, 53.10, 61.50, 57.73, 57.26, 54.36, 53.87),
+        "adv-dpnp": (87.47, 52.77, 62.14, 57.26, 55.07, 54.96, 53.74),
+    },
 }
-_TABLE_2_ATTACKS = (_FGSM, _PGD20, _PGD100, _CW)
+_ENSEMBLE = (_FGSM, _PGD20, _PGD100, _CW)
+_TABLE_2_ATTACKS = (_AUTOATTACK, *_ENSEMBLE)
 
-# Geometry of Adv-DPNP: FDR (its magnitude fits the trace ratio over the classes), AFS, SCR, each clean and attacked;
+# Table 4, ResNet-18: FDR (its magnitude fits the trace ratio over the classes), AFS and SCR, each clean and attacked;
 # MeanSep and MinSep in degrees.
-_GEOMETRY = {
-    "cifar10": {"fdr": (0.059, 0.084), "afs": (0.292, 0.435), "scr": (1.681, 1.615), "separation": (95.32, 94.51)},
-    "cifar100": {"fdr": (0.019, 0.029), "afs": (0.572, 0.765), "scr": (1.501, 1.461), "separation": (89.90, 89.52)},
+_TABLE_4: dict[str, dict[str, tuple[float, ...]]] = {
+    "cifar10": {
+        "st": (0.029, 0.597, 0.200, 2.850, 0.577, 0.252, 82.24, 75.52),
+        "at": (0.082, 0.161, 0.351, 0.584, 0.599, 0.613, 73.85, 64.92),
+        "at-he": (0.139, 0.271, 0.782, 1.608, 0.332, 1.103, 83.42, 73.21),
+        "trades": (0.156, 0.254, 0.968, 1.560, 0.796, 0.777, 80.31, 74.05),
+        "mart": (0.099, 0.189, 0.390, 0.599, 0.654, 0.713, 70.65, 58.49),
+        "fsr": (0.128, 0.247, 0.602, 1.094, 0.442, 0.480, 76.24, 68.20),
+        "ikl": (0.140, 0.245, 0.798, 1.336, 0.948, 0.957, 77.34, 70.93),
+        "adv-dpnp": (0.059, 0.084, 0.292, 0.435, 1.681, 1.615, 95.32, 94.51),
+    },
+    "cifar100": {
+        "st": (0.011, 0.114, 0.389, 1.479, 0.190, 0.066, 65.95, 44.96),
+        "at": (0.023, 0.041, 1.336, 2.194, 0.258, 0.257, 69.44, 53.02),
+        "at-he": (0.023, 0.043, 1.034, 1.705, 1.114, 1.015, 73.39, 60.02),
+        "trades": (0.032, 0.049, 1.815, 2.779, 0.267, 0.263, 73.85, 59.52),
+        "mart": (0.024, 0.038, 0.797, 1.084, 0.240, 0.243, 67.77, 50.49),
+        "fsr": (0.026, 0.042, 0.769, 1.091, 0.153, 0.154, 70.01, 54.72),
+        "ikl": (0.024, 0.040, 1.279, 2.036, 0.313, 0.309, 75.65, 63.36),
+        "adv-dpnp": (0.019, 0.029, 0.572, 0.765, 1.501, 1.461, 89.90, 89.52),
+    },
 }
 
 
@@ -90,22 +121,28 @@ class Published(NamedTuple):
     def worst_case(self, keys: list[AttackKey]) -> float | None:
         """The Ensemble of Table 2, if the suite is made of its four attacks."""
         protocols = {Protocol(key.name, key.norm, key.eps, key.steps) for key in keys}
-        return self.ensemble if protocols == set(_TABLE_2_ATTACKS) else None
+        return self.ensemble if protocols == set(_ENSEMBLE) else None
 
 
 def accuracies(data: str, backbone: str, defense: str) -> Published | None:
-    """What the paper prints for a method, or None where it prints nothing."""
-    row = _TABLE_1.get(data, {}).get(defense)
-    if row is None or backbone != "resnet18":
+    """What Tables 1 and 2 of the paper print for a method, or None where they print nothing."""
+    baseline = _TABLE_1.get(data, {}).get(defense) if backbone == "resnet18" else None
+    rival = _TABLE_2.get((data, backbone), {}).get(defense)
+    if baseline is None and rival is None:
         return None
-    protocols = (_AUTOATTACK, _L1, _L2, _PGD20) if len(row) == 5 else (_AUTOATTACK, _PGD20)
-    attacks, ensemble = dict(zip(protocols, row[1:], strict=True)), None
-    if data == "cifar10" and defense in _TABLE_2:
-        *values, ensemble = _TABLE_2[defense]
-        attacks |= dict(zip(_TABLE_2_ATTACKS, values, strict=True))
-    return Published(row[0], attacks, ensemble)
+    attacks: dict[Protocol, float] = {}
+    if baseline is not None:
+        attacks |= dict(zip(_TABLE_1_ATTACKS, baseline[1:], strict=True))
+    if rival is not None:
+        attacks |= dict(zip(_TABLE_2_ATTACKS, rival[1:-1], strict=True))
+    clean, ensemble = (baseline or rival or ())[0], rival[-1] if rival is not None else None
+    return Published(clean, attacks, ensemble)
 
 
 def geometry(data: str, backbone: str, defense: str) -> dict[str, tuple[float, float]] | None:
-    """Clean and attacked FDR, AFS and SCR, and (MeanSep, MinSep) as "separation"; None where nothing is printed."""
-    return _GEOMETRY.get(data) if backbone == "resnet18" and defense == "adv-dpnp" else None
+    """Clean and attacked FDR, AFS and SCR, and (MeanSep, MinSep) as "separation"; None where Table 4 has no row."""
+    row = _TABLE_4.get(data, {}).get(defense) if backbone == "resnet18" else None
+    if row is None:
+        return None
+    names = ("fdr", "afs", "scr", "separation")
+    return {name: (row[2 * place], row[2 * place + 1]) for place, name in enumerate(names)}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
+MEAN_SEPARATION, PAIRWISE = "mean_separation_degrees", "mean_pairwise_angle_degrees"
+
 # Settings of attacks that results name where they depart from the defaults, in words.
 SETTINGS = {
     "kappa": "κ = {:g}",
@@ -244,6 +246,13 @@ def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
+def _geometry(stored: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Geometry in which MeanSep is that of Eq. 11: earlier versions stored the mean over all pairs in its place."""
+    if stored is None or PAIRWISE in stored or MEAN_SEPARATION not in stored:
+        return stored
+    return {PAIRWISE if name == MEAN_SEPARATION else name: value for name, value in stored.items()}
+
+
 def _suite(path: Path) -> Suite:
     def read() -> Suite:
         stored = _known_schema(json.loads(path.read_text()))
@@ -261,7 +270,7 @@ def _suite(path: Path) -> Suite:
             clean=_accuracy(stored["clean_accuracy"], stored["clean_interval95"]),
             attacks=dict(map(_attack, stored["attacks"])),
             worst_case=_accuracy(stored["worst_case_accuracy"], stored["worst_case_interval95"]),
-            geometry=stored.get("geometry"),
+            geometry=_geometry(stored.get("geometry")),
             warnings=list(stored.get("warnings", [])),
             search_precision=stored.get("search_precision", "fp32"),
             weights=stored.get("weights", ""),

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 from advdpnp.report import published
 from advdpnp.report.names import attack_name, method_name
-from advdpnp.report.read import Accuracy, AttackKey, Run, Suite
+from advdpnp.report.read import MEAN_SEPARATION, PAIRWISE, Accuracy, AttackKey, Run, Suite
 
 # Test images of the data sets that the paper reports; a run on any other is not the paper's protocol.
 PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
-PAPER_EPOCHS = 110
+# Of CIFAR-10-C, one corruption at one severity; its own order is severity by severity.
+CORRUPTED, SEVERITIES = "cifar10-c/", 5
+# Section 4.1, for every model: field of the recipe -> its name in words, its value.
+PAPER_RECIPE = {
+    "epochs": ("epochs", 110),
+    "lr": ("learning rate", 0.1),
+    "momentum": ("momentum", 0.9),
+    "weight_decay": ("weight decay", 5e-4),
+    "batch_size": ("images per batch", 128),
+}
 MISSING = "–"
 
 
@@ -145,13 +155,22 @@ def percent(fraction: float, n: int) -> str:
     return f"{100 * fraction:.{2 if n >= 10_000 else 1}f}"
 
 
+def paper_test_images(data: str) -> int | None:
+    """How many test images the paper uses of a data set; None for a data set that it does not report."""
+    if data.startswith(CORRUPTED):
+        one = PAPER_TEST_IMAGES["cifar10"]
+        return one if data.count("/") == 2 else one * SEVERITIES
+    return PAPER_TEST_IMAGES.get(data)
+
+
 def departures(result: Result) -> list[str]:
     """What sets a result apart from the protocol of the paper, in words; empty if nothing does."""
     run, suite, found = result.run, result.suite, []
-    if suite.data not in PAPER_TEST_IMAGES:
+    images = paper_test_images(suite.data)
+    if images is None:
         found.append(f"{suite.data} is not a data set of the paper")
-    elif suite.n != PAPER_TEST_IMAGES[suite.data] or suite.indices != f"0-{suite.n - 1}":
-        found.append(f"{suite.n:,} of {PAPER_TEST_IMAGES[suite.data]:,} test images")
+    elif suite.n != images or suite.indices != f"0-{suite.n - 1}":
+        found.append(f"{suite.n:,} of {images:,} test images")
     if suite.search_precision != "fp32":
         found.append(f"attacks searched in {suite.search_precision}")
     found += suite.notes
@@ -161,13 +180,25 @@ def departures(result: Result) -> list[str]:
     if run.recipe != "paper":
         held_out = recipe.get("holdout", 0)
         found.append(f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else ""))
-    if run.data.startswith(("cifar", "svhn")) and recipe.get("epochs", PAPER_EPOCHS) != PAPER_EPOCHS:
-        found.append(f"{recipe['epochs']} epochs, not {PAPER_EPOCHS}")
+    if run.data in PAPER_TEST_IMAGES:
+        found += _other_settings(recipe)
     if recipe.get("train_images"):
         found.append(f"trained on {recipe['train_images']:,} images")
     if suite.checkpoint != "last":
         found.append(f"{suite.checkpoint} checkpoint (epoch {suite.epoch})")
     return found
+
+
+def _other_settings(recipe: dict[str, Any]) -> Iterator[str]:
+    """Where a recipe is not that of section 4.1, in words; what an old run did not record is taken as equal."""
+    for field, (words, printed) in PAPER_RECIPE.items():
+        value = recipe.get(field, printed)
+        if value != printed:
+            yield f"{value} {words}, not {printed}" if isinstance(printed, int) else f"{words} {value}, not {printed}"
+    augmentation = recipe.get("augmentation", {"padding": 4, "flip": True})
+    lacking = [name for name, field in (("crop", "padding"), ("flip", "flip")) if not augmentation[field]]
+    if lacking:
+        yield f"trained without random {' and '.join(lacking)}"
 
 
 def _cell(accuracy: Accuracy | None, n: int) -> Cell:
@@ -268,7 +299,7 @@ def accuracy_table(results: list[Result]) -> Table:
 
 
 _STATISTICS = ("fdr_eq8", "fdr_trace_ratio", "fdr_trace_ratio_per_class", "afs", "scr")
-_CENTERS = ("scr_floor", "mean_separation_degrees", "min_separation_degrees")
+_CENTERS = ("scr_floor", MEAN_SEPARATION, "min_separation_degrees")
 GEOMETRY_COLUMNS = [
     *(Column(head, "clean | attacked") for head in ("FDR Eq. 8", "FDR W/B", "FDR W/B/C", "AFS", "SCR")),
     *(Column(head, "of centers") for head in ("SCR floor", "MeanSep °", "MinSep °")),
@@ -289,12 +320,25 @@ def _geometry_cells(
     return [*pairs, Cell(_number(floor)), *degrees]
 
 
-def _geometry_row(result: Result) -> Row:
+_ALL_PAIRS = (
+    "stored by an earlier version, whose MeanSep was the mean angle over all pairs of centers and not that to the "
+    "nearest rival (Eq. 11): evaluate the run again"
+)
+
+
+def _without_mean_separation(result: Result) -> list[str]:
+    """What is said of a result of an earlier version."""
+    stored = result.suite.geometry or {}
+    return [_ALL_PAIRS] if PAIRWISE in stored and MEAN_SEPARATION not in stored else []
+
+
+def _geometry_row(result: Result, footnotes: list[str]) -> Row:
     stored = result.suite.geometry or {}
     clean, attacked = stored.get("clean", {}), stored.get("adversarial", {})
     floor, *angles = map(stored.get, _CENTERS)
     cells = _geometry_cells(((clean.get(name), attacked.get(name)) for name in _STATISTICS), floor, angles)
-    return Row("run", result.run.defense, result.run.method, result.source, cells)
+    notes = tuple(map(footnotes.index, _without_mean_separation(result)))
+    return Row("run", result.run.defense, result.run.method, result.source, cells, notes=notes)
 
 
 def _published_geometry(result: Result) -> Row | None:
@@ -311,10 +355,11 @@ def geometry_table(results: list[Result]) -> Table | None:
     measured = [result for result in results if result.suite.geometry]
     if not measured:
         return None
+    footnotes = list(dict.fromkeys(text for result in measured for text in _without_mean_separation(result)))
     rows: list[Row] = []
     for _, of_defense in groupby(measured, key=lambda result: result.run.defense):
         members = list(of_defense)
-        rows += map(_geometry_row, members)
+        rows += [_geometry_row(member, footnotes) for member in members]
         printed = _published_geometry(members[0])
         rows += [printed] if printed else []
     first = measured[0]
@@ -325,8 +370,9 @@ def geometry_table(results: list[Result]) -> Table | None:
         "FDR and AFS: lower is more discriminative. SCR: higher is more separate, but it is a ratio of distances "
         "between features and centers, so it compares only methods in which the two share a scale; features that are "
         "all zero score the floor. FDR is given as Eq. 8 prints it, as the ratio of total within- to between-class "
-        "scatter (W/B), and that over the number of classes, the form whose size fits the paper's table.",
+        "scatter (W/B), and that over the number of classes, the form whose size fits the paper's table. MeanSep: "
+        "angle of a center to its nearest rival, averaged over the centers.",
         columns=GEOMETRY_COLUMNS,
         rows=rows,
-        footnotes=[],
+        footnotes=footnotes,
     )

@@ -235,8 +235,10 @@ class Training:
         return line
 
     def _training_images(self) -> Iterator[Tensor]:
-        everything = torch.arange(len(self.task.train), device=self.task.train.labels.device)
-        for index in torch.split(everything, self.task.batch_size):
+        train = self.task.train
+        # As stored, a batch may hold a single class, as in folders: its variance is not that of the images.
+        order = noise.permutation(self.task.seed, "statistics", self.epoch, len(train), train.labels.device)
+        for index in torch.split(order, self.task.batch_size):
             yield make_batch(self.task, index, self.epoch, 0).x
 
     def _keep_best(self, robust: float, clean: float) -> None:

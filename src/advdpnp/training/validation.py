@@ -7,21 +7,21 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import PGD
 from advdpnp.data import Images
-from advdpnp.metrics import mean_separation_degrees, min_separation_degrees
+from advdpnp.metrics import mean_pairwise_angle_degrees, min_separation_degrees
 from advdpnp.models.classifier import Classifier
 from advdpnp.noise import IndexNoise
 from advdpnp.training.recipe import InnerAttack
 
 
 def center_statistics(model: Classifier) -> dict[str, float]:
-    """Norms of the class centers and the angles between them, in degrees."""
+    """Norms of the class centers, and mean (over all pairs) and smallest of the angles between them, in degrees."""
     centers = model.class_centers().float()
     norms = centers.norm(dim=1)
     return {
         "norm_mean": norms.mean().item(),
         "norm_min": norms.min().item(),
         "norm_max": norms.max().item(),
-        "angle_mean_degrees": mean_separation_degrees(centers),
+        "angle_mean_degrees": mean_pairwise_angle_degrees(centers),
         "angle_min_degrees": min_separation_degrees(centers),
     }
 
