@@ -16,6 +16,12 @@ State = dict[str, Tensor]
 _WRAPPERS = {"module", "_orig_mod"}
 _COUNTERS = {"n_averaged"}
 _DEPTH = 3
+# Files of whole networks, and what to do with them.
+_NO_WEIGHTS = {
+    ".pt2": "a program of torch.export, which is a whole network: give it as --model, without --weights",
+    ".onnx": "an ONNX graph, which gives no gradients to attack with: evaluate the run or exported folder that it is "
+    "from, or a .pt2 file of it as --model",
+}
 _CURE = "save its weights alone with torch.save(model.state_dict(), ...), where you trust it"
 
 
@@ -28,6 +34,8 @@ def read_checkpoint(path: Path) -> Any:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}: give a .safetensors or torch file")
+    if path.suffix in _NO_WEIGHTS:
+        raise ValueError(f"{path} is {_NO_WEIGHTS[path.suffix]}")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
