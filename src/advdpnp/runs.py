@@ -155,7 +155,13 @@ class Run:
         """Store weights as checkpoints/<which>.safetensors with epoch and configuration in its metadata."""
         from safetensors.torch import save
 
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        tensors, stored = {}, set()
+        for name, tensor in weights.items():
+            whole = tensor.detach().cpu().contiguous()
+            memory = whole.untyped_storage().data_ptr()
+            # safetensors refuses tensors that share memory, as tied weights do.
+            tensors[name] = whole.clone() if memory in stored else whole
+            stored.add(memory)
         # One entry: safetensors writes several in random order, and equal weights shall be equal files.
         metadata = {"advdpnp": json.dumps({"epoch": epoch, "config": self.config()})}
         write_bytes(self.weights_path(which), save(tensors, metadata))
