@@ -29,6 +29,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "data",
             "attacks",
             "models.classifier",
+            "models.copying",
             "models.frozen",
             "runs",
             "metrics",
@@ -54,7 +55,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat"}, {"torch", "yaml"}),
     "report": ({"runs"}, {"numpy", "matplotlib", "jinja2"}),
-    "foreign": ({"data", "mode"}, {"torch", "safetensors"}),
+    "foreign": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
     "prediction": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},

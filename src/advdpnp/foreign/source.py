@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from advdpnp.data import DataSpec, FolderSpec
 from advdpnp.foreign.builder import Scalar, build, is_program_file, model_name
 from advdpnp.foreign.normalized import Normalized
 from advdpnp.foreign.weights import load_weights, read_checkpoint
 from advdpnp.mode import holds_program, settle
+from advdpnp.models.copying import copied
 
 SCHEMA = 1
 
@@ -133,10 +134,14 @@ def single_precision(model: nn.Module) -> tuple[nn.Module, list[str]]:
     if holds_program(model):
         # Its graph holds the dtypes, so a float32 copy of its weights would not run.
         raise ValueError(f"a program of torch.export computes in {', '.join(kinds)} for good: export it in float32")
-    from copy import deepcopy
-
     # The caller's own network keeps its precision.
-    return deepcopy(model).float(), [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]
+    single = copied(model).float()
+    for module in single.modules():
+        for name, value in vars(module).items():
+            # Constants that are no buffers.
+            if isinstance(value, Tensor) and value.is_floating_point():
+                vars(module)[name] = value.float()
+    return single, [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]
 
 
 def _file_sum(path: Path) -> str:
