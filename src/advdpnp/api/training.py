@@ -13,7 +13,7 @@ from advdpnp.api.environment import check_environment, environment, resolve_devi
 from advdpnp.experiments import Experiment, experiment, from_config
 from advdpnp.progress import Silent, duration
 from advdpnp.runs import Json, Run
-from advdpnp.training import Observer, Recipe, Task, fit
+from advdpnp.training import Observer, Recipe, Task, check_task, fit
 
 
 def make_task(wanted: Experiment, device: torch.device, data_root: Path | None = None) -> Task:
@@ -76,6 +76,7 @@ def train(
     helper = _helper(wanted, run, out, told, device=device, data_root=data_root, checkpoint_seconds=checkpoint_seconds)
     use_tf32(wanted.recipe.precision == "tf32")
     task = make_task(wanted, on, data_root)
+    check_task(task)
     record = _recorded_helper(run) if helper is None else _record(helper, out)
     run.claim(_config(wanted, record), _completed)
     run.sweep()
