@@ -13,6 +13,7 @@ NUMERIC = {"torch"}
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "noise": (set(), NUMERIC),
     "capture": (set(), NUMERIC),
+    "dtype": (set(), NUMERIC),
     "mode": (set(), NUMERIC),
     "threat": ({"noise"}, NUMERIC),
     "losses": (set(), NUMERIC),
@@ -53,7 +54,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"torch", "numpy"},
     ),
-    "experiments": ({"defenses", "training.recipe", "data", "models", "threat"}, {"torch", "yaml"}),
+    "experiments": ({"defenses", "training.recipe", "data", "models", "threat", "dtype"}, {"torch", "yaml"}),
     "report": ({"runs"}, {"numpy", "matplotlib", "jinja2"}),
     "foreign": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
     "prediction": (

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advdpnp import data
 from advdpnp.api.environment import check_environment, environment, resolve_device, use_tf32
+from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, experiment, from_config
 from advdpnp.progress import Silent, duration
 from advdpnp.runs import Json, Run
@@ -44,6 +45,7 @@ def trained_on(labels: Tensor, recipe: Recipe) -> Tensor:
     return rest
 
 
+@float32_default()
 def train(
     what: Experiment | str,
     out: Path | str = "runs",
