@@ -44,6 +44,14 @@ def test_differences_name_missing_and_added_fields() -> None:
     assert list(differences({"a": 1, "b": {"c": 2}}, {"b": {"c": 2, "d": 3}})) == ["a: 1, not None", "b.d: None, not 3"]
 
 
+def test_tied_weights_are_stored_under_all_their_names(tmp_path: Path) -> None:
+    run, whole = make(tmp_path), torch.randn(4, 3)
+    weights = {"encoder": whole, "decoder": whole, "transposed": whole.T, "row": whole[1]}
+    run.write_weights("last", weights, epoch=1)
+    found, _ = run.read_weights("last")
+    assert found.keys() == weights.keys() and all(torch.equal(found[name], weights[name]) for name in weights)
+
+
 def test_weights_and_arrays_come_back(tmp_path: Path) -> None:
     run = make(tmp_path)
     weights = {"w": torch.randn(3, 2), "n": torch.tensor(4)}

@@ -98,11 +98,22 @@ class Run:
         """The resolved experiment; FileNotFoundError with a cure where the folder holds no run."""
         path = self.folder / "config.json"
         if not path.is_file():
-            raise FileNotFoundError(
-                f"{self.folder} is no run: it has no config.json. Give a folder that `advdpnp train` made, "
+            raise FileNotFoundError(f"{self.folder} is no run: {self._instead()}")
+        return read_json(path)
+
+    def _instead(self) -> str:
+        """What to give instead of a folder that is none of a run."""
+        if not self.folder.is_file():
+            return (
+                "it has no config.json. Give a folder that `advdpnp train` made, "
                 "such as runs/digits/tiny/adv-dpnp/seed-0"
             )
-        return read_json(path)
+        within = [folder for folder in self.folder.parents[:2] if (folder / "config.json").is_file()]
+        return (
+            f"it is a file. Give the folder {within[0]}"
+            if within
+            else "it is a file. Give the folder of a run, or evaluate another network with --model"
+        )
 
     def claim(self, config: Json, completed: Callable[[Json], Json] = lambda stored: stored) -> bool:
         """Make this the run of `config`: True if it was so already, False if the folder is new.
@@ -144,7 +155,13 @@ class Run:
         """Store weights as checkpoints/<which>.safetensors with epoch and configuration in its metadata."""
         from safetensors.torch import save
 
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        tensors, stored = {}, set()
+        for name, tensor in weights.items():
+            whole = tensor.detach().cpu().contiguous()
+            memory = whole.untyped_storage().data_ptr()
+            # safetensors refuses tensors that share memory, as tied weights do.
+            tensors[name] = whole.clone() if memory in stored else whole
+            stored.add(memory)
         # One entry: safetensors writes several in random order, and equal weights shall be equal files.
         metadata = {"advdpnp": json.dumps({"epoch": epoch, "config": self.config()})}
         write_bytes(self.weights_path(which), save(tensors, metadata))

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,6 +112,32 @@ def test_networks_of_another_precision_are_evaluated_as_float32_copies_and_it_is
     with pytest.warns(UserWarning, match=f"network is in {kind}"):
         result = advdpnp.evaluate(model, x, y, suite="clean")
     assert len(result["warnings"]) == 1 and model.linear.weight.dtype == kind
+
+
+class Computed(torch.nn.Module):
+    """A linear network whose weight is computed before each forward, with a constant that is no buffer."""
+
+    def __init__(self, change: Any) -> None:
+        super().__init__()
+        self.linear, self.shift = trained().linear, torch.full((1, 1, 1), 0.25, dtype=torch.float64)
+        change(self.linear)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear((x - self.shift).flatten(1))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    "change", [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm], ids=["old", "new"]
+)
+def test_computed_weights_in_double_are_evaluated_too(change: Any) -> None:
+    x, y = arrays(60)
+    model = Computed(change).double().eval()
+    logits = model(x.double())
+    with pytest.warns(UserWarning, match=r"network is in torch\.float64"):
+        result = advdpnp.evaluate(model, x, y, suite=["fgsm"], eps=0.1)
+    assert result["clean_accuracy"] == (logits.argmax(dim=1) == y).double().mean().item()
+    assert model.linear.weight.dtype == model.shift.dtype == torch.float64
 
 
 def test_normalization_goes_inside() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import nn
 
 from advdpnp.foreign import load_weights, read_checkpoint
@@ -87,6 +87,59 @@ def test_half_precision_is_said_and_computed_in_float32() -> None:
     model = network()
     (note,) = load_weights(model, {name: t.half() if t.is_floating_point() else t for name, t in STATE.items()})
     assert "torch.float16" in note and model[0].weight.dtype == torch.float32
+
+
+class Tied(nn.Module):
+    """A decoder that is the encoder's matrix, and a scale that is used twice."""
+
+    def __init__(self, tied: bool = True, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encoder, self.decoder = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.scales = nn.ParameterList([nn.Parameter(torch.rand(3)) for _ in range(2)])
+        if tied:
+            self.decoder.weight = self.encoder.weight
+            self.scales[1] = self.scales[0]
+
+
+def test_one_name_of_a_tied_tensor_is_enough(tmp_path: Path) -> None:
+    source = Tied(seed=1)
+    save_model(source, str(tmp_path / "w.safetensors"))
+    content = read_checkpoint(tmp_path / "w.safetensors")
+    # Whether the network is tied or not: the file says which names it dropped.
+    for model in (Tied(), Tied(tied=False)):
+        loaded(content, into=model)
+        assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in model.state_dict().items())
+    # Without such a note, the network's own ties say so.
+    plain = {n: t.clone() for n, t in source.state_dict().items() if n not in ("encoder.weight", "scales.0")}
+    model = loaded({f"module.{name}": tensor for name, tensor in plain.items()}, into=Tied())
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in model.state_dict().items())
+    with pytest.raises(ValueError, match=r"2 missing \(encoder\.weight, .*scales\.0"):
+        loaded(plain, into=Tied(tied=False))
+
+
+def test_a_view_is_loaded_by_the_whole_and_not_the_whole_by_a_view() -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            whole = torch.zeros(4, 4)
+            self.whole, self.transposed, self.row = (nn.Parameter(t) for t in (whole, whole.T, whole[1]))
+
+    values = torch.arange(16.0).view(4, 4)
+    model = loaded({"whole": values}, into=Views())
+    assert torch.equal(model.transposed, values.T) and torch.equal(model.row, values[1])
+    with pytest.raises(ValueError, match=r"2 missing \(whole, transposed\)"):
+        loaded({"row": values[1]}, into=Views())
+
+
+def test_values_that_contradict_each_other_are_refused_for_one_tensor() -> None:
+    with pytest.raises(ValueError, match=r"2 pairs that are one tensor there differ \(decoder\.weight and encoder"):
+        loaded(Tied(tied=False, seed=1).state_dict(), into=Tied())
+
+
+def test_an_alias_that_the_network_does_not_have_is_no_obstacle(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "w.safetensors", metadata={"head.weight": "3.weight", "format": "pt"})
+    assert equal(loaded(read_checkpoint(tmp_path / "w.safetensors")))
 
 
 def test_what_does_not_fit_is_counted_and_named_in_one_line() -> None:

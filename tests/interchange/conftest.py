@@ -52,11 +52,13 @@ def make_subject(run: Run, claim: Claim | None = None, license: str = "MIT") -> 
     )
 
 
-def store_result(run: Run, suite: str, data: str, n: int, rows: list[Any], epoch: int = 1, **changes: Any) -> None:
+def store_result(
+    run: Run, suite: str, data: str, n: int, rows: list[Any], epoch: int = 1, path: str = "", **changes: Any
+) -> None:
     """A result of the run's weights; rows are (name, eps, steps, step size, accuracy)."""
     attacks = [attack(*described, n) for described in rows]
     result = evaluation(suite, data, n, 0.825, attacks) | {"epoch": epoch} | changes
-    write_json(run.eval_path(f"{suite}.json"), json.loads(json.dumps(result)))
+    write_json(run.eval_path(f"{path or suite}.json"), json.loads(json.dumps(result)))
 
 
 @pytest.fixture(scope="session")

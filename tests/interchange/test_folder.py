@@ -10,7 +10,7 @@ import advdpnp
 from advdpnp import api
 from advdpnp.runs import Run, read_json
 
-from .conftest import make_run
+from .conftest import make_run, store_result
 
 PLAIN = ["safetensors", "torch-export"]
 
@@ -131,3 +131,29 @@ def test_the_best_checkpoint_is_exported_as_such(digits_run: Path, tmp_path: Pat
     assert (tmp_path / "out/model.safetensors").read_bytes() == Run(digits_run).weights_path("best").read_bytes()
     text = (tmp_path / "out" / "README.md").read_text()
     assert "checkpoint `best`" in text and "**No measured robustness.**" in text
+
+
+def test_results_of_any_name_go_along_and_a_copy_counts_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "digits/tiny/at")
+    row = ("pgd", "0.1", 20, "0.01", 0.5)
+    for stem, suite, data in (
+        ("quick", "quick", "digits"),
+        ("quick@mnist", "quick", "mnist"),
+        ("quick-bf16", "quick-bf16", "digits"),
+        ("quick-tf32@mnist", "quick-tf32", "mnist"),
+        ("curve", "curve", "digits"),
+        ("curve@mnist", "curve", "mnist"),
+        ("Copy of curve", "curve", "digits"),
+        ("shards/quick.1-of-2", "quick", "digits"),
+        ("quick.seed-1.partial", "quick", "digits"),
+        ("clean.partial", "clean", "digits"),
+    ):
+        store_result(run, suite, data, 360, [row], path=stem)
+    with pytest.warns(UserWarning, match=r"Copy of curve\.json is left out: suite curve is read from curve\.json"):
+        written = api.export(run.folder, tmp_path / "out")
+    kept = {"quick", "quick@mnist", "quick-bf16", "quick-tf32@mnist", "curve", "curve@mnist"}
+    assert {file["name"] for file in written["files"] if file["name"].startswith("eval/")} == {
+        f"eval/{stem}.json" for stem in kept
+    }
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert text.count("### curve: 360 test images of digits") == text.count("### curve: 360 test images of mnist") == 1

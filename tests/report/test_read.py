@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -120,6 +121,25 @@ def test_an_unfinished_evaluation_is_left_out(make_run: MakeRun) -> None:
     folder = make_run()
     (folder / "eval" / "demo.partial.json").write_text('{"protocol": {}}')
     assert [suite.name for suite in read_run(folder).suites] == ["demo"]
+
+
+@pytest.mark.parametrize("copy", ["Copy of demo", "demo (1)", "zz"])
+def test_a_copy_of_a_result_is_no_further_seed(make_run: MakeRun, copy: str) -> None:
+    folder = make_run("at") / "eval"
+    changed = json.loads((folder / "demo.json").read_text()) | {"clean_accuracy": 0.1}
+    (folder / f"{copy}.json").write_text(json.dumps(changed))
+    with pytest.warns(UserWarning, match=f"{re.escape(copy)}.json is left out: suite demo is read from demo.json"):
+        suites = read_run(folder.parent).suites
+    assert [suite.clean.value for suite in suites] == [0.9]
+
+
+def test_a_curve_on_another_test_set_is_a_table_and_no_curve_of_the_run(make_run: MakeRun) -> None:
+    folder = make_run("at", suite="curve") / "eval"
+    (folder / "curve.json").rename(folder / "curve@digits-c.json")
+    stored = json.loads((folder / "curve@digits-c.json").read_text()) | {"data": "digits-c"}
+    (folder / "curve@digits-c.json").write_text(json.dumps(stored))
+    run = read_run(folder.parent)
+    assert run.curve is None and [suite.data for suite in run.suites] == ["digits-c"]
 
 
 def test_no_runs_is_an_error_with_a_cure() -> None:

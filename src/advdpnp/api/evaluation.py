@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Unpack, overload
 
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from advdpnp import attacks, data
 from advdpnp.api.environment import resolve_device
@@ -15,6 +16,7 @@ from advdpnp.api.measurement import Effort, EffortOptions, Measurement, Protocol
 from advdpnp.data import DataSpec
 from advdpnp.evaluation import CHUNK, Listener, attacked_samples, embedding_arrays, paired_test
 from advdpnp.experiments import from_config
+from advdpnp.mode import settle
 from advdpnp.runs import Json, Run
 
 
@@ -36,7 +38,7 @@ def evaluate(
 
 @overload
 def evaluate(
-    what: nn.Module,
+    what: nn.Module | ExportedProgram,
     x: Tensor,
     y: Tensor,
     *,
@@ -51,13 +53,16 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
     """Attack a run's classifier on its test set, or any `nn.Module` on images in memory.
 
     Args:
-        what: a run's folder, see `advdpnp.api.evaluate_run`, or a network, see `advdpnp.api.evaluate_model`.
+        what: a run's folder, see `advdpnp.api.evaluate_run`, or a network or torch.export program, see
+            `advdpnp.api.evaluate_model`.
         arguments, options: of these.
     Returns:
         Content of eval/<suite>.json, in fractions; a run's is also written there.
     Raises:
         ValueError, FileNotFoundError: in one line, what is missing or would make the numbers meaningless.
     """
+    if isinstance(what, ExportedProgram):
+        what = settle(what.module())
     if isinstance(what, nn.Module):
         return evaluate_model(what, *arguments, **options)
     if {"x", "y"} & options.keys() or any(isinstance(value, Tensor) for value in arguments):

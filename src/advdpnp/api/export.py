@@ -8,6 +8,7 @@ import torch
 from advdpnp import data
 from advdpnp.api.environment import environment
 from advdpnp.api.loading import load_checkpoint
+from advdpnp.dtype import float32_default
 from advdpnp.experiments import from_config
 from advdpnp.interchange import Claim, Probe, Subject, check_folder, chosen, probe, write_export
 from advdpnp.report.read import read_run
@@ -17,6 +18,7 @@ from advdpnp.runs import Json, Run
 _RANDOM = 256
 
 
+@float32_default()
 def export(
     folder: Path | str,
     out: Path | str,

@@ -10,6 +10,7 @@ from advdpnp import data
 from advdpnp.api.environment import resolve_device, use_tf32
 from advdpnp.api.loading import load_checkpoint
 from advdpnp.api.training import trained_on
+from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, from_config
 from advdpnp.models.classifier import Classifier
 from advdpnp.prediction import (
@@ -30,6 +31,7 @@ from advdpnp.progress import Silent
 from advdpnp.runs import Run
 
 
+@float32_default()
 def predict(
     source: Path | str | nn.Module,
     images: Path | str | Sequence[Path | str] | Tensor,

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from advdpnp import data
 from advdpnp.api.environment import check_environment, environment, resolve_device, use_tf32
+from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, experiment, from_config
 from advdpnp.progress import Silent, duration
 from advdpnp.runs import Json, Run
-from advdpnp.training import Observer, Recipe, Task, fit
+from advdpnp.training import Observer, Recipe, Task, check_task, fit
 
 
 def make_task(wanted: Experiment, device: torch.device, data_root: Path | None = None) -> Task:
@@ -44,6 +45,7 @@ def trained_on(labels: Tensor, recipe: Recipe) -> Tensor:
     return rest
 
 
+@float32_default()
 def train(
     what: Experiment | str,
     out: Path | str = "runs",
@@ -76,6 +78,7 @@ def train(
     helper = _helper(wanted, run, out, told, device=device, data_root=data_root, checkpoint_seconds=checkpoint_seconds)
     use_tf32(wanted.recipe.precision == "tf32")
     task = make_task(wanted, on, data_root)
+    check_task(task)
     record = _recorded_helper(run) if helper is None else _record(helper, out)
     run.claim(_config(wanted, record), _completed)
     run.sweep()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from advdpnp.attacks.ascent import AscentLoss, Budget, Start, ascend
 from advdpnp.losses import margin
+from advdpnp.mode import training_parts
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import Norm, ThreatModel, eps_text
 
@@ -100,7 +101,7 @@ def check_labels(y: Tensor, batch: int, num_classes: int) -> None:
 
 def check_inputs(logits_fn: Logits, x: Tensor, y: Tensor) -> None:
     """Raise ValueError on input that would make the number of an attack meaningless."""
-    if isinstance(logits_fn, nn.Module) and logits_fn.training:
+    if isinstance(logits_fn, nn.Module) and training_parts(logits_fn):
         raise ValueError("the attacked model is in training mode, so its answers depend on the batch: call .eval()")
     check_images(x)
     with torch.no_grad():

@@ -34,7 +34,8 @@ def evaluate(
     skip_broken: SkipBroken = False,
     checkpoint: Annotated[str | None, typer.Option(help="Of a run: last (default) or best.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Your network: pkg.module:callable, path/to/file.py:callable or timm:NAME.")
+        str | None,
+        typer.Option(help="Your network: pkg.module:callable, path/to/file.py:callable, timm:NAME or FILE.pt2."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch state dict.")] = None,
     weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",

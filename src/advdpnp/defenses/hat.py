@@ -1,6 +1,5 @@
 """HAT, helper-based adversarial training (Rade and Moosavi-Dezfooli 2021): no more margin than is needed."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,6 +12,7 @@ from advdpnp.attacks.ascent import kl_divergence as kl_ascent
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import cross_entropy, kl_divergence
 from advdpnp.models.classifier import Backbone, Classifier, Head
+from advdpnp.models.copying import copied
 from advdpnp.models.heads import LinearHead
 from advdpnp.models.helper import Helper
 
@@ -59,7 +59,7 @@ class HAT(Defense[HelpedClassifier]):
     def build(self, backbone: Backbone, num_classes: int) -> HelpedClassifier:
         """The backbone with a linear head, and a second network of the same architecture as helper."""
         head = LinearHead(backbone.features, num_classes)
-        return HelpedClassifier(backbone, head, copy.deepcopy(Classifier(backbone, head)))
+        return HelpedClassifier(backbone, head, copied(Classifier(backbone, head)))
 
     def install(self, model: HelpedClassifier, helper_weights: Mapping[str, Tensor]) -> None:
         """Give the helper the weights of a standard-trained network."""

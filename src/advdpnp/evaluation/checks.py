@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from advdpnp.attacks.attack import check_images, check_labels
 from advdpnp.data import Images
 from advdpnp.evaluation.symptoms import accuracy_notes, answer, gradient_notes
+from advdpnp.mode import holds_program, training_parts
 
 # Images for clean accuracy, and for everything else.
 _MANY, _FEW = 128, 16
@@ -30,11 +31,13 @@ def check_protocol(model: nn.Module, images: Images, n: int) -> None:
 
 def check_mode(model: nn.Module) -> None:
     """Raise ValueError on a network of which any part is in training mode."""
-    parts = [name or "the whole" for name, part in model.named_modules() if part.training]
-    if parts:
+    if parts := training_parts(model):
+        cure = "call .eval()"
+        if holds_program(model):
+            cure = "set .training to False there, since .eval() does not get past the torch.export program inside"
         raise ValueError(
             f"the evaluated model is in training mode ({', '.join(parts[:3])}), so its answers depend on the batch or "
-            "on chance: call .eval()"
+            f"on chance: {cure}"
         )
 
 

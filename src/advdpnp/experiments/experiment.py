@@ -8,6 +8,7 @@ from typing import Any
 from advdpnp.data import DataSpec, FolderSpec
 from advdpnp.data import spec as data_spec
 from advdpnp.defenses import DEFENSES, Defense
+from advdpnp.dtype import float32_default
 from advdpnp.experiments import config
 from advdpnp.experiments.defaults import defense_for, recipe_for
 from advdpnp.experiments.official import official_changes
@@ -81,7 +82,7 @@ class Experiment:
         """The untrained network; initialization is a function of the seed."""
         import torch
 
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), float32_default():
             torch.manual_seed(self.seed)
             backbone = build_backbone(self.backbone, self.data.image_shape)
             model: Classifier = self.defense.build(backbone, self.data.num_classes)

@@ -13,9 +13,20 @@ from typing import Any
 
 from torch import nn
 
+from advdpnp.foreign.program import SUFFIX, read_program
+
 Scalar = int | float | bool | str
 
-_FORMS = "pkg.module:callable, path/to/file.py:callable or timm:NAME"
+_FORMS = f"pkg.module:callable, path/to/file.py:callable, timm:NAME or a {SUFFIX} file of torch.export"
+
+# Files that are no code, and what to do with them.
+_NO_CODE = {
+    ".onnx": "an ONNX graph gives no gradients to attack with: evaluate the run or exported folder that it is from, or "
+    "a .pt2 file of it",
+    ".safetensors": "weights need the code of their network: give them as --weights with --model, or evaluate the run "
+    "or exported folder that they are from",
+}
+_NO_CODE |= dict.fromkeys((".pt", ".pth", ".ckpt", ".bin"), _NO_CODE[".safetensors"])
 
 
 def parse_arguments(texts: Sequence[str]) -> dict[str, Scalar]:
@@ -47,8 +58,13 @@ def _scalar(text: str) -> Scalar:
 
 
 def model_name(reference: str) -> str:
-    """What the network is called, after its callable: "pkg.nets:WideResNet" -> "WideResNet"."""
-    return _split(reference)[1]
+    """What the network is called, after its callable or file: "pkg.nets:WideResNet" -> "WideResNet"."""
+    return Path(reference).stem if is_program_file(reference) else _split(reference)[1]
+
+
+def is_program_file(reference: str) -> bool:
+    """Whether a reference is that of a program of torch.export, which needs no callable."""
+    return Path(reference).suffix == SUFFIX
 
 
 def build(
@@ -57,30 +73,44 @@ def build(
     """The network of a callable; the current folder can be imported from.
 
     Args:
-        reference: "pkg.module:callable" or "path/to/file.py:callable", a class, factory or finished module; or
-            "timm:NAME", which gets num_classes and in_chans from the data set, and no pretrained weights.
+        reference: "pkg.module:callable" or "path/to/file.py:callable", a class, factory or finished module;
+            "timm:NAME", which gets num_classes and in_chans from the data set, and no pretrained weights; or
+            "path/to/file.pt2", a program of torch.export.
         arguments: of the callable.
         num_classes: classes of the data set.
         image_shape: (channels, H, W) of the data set.
     Raises:
         ValueError: no such module or name, a callable that fails, or one that returns no nn.Module.
     """
+    if is_program_file(reference):
+        _check_finished(reference, arguments)
+        return read_program(Path(reference))
     home, name = _split(reference)
     if home == "timm":
         return _from_timm(name, {"num_classes": num_classes, "in_chans": image_shape[0], **arguments})
     found = _find(_import(home), name, reference)
     if isinstance(found, nn.Module):
-        if arguments:
-            raise ValueError(f"{reference} is a finished module: it takes no --model-arg; got {', '.join(arguments)}")
+        _check_finished(reference, arguments)
         return found
     if not callable(found):
         raise ValueError(f"{reference} must be a class or function that returns an nn.Module; got {_kind(found)}")
     return _called(found, reference, arguments)
 
 
+def _check_finished(reference: str, arguments: Mapping[str, Scalar]) -> None:
+    if arguments:
+        raise ValueError(f"{reference} is a finished module: it takes no --model-arg; got {', '.join(arguments)}")
+
+
 def _split(reference: str) -> tuple[str, str]:
     home, colon, name = reference.rpartition(":")
     if not colon or not home or not name:
+        if not colon and Path(reference).suffix in _NO_CODE:
+            raise ValueError(f"--model {reference}: {_NO_CODE[Path(reference).suffix]}")
+        if not colon and Path(reference).is_dir():
+            raise ValueError(
+                f"--model {reference} is a folder: if it is a run, or an export, evaluate it without --model"
+            )
         raise ValueError(f"--model must be {_FORMS}; got {reference!r}")
     return home, name
 

@@ -6,6 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from advdpnp.mode import settle
+
 
 class Normalized(nn.Module):
     """A network that wants normalized images, as one that takes pixels: model((x - mean) / std).
@@ -27,10 +29,10 @@ class Normalized(nn.Module):
             raise ValueError(f"mean and std must be as many numbers, one for each channel; got {len(mean)}, {len(std)}")
         if not all(value > 0 for value in std):
             raise ValueError(f"std must be above 0; got {', '.join(f'{value:g}' for value in std)}")
-        self.model = model
+        self.model = settle(model)
         # Tensors of the network's own device and no part of its weights.
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.train(model.training)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from advdpnp.data import DataSpec, FolderSpec
-from advdpnp.foreign.builder import Scalar, build, model_name
+from advdpnp.foreign.builder import Scalar, build, is_program_file, model_name
 from advdpnp.foreign.normalized import Normalized
 from advdpnp.foreign.weights import load_weights, read_checkpoint
+from advdpnp.mode import holds_program, settle
+from advdpnp.models.copying import copied
 
 SCHEMA = 1
 
@@ -23,14 +25,14 @@ class ForeignModel:
     """A network that advdpnp did not train.
 
     Args:
-        model: its callable, see `advdpnp.foreign.build`.
-        weights: a weights file; None takes the network as its callable builds it.
+        model: its callable, or a .pt2 file of torch.export, see `advdpnp.foreign.build`.
+        weights: a weights file; None takes the network as its callable builds it, or with the weights of the .pt2 file.
         weights_key: dotted name of the state dict in the file, where there are several.
         arguments: of the callable.
         mean, std: the normalization that it was trained with, for pixels in [0, 1]; empty for none.
         tag: tells variants of one network apart in the folder's name; "" for none.
     Raises:
-        ValueError: mean without std, or a tag that is no folder name.
+        ValueError: mean without std, weights for a .pt2 file, or a tag that is no folder name.
     """
 
     model: str
@@ -52,6 +54,12 @@ class ForeignModel:
             raise ValueError(f"--name must be letters, digits and ._+- alone; got {self.tag!r}")
         if self.weights_key and self.weights is None:
             raise ValueError("--weights-key chooses from a weights file: give --weights too")
+        if self._program is not None and self.weights is not None:
+            raise ValueError(f"{self._program} holds its weights: leave --weights out")
+
+    @property
+    def _program(self) -> Path | None:
+        return Path(self.model) if is_program_file(self.model) else None
 
     @property
     def name(self) -> str:
@@ -61,7 +69,8 @@ class ForeignModel:
     @property
     def checkpoint(self) -> str:
         """What results call its weights: the file's name."""
-        return self.weights.name if self.weights else "as built"
+        file = self.weights or self._program
+        return file.name if file else "as built"
 
     def folder(self, out: Path, data: DataSpec) -> Path:
         """runs/<data>/<name>/foreign[+tag]/seed-0."""
@@ -88,7 +97,7 @@ class ForeignModel:
                     f"got {len(self.mean)}"
                 )
             model = Normalized(model, self.mean, self.std)
-        return model.eval(), [*notes, *said]
+        return settle(model).eval(), [*notes, *said]
 
     def config(self, data: DataSpec, model: nn.Module) -> dict[str, Any]:
         """JSON values that tell this network from any other.
@@ -97,6 +106,7 @@ class ForeignModel:
             data: facts about the data set.
             model: the opened network, whose tensors stand for its weights where there is no file.
         """
+        file = self.weights or self._program
         return {
             "schema": SCHEMA,
             "data": data.name,
@@ -107,7 +117,7 @@ class ForeignModel:
                 "arguments": dict(self.arguments),
                 "weights": self.weights.name if self.weights else None,
                 "weights_key": self.weights_key,
-                "sha256": _file_sum(self.weights) if self.weights else _state_sum(model),
+                "sha256": _file_sum(file) if file else _state_sum(model),
                 "mean": list(self.mean),
                 "std": list(self.std),
             },
@@ -121,10 +131,17 @@ def single_precision(model: nn.Module) -> tuple[nn.Module, list[str]]:
     kinds = sorted({str(p.dtype) for p in model.parameters() if p.is_floating_point() and p.dtype != torch.float32})
     if not kinds:
         return model, []
-    from copy import deepcopy
-
+    if holds_program(model):
+        # Its graph holds the dtypes, so a float32 copy of its weights would not run.
+        raise ValueError(f"a program of torch.export computes in {', '.join(kinds)} for good: export it in float32")
     # The caller's own network keeps its precision.
-    return deepcopy(model).float(), [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]
+    single = copied(model).float()
+    for module in single.modules():
+        for name, value in vars(module).items():
+            # Constants that are no buffers.
+            if isinstance(value, Tensor) and value.is_floating_point():
+                vars(module)[name] = value.float()
+    return single, [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]
 
 
 def _file_sum(path: Path) -> str:

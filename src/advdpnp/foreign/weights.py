@@ -16,6 +16,12 @@ State = dict[str, Tensor]
 _WRAPPERS = {"module", "_orig_mod"}
 _COUNTERS = {"n_averaged"}
 _DEPTH = 3
+# Files of whole networks, and what to do with them.
+_NO_WEIGHTS = {
+    ".pt2": "a program of torch.export, which is a whole network: give it as --model, without --weights",
+    ".onnx": "an ONNX graph, which gives no gradients to attack with: evaluate the run or exported folder that it is "
+    "from, or a .pt2 file of it as --model",
+}
 _CURE = "save its weights alone with torch.save(model.state_dict(), ...), where you trust it"
 
 
@@ -28,17 +34,22 @@ def read_checkpoint(path: Path) -> Any:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}: give a .safetensors or torch file")
+    if path.suffix in _NO_WEIGHTS:
+        raise ValueError(f"{path} is {_NO_WEIGHTS[path.suffix]}")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
 def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return dict(load(path.read_bytes()))
+        with safe_open(path, framework="pt") as file:
+            state: State = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            aliases = file.metadata() or {}
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is damaged, or no safetensors file ({error}): restore it") from None
+    # `safetensors.torch.save_model` drops all names but one of a tied tensor, and notes {dropped: kept}.
+    return state | {name: state[kept] for name, kept in aliases.items() if name not in state and kept in state}
 
 
 def _read_torch(path: Path) -> Any:
@@ -150,8 +161,14 @@ def _shared(names: Iterable[str]) -> list[str]:
 
 def _check_fits(state: State, wanted: Mapping[str, Tensor], source: str) -> None:
     # Files that are older than PyTorch 0.4.1 do not count batches, and nothing depends on it.
-    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in wanted]
+    missing = [
+        name
+        for name in wanted
+        if not (name in state or name.endswith("num_batches_tracked") or _loaded_by_another(name, wanted, state))
+    ]
+    # Of one tensor under two names, as aliases in safetensors are, one name is enough.
+    used = {id(tensor) for name, tensor in state.items() if name in wanted}
+    unexpected = [name for name, tensor in state.items() if name not in wanted and id(tensor) not in used]
     shaped = [
         f"{name} {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -164,11 +181,50 @@ def _check_fits(state: State, wanted: Mapping[str, Tensor], source: str) -> None
         problems.append(f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])})")
     if shaped:
         problems.append(f"{len(shaped)} of another shape ({'; '.join(shaped[:3])})")
+    elif contradictions := _contradictions(state, wanted):
+        problems.append(
+            f"{len(contradictions)} pairs that are one tensor there differ ({', '.join(contradictions[:3])})"
+        )
     if problems:
         raise ValueError(
             f"{source} does not fit the network of {len(wanted)} entries: {', '.join(problems)}: "
             "give the callable and --model-arg that these weights were trained with"
         )
+
+
+def _tied(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of a network are in the same memory."""
+    if is_lazy(a) or is_lazy(b) or a.is_meta or a.device != b.device or not a.numel():
+        return False
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def _same_elements(a: Tensor, b: Tensor) -> bool:
+    return (a.storage_offset(), a.shape, a.stride()) == (b.storage_offset(), b.shape, b.stride())
+
+
+def _loaded_by_another(name: str, wanted: Mapping[str, Tensor], state: State) -> bool:
+    """Whether a tensor is tied to one that is loaded and covers it, so that it gets its values."""
+    tensor = wanted[name]
+    tied = [other for key, other in wanted.items() if key in state and _tied(tensor, other)]
+    return any(
+        _same_elements(tensor, other) or other.numel() * other.element_size() == other.untyped_storage().nbytes()
+        for other in tied
+    )
+
+
+def _contradictions(state: State, wanted: Mapping[str, Tensor]) -> list[str]:
+    """Names that are one tensor in the network and have different values in the file."""
+    first: dict[tuple[Any, ...], str] = {}
+    found = []
+    for name, tensor in wanted.items():
+        if name not in state or is_lazy(tensor) or tensor.is_meta or not tensor.numel():
+            continue
+        place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+        other = first.setdefault(place, name)
+        if other != name and not torch.equal(state[name].double(), state[other].double()):
+            found.append(f"{name} and {other}")
+    return found
 
 
 def _with_nearest(missing: list[str], unexpected: list[str]) -> Iterator[str]:

@@ -11,9 +11,9 @@ import yaml
 
 from advdpnp.interchange.claim import obstacles
 from advdpnp.interchange.robustbench import architecture
-from advdpnp.interchange.subject import Result, Subject
+from advdpnp.interchange.subject import Subject
 from advdpnp.report.names import NORMS
-from advdpnp.report.read import Accuracy
+from advdpnp.report.read import Accuracy, Suite
 from advdpnp.runs import Json
 from advdpnp.threat import eps_text
 
@@ -50,13 +50,12 @@ def _license(text: str) -> Json:
     return {"license": name.lower()} if name.lower() in _HUB_LICENSES else {"license": "other", "license_name": name}
 
 
-def _hub_results(result: Result) -> Json:
-    suite = result.suite
+def _hub_results(suite: Suite) -> Json:
     metrics = [{"type": "accuracy", "name": "clean accuracy", "value": suite.clean.value}]
     for key, accuracy in suite.attacks.items():
         metrics.append({"type": "accuracy", "name": f"robust accuracy, {key.details}", "value": accuracy.value})
     metrics.append({"type": "accuracy", "name": f"worst case of {suite.name}", "value": suite.worst_case.value})
-    dataset = {"name": result.data, "type": result.data, "split": "test"}
+    dataset = {"name": suite.data, "type": suite.data, "split": "test"}
     return {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": metrics}
 
 
@@ -79,7 +78,7 @@ def _front_matter(subject: Subject) -> str:
 def not_measured(subject: Subject) -> list[str]:
     """What the stored results are silent about, in sentences."""
     results, data = subject.results(), subject.experiment.data
-    attacks = [key for result in results for key in result.suite.attacks]
+    attacks = [key for result in results for key in result.attacks]
     names = {key.name for key in attacks}
     found = []
     norm = subject.experiment.recipe.attack.norm
@@ -96,7 +95,7 @@ def not_measured(subject: Subject) -> list[str]:
             found.append(f"No {NORMS[norm]} attack has been run.")
     if results and all(result.data == data.name for result in results):
         found.append("Images from elsewhere, such as common corruptions, have not been measured.")
-    own = [result.suite.n for result in results if result.data == data.name]
+    own = [result.n for result in results if result.data == data.name]
     if own and max(own) < data.test_size:
         found.append(f"Only {max(own):,} of the {data.test_size:,} test images have been attacked.")
     found.append("Nothing is certified: each number is what the attacks above left over, and a stronger attack may "

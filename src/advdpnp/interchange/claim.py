@@ -14,7 +14,7 @@ from advdpnp.runs import Json
 from advdpnp.threat import eps_text
 
 if TYPE_CHECKING:
-    from advdpnp.interchange.subject import Result, Subject
+    from advdpnp.interchange.subject import Subject
 
 LEADERBOARDS = ("cifar10", "cifar100")
 NO_AUTOATTACK = "AutoAttack has not been run as published, and RobustBench takes no model without it."
@@ -41,21 +41,21 @@ def _percent(accuracy: Accuracy | None) -> str | None:
     return None if accuracy is None else f"{100 * accuracy.value:.2f}"
 
 
-def _own_results(subject: Subject) -> list[Result]:
+def _own_results(subject: Subject) -> list[Suite]:
     """Evaluations on the test images of the data that it was trained on, the ones of most images first."""
     own = [result for result in subject.results() if result.data == subject.experiment.data.name]
-    return sorted(own, key=lambda result: -result.suite.n)
+    return sorted(own, key=lambda result: -result.n)
 
 
 def _label(key: AttackKey, suite: Suite) -> str:
     return key.label + ("" if suite.search_precision == "fp32" else f" searched in {suite.search_precision}")
 
 
-def _at_radius(results: list[Result], eps: str) -> list[tuple[str, int, Accuracy]]:
+def _at_radius(results: list[Suite], eps: str) -> list[tuple[str, int, Accuracy]]:
     return [
-        (_label(key, result.suite), result.suite.n, accuracy)
+        (_label(key, result), result.n, accuracy)
         for result in results
-        for key, accuracy in result.suite.attacks.items()
+        for key, accuracy in result.attacks.items()
         if key.norm == "linf" and radius(key.eps) == radius(eps)
     ]
 
@@ -104,7 +104,7 @@ def claim_json(subject: Subject, network: Architecture) -> Json:
         "venue": claim.venue,
         "architecture": network.label,
         "eps": eps,
-        "clean_acc": _percent(results[0].suite.clean if results else None),
+        "clean_acc": _percent(results[0].clean if results else None),
         "reported": _percent(weakest[2] if weakest else None),
         "autoattack_acc": _percent(auto),
         "footnote": " ".join(notes),

@@ -80,7 +80,7 @@ def _record(subject: Subject) -> list[Artifact]:
     if (folder / "environment.json").is_file():
         files.append(("environment.json", folder / "environment.json", "what it was trained with"))
     for result in subject.results():
-        about = f"evaluation {result.suite.name}, with a verdict for every image"
+        about = f"evaluation {result.name}, with a verdict for every image"
         files.append((f"eval/{result.path.name}", result.path, about))
     return [Artifact(name, path.read_bytes(), about) for name, path, about in files]
 

@@ -1,31 +1,13 @@
 """What is exported: a classifier, where it comes from, what was measured of it, and what its owner says of it."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from advdpnp.experiments import Experiment
 from advdpnp.interchange.claim import Claim
 from advdpnp.models.classifier import Classifier
 from advdpnp.report.read import Run as StoredRun
 from advdpnp.report.read import Suite
-from advdpnp.runs import read_json
-
-
-@dataclass(frozen=True)
-class Result:
-    """One stored evaluation.
-
-    Args:
-        path: its file.
-        data: name of the data set whose test images were attacked.
-        suite: the numbers.
-    """
-
-    path: Path
-    data: str
-    suite: Suite
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,26 +38,19 @@ class Subject:
         if not self.license.strip() or not self.license.isprintable():
             raise ValueError(f"--license must be one line, such as MIT or CC-BY-4.0; got {self.license!r}")
 
-    def results(self) -> list[Result]:
+    def results(self) -> list[Suite]:
         """Evaluations of these very weights; those of another checkpoint or epoch say nothing about them."""
         return [result for result in self._all_results() if self._measured(result)]
 
-    def foreign_results(self) -> list[Result]:
+    def foreign_results(self) -> list[Suite]:
         """Evaluations of other weights of the same run."""
         return [result for result in self._all_results() if not self._measured(result)]
 
-    def _measured(self, result: Result) -> bool:
+    def _measured(self, result: Suite) -> bool:
         # Older results do not say of which weights they are.
-        same = result.suite.weights in ("", hashlib.sha256(self.weights).hexdigest())
-        return same and (result.suite.checkpoint, result.suite.epoch) == (self.checkpoint, self.epoch)
+        same = result.weights in ("", hashlib.sha256(self.weights).hexdigest())
+        return same and (result.checkpoint, result.epoch) == (self.checkpoint, self.epoch)
 
-    def _all_results(self) -> Iterator[Result]:
-        # The files again, in the order of `stored.suites`: only they say which data was attacked.
-        paths = sorted((self.stored.folder / "eval").glob("*.json"))
-        files = [(path, read_json(path)) for path in paths if not path.name.endswith(".partial.json")]
-        usual = [(path, file) for path, file in files if file["suite"] != "curve"]
-        for (path, file), suite in zip(usual, self.stored.suites, strict=True):
-            yield Result(path, str(file["data"]), suite)
-        if self.stored.curve is not None:
-            path, file = next((path, file) for path, file in files if file["suite"] == "curve")
-            yield Result(path, str(file["data"]), self.stored.curve)
+    def _all_results(self) -> list[Suite]:
+        curve = self.stored.curve
+        return [*self.stored.suites, *([] if curve is None else [curve])]

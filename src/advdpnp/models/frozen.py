@@ -5,7 +5,6 @@ a class attribute such as `folds = (("conv1", "bn1"),)`. A model without such mo
 `Helper` inside the model is shared and not copied, since it never changes.
 """
 
-import copy
 import functools
 from collections.abc import Iterator
 from itertools import chain
@@ -14,8 +13,10 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import ParametrizationList
 
 from advdpnp.models.classifier import Classifier
+from advdpnp.models.copying import copied
 from advdpnp.models.helper import Helper
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -31,7 +32,7 @@ def freeze(model: ModelT, dtype: torch.dtype = torch.float32) -> ModelT:
     Returns:
         A module of the model's class: channels_last, without gradients for parameters, in eval mode for good.
     """
-    frozen = copy.deepcopy(model, {id(module): module for module in model.modules() if isinstance(module, Helper)})
+    frozen = copied(model, [module for module in model.modules() if isinstance(module, Helper)])
     for conv, batch_norm in _fold_pairs(model):
         folded = cast(nn.Conv2d, frozen.get_submodule(conv))
         folded.bias = nn.Parameter(folded.weight.new_empty(folded.out_channels))
@@ -79,7 +80,14 @@ def _fold_pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
     for path, module in _own_modules(model):
         prefix = f"{path}." if path else ""
         for conv, batch_norm in getattr(module, "folds", ()):
-            yield prefix + conv, prefix + batch_norm
+            if _foldable(module.get_submodule(conv), module.get_submodule(batch_norm)):
+                yield prefix + conv, prefix + batch_norm
+
+
+def _foldable(conv: nn.Module, batch_norm: nn.Module) -> bool:
+    """Whether the weight is a parameter, and not computed as by weight_norm, and the BatchNorm an affine map."""
+    given = "weight" in conv._parameters and "bias" in conv._parameters
+    return given and getattr(batch_norm, "weight", None) is not None and batch_norm.running_mean is not None
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -104,6 +112,10 @@ def _compute_in(frozen: nn.Module, dtype: torch.dtype) -> None:
         if not isinstance(module, _BatchNorm):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
+        # What a weight is computed with, such as the singular vectors of spectral_norm.
+        if isinstance(module, nn.Conv2d | nn.Linear | ParametrizationList):
+            for buffer in module.buffers():
+                buffer.data = buffer.data.to(dtype)
     # Each layer casts what it reads, so that taps and feature maps work as well as the backbone's own forward.
     for _, module in _own_modules(frozen):
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -110,6 +111,8 @@ class Suite:
     notes: list[str] = field(default_factory=list)
     # Count, mean and spread over seeds of the attacks' noise; None for one seed.
     seeds: dict[str, Any] | None = None
+    # Where it is stored.
+    path: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,7 @@ class Run:
 
     @property
     def data(self) -> str:
-        stored = self.config["data"]
-        return str(stored["name"] if isinstance(stored, dict) else stored)
+        return _data_name(self.config)
 
     @property
     def foreign(self) -> dict[str, Any] | None:
@@ -211,6 +213,11 @@ class Run:
         names = list(METHODS)
         place = names.index(self.defense) if self.defense in METHODS else len(names)
         return (self.data, self.backbone, place, self.defense, self.tag, self.seed)
+
+
+def _data_name(config: dict[str, Any]) -> str:
+    stored = config["data"]
+    return str(stored["name"] if isinstance(stored, dict) else stored)
 
 
 def radius(eps: str) -> float:
@@ -276,6 +283,7 @@ def _suite(path: Path) -> Suite:
             weights=stored.get("weights", ""),
             notes=[text for record in stored["attacks"] for text in record.get("notes", ())],
             seeds=stored.get("seeds"),
+            path=path,
         )
 
     return _checked(path, "evaluate the run again", read)
@@ -332,6 +340,24 @@ def _arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
     return _checked(path, "evaluate the run again", read) if path.is_file() else None
 
 
+def _evaluations(folder: Path, data: str) -> list[Suite]:
+    """The finished evaluations in a folder, in the order of their names, each suite once for each test set."""
+    found: dict[tuple[str, str], Suite] = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.name.endswith(".partial.json"):
+            continue
+        suite = _suite(path)
+        name = suite.name + ("" if suite.data == data else "@" + suite.data.replace("/", "-"))
+        first = found.get((suite.name, suite.data))
+        kept = suite if first is None or path.stem == name else first
+        found[suite.name, suite.data] = kept
+        if first is not None:
+            other = first if kept is suite else suite
+            # A copy would count as one more seed.
+            warnings.warn(f"{other.path} is left out: suite {name} is read from {kept.path.name}", stacklevel=2)
+    return list(found.values())
+
+
 def read_run(folder: Path) -> Run:
     """Everything stored in a run folder.
 
@@ -344,10 +370,10 @@ def read_run(folder: Path) -> Run:
         ValueError: a file is damaged, lacks a field, or has another schema.
     """
     config, evaluations = _config(folder / "config.json"), folder / "eval"
-    finished = [path for path in sorted(evaluations.glob("*.json")) if not path.name.endswith(".partial.json")]
-    suites = list(map(_suite, finished))
+    data = _data_name(config)
+    suites = _evaluations(evaluations, data)
     # Of the run's own test set; on another one it is a table.
-    curve = next((suite for path, suite in zip(finished, suites, strict=True) if path.name == "curve.json"), None)
+    curve = next((suite for suite in suites if (suite.name, suite.data) == ("curve", data)), None)
     return Run(
         folder=folder,
         config=config,

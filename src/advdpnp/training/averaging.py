@@ -1,6 +1,5 @@
 """Averages of the weights of a run: exponential (EMA) or equal (SWA, Izmailov et al. 2018)."""
 
-import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from advdpnp.defenses.base import Defense
 from advdpnp.models.classifier import Classifier
+from advdpnp.models.copying import copied
 from advdpnp.runs import Json
 from advdpnp.training.recipe import Averaging
 from advdpnp.training.schedule import first_epoch
@@ -113,7 +113,7 @@ class WeightAverage:
         if not self._values:
             return self._model
         # Helpers are shared: they never change.
-        average = copy.deepcopy(self._model, {id(tensor): tensor for tensor in frozen_tensors(self._model)})
+        average = copied(self._model, frozen_tensors(self._model))
         targets = averaged_tensors(average, statistics=self._averaging.kind == "ema")
         for name, value in self._values.items():
             targets[name].copy_(value)

@@ -1,6 +1,5 @@
 """The training loop. It does not know which defense it runs."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from advdpnp.capture import cuda_graph
 from advdpnp.data import Images, augment
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
+from advdpnp.models.copying import copied
 from advdpnp.noise import IndexNoise
 from advdpnp.runs import Json, Run
 from advdpnp.training.averaging import WeightAverage
@@ -66,7 +66,14 @@ class Task:
 
     @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.train) / self.batch_size)
+        # One image has no variance, so a last one alone joins the batch before it.
+        whole, rest = divmod(len(self.train), self.batch_size)
+        return whole + (rest > 1)
+
+    def batch(self, order: Tensor, step: int) -> Tensor:
+        """The images of a step: positions (B,) out of an epoch's order (N,)."""
+        begin = step * self.batch_size
+        return order[begin : begin + self.batch_size] if step + 1 < self.steps_per_epoch else order[begin:]
 
 
 class LossModule(nn.Module):
@@ -105,6 +112,22 @@ def check_engine(recipe: Recipe, device: torch.device) -> None:
         raise ValueError("recipe.engine=step captures one momentum; got recipe.cycle_momentum=true. Use engine=graph")
 
 
+def check_task(task: Task) -> None:
+    """Raise ValueError if the task cannot be trained: an engine that the device lacks, batches without variance."""
+    check_engine(task.recipe, task.train.labels.device)
+    if task.batch_size > 1:
+        return
+    x, _ = task.train.batch(torch.zeros(1, dtype=torch.int64, device=task.train.labels.device))
+    try:
+        with torch.no_grad():
+            copied(task.model).train()(x)
+    except ValueError as error:
+        raise ValueError(
+            f"batches of one image cannot train this network ({error}): set recipe.batch_size to 2 or more, with as "
+            "many training images"
+        ) from None
+
+
 def _stacked(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values()))
 
@@ -113,7 +136,7 @@ class Training:
     """A run in progress: network, optimizer, place in the schedule, and sums for the log."""
 
     def __init__(self, task: Task) -> None:
-        check_engine(task.recipe, task.train.labels.device)
+        check_task(task)
         self.task = task
         task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.craft = Crafter(task.model, task.defense, task.recipe, (task.batch_size, *task.train.pixels.shape[1:]))
@@ -164,12 +187,11 @@ class Training:
 
     def advance(self, order: Tensor) -> None:
         """One optimizer step on the next batch of the epoch's order."""
-        size = self.task.batch_size
-        index = order[self.step * size : (self.step + 1) * size]
+        index = self.task.batch(order, self.step)
         done = self.epoch * self.task.steps_per_epoch + self.step
         self._sgd.schedule(done)
-        # Graphs have static shapes: a smaller last batch goes the ordinary way.
-        captured = self.task.recipe.engine == "step" and len(index) == size
+        # Graphs have static shapes: a last batch of another size goes the ordinary way.
+        captured = self.task.recipe.engine == "step" and len(index) == self.task.batch_size
         values = (self._graph() if captured else self._update)(index, self.epoch, self.step)
         self._average.after_step(self.epoch)
         self.guard.watch(values, done)
@@ -238,8 +260,8 @@ class Training:
         train = self.task.train
         # As stored, a batch may hold a single class, as in folders: its variance is not that of the images.
         order = noise.permutation(self.task.seed, "statistics", self.epoch, len(train), train.labels.device)
-        for index in torch.split(order, self.task.batch_size):
-            yield make_batch(self.task, index, self.epoch, 0).x
+        for step in range(self.task.steps_per_epoch):
+            yield make_batch(self.task, self.task.batch(order, step), self.epoch, 0).x
 
     def _keep_best(self, robust: float, clean: float) -> None:
         if self.best is None or (robust, clean) > self.best[:2]:

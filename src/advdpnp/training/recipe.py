@@ -97,7 +97,8 @@ class Recipe:
         attack: the inner maximization.
         augmentation: crop and flip.
         epochs: passes over the training images.
-        batch_size: images per step; the last batch of an epoch may be smaller.
+        batch_size: images per step; the last batch of an epoch may be smaller, or larger by one image, which is
+            never a batch alone.
         lr: learning rate of SGD: the first of "steps" and "cosine", the highest of "onecycle".
         milestones: fractions of the epochs at which "steps" divides the rate by 10.
         momentum: of SGD.

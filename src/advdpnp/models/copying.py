@@ -1,0 +1,36 @@
+"""Copies of networks of any kind."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+class _Values(TorchFunctionMode):
+    """Inside, a deep copy of a tensor that was computed is its value, which PyTorch would refuse to copy."""
+
+    def __torch_function__(
+        self, function: Any, types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if function is not Tensor.__deepcopy__ or args[0].is_leaf:
+            return function(*args, **(kwargs or {}))
+        tensor, memo = args
+        return memo.setdefault(id(tensor), tensor.detach().clone())
+
+
+def copied(model: ModelT, shared: Iterable[Tensor | nn.Module] = ()) -> ModelT:
+    """A deep copy of a network.
+
+    Weights that a hook computes before every forward (`torch.nn.utils.weight_norm`, `spectral_norm` and `prune`), and
+    activations that a module keeps, are attributes with a history, and are copied as values.
+
+    Args:
+        model: any network; it is not changed.
+        shared: tensors and modules that copy and original have in common.
+    """
+    with _Values():
+        return copy.deepcopy(model, {id(part): part for part in shared})
