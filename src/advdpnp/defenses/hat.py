@@ -15,6 +15,7 @@ from advdpnp.losses import cross_entropy, kl_divergence
 from advdpnp.models.classifier import Backbone, Classifier, Head
 from advdpnp.models.heads import LinearHead
 from advdpnp.models.helper import Helper
+from advdpnp.ranges import NonNegative
 
 
 class HelpedClassifier(Classifier):
@@ -47,14 +48,10 @@ class HAT(Defense[HelpedClassifier]):
     start: ClassVar[Start] = "normal"
     needs: ClassVar[str | None] = "st"
 
-    beta: float = 2.5
-    gamma: float = 0.5
-    h: float = 2.0
+    beta: NonNegative = 2.5
+    gamma: NonNegative = 0.5
+    h: NonNegative = 2.0
     adversarial_loss: Literal["kl", "ce"] = "kl"
-
-    def __post_init__(self) -> None:
-        if self.adversarial_loss not in ("kl", "ce"):
-            raise ValueError(f"adversarial_loss must be kl or ce; got {self.adversarial_loss!r}")
 
     def build(self, backbone: Backbone, num_classes: int) -> HelpedClassifier:
         """The backbone with a linear head, and a second network of the same architecture as helper."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks.attack import check_images, check_labels
+from advdpnp.attacks.attack import check_images, check_labels, check_mode
 from advdpnp.data import Images
 from advdpnp.evaluation.symptoms import accuracy_notes, answer, gradient_notes
 
@@ -26,16 +26,6 @@ def check_protocol(model: nn.Module, images: Images, n: int) -> None:
     with torch.no_grad():
         classes = model(x).shape[1]
     check_labels(images.labels[:n], n, classes)
-
-
-def check_mode(model: nn.Module) -> None:
-    """Raise ValueError on a network of which any part is in training mode."""
-    parts = [name or "the whole" for name, part in model.named_modules() if part.training]
-    if parts:
-        raise ValueError(
-            f"the evaluated model is in training mode ({', '.join(parts[:3])}), so its answers depend on the batch or "
-            "on chance: call .eval()"
-        )
 
 
 def examine(model: nn.Module, images: Images, num_classes: int | None = None, attacked: bool = True) -> list[str]:

@@ -29,8 +29,8 @@ class Normalized(nn.Module):
             raise ValueError(f"std must be above 0; got {', '.join(f'{value:g}' for value in std)}")
         self.model = model
         # Tensors of the network's own device and no part of its weights.
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.train(model.training)
 
     def forward(self, x: Tensor) -> Tensor:

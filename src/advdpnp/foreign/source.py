@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from advdpnp.data import DataSpec, FolderSpec
 from advdpnp.foreign.builder import Scalar, build, model_name
 from advdpnp.foreign.normalized import Normalized
 from advdpnp.foreign.weights import load_weights, read_checkpoint
+from advdpnp.ranges import Positive, Range, check_fields
 
 SCHEMA = 1
 
@@ -37,12 +38,13 @@ class ForeignModel:
     weights: Path | None = None
     weights_key: str = ""
     arguments: Mapping[str, Scalar] = field(default_factory=dict)
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    mean: tuple[Annotated[float, Range("(-inf, inf)")], ...] = ()
+    std: tuple[Positive, ...] = ()
     tag: str = ""
 
     def __post_init__(self) -> None:
         model_name(self.model)
+        check_fields(self)
         if len(self.mean) != len(self.std):
             raise ValueError(
                 f"--mean and --std go together, one number or one for each channel; "
