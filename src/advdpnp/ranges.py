@@ -89,7 +89,8 @@ def _wanted(kind: Any, value: object) -> str:
     if origin is Literal:
         return "" if isinstance(value, str) and value in parts else _one_of(parts)
     if origin in (Union, UnionType):
-        wanted = [_wanted(part, value) for part in parts]
+        # Only here does a class decide anything: float | Tensor is no number, or a tensor.
+        wanted = [_wanted(part, value) or _wanted_class(part, value) for part in parts]
         return ", or ".join(wanted) if all(wanted) else ""
     if origin is tuple:
         return _wanted_items(parts, value)
@@ -97,8 +98,11 @@ def _wanted(kind: Any, value: object) -> str:
         return "" if value is None else "none"
     if kind is bool:
         return "" if isinstance(value, bool) else "true or false"
-    is_class = isinstance(kind, type) and origin is None and not getattr(kind, "_is_protocol", False)
-    return f"a {kind.__name__}" if is_class and not isinstance(value, kind) else ""
+    return ""
+
+
+def _wanted_class(kind: Any, value: object) -> str:
+    return f"of type {kind.__name__}" if isinstance(kind, type) and not isinstance(value, kind) else ""
 
 
 def _wanted_number(kind: type, allowed: Range, value: object) -> str:

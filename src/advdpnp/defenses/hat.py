@@ -21,9 +21,9 @@ from advdpnp.ranges import NonNegative
 class HelpedClassifier(Classifier):
     """A classifier that carries the standard-trained network that labels its helper examples; its logits ignore it."""
 
-    def __init__(self, backbone: Backbone, head: Head, helper: Classifier) -> None:
+    def __init__(self, backbone: Backbone, head: Head, helper: Classifier, trained: bool = True) -> None:
         super().__init__(backbone, head)
-        self.helper = Helper(helper)
+        self.helper = Helper(helper, trained)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class HAT(Defense[HelpedClassifier]):
         adversarial_loss: what x' is crafted on and trained with: the "kl" of TRADES, whose target is not detached, or
             the "ce" of AT.
     Note:
-        `build` gives the helper untrained weights; `install` gives it its own, which `advdpnp.api.train` does.
+        `build` makes a helper without trained weights, with which no loss can be taken; `install` gives it its own, as
+        `advdpnp.train` does.
     """
 
     name: ClassVar[str] = "hat"
@@ -56,7 +57,7 @@ class HAT(Defense[HelpedClassifier]):
     def build(self, backbone: Backbone, num_classes: int) -> HelpedClassifier:
         """The backbone with a linear head, and a second network of the same architecture as helper."""
         head = LinearHead(backbone.features, num_classes)
-        return HelpedClassifier(backbone, head, copy.deepcopy(Classifier(backbone, head)))
+        return HelpedClassifier(backbone, head, copy.deepcopy(Classifier(backbone, head)), trained=False)
 
     def install(self, model: HelpedClassifier, helper_weights: Mapping[str, Tensor]) -> None:
         """Give the helper the weights of a standard-trained network."""
