@@ -34,7 +34,10 @@ def started(defense: str, settings: list[str]) -> Training:
     """A run of resnet8 on one batch of noise, after a first step, which warms up."""
     wanted = experiment(f"cifar10/resnet8/{defense}", "paper", settings=settings)
     images = synthetic_images(BATCH, wanted.data.image_shape, wanted.data.num_classes, torch.device("cpu"))
-    training = Training(Task(wanted.build(), wanted.defense, wanted.recipe, images, None, seed=0))
+    model = wanted.build()
+    if wanted.needs is not None:
+        wanted.defense.install(model, wanted.needs.build().state_dict())
+    training = Training(Task(model, wanted.defense, wanted.recipe, images, None, seed=0))
     wanted.defense.between_epochs(training.task.model, 0)
     training.task.model.train()
     seconds_per_step(training, 1)

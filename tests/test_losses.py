@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,3 +99,36 @@ def test_detached_rivals_halve_the_force_between_two_prototypes() -> None:
 def test_low_precision_is_raised_and_float64_kept() -> None:
     assert losses.cross_entropy(LOGITS.bfloat16(), Y).dtype == torch.float32
     assert losses.cross_entropy(LOGITS, Y).dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("metric", ["l2", "l_half"])
+def test_prototype_losses_of_half_prototypes_are_those_of_their_values_in_fp32(
+    dtype: torch.dtype, metric: losses.Metric
+) -> None:
+    # In fp16 the smoothing, squared, is no normal number, and a sum of squares overflows at 65504.
+    prototypes = (200 * torch.randn(5, 16, generator=torch.Generator().manual_seed(0))).to(dtype)
+    exact = prototypes.double()
+    assert torch.equal(losses.nearest_rival(prototypes, metric), losses.nearest_rival(exact, metric))
+    repulsion = losses.prototype_repulsion(prototypes, metric)
+    assert repulsion.dtype == torch.float32
+    torch.testing.assert_close(repulsion.double(), losses.prototype_repulsion(exact, metric), rtol=1e-6, atol=0)
+    y = torch.arange(5).flip(0)
+    pull = losses.prototype_alignment(prototypes, prototypes, y, "sum")
+    torch.testing.assert_close(pull.double(), losses.prototype_alignment(exact, exact, y, "sum"), rtol=1e-6, atol=0)
+
+
+def test_half_norm_of_zero_in_half_precision_is_the_smoothing() -> None:
+    """sum (0 + 1e-6)^(1/4) over 4 coordinates."""
+    for dtype in (torch.float16, torch.bfloat16):
+        assert losses.half_norm(torch.zeros(4, dtype=dtype)).item() == pytest.approx(4 * 1e-3**0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("word", ["Sum", "L2", "", None, "mean "])
+def test_an_unknown_reduction_or_metric_is_refused_with_the_known_ones(word: Any) -> None:
+    prototypes, y = torch.rand(3, 4), torch.arange(3)
+    with pytest.raises(ValueError, match=r"^reduction must be one of sum, mean; got "):
+        losses.prototype_alignment(prototypes, prototypes, y, word)
+    for loss in (losses.nearest_rival, losses.prototype_repulsion):
+        with pytest.raises(ValueError, match=r"^metric must be one of l2, l_half; got "):
+            loss(prototypes, word)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advdpnp.noise import IndexNoise
-from advdpnp.threat import ThreatModel, eps_text, parse_eps
+from advdpnp.threat import ThreatModel, check_fits, eps_text, parse_eps
 
 NORMS = ("linf", "l2")
 
@@ -77,8 +77,10 @@ def test_budgets_are_written_as_people_do_and_read_back(text: str, value: float)
 def test_pixels_instead_of_fractions_are_refused_with_the_cure() -> None:
     with pytest.raises(ValueError, match=r"got 8\. Did you mean 8 / 255\?"):
         ThreatModel("linf", 8)
-    with pytest.raises(ValueError, match="diameter"):
-        ThreatModel("l2", 128).check_fits(torch.rand(1, 3, 32, 32))
+    for norm, eps, diameter in (("linf", 2, 1.0), ("l2", 128, 55.4), ("l1", 3073, 3072.0)):
+        with pytest.raises(ValueError, match=f"{norm} eps must be at most {diameter}, the diameter of .* {eps} / 255"):
+            check_fits(norm, eps, (3, 32, 32))  # type: ignore[arg-type]
+    check_fits("l1", 3072, (3, 32, 32))
     with pytest.raises(ValueError, match="norm must be one of"):
         ThreatModel("l7", 0.1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 0"):

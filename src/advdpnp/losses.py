@@ -1,8 +1,15 @@
 """Losses that two or more methods share: tensors in, one value per example out, fp32 inside."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from advdpnp.ranges import unknown
+
+Reduction = Literal["sum", "mean"]
+Metric = Literal["l2", "l_half"]
 
 
 def at_least_fp32(values: Tensor) -> Tensor:
@@ -52,7 +59,7 @@ def lead(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     return (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
 
 
-def prototype_alignment(embedding: Tensor, prototypes: Tensor, y: Tensor, reduction: str) -> Tensor:
+def prototype_alignment(embedding: Tensor, prototypes: Tensor, y: Tensor, reduction: Reduction) -> Tensor:
     """Squared distance of each embedding to its own prototype (DPNP; Adv-DPNP Eq. 3, without lambda / 2).
 
     Args:
@@ -62,9 +69,15 @@ def prototype_alignment(embedding: Tensor, prototypes: Tensor, y: Tensor, reduct
         reduction: over the D coordinates: "sum", as Eq. 3 prints it, or "mean".
     Returns:
         (B,) >= 0, squared feature units; 0 iff the embedding is its prototype.
+    Raises:
+        ValueError: another reduction.
     """
     squares = (at_least_fp32(embedding) - prototypes[y]).square()
-    return squares.sum(dim=1) if reduction == "sum" else squares.mean(dim=1)
+    if reduction == "sum":
+        return squares.sum(dim=1)
+    if reduction == "mean":
+        return squares.mean(dim=1)
+    raise unknown("reduction", reduction, Reduction)
 
 
 def half_norm(v: Tensor, smoothing: float = 1e-3) -> Tensor:
@@ -72,11 +85,11 @@ def half_norm(v: Tensor, smoothing: float = 1e-3) -> Tensor:
 
     The plain square root has an infinite slope, and in autograd a NaN, at 0.
     """
-    return (v.square() + smoothing**2).pow(0.25).sum(dim=-1)
+    return (at_least_fp32(v).square() + smoothing**2).pow(0.25).sum(dim=-1)
 
 
 @torch.no_grad()
-def nearest_rival(prototypes: Tensor, metric: str = "l2") -> Tensor:
+def nearest_rival(prototypes: Tensor, metric: Metric = "l2") -> Tensor:
     """Index of the nearest other prototype of each class (Adv-DPNP Eq. 4).
 
     Args:
@@ -84,12 +97,16 @@ def nearest_rival(prototypes: Tensor, metric: str = "l2") -> Tensor:
         metric: "l2", as Eq. 4, or "l_half", the measure of Eq. 5.
     Returns:
         (C,) int64; of equally near rivals the lowest index, never the class itself.
+    Raises:
+        ValueError: another metric.
     """
-    classes = len(prototypes)
+    classes, prototypes = len(prototypes), at_least_fp32(prototypes)
     if metric == "l2":
         distance = torch.cdist(prototypes, prototypes, compute_mode="donot_use_mm_for_euclid_dist")
-    else:
+    elif metric == "l_half":
         distance = half_norm(prototypes[:, None] - prototypes)
+    else:
+        raise unknown("metric", metric, Metric)
     own = torch.eye(classes, dtype=torch.bool, device=prototypes.device)
     distance = distance.masked_fill(own, torch.inf)
     # argmin leaves ties open; the smallest index among the minima does not.
@@ -99,7 +116,7 @@ def nearest_rival(prototypes: Tensor, metric: str = "l2") -> Tensor:
     return torch.where(nearest, index, classes - 1).amin(dim=1)
 
 
-def prototype_repulsion(prototypes: Tensor, metric: str = "l2", live_rivals: bool = True) -> Tensor:
+def prototype_repulsion(prototypes: Tensor, metric: Metric = "l2", live_rivals: bool = True) -> Tensor:
     """-(1/C) sum_j ||c_j - c_neg(j)||_(1/2)^(1/2): prototypes pushed off their nearest rivals (Adv-DPNP Eqs. 4-5).
 
     Args:
@@ -109,5 +126,6 @@ def prototype_repulsion(prototypes: Tensor, metric: str = "l2", live_rivals: boo
     Returns:
         Scalar < 0. Two equal prototypes get no force from it.
     """
+    prototypes = at_least_fp32(prototypes)
     rivals = prototypes[nearest_rival(prototypes, metric)]
     return -half_norm(prototypes - (rivals if live_rivals else rivals.detach())).mean()

@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from advdpnp.ranges import Integer, check_fields
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9
 _MULTIPLIER_2 = 0x94D049BB133111EB
@@ -123,9 +125,12 @@ class IndexNoise:
         step: any integer, such as the epoch; or int64, 0-dim or one for each image.
     """
 
-    seed: int
+    seed: Integer
     index: Tensor
-    step: int | Tensor = 0
+    step: Integer | Tensor = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
         return uniform(self.seed, stream, self.step, self.index, shape)
@@ -167,14 +172,14 @@ class BatchGeneratorNoise:
         self._generator = generator or torch.Generator().manual_seed(seed)
 
     def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        return torch.rand((self._batch, *shape), generator=self._generator).to(self._device)
+        return torch.rand((self._batch, *shape), generator=self._generator, dtype=torch.float32).to(self._device)
 
     def normal(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn((self._batch, *shape), generator=self._generator).to(self._device)
+        return torch.randn((self._batch, *shape), generator=self._generator, dtype=torch.float32).to(self._device)
 
     def common(self, stream: str, shape: tuple[int, ...]) -> Tensor:
         # One number is drawn as a vector of one there.
-        once = torch.rand(shape or (1,), generator=self._generator).reshape(shape)
+        once = torch.rand(shape or (1,), generator=self._generator, dtype=torch.float32).reshape(shape)
         return once.expand(self._batch, *shape).to(self._device)
 
     def rows(self, rows: Tensor) -> "BatchGeneratorNoise":

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from advdpnp.noise import Noise
+from advdpnp.ranges import NonNegative, check_fields, unknown
 
 Norm = Literal["linf", "l2", "l1"]
 # Norms of `ThreatModel`; l1 needs a projection of its own, see `advdpnp.attacks.l1_ball`.
-_BALLS = ("linf", "l2")
+Ball = Literal["linf", "l2"]
 
 
 def eps_text(eps: float) -> str:
@@ -26,7 +27,7 @@ def parse_eps(text: str) -> float:
     try:
         numerator, _, denominator = text.partition("/")
         return float(Fraction(numerator.strip()) / Fraction(denominator.strip() or "1"))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, OverflowError, ZeroDivisionError):
         raise ValueError(f"a budget is a number or a fraction such as 8/255; got {text!r}") from None
 
 
@@ -41,7 +42,37 @@ def distance(points: Tensor, x: Tensor, norm: Norm) -> Tensor:
     delta = (points - x).flatten(1)
     if norm == "linf":
         return delta.abs().amax(dim=1)
-    return delta.abs().sum(dim=1) if norm == "l1" else delta.square().sum(dim=1).sqrt()
+    if norm == "l1":
+        return delta.abs().sum(dim=1)
+    if norm == "l2":
+        return delta.square().sum(dim=1).sqrt()
+    raise unknown("norm", norm, Norm)
+
+
+def check_level(norm: Norm, length: float, name: str = "eps") -> None:
+    """Raise ValueError if a radius or step in linf is longer than the box [0, 1]: it was meant in bytes."""
+    if norm == "linf" and length > 1:
+        raise ValueError(
+            f"{name} must be in [0, 1] (images are in [0, 1]); got {length:g}. Did you mean {length:g} / 255?"
+        )
+
+
+def check_fits(norm: Norm, eps: float, shape: tuple[int, ...], name: str = "eps") -> None:
+    """Raise ValueError if a ball is wider than the whole box of images of a shape: its radius was meant in bytes.
+
+    Args:
+        norm: of the ball.
+        eps: its radius.
+        shape: (channels, H, W).
+        name: what the radius is called in a configuration.
+    """
+    pixels = math.prod(shape)
+    diameter = {"linf": 1.0, "l2": math.sqrt(pixels), "l1": float(pixels)}[norm]
+    if eps > diameter:
+        raise ValueError(
+            f"{norm} {name} must be at most {diameter:.1f}, the diameter of the box [0, 1] of these images; "
+            f"got {eps:g}. Did you mean {eps:g} / 255?"
+        )
 
 
 @dataclass(frozen=True)
@@ -56,29 +87,13 @@ class ThreatModel:
         ValueError: unknown norm, negative radius, or an linf radius above 1.
     """
 
-    norm: Norm
-    eps: float | Tensor
+    norm: Ball
+    eps: NonNegative | Tensor
 
     def __post_init__(self) -> None:
-        if self.norm not in _BALLS:
-            raise ValueError(f"norm must be one of {', '.join(_BALLS)}; got {self.norm!r}")
-        if isinstance(self.eps, Tensor):
-            return
-        if not self.eps >= 0:
-            raise ValueError(f"eps must be at least 0; got {self.eps}")
-        if self.norm == "linf" and self.eps > 1:
-            raise ValueError(
-                f"eps must be in [0, 1] (images are in [0, 1]); got {self.eps:g}. Did you mean {self.eps:g} / 255?"
-            )
-
-    def check_fits(self, x: Tensor) -> None:
-        """Raise ValueError if the ball is wider than the whole box of images shaped like x."""
-        diameter = math.sqrt(x[0].numel())
-        if self.norm == "l2" and not isinstance(self.eps, Tensor) and self.eps > diameter:
-            raise ValueError(
-                f"l2 eps must be at most {diameter:.1f}, the diameter of the box [0, 1] of these images; "
-                f"got {self.eps:g}. Did you mean {self.eps:g} / 255?"
-            )
+        check_fields(self)
+        if not isinstance(self.eps, Tensor):
+            check_level(self.norm, self.eps)
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Into the ball around x, then into [0, 1]: (B, ...) -> (B, ...)."""

@@ -191,8 +191,8 @@ def test_restarts_begin_at_half_the_radius_and_the_first_attempt_at_the_image(no
         ({"steps": 0}, "steps must be at least 1"),
         ({"restarts": 0}, "restarts must be at least 1"),
         ({"targets": 0}, "targets must be at least 1"),
-        ({"beta": 0.0}, "beta in"),
-        ({"eta": 0.5}, "eta at least 1"),
+        ({"beta": 0.0}, "beta must be in"),
+        ({"eta": 0.5}, "eta must be at least 1"),
         ({"alpha_max": 2.0}, "alpha_max must be"),
     ],
 )

@@ -7,14 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advdpnp.api import make_task
 from advdpnp.attacks.ascent import cross_entropy as ce_ascent
 from advdpnp.attacks.ascent import kl_divergence as kl_ascent
 from advdpnp.defenses import AT, HAT, ST, TRADES, Batch
 from advdpnp.models.frozen import freeze, refresh, unfolded
+from advdpnp.models.helper import Helper
 from advdpnp.training.loop import Training
 from defenses.smooth import CLASSES, Smooth, make, terms_and_logit_gradients
 from reference import hat as reference
-from training.small import small_task
+from training.small import small_experiment, small_task
 
 
 def helped() -> tuple[Any, Batch, Tensor]:
@@ -173,6 +175,42 @@ def test_a_frozen_copy_shares_the_helper_and_leaves_it_as_it_is(dtype: torch.dty
     assert any(isinstance(module, nn.BatchNorm2d) for module in model.helper.modules())
 
 
+def test_a_helper_without_trained_weights_is_refused_until_it_has_some() -> None:
+    task = make_task(small_experiment("hat"), torch.device("cpu"))
+    training = Training(task)
+    task.model.train()
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    cure = r"^the helper network has no trained weights: .*advdpnp\.train, or call defense\.install\(model, weights\)"
+    with pytest.raises(ValueError, match=cure) as refused:
+        training.advance(torch.arange(96))
+    assert "\n" not in str(refused.value)
+    # Nothing was learned from it, and what never asks the helper works as ever.
+    assert all(torch.equal(value, before[name]) for name, value in task.model.named_parameters())
+    assert task.model.eval()(task.train.batch(torch.arange(4))[0]).shape == (4, 10)
+    with pytest.raises(ValueError, match=cure):
+        copy.deepcopy(task.model).helper(torch.rand(1, 1, 8, 8))
+    task.defense.install(task.model, small_task("st").model.state_dict())
+    training.advance(torch.arange(96))
+
+
+def test_stored_weights_bring_their_helper_with_them() -> None:
+    stored = small_task("hat").model.state_dict()
+    model = small_experiment("hat").build()
+    again = copy.deepcopy(model)
+    assert not any("trained" in name for name in stored)
+    model.load_state_dict(stored)
+    assert model.helper(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    # A copy of a network has a helper of its own.
+    with pytest.raises(ValueError, match="no trained weights"):
+        again.helper(torch.rand(2, 1, 8, 8))
+    again.helper.network.load_state_dict(model.helper.network.state_dict())
+    assert again.helper(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_helper_that_somebody_trained_needs_no_installation() -> None:
+    assert Helper(ST().build(Smooth(), CLASSES))(torch.rand(1, 3, 2, 2)).shape == (1, CLASSES)
+
+
 def test_the_network_and_its_helper_begin_with_one_architecture() -> None:
     model = small_task("hat").model
     assert set(model.helper.network.state_dict()) == set(small_task("st").model.state_dict())
@@ -181,5 +219,5 @@ def test_the_network_and_its_helper_begin_with_one_architecture() -> None:
 
 
 def test_an_unknown_adversarial_loss_is_refused() -> None:
-    with pytest.raises(ValueError, match="adversarial_loss must be kl or ce; got 'mse'"):
+    with pytest.raises(ValueError, match="adversarial_loss must be one of kl, ce; got 'mse'"):
         HAT(adversarial_loss="mse")  # type: ignore[arg-type]

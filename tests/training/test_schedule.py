@@ -118,7 +118,7 @@ def test_what_starts_at_a_fraction_of_the_run_starts_in_every_run(start: float, 
     "setting, message",
     [
         ("recipe.schedule=linear", "recipe.schedule must be one of steps, cosine, onecycle"),
-        ("recipe.warmup=1", r"recipe.warmup is a fraction of the run, in \(0, 1\); got 1.0"),
+        ("recipe.warmup=1", r"recipe.warmup must be in \(0, 1\), a fraction of the run; got 1.0"),
         ("recipe.cycle_momentum=true", "belongs to recipe.schedule=onecycle; got schedule=steps"),
         ("recipe.label_smoothing=1", r"recipe.label_smoothing must be in \[0, 1\); got 1.0"),
         ("recipe.averaging.kind=lawa", "recipe.averaging.kind must be one of none, ema, swa"),
@@ -126,7 +126,7 @@ def test_what_starts_at_a_fraction_of_the_run_starts_in_every_run(start: float, 
         ("recipe.averaging.start=1", r"recipe.averaging.start must be in \[0, 1\); got 1.0"),
         ("recipe.weight_perturbation.gamma=-1", "recipe.weight_perturbation.gamma must be at least 0"),
         ("recipe.weight_perturbation.start=1", r"recipe.weight_perturbation.start must be in \[0, 1\)"),
-        ("recipe.attack.ramp=2", r"recipe.attack.ramp is a fraction of the epochs, in \[0, 1\]; got 2.0"),
+        ("recipe.attack.ramp=2", r"recipe.attack.ramp must be in \[0, 1\], a fraction of the epochs; got 2.0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_in_one_line(setting: str, message: str) -> None:

@@ -16,10 +16,11 @@ from advdpnp.attacks.autoattack import stages_of
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, Listener, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
-from advdpnp.evaluation.precision import SearchPrecision
+from advdpnp.evaluation.precision import SearchPrecision, check_precision
 from advdpnp.evaluation.shards import apart, budget
 from advdpnp.experiments.config import decode, nearest
 from advdpnp.progress import Silent
+from advdpnp.ranges import Count, Natural, check_fields
 from advdpnp.runs import Json, Run
 from advdpnp.threat import eps_text
 
@@ -110,16 +111,16 @@ class Effort:
         ValueError: a number that makes no sense, or several seeds of a part.
     """
 
-    limit: int | None = None
-    seeds: int = 1
+    limit: Count | None = None
+    seeds: Count = 1
     shard: str = ""
-    batch_size: int = 0
+    batch_size: Natural = 0
     search_precision: SearchPrecision = "fp32"
     resume: bool = False
 
     def __post_init__(self) -> None:
-        if self.seeds < 1 or self.batch_size < 0:
-            raise ValueError(f"seeds must be at least 1 and batch_size at least 0; got {self.seeds}, {self.batch_size}")
+        check_precision(self.search_precision)
+        check_fields(self)
         if self.seeds > 1 and self.shard:
             raise ValueError("several seeds are measured on all images: leave --shard out, or --seeds")
         self.part()

@@ -28,6 +28,7 @@ from advdpnp.prediction import (
     kept,
 )
 from advdpnp.progress import Silent
+from advdpnp.ranges import Count, Natural, check
 from advdpnp.runs import Run
 
 
@@ -67,8 +68,8 @@ def predict(
         ValueError: a number out of range, a folder without images, unfit tensors, a model in training mode.
         FileNotFoundError: no such run, checkpoint or path. A file that is no image is a `Failure` in the answer.
     """
-    if top < 1 or neighbors < 0:
-        raise ValueError(f"top must be at least 1 and neighbors at least 0; got {top} and {neighbors}")
+    check("top", top, Count)
+    check("neighbors", neighbors, Natural)
     if isinstance(source, nn.Module):
         return _predict_with_model(source, images, tuple(class_names), top, invert)
     run, on = Run(Path(source)), resolve_device(device)

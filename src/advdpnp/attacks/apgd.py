@@ -3,18 +3,20 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
 from advdpnp import losses
-from advdpnp.attacks.attack import Logits
+from advdpnp.attacks.attack import Logits, check_attack
+from advdpnp.attacks.call import attack_call
 from advdpnp.attacks.climb import Climb, Climber
 from advdpnp.attacks.momentum_climb import MomentumClimber
-from advdpnp.attacks.search import Network, Seen, check_counts, fewer_targets, search_batch
+from advdpnp.attacks.search import Network, Seen, fewer_targets, search_batch
 from advdpnp.attacks.sparse_climb import SparseClimber
 from advdpnp.noise import Noise
-from advdpnp.threat import Norm, ThreatModel
+from advdpnp.ranges import Count, NonNegative, Range
+from advdpnp.threat import Norm
 
 
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
@@ -61,21 +63,15 @@ class _AutoPGD(ABC):
     step_size: ClassVar[float | None] = None
     random_start: ClassVar[bool] = True
 
-    eps: float = 8 / 255
+    eps: NonNegative = 8 / 255
     norm: Norm = "linf"
-    steps: int = 100
-    restarts: int = 1
-    rho: float = 0.75
+    steps: Count = 100
+    restarts: Count = 1
+    rho: Annotated[float, Range("[0, 1]", "a share of the steps")] = 0.75
     multi_eps: bool = False
 
     def __post_init__(self) -> None:
-        if self.norm not in get_args(Norm):
-            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {self.norm!r}")
-        # Of an l1 radius as of an l2 one, nothing but the sign can be checked before the images are known.
-        ThreatModel("l2" if self.norm == "l1" else self.norm, self.eps)
-        check_counts(self, "steps", "restarts")
-        if not 0 <= self.rho <= 1:
-            raise ValueError(f"rho must be in [0, 1], a share of the steps; got {self.rho}")
+        check_attack(self)
         if self.multi_eps and (self.norm != "l1" or self.steps < 3):
             raise ValueError(
                 f"multi_eps needs norm l1 and at least 3 steps; got {self.norm} and {self.steps}: leave it False"
@@ -99,12 +95,11 @@ class _AutoPGD(ABC):
         # In l1 an iterate that touches the box is outside of it by a rounding.
         points = state.point.clamp(0.0, 1.0)
         answer = network.gradient(points, self._loss, state.y, state.target)
-        # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
-        answer = answer._replace(loss=answer.loss.to(points.dtype))
         state.point = self._climber().move(state, answer)
         state.age = state.age + 1
         return Seen(points, answer.logits)
 
+    @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
         return search_batch(self, logits_fn, x, y, noise)
 
@@ -176,11 +171,7 @@ class APGDT(_AutoPGD):
 
     name: ClassVar[str] = "apgd-t"
 
-    targets: int = 9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counts(self, "targets")
+    targets: Count = 9
 
     def attempts(self, num_classes: int) -> int:
         return min(self.targets, num_classes - 1) * self.restarts

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.noise import Noise
+from advdpnp.ranges import Count, NonNegative, check_fields
 from advdpnp.threat import ThreatModel
 
 Forward = Callable[[Tensor], Tensor]
@@ -30,15 +31,12 @@ class Budget:
     """
 
     threat: ThreatModel
-    steps: int
-    step_size: float | Tensor
+    steps: Count
+    step_size: NonNegative | Tensor
     start: Start
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1; got {self.steps}")
-        if self.start not in get_args(Start):
-            raise ValueError(f"start must be one of {', '.join(get_args(Start))}; got {self.start!r}")
+        check_fields(self)
 
     def begin(self, x: Tensor, noise: Noise, stream: str = "start") -> Tensor:
         """The first iterate: (B, channels, H, W), fp32."""

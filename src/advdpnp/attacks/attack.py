@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from advdpnp.attacks.ascent import AscentLoss, Budget, Start, ascend
 from advdpnp.losses import margin
-from advdpnp.mode import training_parts
+from advdpnp.mode import holds_program, training_parts
 from advdpnp.noise import IndexNoise, Noise
-from advdpnp.threat import Norm, ThreatModel, eps_text
+from advdpnp.ranges import check_fields
+from advdpnp.threat import Ball, Norm, ThreatModel, check_level, eps_text
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -42,14 +43,17 @@ class Attack(Protocol):
         """Adversarial images.
 
         Args:
-            logits_fn: (B, channels, H, W) in [0, 1] -> logits (B, C); a module must be in eval mode.
-            x: (B, channels, H, W) float32 in [0, 1].
+            logits_fn: (B, channels, H, W) in [0, 1] -> logits (B, C); a module must be in eval mode, and may compute
+                in any precision: it is given the images as they are, or as its own weights are if it fails on that.
+            x: (B, channels, H, W) floats in [0, 1]; no images give no images.
             y: (B,) int64 true labels in [0, C).
             noise: random numbers of these images; by default keyed by the position in the batch, seed 0.
         Returns:
-            (B, channels, H, W) float32, within eps of x and in [0, 1].
+            (B, channels, H, W) float32, or float64 where x is, detached, within eps of x and in [0, 1]. The
+            attack computes in that precision, also on a network in half precision or under autocast.
         Raises:
-            ValueError: images or labels out of range, wrong shapes, or a module in training mode.
+            ValueError: images or labels out of range, wrong shapes, a radius wider than the box of these images, or a
+                module of which a part is in training mode.
         """
 
 
@@ -80,8 +84,10 @@ def label(described: Mapping[str, Any]) -> str:
 
 def check_images(x: Tensor) -> None:
     """Raise ValueError unless x is (B, channels, H, W) floating point in [0, 1]."""
-    if x.dim() != 4 or not x.is_floating_point():
+    if x.dim() != 4 or not x.is_floating_point() or 0 in x.shape[1:]:
         raise ValueError(f"images must be (B, channels, H, W) floats; got {tuple(x.shape)} {x.dtype}")
+    if len(x) == 0:
+        return
     low, high = x.amin().item(), x.amax().item()
     if not (low >= 0 and high <= 1):
         raise ValueError(
@@ -90,28 +96,40 @@ def check_images(x: Tensor) -> None:
         )
 
 
-def check_labels(y: Tensor, batch: int, num_classes: int) -> None:
-    """Raise ValueError unless y is (batch,) int64 in [0, num_classes)."""
+def check_labels(y: Tensor, batch: int, num_classes: int | None = None) -> None:
+    """Raise ValueError unless y is (batch,) int64, and in [0, num_classes) where that is given."""
     if y.shape != (batch,) or y.dtype != torch.int64:
         raise ValueError(f"labels must be ({batch},) int64, one for each image; got {tuple(y.shape)} {y.dtype}")
+    if num_classes is None:
+        return
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= num_classes:
         raise ValueError(f"labels must be in [0, {num_classes}), the model's classes; got {low} to {high}")
 
 
-def check_inputs(logits_fn: Logits, x: Tensor, y: Tensor) -> None:
-    """Raise ValueError on input that would make the number of an attack meaningless."""
-    if isinstance(logits_fn, nn.Module) and training_parts(logits_fn):
-        raise ValueError("the attacked model is in training mode, so its answers depend on the batch: call .eval()")
-    check_images(x)
-    with torch.no_grad():
-        num_classes = logits_fn(x[:1]).shape[1]
-    check_labels(y, len(x), num_classes)
+def check_mode(model: nn.Module) -> None:
+    """Raise ValueError on a network of which any part is in training mode."""
+    if parts := training_parts(model):
+        cure = "call .eval()"
+        if holds_program(model):
+            cure = "set .training to False there, since .eval() does not get past the torch.export program inside"
+        raise ValueError(
+            f"the model is in training mode ({', '.join(parts[:3])}), so its answers depend on the batch or on chance, "
+            f"and its statistics move: {cure}"
+        )
+
+
+def check_attack(attack: Attack) -> None:
+    """Raise ValueError on a field of an attack that makes no sense by itself."""
+    check_fields(attack)
+    check_level(attack.norm, attack.eps)
 
 
 class Ascending(Attack, Protocol):
     """An attack that is a projected ascent, with steps of one size."""
 
+    @property
+    def norm(self) -> Ball: ...
     @property
     def steps(self) -> int: ...
     @property
@@ -119,9 +137,7 @@ class Ascending(Attack, Protocol):
 
 
 def budget_of(attack: Ascending) -> Budget:
-    """What one ascent of the attack may spend; ValueError on fields that make no sense."""
-    if attack.restarts < 1:
-        raise ValueError(f"restarts must be at least 1; got {attack.restarts}")
+    """What one ascent of the attack may spend; ValueError on fields that make no sense together."""
     if attack.restarts > 1 and not attack.random_start:
         raise ValueError(f"{attack.restarts} restarts without a random start repeat one ascent: set random_start=True")
     start: Start = "uniform" if attack.random_start else "none"
@@ -141,9 +157,7 @@ def strongest(
 
     `loss` gets (labels, *constants) as its reference.
     """
-    check_inputs(logits_fn, x, y)
     budget, restarts = budget_of(attack), attack.restarts
-    budget.threat.check_fits(x)
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
     reference = (y, *constants)
     best = ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream="restart-0")

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from advdpnp.attacks.apgd import APGDCE, APGDT
-from advdpnp.attacks.attack import Attack, Logits, check_inputs
+from advdpnp.attacks.attack import Attack, Logits, check_attack
+from advdpnp.attacks.call import attack_call
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.search import Search, search_batch
 from advdpnp.attacks.square import Square
 from advdpnp.noise import IndexNoise, Noise
+from advdpnp.ranges import NonNegative
 from advdpnp.threat import Norm
 
 
@@ -33,12 +35,13 @@ class AutoAttack:
     restarts: ClassVar[int] = 1
     random_start: ClassVar[bool] = True
 
-    eps: float = 8 / 255
+    eps: NonNegative = 8 / 255
     norm: Norm = "linf"
 
     def __post_init__(self) -> None:
         if self.norm == "l1":
             raise ValueError(f"{self.name} is for linf and l2; got l1: there use apgd-t:norm=l1,multi_eps=true")
+        check_attack(self)
         self.stages()
 
     def stages(self) -> tuple[Search[Any], ...]:
@@ -46,6 +49,7 @@ class AutoAttack:
         how: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
         return APGDCE(**how), APGDT(**how), FABT(**how), Square(**how)
 
+    @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
         return cascade(self.stages(), logits_fn, x, y, noise)
 
@@ -77,7 +81,6 @@ def cascade(
     stages: tuple[Search[Any], ...], logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise | None = None
 ) -> Tensor:
     """Run searches on one batch, each on the images that are still classified correctly; arguments as an attack's."""
-    check_inputs(logits_fn, x, y)
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
     best = x.clone()
     with torch.no_grad():

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.ascent import Tensors
-from advdpnp.attacks.attack import Logits, budget_of, strongest
+from advdpnp.attacks.attack import Logits, budget_of, check_attack, strongest
+from advdpnp.attacks.call import attack_call
 from advdpnp.noise import Noise
-from advdpnp.threat import Norm
+from advdpnp.ranges import Count, NonNegative
+from advdpnp.threat import Ball, check_level
 
 
 def clipped_margin(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
@@ -37,20 +39,21 @@ class CarliniWagner:
 
     name: ClassVar[str] = "cw"
 
-    eps: float = 8 / 255
-    norm: Norm = "linf"
-    steps: int = 30
-    step_size: float = 0.0
-    kappa: float = 50.0
-    restarts: int = 1
+    eps: NonNegative = 8 / 255
+    norm: Ball = "linf"
+    steps: Count = 30
+    step_size: NonNegative = 0.0
+    kappa: NonNegative = 50.0
+    restarts: Count = 1
     random_start: bool = False
 
     def __post_init__(self) -> None:
-        if self.kappa < 0:
-            raise ValueError(f"kappa must be at least 0; got {self.kappa}")
+        check_attack(self)
+        check_level(self.norm, self.step_size, "step_size")
         if self.step_size == 0:
             object.__setattr__(self, "step_size", 0.1 * self.eps)
         budget_of(self)
 
+    @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
         return strongest(self, logits_fn, clipped_margin, x, y, noise, (x.new_tensor(self.kappa),))

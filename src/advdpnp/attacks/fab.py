@@ -1,17 +1,19 @@
 """FAB-T, the targeted fast adaptive boundary attack (Croce and Hein 2020), as in standard AutoAttack."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.attack import Logits
+from advdpnp.attacks.attack import Logits, check_attack
+from advdpnp.attacks.call import attack_call
 from advdpnp.attacks.hyperplane import to_hyperplane
-from advdpnp.attacks.search import Network, Seen, State, check_counts, fewer_targets, search_batch
+from advdpnp.attacks.search import Network, Seen, State, fewer_targets, search_batch
 from advdpnp.losses import lead
 from advdpnp.noise import Noise
-from advdpnp.threat import Norm, ThreatModel
+from advdpnp.ranges import Count, NonNegative, Range, Share
+from advdpnp.threat import Ball
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,24 +41,19 @@ class FABT:
     drops: ClassVar[bool] = False
     cost: ClassVar[float] = 1.4
 
-    eps: float = 8 / 255
-    norm: Norm = "linf"
-    steps: int = 100
-    restarts: int = 1
-    targets: int = 9
-    alpha_max: float = 0.1
-    eta: float = 1.05
-    beta: float = 0.9
+    eps: NonNegative = 8 / 255
+    norm: Ball = "linf"
+    steps: Count = 100
+    restarts: Count = 1
+    targets: Count = 9
+    alpha_max: Share = 0.1
+    eta: Annotated[float, Range("[1, inf)")] = 1.05
+    beta: Annotated[float, Range("(0, 1]")] = 0.9
 
     def __post_init__(self) -> None:
-        ThreatModel(self.norm, self.eps)
-        check_counts(self, "steps", "restarts", "targets")
-        if not (0 <= self.alpha_max <= 1 and self.eta >= 1 and 0 < self.beta <= 1):
-            raise ValueError(
-                "alpha_max must be in [0, 1], eta at least 1 and beta in (0, 1]; "
-                f"got {self.alpha_max}, {self.eta} and {self.beta}"
-            )
+        check_attack(self)
 
+    @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
         return search_batch(self, logits_fn, x, y, noise)
 

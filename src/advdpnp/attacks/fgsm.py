@@ -6,9 +6,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from advdpnp.attacks.ascent import cross_entropy
-from advdpnp.attacks.attack import Logits, budget_of, strongest
+from advdpnp.attacks.attack import Logits, budget_of, check_attack, strongest
+from advdpnp.attacks.call import attack_call
 from advdpnp.noise import Noise
-from advdpnp.threat import Norm
+from advdpnp.ranges import NonNegative
+from advdpnp.threat import Ball
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +27,17 @@ class FGSM:
     restarts: ClassVar[int] = 1
     random_start: ClassVar[bool] = False
 
-    eps: float = 8 / 255
-    norm: Norm = "linf"
+    eps: NonNegative = 8 / 255
+    norm: Ball = "linf"
 
     def __post_init__(self) -> None:
+        check_attack(self)
         budget_of(self)
 
     @property
     def step_size(self) -> float:
         return self.eps
 
+    @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
         return strongest(self, logits_fn, cross_entropy, x, y, noise)

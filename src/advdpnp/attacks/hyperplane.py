@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.threat import Norm
+from advdpnp.ranges import unknown
+from advdpnp.threat import Ball
 
 # Newton's method is exact after a few steps; only planes that all but miss the box take more than these.
 STEPS = 12
@@ -16,7 +17,7 @@ STEPS = 12
 NEGLIGIBLE = 1e-8
 
 
-def to_hyperplane(points: Tensor, w: Tensor, b: Tensor, norm: Norm) -> Tensor:
+def to_hyperplane(points: Tensor, w: Tensor, b: Tensor, norm: Ball) -> Tensor:
     """The smallest displacements that put points on {z: w.z = b} without leaving [0, 1]^d.
 
     Args:
@@ -31,8 +32,10 @@ def to_hyperplane(points: Tensor, w: Tensor, b: Tensor, norm: Norm) -> Tensor:
     height = (w * points).sum(dim=-1) - b
     if norm == "l2":
         w = functional.hardshrink(w, NEGLIGIBLE)
+    elif norm != "linf":
+        raise unknown("norm", norm, Ball)
     steepness = w.abs()
-    direction = torch.where(height >= 0, -1.0, 1.0).unsqueeze(-1) * w.sign()
+    direction = torch.where(height >= 0, -1.0, 1.0).to(w.dtype).unsqueeze(-1) * w.sign()
     # 1 - z upwards, z downwards. Branches over whole tensors, torch.where, are many times slower on a CPU.
     room = direction.clamp_min(0) - direction * points
     pace = steepness if norm == "l2" else torch.ones_like(steepness)

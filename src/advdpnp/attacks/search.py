@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.attack import Attack, Logits, check_inputs
+from advdpnp.attacks.attack import Attack, Logits
 from advdpnp.losses import is_label
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import Norm, distance
@@ -100,7 +100,8 @@ class Network:
             values = loss(logits, y, target)
             # The sum, not the mean: rows are independent, and small gradients do not underflow.
             (gradient,) = torch.autograd.grad(values.sum(), x)
-        return Answer(logits.detach(), values.detach(), gradient.contiguous())
+        # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
+        return Answer(logits.detach(), values.detach().to(x.dtype), gradient.contiguous())
 
 
 class Search(Attack, Protocol[StateT]):
@@ -130,13 +131,6 @@ class Search(Attack, Protocol[StateT]):
 
     def advance(self, network: Network, state: StateT, noise: Noise) -> Seen:
         """One iteration of every row: writes to `state`, adds 1 to its ages, and returns what the network was asked."""
-
-
-def check_counts(search: object, *names: str) -> None:
-    """Raise ValueError unless these fields of a search, such as its steps, are at least 1."""
-    for name in names:
-        if getattr(search, name) < 1:
-            raise ValueError(f"{name} must be at least 1; got {getattr(search, name)}")
 
 
 def ranked_rivals(logits: Tensor, y: Tensor) -> Tensor:
@@ -181,7 +175,6 @@ def search_batch(search: Search[StateT], logits_fn: Logits, x: Tensor, y: Tensor
     Returns:
         (B, channels, H, W): the first adversarial image that was found for each image, else the image itself.
     """
-    check_inputs(logits_fn, x, y)
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
     network = Network(logits_fn)
     clean = network.logits(x)

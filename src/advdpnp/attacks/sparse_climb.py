@@ -59,7 +59,7 @@ class SparseClimber:
 
     def move(self, state: SparseClimb, answer: Answer) -> Tensor:
         phase, age = self._place(state.age)
-        radius = _choose(phase, [radius for radius, _ in self.phases])
+        radius = _choose(phase, [radius for radius, _ in self.phases], state.x.dtype)
         fresh = age == 0
         state.remember(answer, fresh)
         state.step_size = torch.where(fresh, radius, state.step_size)
@@ -71,7 +71,7 @@ class SparseClimber:
         )
         last = per_image(age == _choose(phase, [steps for _, steps in self.phases]))
         following = [radius for radius, _ in (*self.phases[1:], self.phases[-1])]
-        radius = torch.where(last.view(-1), _choose(phase, following), radius)
+        radius = torch.where(last.view(-1), _choose(phase, following, radius.dtype), radius)
         moved = torch.where(last, state.best_point, ahead)
         delta = moved - state.x
         # These two sums round as the official code's: one pixel more that is exactly x, and the density is another.
@@ -91,7 +91,7 @@ class SparseClimber:
         A best point with fewer changed pixels than before means large steps again, else they get smaller.
         """
         period = _choose(phase, [max(int(0.04 * steps), 1) for _, steps in self.phases])
-        least = _choose(phase, [radius / 10 for radius, _ in self.phases])
+        least = _choose(phase, [radius / 10 for radius, _ in self.phases], radius.dtype)
         fresh = age == 0
         due = ~fresh & (age % period == 0)
         support = (state.best_point != state.x).flatten(1).sum(dim=1).to(state.support.dtype)
@@ -128,9 +128,9 @@ class SparseClimber:
         return point.clamp(0.0, 1.0)
 
 
-def _choose(phase: Tensor, values: Sequence[float]) -> Tensor:
+def _choose(phase: Tensor, values: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
     """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to travel to the device."""
-    chosen = torch.full(phase.shape, values[0], device=phase.device)
+    chosen = torch.full(phase.shape, values[0], dtype=dtype, device=phase.device)
     for place, value in enumerate(values[1:], start=1):
         chosen = torch.where(phase == place, value, chosen)
     return chosen

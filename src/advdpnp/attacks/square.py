@@ -6,17 +6,19 @@ Each query changes a square of the image, and is kept where it lowers the margin
 import functools
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.attack import Logits
-from advdpnp.attacks.search import Network, Seen, State, check_counts, search_batch
+from advdpnp.attacks.attack import Logits, check_attack
+from advdpnp.attacks.call import attack_call
+from advdpnp.attacks.search import Network, Seen, State, search_batch
 from advdpnp.losses import margin
 from advdpnp.noise import Noise
-from advdpnp.threat import Norm, ThreatModel
+from advdpnp.ranges import Count, NonNegative, Range
+from advdpnp.threat import Ball, ThreatModel
 
 # The changed share of the image is halved after these many squares (Sec. 3.2), whatever the number of queries.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -55,17 +57,14 @@ class Square:
     step_size: ClassVar[float | None] = None
     random_start: ClassVar[bool] = True
 
-    eps: float = 8 / 255
-    norm: Norm = "linf"
-    steps: int = 5000
-    restarts: int = 1
-    p_init: float = 0.8
+    eps: NonNegative = 8 / 255
+    norm: Ball = "linf"
+    steps: Count = 5000
+    restarts: Count = 1
+    p_init: Annotated[float, Range("(0, 1]", "a share of the image")] = 0.8
 
     def __post_init__(self) -> None:
-        ThreatModel(self.norm, self.eps)
-        check_counts(self, "steps", "restarts")
-        if not 0 < self.p_init <= 1:
-            raise ValueError(f"p_init must be in (0, 1], a share of the image; got {self.p_init}")
+        check_attack(self)
 
     @property
     def length(self) -> int:
@@ -85,12 +84,12 @@ class Square:
         drawn = torch.full_like(y, attempt * self.length)
         start = _stripes if self.norm == "linf" else _tiles
         point = start(x, self.eps, noise.at(drawn))
-        return SquareState(x, y, target, point, age, torch.full(y.shape, -torch.inf, device=x.device), drawn)
+        return SquareState(x, y, target, point, age, x.new_full(y.shape, -torch.inf), drawn)
 
     def advance(self, network: Network, state: SquareState, noise: Noise) -> Seen:
         points = self._proposals(state, noise.at(state.drawn + state.age))
         logits = network.logits(points)
-        loss = margin(logits, state.y)
+        loss = margin(logits, state.y).to(state.loss.dtype)
         better = loss > state.loss
         state.point = torch.where(better.view(-1, 1, 1, 1), points, state.point)
         state.loss = torch.where(better, loss, state.loss)
@@ -108,6 +107,7 @@ class Square:
             return _with_squares(x, point, self.eps, sides, noise)
         return _with_bumps(x, point, self.eps, sides, noise)
 
+    @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
         return search_batch(self, logits_fn, x, y, noise)
 
@@ -167,7 +167,7 @@ def _with_squares(x: Tensor, point: Tensor, eps: float, sides: Tensor, noise: No
 def _tiles(x: Tensor, eps: float, noise: Noise) -> Tensor:
     """The start of Alg. 3: a grid of bumps of random directions and signs, as long as the ball is wide."""
     batch, channels, height, width = x.shape
-    side = max(height // 5, 1)
+    side, top, left = _grid(height, width)
     down, across = height // side, width // side
     # Tile by tile, since that is the order of the official code's draws.
     tiles = [
@@ -176,12 +176,20 @@ def _tiles(x: Tensor, eps: float, noise: Noise) -> Tensor:
     ]
     grid = torch.stack(tiles, dim=2).view(batch, channels, down, across, side, side)
     grid = grid.transpose(3, 4).reshape(batch, channels, down * side, across * side)
-    first = (height - 5 * side) // 2
     # What reaches beyond the image is cut off.
-    delta = functional.pad(
-        grid.to(x.dtype), (first, width - grid.shape[3] - first, first, height - grid.shape[2] - first)
-    )
+    delta = functional.pad(grid.to(x.dtype), (left, width - grid.shape[3] - left, top, height - grid.shape[2] - top))
     return _on_the_sphere(x, delta, eps)
+
+
+def _grid(height: int, width: int) -> tuple[int, int, int]:
+    """Side of the start's tiles, and where the first one begins: (side, top, left)."""
+    side = height // 5
+    if 1 <= side <= width:
+        first = (height - 5 * side) // 2
+        return side, first, first
+    # The official code has no start on such images.
+    side = max(min(height, width) // 5, 1)
+    return side, height % side // 2, width % side // 2
 
 
 def _with_bumps(x: Tensor, point: Tensor, eps: float, sides: Tensor, noise: Noise) -> Tensor:
@@ -252,7 +260,7 @@ def _peak(height: int, width: int) -> Tensor:
     away = torch.maximum(
         (torch.arange(height) - height // 2).abs()[:, None], (torch.arange(width) - width // 2).abs()[None, :]
     )
-    peak = torch.zeros(height, width)
+    peak = torch.zeros(height, width, dtype=torch.float32)
     for ring in range(max(height, width) // 2 + 1):
-        peak += (away <= ring) / (ring + 1) ** 2
+        peak += (away <= ring).to(peak.dtype) / (ring + 1) ** 2
     return peak / (peak**2).sum().sqrt()

@@ -10,6 +10,8 @@ from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
 from advdpnp.attacks.carlini_wagner import CarliniWagner
 from advdpnp.attacks.fgsm import FGSM
 from advdpnp.attacks.pgd import PGD
+from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields
+from advdpnp.threat import check_level
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,10 @@ class Suite:
     name: str
     description: str
     attacks: tuple[Attack, ...]
-    features: int | None
+    features: Natural | None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def l2_radius(eps: float, pixels: int) -> float:
@@ -115,8 +120,11 @@ def suite(name: str, eps: float, pixels: int = 3 * 32 * 32) -> Suite:
         eps: linf radius, the data set's usual one.
         pixels: values of one image, channels x H x W, from which the l2 radius follows.
     Raises:
-        ValueError: unknown name; the nearest ones are listed.
+        ValueError: unknown name; the nearest ones are listed. A radius or a number of pixels that makes no sense.
     """
+    check("eps", eps, NonNegative)
+    check_level("linf", eps)
+    check("pixels", pixels, Count)
     if name not in _SUITES:
         near = get_close_matches(name, _SUITES, n=3, cutoff=0.0)
         raise ValueError(f"unknown suite {name!r}; nearest: {', '.join(near)}")

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from advdpnp.ranges import Natural, check_fields
 
 Draw = Callable[[str, tuple[int, ...]], Tensor]
 Padding = Literal["reflect", "zero"]
@@ -21,15 +23,12 @@ class Augmentation:
         flip: mirror left and right.
     """
 
-    padding: int = 0
+    padding: Natural = 0
     mode: Padding = "reflect"
     flip: bool = False
 
     def __post_init__(self) -> None:
-        if self.padding < 0:
-            raise ValueError(f"augmentation.padding must be at least 0; got {self.padding}")
-        if self.mode not in get_args(Padding):
-            raise ValueError(f"augmentation.mode must be reflect or zero; got {self.mode!r}")
+        check_fields(self, "augmentation")
 
     def __str__(self) -> str:
         steps = [f"crop, {self.padding} pixels of {self.mode} padding"] * bool(self.padding) + ["flip"] * self.flip

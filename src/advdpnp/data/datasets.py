@@ -19,6 +19,7 @@ from advdpnp.data.readers import (
 )
 from advdpnp.data.root import data_root
 from advdpnp.data.specs import DataSpec, spec
+from advdpnp.ranges import Count, check_fields
 
 # By the first part of a set's name.
 _READERS = {
@@ -43,7 +44,10 @@ class Images:
 
     pixels: Tensor
     labels: Tensor
-    levels: int = 255
+    levels: Count = 255
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 
 from advdpnp.data.checks import md5_of
 from advdpnp.data.sources import Archive
+from advdpnp.ranges import Count, NonNegative, Positive, check_fields
 
 _CHUNK = 1 << 18
 # What a server may answer now and not in a moment.
@@ -53,9 +54,12 @@ class Patience:
         timeout: seconds without an answer or a byte that count as a failure.
     """
 
-    tries: int = 4
-    pause: float = 1.0
-    timeout: float = 60.0
+    tries: Count = 4
+    pause: NonNegative = 1.0
+    timeout: Positive = 60.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class _Passing(Exception):

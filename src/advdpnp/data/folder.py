@@ -24,6 +24,7 @@ from advdpnp.data.readers import Arrays, Split
 from advdpnp.data.root import data_root
 from advdpnp.data.specs import DataSpec
 from advdpnp.data.stratify import stratified
+from advdpnp.ranges import Integer
 
 MIN_SIZE, MAX_SIZE = 8, 1024
 
@@ -39,7 +40,7 @@ class FolderSpec(DataSpec):
     """
 
     path: str
-    split_seed: int
+    split_seed: Integer
     checksum: str
 
 

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.corruptions import CORRUPTIONS, FAMILY, SEVERITIES, parse_corruption
+from advdpnp.ranges import Count, Natural, Share, check_fields
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,17 @@ class DataSpec:
     """
 
     name: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[Count, Count, Count]
     class_names: tuple[str, ...]
-    train_size: int
-    test_size: int
-    eps: float
-    holdout: int
+    train_size: Natural
+    test_size: Natural
+    eps: Share
+    holdout: Natural
     augmentation: Augmentation
-    levels: int = 255
+    levels: Count = 255
+
+    def __post_init__(self) -> None:
+        check_fields(self, "data")
 
     @property
     def num_classes(self) -> int:

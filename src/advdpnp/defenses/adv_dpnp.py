@@ -13,6 +13,7 @@ from advdpnp.defenses.base import Batch
 from advdpnp.defenses.dpnp import DPNP
 from advdpnp.losses import cross_entropy, kl_divergence, prototype_alignment
 from advdpnp.models.heads import PrototypeClassifier
+from advdpnp.ranges import NonNegative
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class AdvDPNP(DPNP):
     name: ClassVar[str] = "adv-dpnp"
     crafts: ClassVar[bool] = True
 
-    lambda_dfa: float = 2.0
+    lambda_dfa: NonNegative = 2.0
     kl_target: Literal["live", "detached"] = "live"
     inner_loss: Literal["ce", "kl"] = "ce"
     forward: Literal["separate", "joint"] = "separate"

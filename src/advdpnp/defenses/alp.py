@@ -8,6 +8,7 @@ from torch import Tensor
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import at_least_fp32
 from advdpnp.models.classifier import Classifier
+from advdpnp.ranges import NonNegative
 
 
 def logit_pairing(clean: Tensor, adversarial: Tensor) -> Tensor:
@@ -27,7 +28,7 @@ class ALP(Defense[Classifier]):
 
     name: ClassVar[str] = "alp"
 
-    beta: float = 0.5
+    beta: NonNegative = 0.5
 
     def loss(self, model: Classifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         clean, adversarial = model(batch.x), model(x_adv)

@@ -10,6 +10,7 @@ from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import is_label
 from advdpnp.models.classifier import Backbone, Classifier
 from advdpnp.models.heads import CosineHead
+from advdpnp.ranges import NonNegative, Positive
 
 
 class HypersphereClassifier(Classifier):
@@ -38,12 +39,8 @@ class ATHE(Defense[HypersphereClassifier]):
     name: ClassVar[str] = "at-he"
     start: ClassVar[Start] = "normal"
 
-    scale: float = 10.0
-    margin: float = 0.2
-
-    def __post_init__(self) -> None:
-        if self.scale <= 0:
-            raise ValueError(f"scale must be above 0; got {self.scale}")
+    scale: Positive = 10.0
+    margin: NonNegative = 0.2
 
     def build(self, backbone: Backbone, num_classes: int) -> HypersphereClassifier:
         """The backbone with a cosine head."""

@@ -11,6 +11,7 @@ from advdpnp import losses, noise
 from advdpnp.attacks.ascent import Ascend, Start, cross_entropy
 from advdpnp.models.classifier import Backbone, Classifier
 from advdpnp.models.heads import LinearHead
+from advdpnp.ranges import Integer, Share, check_fields
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ class Batch:
     x: Tensor
     y: Tensor
     index: Tensor
-    seed: int
-    epoch: int | Tensor
-    step: int | Tensor
-    label_smoothing: float = 0.0
+    seed: Integer
+    epoch: Integer | Tensor
+    step: Integer | Tensor
+    label_smoothing: Share = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Cross-entropy with the batch's own labels, smoothed as the recipe says: (B, C) -> (B,) >= 0, nats."""
@@ -62,7 +66,8 @@ ModelT = TypeVar("ModelT", bound=Classifier)
 class Defense(Generic[ModelT]):
     """A training method: fields are the paper's hyper-parameters, methods its equations.
 
-    Everything that learns lives in the network that `build` makes; a defense holds no state.
+    Everything that learns lives in the network that `build` makes; a defense holds no state. Numbers declare their
+    range (`advdpnp.ranges`), and words are Literals; both are checked here.
     """
 
     name: ClassVar[str]
@@ -72,6 +77,9 @@ class Defense(Generic[ModelT]):
     crafts: ClassVar[bool] = True
     # Name of the defense whose trained network this one wants.
     needs: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "defense")
 
     def build(self, backbone: Backbone, num_classes: int) -> ModelT:
         """The network: by default the backbone with a linear head."""

@@ -1,16 +1,17 @@
 """DPNP (arXiv 2501.02477): classifier weights that are class prototypes, aligned with and repelled from each other."""
 
 import warnings
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import prototype_alignment, prototype_repulsion
-from advdpnp.models.classifier import Backbone, with_embedding
+from advdpnp.models.classifier import Backbone, check_embedding, with_embedding
 from advdpnp.models.heads import PrototypeClassifier, PrototypeHead
+from advdpnp.ranges import NonNegative, Range
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class DPNP(Defense[PrototypeClassifier]):
     name: ClassVar[str] = "dpnp"
     crafts: ClassVar[bool] = False
 
-    alpha: float = 40.0
-    lambda_dpp: float = 0.1
-    lambda_dnp: float = 0.1
+    alpha: Annotated[float, Range("(0, inf)", "the radius of the prototypes")] = 40.0
+    lambda_dpp: NonNegative = 0.1
+    lambda_dnp: NonNegative = 0.1
     alignment: Literal["mean", "sum"] = "mean"
     renormalize: Literal["epoch", "step"] = "epoch"
     embedding: str = "native"
@@ -46,12 +47,8 @@ class DPNP(Defense[PrototypeClassifier]):
     prototype_weight_decay: bool = True
 
     def __post_init__(self) -> None:
-        if self.alpha <= 0:
-            raise ValueError(f"alpha, the radius of the prototypes, must be above 0; got {self.alpha}")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if get_origin(field.type) is Literal and value not in get_args(field.type):
-                raise ValueError(f"{field.name} must be one of {', '.join(get_args(field.type))}; got {value!r}")
+        super().__post_init__()
+        check_embedding(self.embedding)
 
     def build(self, backbone: Backbone, num_classes: int) -> PrototypeClassifier:
         """The backbone with prototypes in place of a linear head."""

@@ -15,14 +15,15 @@ from advdpnp.models.classifier import Backbone, Classifier, Head
 from advdpnp.models.copying import copied
 from advdpnp.models.heads import LinearHead
 from advdpnp.models.helper import Helper
+from advdpnp.ranges import NonNegative
 
 
 class HelpedClassifier(Classifier):
     """A classifier that carries the standard-trained network that labels its helper examples; its logits ignore it."""
 
-    def __init__(self, backbone: Backbone, head: Head, helper: Classifier) -> None:
+    def __init__(self, backbone: Backbone, head: Head, helper: Classifier, trained: bool = True) -> None:
         super().__init__(backbone, head)
-        self.helper = Helper(helper)
+        self.helper = Helper(helper, trained)
 
 
 @dataclass(frozen=True)
@@ -40,26 +41,23 @@ class HAT(Defense[HelpedClassifier]):
         adversarial_loss: what x' is crafted on and trained with: the "kl" of TRADES, whose target is not detached, or
             the "ce" of AT.
     Note:
-        `build` gives the helper untrained weights; `install` gives it its own, which `advdpnp.api.train` does.
+        `build` makes a helper without trained weights, with which no loss can be taken; `install` gives it its own, as
+        `advdpnp.train` does.
     """
 
     name: ClassVar[str] = "hat"
     start: ClassVar[Start] = "normal"
     needs: ClassVar[str | None] = "st"
 
-    beta: float = 2.5
-    gamma: float = 0.5
-    h: float = 2.0
+    beta: NonNegative = 2.5
+    gamma: NonNegative = 0.5
+    h: NonNegative = 2.0
     adversarial_loss: Literal["kl", "ce"] = "kl"
-
-    def __post_init__(self) -> None:
-        if self.adversarial_loss not in ("kl", "ce"):
-            raise ValueError(f"adversarial_loss must be kl or ce; got {self.adversarial_loss!r}")
 
     def build(self, backbone: Backbone, num_classes: int) -> HelpedClassifier:
         """The backbone with a linear head, and a second network of the same architecture as helper."""
         head = LinearHead(backbone.features, num_classes)
-        return HelpedClassifier(backbone, head, copied(Classifier(backbone, head)))
+        return HelpedClassifier(backbone, head, copied(Classifier(backbone, head)), trained=False)
 
     def install(self, model: HelpedClassifier, helper_weights: Mapping[str, Tensor]) -> None:
         """Give the helper the weights of a standard-trained network."""

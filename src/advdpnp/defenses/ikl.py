@@ -13,6 +13,7 @@ from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import at_least_fp32
 from advdpnp.models.classifier import Backbone, Classifier, Head
 from advdpnp.models.heads import LinearHead
+from advdpnp.ranges import NonNegative, Positive
 
 
 def weighted_mse(clean: Tensor, adversarial: Tensor, weights: Tensor) -> Tensor:
@@ -95,16 +96,10 @@ class IKL(Defense[ClassTableClassifier]):
     name: ClassVar[str] = "ikl"
     start: ClassVar[Start] = "normal"
 
-    alpha: float = 4.0
-    beta: float = 20.0
-    temperature: float = 4.0
+    alpha: NonNegative = 4.0
+    beta: NonNegative = 20.0
+    temperature: Positive = 4.0
     inner_loss: Literal["sce", "sce+wmse"] = "sce"
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0; got {self.temperature}")
-        if self.inner_loss not in ("sce", "sce+wmse"):
-            raise ValueError(f"inner_loss must be sce or sce+wmse; got {self.inner_loss!r}")
 
     def build(self, backbone: Backbone, num_classes: int) -> ClassTableClassifier:
         """The backbone with a linear head and a table of class weights."""

@@ -11,6 +11,7 @@ from advdpnp.attacks.ascent import Start
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import at_least_fp32, is_label
 from advdpnp.models.classifier import Classifier
+from advdpnp.ranges import NonNegative
 
 
 def rival_penalty(logits: Tensor, y: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ class MART(Defense[Classifier]):
     name: ClassVar[str] = "mart"
     start: ClassVar[Start] = "normal"
 
-    beta: float = 5.0
+    beta: NonNegative = 5.0
 
     def loss(self, model: Classifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         clean, adversarial = model(batch.x), model(x_adv)

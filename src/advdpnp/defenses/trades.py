@@ -11,6 +11,7 @@ from advdpnp.attacks.ascent import kl_divergence as kl_ascent
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import kl_divergence
 from advdpnp.models.classifier import Classifier
+from advdpnp.ranges import NonNegative
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TRADES(Defense[Classifier]):
     name: ClassVar[str] = "trades"
     start: ClassVar[Start] = "normal"
 
-    beta: float = 6.0
+    beta: NonNegative = 6.0
 
     def perturb(self, model: Classifier, batch: Batch, ascend: Ascend) -> Tensor:
         with torch.no_grad():

@@ -1,6 +1,7 @@
 """Evaluation: accuracy with intervals, robustness with verdicts, geometry."""
 
-from advdpnp.evaluation.checks import check_mode, examine
+from advdpnp.attacks.attack import check_mode
+from advdpnp.evaluation.checks import examine
 from advdpnp.evaluation.chunks import CHUNK
 from advdpnp.evaluation.evaluate import Evaluation, evaluate
 from advdpnp.evaluation.listener import Listener

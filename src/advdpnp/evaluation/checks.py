@@ -6,10 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks.attack import check_images, check_labels
+from advdpnp.attacks.attack import check_images, check_labels, check_mode
 from advdpnp.data import Images
 from advdpnp.evaluation.symptoms import accuracy_notes, answer, gradient_notes
-from advdpnp.mode import holds_program, training_parts
 
 # Images for clean accuracy, and for everything else.
 _MANY, _FEW = 128, 16
@@ -27,18 +26,6 @@ def check_protocol(model: nn.Module, images: Images, n: int) -> None:
     with torch.no_grad():
         classes = model(x).shape[1]
     check_labels(images.labels[:n], n, classes)
-
-
-def check_mode(model: nn.Module) -> None:
-    """Raise ValueError on a network of which any part is in training mode."""
-    if parts := training_parts(model):
-        cure = "call .eval()"
-        if holds_program(model):
-            cure = "set .training to False there, since .eval() does not get past the torch.export program inside"
-        raise ValueError(
-            f"the evaluated model is in training mode ({', '.join(parts[:3])}), so its answers depend on the batch or "
-            f"on chance: {cure}"
-        )
 
 
 def examine(model: nn.Module, images: Images, num_classes: int | None = None, attacked: bool = True) -> list[str]:

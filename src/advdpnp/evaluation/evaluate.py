@@ -21,7 +21,9 @@ from advdpnp.evaluation.robustness import judge
 from advdpnp.evaluation.sweep import Subject
 from advdpnp.metrics import pack, wilson, worst_case
 from advdpnp.models.classifier import Classifier
+from advdpnp.ranges import Count, Integer, Natural, check_fields
 from advdpnp.runs import Json
+from advdpnp.threat import check_fits
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,20 @@ class Evaluation:
     """
 
     suite: Suite
-    n: int
+    n: Count
     facts: Json
-    chunk: int = CHUNK
-    search_chunk: int = 0
-    batch_size: int = 0
+    chunk: Count = CHUNK
+    search_chunk: Natural = 0
+    batch_size: Natural = 0
     search_precision: SearchPrecision = "fp32"
-    seed: int = 0
-    shard: tuple[int, int] = (1, 1)
+    seed: Integer = 0
+    shard: tuple[Count, Count] = (1, 1)
     partial: Path | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
         check_precision(self.search_precision)
+        check_fields(self)
         part, parts = self.shard
         if not 1 <= part <= parts <= self.n:
             raise ValueError(f"a shard is K/M with K from 1 to M and M at most {self.n} images; got {part}/{parts}")
@@ -94,6 +97,8 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener:
         ValueError: a model in training mode, labels or n out of range.
     """
     check_protocol(model, images, evaluation.n)
+    for attack in evaluation.suite.attacks:
+        check_fits(attack.norm, attack.eps, tuple(images.pixels.shape[1:]))
     chunk = evaluation.chunk
     while True:
         try:

@@ -22,6 +22,7 @@ def check_precision(precision: str) -> None:
 
 def attack_surface(model: nn.Module, precision: SearchPrecision = "fp32") -> nn.Module:
     """What attacks search on: a folded copy of our own classifiers, which is faster; other networks themselves."""
+    check_precision(precision)
     if isinstance(model, Classifier):
         return freeze(model, torch.bfloat16 if precision == "bf16" else torch.float32)
     if precision == "bf16":

@@ -71,12 +71,14 @@ def _scalar(kind: type, value: Any, path: str) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False}[str(value).lower()]
+        if kind in (int, float) and isinstance(value, bool):
+            raise ValueError
         if kind is float:
             return parse_eps(value) if isinstance(value, str) else float(value)
         if kind is int and not isinstance(value, str) and int(value) != value:
             raise ValueError
         return kind(value)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         name = {bool: "true or false", float: "a number or a fraction such as 8/255", int: "a whole number"}
         raise ValueError(f"{path} must be {name.get(kind, kind.__name__)}; got {value!r}") from None
 

@@ -14,6 +14,8 @@ from advdpnp.experiments.defaults import defense_for, recipe_for
 from advdpnp.experiments.official import official_changes
 from advdpnp.models import build_backbone, check_backbone
 from advdpnp.models.classifier import Classifier
+from advdpnp.ranges import Integer, check_fields
+from advdpnp.threat import check_fits
 from advdpnp.training.recipe import Recipe, WeightPerturbation
 
 SCHEMA = 1
@@ -34,14 +36,21 @@ class Experiment:
     backbone: str
     defense: Defense[Any]
     recipe: Recipe
-    seed: int = 0
+    seed: Integer = 0
     tag: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_backbone(self.backbone)
         if self.data.train_size == 0:
             raise ValueError(f"{self.data.name} has test images only: train on another data set, and evaluate on it")
+        check_fits(self.recipe.attack.norm, self.recipe.attack.eps, self.data.image_shape, "recipe.attack.eps")
         available = self.data.train_size - self.recipe.holdout
+        if available < 1:
+            raise ValueError(
+                f"recipe.holdout must leave images to train on, of the {self.data.train_size} of {self.data.name}; "
+                f"got {self.recipe.holdout}"
+            )
         if self.recipe.train_images > available:
             raise ValueError(
                 f"recipe.train_images is {self.recipe.train_images}, but {self.data.name} has {available} training "

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from advdpnp.foreign.normalized import Normalized
 from advdpnp.foreign.weights import load_weights, read_checkpoint
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.copying import copied
+from advdpnp.ranges import Positive, Range, check_fields
 
 SCHEMA = 1
 
@@ -39,12 +40,13 @@ class ForeignModel:
     weights: Path | None = None
     weights_key: str = ""
     arguments: Mapping[str, Scalar] = field(default_factory=dict)
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    mean: tuple[Annotated[float, Range("(-inf, inf)")], ...] = ()
+    std: tuple[Positive, ...] = ()
     tag: str = ""
 
     def __post_init__(self) -> None:
         model_name(self.model)
+        check_fields(self)
         if len(self.mean) != len(self.std):
             raise ValueError(
                 f"--mean and --std go together, one number or one for each channel; "

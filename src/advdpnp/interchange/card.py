@@ -90,9 +90,9 @@ def not_measured(subject: Subject) -> list[str]:
         found.append("No attack without gradients has been run, so hidden gradients would not have shown.")
     if "adaptive" not in names:
         found.append("No attack on the defense's own training objective has been run.")
-    for norm in ("linf", "l2", "l1"):
-        if all(key.norm != norm for key in attacks):
-            found.append(f"No {NORMS[norm]} attack has been run.")
+    for other in ("linf", "l2", "l1"):
+        if all(key.norm != other for key in attacks):
+            found.append(f"No {NORMS[other]} attack has been run.")
     if results and all(result.data == data.name for result in results):
         found.append("Images from elsewhere, such as common corruptions, have not been measured.")
     own = [result.n for result in results if result.data == data.name]

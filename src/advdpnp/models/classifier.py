@@ -43,6 +43,16 @@ class Projected(Backbone):
         return cast(Tensor, self.projection(self.backbone(x)))
 
 
+def check_embedding(embedding: str) -> int | None:
+    """The width D of "linear(D)", or None for "native"; ValueError for any other text."""
+    if embedding == "native":
+        return None
+    match = re.fullmatch(r"linear\(([1-9]\d*)\)", embedding)
+    if match is None:
+        raise ValueError(f"embedding must be native or linear(D), D the width, as in linear(9); got {embedding!r}")
+    return int(match[1])
+
+
 def with_embedding(backbone: Backbone, embedding: str) -> Backbone:
     """The backbone with the embedding that a configuration names.
 
@@ -52,12 +62,8 @@ def with_embedding(backbone: Backbone, embedding: str) -> Backbone:
     Raises:
         ValueError: any other text.
     """
-    if embedding == "native":
-        return backbone
-    match = re.fullmatch(r"linear\(([1-9]\d*)\)", embedding)
-    if match is None:
-        raise ValueError(f"embedding must be native or linear(D), D the width, as in linear(9); got {embedding!r}")
-    return Projected(backbone, int(match[1]))
+    width = check_embedding(embedding)
+    return backbone if width is None else Projected(backbone, width)
 
 
 class Classifier(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from advdpnp.models.classifier import Backbone, Classifier, Head
+from advdpnp.ranges import Positive, check
 
 
 def full_precision(embedding: Tensor) -> torch.autocast:
@@ -49,6 +50,7 @@ class CosineHead(Head):
 
     def __init__(self, features: int, num_classes: int, scale: float) -> None:
         super().__init__()
+        check("scale", scale, Positive)
         self.scale = scale
         self.weight = nn.Parameter(torch.empty(num_classes, features))
         # A linear layer's own start; only the directions matter.
@@ -88,6 +90,7 @@ class PrototypeHead(Head):
 
     def __init__(self, features: int, num_classes: int, alpha: float) -> None:
         super().__init__()
+        check("alpha", alpha, Positive)
         self.alpha = alpha
         self.prototypes = nn.Parameter(torch.empty(num_classes, features))
         # A linear layer's own start; the first renormalization puts the rows on the sphere.

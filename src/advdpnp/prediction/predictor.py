@@ -15,6 +15,7 @@ from advdpnp.models.heads import LinearHead, PrototypeHead
 from advdpnp.prediction.answers import ClassCenter, ClassProbability, Prediction, TrainingImage
 from advdpnp.prediction.relations import angles_degrees, distances, optional
 from advdpnp.prediction.training_set import TrainingSet
+from advdpnp.ranges import Count, Natural, check_fields
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,13 @@ class Predictor:
     class_names: tuple[str, ...]
     centers: Centers | None
     training: TrainingSet | None
-    top: int
-    neighbors: int
-    levels: int = 255
+    top: Count
+    neighbors: Natural
+    levels: Count = 255
     _of_prototype: dict[int, list[TrainingImage]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __call__(self, files: Sequence[str], images: Images) -> Iterator[Prediction]:
         """One answer for each image, computed in static chunks, so that it does not depend on the others.

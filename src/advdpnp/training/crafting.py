@@ -15,15 +15,17 @@ from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.frozen import freeze, refresh, unfolded
 from advdpnp.noise import IndexNoise
+from advdpnp.ranges import check
 from advdpnp.threat import ThreatModel
-from advdpnp.training.recipe import InnerAttack, Recipe
+from advdpnp.training.recipe import InnerAttack, Mode, Recipe
 
 BudgetedAscent = Callable[..., Tensor]
 
 
 @contextmanager
-def attack_mode(model: nn.Module, mode: str) -> Iterator[None]:
+def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
     """Freeze the parameters and set eval or train mode; everything is restored after."""
+    check("mode", mode, Mode)
     modes = {module: module.training for module in model.modules()}
     frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.train(mode == "train")

@@ -15,6 +15,7 @@ from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.copying import copied
 from advdpnp.noise import IndexNoise
+from advdpnp.ranges import Integer, check_fields
 from advdpnp.runs import Json, Run
 from advdpnp.training.averaging import WeightAverage
 from advdpnp.training.crafting import Crafter
@@ -58,7 +59,10 @@ class Task:
     recipe: Recipe
     train: Images
     holdout: Images | None
-    seed: int
+    seed: Integer
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def batch_size(self) -> int:

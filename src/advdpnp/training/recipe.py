@@ -1,14 +1,18 @@
 """A recipe: everything about a training run that is not the defense, the data or the network."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from advdpnp.attacks.ascent import Budget, Start
 from advdpnp.data import Augmentation
-from advdpnp.threat import Norm, ThreatModel
+from advdpnp.ranges import Count, Natural, NonNegative, Positive, Range, check_fields
+from advdpnp.threat import Ball, ThreatModel, check_level
 
 Engine = Literal["eager", "folded", "compiled", "graph", "step"]
+Mode = Literal["eval", "train"]
 Schedule = Literal["steps", "cosine", "onecycle"]
+# Of the epochs, when something begins that has to last a while.
+Begin = Annotated[float, Range("[0, 1)")]
 
 
 @dataclass(frozen=True)
@@ -26,20 +30,18 @@ class InnerAttack:
             Validation always has the whole radius.
     """
 
-    eps: float
-    step_size: float
-    steps: int = 10
+    eps: NonNegative
+    step_size: Positive
+    steps: Count = 10
     start: Start = "uniform"
-    norm: Norm = "linf"
-    mode: Literal["eval", "train"] = "eval"
-    ramp: float = 0.0
+    norm: Ball = "linf"
+    mode: Mode = "eval"
+    ramp: Annotated[float, Range("[0, 1]", "a fraction of the epochs")] = 0.0
 
     def __post_init__(self) -> None:
-        self.budget()
-        if self.mode not in ("eval", "train"):
-            raise ValueError(f"recipe.attack.mode must be eval or train; got {self.mode!r}")
-        if not 0 <= self.ramp <= 1:
-            raise ValueError(f"recipe.attack.ramp is a fraction of the epochs, in [0, 1]; got {self.ramp}")
+        check_fields(self, "recipe.attack")
+        for field in ("eps", "step_size"):
+            check_level(self.norm, getattr(self, field), f"recipe.attack.{field}")
 
     def budget(self) -> Budget:
         return Budget(ThreatModel(self.norm, self.eps), self.steps, self.step_size, self.start)
@@ -56,15 +58,11 @@ class Averaging:
     """
 
     kind: Literal["none", "ema", "swa"] = "none"
-    decay: float = 0.999
-    start: float = 0.0
+    decay: Annotated[float, Range("[0, 1)")] = 0.999
+    start: Begin = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("none", "ema", "swa"):
-            raise ValueError(f"recipe.averaging.kind must be none, ema or swa; got {self.kind!r}")
-        for field in ("decay", "start"):
-            if not 0 <= getattr(self, field) < 1:
-                raise ValueError(f"recipe.averaging.{field} must be in [0, 1); got {getattr(self, field)}")
+        check_fields(self, "recipe.averaging")
 
 
 @dataclass(frozen=True)
@@ -76,14 +74,11 @@ class WeightPerturbation:
         start: fraction of the epochs after which it begins, in [0, 1).
     """
 
-    gamma: float = 0.0
-    start: float = 0.0
+    gamma: NonNegative = 0.0
+    start: Begin = 0.0
 
     def __post_init__(self) -> None:
-        if not self.gamma >= 0:
-            raise ValueError(f"recipe.weight_perturbation.gamma must be at least 0; got {self.gamma}")
-        if not 0 <= self.start < 1:
-            raise ValueError(f"recipe.weight_perturbation.start must be in [0, 1); got {self.start}")
+        check_fields(self, "recipe.weight_perturbation")
 
 
 @dataclass(frozen=True)
@@ -124,39 +119,26 @@ class Recipe:
     name: Literal["paper", "default", "official"]
     attack: InnerAttack
     augmentation: Augmentation
-    epochs: int = 110
-    batch_size: int = 128
-    lr: float = 0.1
-    milestones: tuple[float, ...] = (100 / 110, 105 / 110)
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    holdout: int = 0
-    train_images: int = 0
+    epochs: Count = 110
+    batch_size: Count = 128
+    lr: NonNegative = 0.1
+    milestones: tuple[Annotated[float, Range("(0, 1]", "fractions of the epochs")], ...] = (100 / 110, 105 / 110)
+    momentum: Annotated[float, Range("[0, 1)")] = 0.9
+    weight_decay: NonNegative = 5e-4
+    holdout: Natural = 0
+    train_images: Natural = 0
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     engine: Engine = "folded"
     schedule: Schedule = "steps"
-    warmup: float = 0.25
+    warmup: Annotated[float, Range("(0, 1)", "a fraction of the run")] = 0.25
     cycle_momentum: bool = False
     nesterov: bool = False
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, Range("[0, 1)")] = 0.0
     averaging: Averaging = Averaging()
     weight_perturbation: WeightPerturbation = WeightPerturbation()
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"recipe.{field} must be at least 1; got {getattr(self, field)}")
-        for field in ("holdout", "train_images", "lr", "momentum", "weight_decay"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"recipe.{field} must be at least 0; got {getattr(self, field)}")
-        if not all(0 < milestone <= 1 for milestone in self.milestones):
-            raise ValueError(f"recipe.milestones are fractions of the epochs, in (0, 1]; got {list(self.milestones)}")
-        if self.schedule not in get_args(Schedule):
-            raise ValueError(f"recipe.schedule must be one of {', '.join(get_args(Schedule))}; got {self.schedule!r}")
-        if not 0 < self.warmup < 1:
-            raise ValueError(f"recipe.warmup is a fraction of the run, in (0, 1); got {self.warmup}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"recipe.label_smoothing must be in [0, 1); got {self.label_smoothing}")
+        check_fields(self, "recipe")
         if self.nesterov and self.momentum == 0:
             raise ValueError("recipe.nesterov needs a momentum; got recipe.momentum=0. Use 0.9, or nesterov=false")
         if self.cycle_momentum and self.schedule != "onecycle":
