@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.ascent import AscentLoss, Budget, Start, ascend
-from advdpnp.losses import margin
+from advdpnp.attacks.watched import watching
+from advdpnp.losses import has_answer, margin
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import Norm, ThreatModel, eps_text
 
@@ -48,7 +49,8 @@ class Attack(Protocol):
         Returns:
             (B, channels, H, W) float32, within eps of x and in [0, 1].
         Raises:
-            ValueError: images or labels out of range, wrong shapes, or a module in training mode.
+            ValueError: images or labels out of range, wrong shapes, or a module in training mode; or images that are
+                not misclassified, where logits or a gradient were not finite (an evaluation counts them instead).
         """
 
 
@@ -141,20 +143,29 @@ def strongest(
     `loss` gets (labels, *constants) as its reference.
     """
     check_inputs(logits_fn, x, y)
-    budget, restarts = budget_of(attack), attack.restarts
+    budget = budget_of(attack)
     budget.threat.check_fits(x)
-    noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
-    reference = (y, *constants)
-    best = ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream="restart-0")
-    if restarts == 1:
+    drawn = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
+
+    def best_of_restarts(network: Logits, x: Tensor, y: Tensor) -> Tensor:
+        ascents = (
+            ascend(network, loss, x, (y, *constants), budget=budget, noise=drawn, stream=f"restart-{restart}")
+            for restart in range(attack.restarts)
+        )
+        best = next(ascents)
+        if attack.restarts == 1:
+            return best
+        best_width = _width(network(best), y)
+        for x_adv in ascents:
+            width = _width(network(x_adv), y)
+            best = torch.where((width > best_width).view(-1, 1, 1, 1), x_adv, best)
+            best_width = torch.maximum(best_width, width)
         return best
-    with torch.no_grad():
-        best_margin = margin(logits_fn(best), y)
-    for restart in range(1, restarts):
-        x_adv = ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream=f"restart-{restart}")
-        with torch.no_grad():
-            new_margin = margin(logits_fn(x_adv), y)
-        better = new_margin > best_margin
-        best = torch.where(better.view(-1, 1, 1, 1), x_adv, best)
-        best_margin = torch.maximum(best_margin, new_margin)
-    return best
+
+    return watching(logits_fn, x, y, best_of_restarts)
+
+
+def _width(logits: Tensor, y: Tensor) -> Tensor:
+    """How widely an image is misclassified: the margin; where there is no answer, less than by any answer."""
+    widths = margin(logits, y)
+    return torch.where(has_answer(logits), widths, torch.finfo(widths.dtype).tiny)

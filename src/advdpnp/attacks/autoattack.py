@@ -11,6 +11,8 @@ from advdpnp.attacks.attack import Attack, Logits, check_inputs
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.search import Search, search_batch
 from advdpnp.attacks.square import Square
+from advdpnp.attacks.watched import about, watching
+from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import Norm
 
@@ -78,15 +80,18 @@ def cascade(
 ) -> Tensor:
     """Run searches on one batch, each on the images that are still classified correctly; arguments as an attack's."""
     check_inputs(logits_fn, x, y)
-    noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
-    best = x.clone()
-    with torch.no_grad():
-        robust = logits_fn(x).argmax(dim=1) == y
+    drawn = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
+    return watching(logits_fn, x, y, lambda network, x, y: _cascade(stages, network, x, y, drawn))
+
+
+def _cascade(stages: tuple[Search[Any], ...], network: Logits, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
+    best, robust = x.clone(), is_right(network(x), y)
     for stage in stages:
         rows = robust.nonzero().squeeze(1)
         if len(rows) == 0:
             break
-        found = search_batch(stage, logits_fn, x[rows], y[rows], noise.anew().rows(rows))
+        with about(network, rows):
+            found = search_batch(stage, network, x[rows], y[rows], noise.anew().rows(rows))
         fell = (found != x[rows]).flatten(1).any(dim=1)
         best[rows[fell]] = found[fell]
         robust[rows[fell]] = False

@@ -32,7 +32,7 @@ def to_hyperplane(points: Tensor, w: Tensor, b: Tensor, norm: Norm) -> Tensor:
     if norm == "l2":
         w = functional.hardshrink(w, NEGLIGIBLE)
     steepness = w.abs()
-    direction = torch.where(height >= 0, -1.0, 1.0).unsqueeze(-1) * w.sign()
+    direction = torch.where(height >= 0, -1.0, 1.0).to(w.dtype).unsqueeze(-1) * w.sign()
     # 1 - z upwards, z downwards. Branches over whole tensors, torch.where, are many times slower on a CPU.
     room = direction.clamp_min(0) - direction * points
     pace = steepness if norm == "l2" else torch.ones_like(steepness)

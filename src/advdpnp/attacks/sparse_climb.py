@@ -130,7 +130,9 @@ class SparseClimber:
 
 def _choose(phase: Tensor, values: Sequence[float]) -> Tensor:
     """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to travel to the device."""
-    chosen = torch.full(phase.shape, values[0], device=phase.device)
+    # Whatever torch's default is: rows in float64 could not be put among others.
+    kind = torch.int64 if isinstance(values[0], int) else torch.float32
+    chosen = torch.full(phase.shape, values[0], dtype=kind, device=phase.device)
     for place, value in enumerate(values[1:], start=1):
         chosen = torch.where(phase == place, value, chosen)
     return chosen

@@ -85,7 +85,7 @@ class Square:
         drawn = torch.full_like(y, attempt * self.length)
         start = _stripes if self.norm == "linf" else _tiles
         point = start(x, self.eps, noise.at(drawn))
-        return SquareState(x, y, target, point, age, torch.full(y.shape, -torch.inf, device=x.device), drawn)
+        return SquareState(x, y, target, point, age, x.new_full(y.shape, -torch.inf), drawn)
 
     def advance(self, network: Network, state: SquareState, noise: Noise) -> Seen:
         points = self._proposals(state, noise.at(state.drawn + state.age))
@@ -252,7 +252,8 @@ def _peak(height: int, width: int) -> Tensor:
     away = torch.maximum(
         (torch.arange(height) - height // 2).abs()[:, None], (torch.arange(width) - width // 2).abs()[None, :]
     )
-    peak = torch.zeros(height, width)
+    # It is kept for later calls, so not in what torch's default happens to be.
+    peak = torch.zeros(height, width, dtype=torch.float32)
     for ring in range(max(height, width) // 2 + 1):
-        peak += (away <= ring) / (ring + 1) ** 2
+        peak += (away <= ring).float() / (ring + 1) ** 2
     return peak / (peak**2).sum().sqrt()

@@ -50,14 +50,19 @@ def class_statistics(embeddings: Embeddings, centers: Tensor) -> Json:
         "afs": metrics.afs(features, labels, classes),
         "scr": metrics.scr(features, labels, centers),
     }
-    # Collapsed features have no scatter ratio, and JSON no infinity.
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return _finite(values)
 
 
 def center_geometry(centers: Tensor) -> Json:
     """Angles between class centers (Eqs. 11-12), and the SCR that all-zero features would have."""
-    return {
+    values = {
         "scr_floor": metrics.scr_floor(centers),
         "mean_separation_degrees": metrics.mean_separation_degrees(centers),
         "min_separation_degrees": metrics.min_separation_degrees(centers),
     }
+    return _finite(values)
+
+
+def _finite(values: Json) -> Json:
+    """None for what is no number: collapsed features have no scatter ratio, and JSON has no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
