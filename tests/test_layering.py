@@ -31,6 +31,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "models.frozen",
             "runs",
             "metrics",
+            "losses",
             "noise",
             "threat",
         },

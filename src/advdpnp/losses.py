@@ -16,9 +16,9 @@ def is_label(y: Tensor, num_classes: int) -> Tensor:
 
 
 def has_answer(logits: Tensor) -> Tensor:
-    """Whether logits are an answer at all: the highest is a number, so there is no NaN and no +Inf: (B, C) -> (B,) bool.
+    """Whether logits are an answer: no NaN, no +Inf, and a highest one that is a number: (B, C) -> (B,) bool.
 
-    -Inf is the logarithm of a probability of 0, and legal, but not for every class.
+    -Inf is the logarithm of a probability of 0, so it is legal, but not for every class.
     """
     return logits.amax(dim=1).isfinite()
 

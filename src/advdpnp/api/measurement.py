@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from advdpnp import attacks, runs
-from advdpnp.api.environment import environment, use_tf32
+from advdpnp.api.environment import environment
 from advdpnp.attacks import ATTACKS, Attack, Suite, record, suite_names
 from advdpnp.attacks.autoattack import stages_of
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, Listener, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.evaluation.checks import check_count, check_not_empty
 from advdpnp.evaluation.precision import SearchPrecision
 from advdpnp.evaluation.shards import apart, budget
 from advdpnp.experiments.config import decode, nearest
@@ -118,8 +119,10 @@ class Effort:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        if self.seeds < 1 or self.batch_size < 0:
-            raise ValueError(f"seeds must be at least 1 and batch_size at least 0; got {self.seeds}, {self.batch_size}")
+        check_count("seeds", self.seeds, 1)
+        check_count("batch_size", self.batch_size, 0)
+        if self.limit is not None:
+            check_count("limit", self.limit, 1)
         if self.seeds > 1 and self.shard:
             raise ValueError("several seeds are measured on all images: leave --shard out, or --seeds")
         self.part()
@@ -181,8 +184,12 @@ class Measurement:
         """Attack the network, write and return the result; `entries` are added to it.
 
         A shard is written to eval/shards/; whoever finishes the last of them writes, and returns, the whole.
+
+        Raises:
+            UnevaluatedError: a ValueError, where too many images are unevaluated. Nothing is written to the result's
+                place, and what was found stays where an interrupted evaluation is kept, or in the shards.
         """
-        use_tf32(False)
+        check_not_empty(self.images)
         self.check_free()
         self._check_precision(device)
         listener = listener or Silent()

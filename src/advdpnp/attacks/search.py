@@ -89,7 +89,7 @@ class Network:
 
     def gradient(self, x: Tensor, loss: RowLoss, y: Tensor, target: Tensor) -> Answer:
         """The loss of each row and its gradient with respect to that row."""
-        parts = [self._one_gradient(*part, loss=loss) for part in self._parts(x, y, target)]
+        parts = [self._one_gradient(loss, *part) for part in self._parts(x, y, target)]
         return parts[0] if len(parts) == 1 else Answer(*(torch.cat(values) for values in zip(*parts)))
 
     def _parts(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -100,7 +100,7 @@ class Network:
             with about(self._logits_fn, rows):
                 yield tuple(values[rows] for values in batch)
 
-    def _one_gradient(self, x: Tensor, y: Tensor, target: Tensor, loss: RowLoss) -> Answer:
+    def _one_gradient(self, loss: RowLoss, x: Tensor, y: Tensor, target: Tensor) -> Answer:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits = self._logits_fn(x)

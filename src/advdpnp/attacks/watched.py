@@ -7,6 +7,7 @@ that nobody takes it for robust because nothing was found.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -48,9 +49,14 @@ class Watched(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         of, given = self._of, x.clone()
+        answered: Tensor
+
+        def followed(gradient: Tensor) -> Tensor:
+            return self._followed(of, answered, gradient)
+
         if given.requires_grad:
             # Before the call: afterwards, a network that changes its input in place has made another tensor of it.
-            given.register_hook(lambda gradient: self._followed(of, answered, gradient))
+            given.register_hook(followed)  # type: ignore[no-untyped-call]
         logits = self.network(given)
         answered = has_answer(logits.detach())
         if len(x) == len(of):
@@ -73,6 +79,12 @@ def about(network: Forward, rows: Tensor | slice) -> contextlib.AbstractContextM
     return network.about(rows) if isinstance(network, Watched) else contextlib.nullcontext()
 
 
+def out_of_inference(network: nn.Module) -> nn.Module:
+    """The network, or a copy where it was made in inference mode, since such weights can be in no graph."""
+    tensors = (*network.parameters(), *network.buffers())
+    return deepcopy(network) if any(tensor.is_inference() for tensor in tensors) else network
+
+
 def watching(network: Forward, x: Tensor, y: Tensor, attack: Callable[[Forward, Tensor, Tensor], Tensor]) -> Tensor:
     """attack(network, x, y), without a graph; if nobody watches the network yet, what it leaves open is an error.
 
@@ -84,6 +96,8 @@ def watching(network: Forward, x: Tensor, y: Tensor, attack: Callable[[Forward, 
         x, y = (values.clone() if values.is_inference() else values.detach() for values in (x, y))
         if isinstance(network, Watched):
             return attack(network, x, y)
+        if isinstance(network, nn.Module):
+            network = out_of_inference(network)
         watched = Watched(network, len(x), x.device)
         x_adv = attack(watched, x, y)
         logits = watched(x_adv)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.autoattack import stages_of
+from advdpnp.attacks.watched import out_of_inference
 from advdpnp.data import Images
 from advdpnp.evaluation.cascade import Cascade, done
 from advdpnp.evaluation.checks import check_count, check_protocol
@@ -95,6 +96,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener:
         UnevaluatedError: a ValueError, where more than 1 % of the images are unevaluated; shards are judged together.
     """
     check_protocol(model, images, evaluation.n)
+    model = out_of_inference(model)
     chunk = evaluation.chunk
     while True:
         try:

@@ -53,9 +53,15 @@ def as_stated() -> Iterator[None]:
 @contextlib.contextmanager
 def _ieee_products() -> Iterator[None]:
     """Products of fp32 numbers that are rounded to fp32 alone, on the CPU too."""
-    backends = torch.backends
-    kinds: tuple[Any, ...] = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn,
-                              backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn)  # fmt: skip
+    backends: Any = torch.backends
+    kinds = (
+        backends.cuda.matmul,
+        backends.cudnn.conv,
+        backends.cudnn.rnn,
+        backends.mkldnn.matmul,
+        backends.mkldnn.conv,
+        backends.mkldnn.rnn,
+    )
     # torch has two interfaces for this and refuses to read the older one where the newer has been used. Both are set,
     # since both are read, by its compiler among others.
     before = [kind.fp32_precision for kind in kinds]

@@ -1,6 +1,7 @@
 """One result from the results of interleaved parts, which several processes or machines have measured."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -88,8 +89,9 @@ def _interleaved(parts: Sequence[Json], rows: Sequence[Json]) -> Verdicts:
 def _cross_entropy(parts: Sequence[Json], rows: Sequence[Json], prefix: str) -> Json:
     """The mean over the images of all parts, as `Entry.mean_cross_entropy` gives it of one."""
     name, n = f"{prefix}cross_entropy", sum(part["n"] for part in parts)
-    counts = [row.get(f"{name}_images", part["n"]) for part, row in zip(parts, rows, strict=True)]
-    total, finite = sum((row[name] or 0.0) * count for row, count in zip(rows, counts, strict=True)), sum(counts)
+    counts: list[Any] = [row.get(f"{name}_images", part["n"]) for part, row in zip(parts, rows, strict=True)]
+    finite = sum(counts)
+    total = sum(float(row[name]) * count for row, count in zip(rows, counts, strict=True) if count)
     return {name: total / finite if finite else None} | ({f"{name}_images": finite} if finite < n else {})
 
 

@@ -48,7 +48,7 @@ class Verdicts:
         return Verdicts.after(self.withstood & other.withstood, self.unevaluated | other.unevaluated)
 
     def accuracy(self, name: str = "robust_accuracy", interval: str = "interval95") -> Json:
-        """The share that is robust of all images; from Wilson's lower end of it to the upper end with unevaluated ones."""
+        """Robust images of all, from Wilson's lower end of that to the upper end with the unevaluated ones."""
         robust, withstood, n = int(self.robust.sum()), int(self.withstood.sum()), len(self.robust)
         return {name: robust / n, interval: [wilson(robust, n)[0], wilson(withstood, n)[1]]}
 
