@@ -239,13 +239,13 @@ def _attack(record: dict[str, Any]) -> tuple[AttackKey, Accuracy]:
     return key, _accuracy(record["robust_accuracy"], record["interval95"], record.get("unevaluated", 0))
 
 
-def _notes(attacks: dict[AttackKey, Accuracy], records: list[dict[str, Any]]) -> list[str]:
+def _notes(attacks: dict[AttackKey, Accuracy], stored: dict[str, Any]) -> list[str]:
     """What attacks say of themselves, and how many images they left without a verdict."""
-    said = [text for record in records for text in record.get("notes", ())]
+    said = [text for record in stored["attacks"] for text in record.get("notes", ())]
     left = {key: accuracy.unevaluated for key, accuracy in attacks.items() if accuracy.unevaluated}
     return said + [
-        f"{key.label} {key.budget}: {count} images unevaluated, without a finite gradient to follow; they do not count "
-        "as robust, and the interval reaches up to them"
+        f"{key.label} {key.budget}: {count} of {stored['n']} images unevaluated, without a finite gradient to follow; "
+        "they do not count as robust, and the interval reaches up to them"
         for key, count in left.items()
     ]
 
@@ -282,7 +282,7 @@ def _suite(path: Path) -> Suite:
             warnings=list(stored.get("warnings", [])),
             search_precision=stored.get("search_precision", "fp32"),
             weights=stored.get("weights", ""),
-            notes=_notes(attacks, stored["attacks"]),
+            notes=_notes(attacks, stored),
             seeds=stored.get("seeds"),
         )
 
