@@ -35,6 +35,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "models.frozen",
             "runs",
             "metrics",
+            "losses",
             "noise",
             "threat",
         },

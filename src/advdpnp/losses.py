@@ -22,6 +22,19 @@ def is_label(y: Tensor, num_classes: int) -> Tensor:
     return y[:, None] == torch.arange(num_classes, device=y.device)
 
 
+def has_answer(logits: Tensor) -> Tensor:
+    """Whether logits are an answer: no NaN, no +Inf, and a highest one that is a number: (B, C) -> (B,) bool.
+
+    -Inf is the logarithm of a probability of 0, so it is legal, but not for every class.
+    """
+    return logits.amax(dim=1).isfinite()
+
+
+def is_right(logits: Tensor, y: Tensor) -> Tensor:
+    """Whether the label is the answer: (B, C), (B,) -> (B,) bool; what is no answer is not right."""
+    return (logits.argmax(dim=1) == y) & has_answer(logits)
+
+
 def cross_entropy(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """-log softmax(logits)_y, in nats.
 

@@ -32,22 +32,30 @@ def epoch_text(line: Json) -> str:
 def result_text(result: Json) -> str:
     """A result file as a small table, percent with 95 % intervals."""
 
-    def row(name: str, accuracy: float, interval: list[float]) -> str:
-        return f"{name:<44} {accuracy:7.2%}  [{interval[0]:.2%}, {interval[1]:.2%}]"
+    def row(name: str, accuracy: float, interval: list[float], unevaluated: int = 0) -> str:
+        left = f"  {unevaluated} unevaluated" if unevaluated else ""
+        return f"{name:<44} {accuracy:7.2%}  [{interval[0]:.2%}, {interval[1]:.2%}]{left}"
 
     lines = [f"{result['data']}, {_images_text(result)}, checkpoint {result['checkpoint']}, suite {result['suite']}"]
     if "search_precision" in result:
         lines.append(f"searches were made in {result['search_precision']}, verdicts in fp32")
     lines.append(row("clean", result["clean_accuracy"], result["clean_interval95"]))
     for attack in result["attacks"]:
-        lines.append(row(_attack_text(attack), attack["robust_accuracy"], attack["interval95"]))
+        lines.append(row(_attack_text(attack), *_accuracy(attack)))
         for search in attack.get("searches", ()):
             name = f"  after {search['name']}"
-            lines.append(row(name, search["robust_accuracy"], search["interval95"]))
+            lines.append(row(name, *_accuracy(search)))
         lines += [f"  {text}" for text in _remarks(attack)]
-    lines.append(row("worst case", result["worst_case_accuracy"], result["worst_case_interval95"]))
+    unevaluated = result.get("worst_case_unevaluated", 0)
+    lines.append(row("worst case", result["worst_case_accuracy"], result["worst_case_interval95"], unevaluated))
+    if unevaluated:
+        lines.append("unevaluated: not broken, but without a finite gradient to follow; intervals reach up to them")
     lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
+
+
+def _accuracy(row: Json) -> tuple[float, list[float], int]:
+    return row["robust_accuracy"], row["interval95"], row.get("unevaluated", 0)
 
 
 def _images_text(result: Json) -> str:
@@ -79,7 +87,9 @@ def _seeds_text(seeds: Json | None) -> list[str]:
         return []
     rows = [*seeds["attacks"], {"name": "worst case", **seeds["worst_case"]}]
     return [f"over {seeds['count']} seeds of the attacks:"] + [
-        f"  {row['name']:<42} {row['mean']:7.2%}  spread {row['spread']:.2%}" for row in rows
+        f"  {row['name']:<42} {row['mean']:7.2%}  spread {row['spread']:.2%}"
+        + (f"  unevaluated {', '.join(map(str, row['unevaluated']))}" if "unevaluated" in row else "")
+        for row in rows
     ]
 
 
@@ -89,7 +99,8 @@ def comparison_text(rows: list[Json]) -> str:
     lines = [f"{'':<{width}}    first   second   only first  only second        p"]
     for row in rows:
         counts = f"{row['only_first']:>12} {row['only_second']:>12} {row['p']:>8.2g}"
-        lines.append(f"{row['name']:<{width}} {row['first']:>8.2%} {row['second']:>8.2%} {counts}")
+        left_out = f"  {row['left_out']} unevaluated images left out" if "left_out" in row else ""
+        lines.append(f"{row['name']:<{width}} {row['first']:>8.2%} {row['second']:>8.2%} {counts}{left_out}")
     return "\n".join(lines)
 
 

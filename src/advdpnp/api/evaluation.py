@@ -15,6 +15,7 @@ from advdpnp.api.loading import load_checkpoint
 from advdpnp.api.measurement import Effort, EffortOptions, Measurement, Protocol, suite_of
 from advdpnp.data import DataSpec
 from advdpnp.evaluation import CHUNK, Listener, attacked_samples, embedding_arrays, paired_test
+from advdpnp.evaluation.precision import as_stated
 from advdpnp.experiments import from_config
 from advdpnp.mode import settle
 from advdpnp.runs import Json, Run
@@ -73,6 +74,7 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
     return evaluate_run(what, *arguments, **options)
 
 
+@as_stated()
 def evaluate_run(
     folder: Path | str,
     suite: Protocol = "quick",
@@ -145,6 +147,7 @@ def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list
     return paired_test(Run(Path(first)).result(suite), Run(Path(second)).result(suite))
 
 
+@as_stated()
 def illustrate(
     folder: Path | str, *, device: str | None = None, data_root: Path | None = None, samples: int = 10
 ) -> None:

@@ -9,18 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import data, runs
-from advdpnp.api.environment import environment, resolve_device, use_tf32
+from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.measurement import Effort, EffortOptions, Measurement, Protocol, suite_of
 from advdpnp.attacks.attack import check_images, check_labels
+from advdpnp.attacks.watched import out_of_inference
 from advdpnp.data import DataSpec, Images
 from advdpnp.evaluation import CHUNK, Evaluation, Listener, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.evaluation.precision import as_stated
 from advdpnp.foreign import ForeignModel
 from advdpnp.foreign.source import single_precision
 from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
 
 
+@as_stated()
 def evaluate_model(
     model: nn.Module,
     x: Tensor,
@@ -50,8 +53,7 @@ def evaluate_model(
     images = _images(x, y)
     on = _device(model, x)
     wanted = suite_of(suite, eps, math.prod(x.shape[1:]))
-    use_tf32(False)
-    ready, notes = single_precision(model)
+    ready, notes = single_precision(out_of_inference(model))
     images = images.to(on)
     notes += examine(ready, images, attacked=bool(wanted.attacks))
     _warn(notes)
@@ -61,6 +63,7 @@ def evaluate_model(
     return result | {"warnings": notes, "environment": environment(on)}
 
 
+@as_stated()
 def evaluate_foreign(
     source: ForeignModel,
     on_data: DataSpec | str,
@@ -104,7 +107,6 @@ def evaluate_foreign(
         # Before minutes of checks.
         run.claim(config)
         measurement.check_free()
-    use_tf32(False)
     model = model.to(on)
     notes += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
     _warn(notes)
@@ -129,4 +131,4 @@ def _device(model: nn.Module, x: Tensor) -> torch.device:
 
 def _warn(notes: list[str]) -> None:
     for note in notes:
-        warnings.warn(note, stacklevel=4)
+        warnings.warn(note, stacklevel=5)

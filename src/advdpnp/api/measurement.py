@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from advdpnp import attacks, runs
-from advdpnp.api.environment import environment, use_tf32
+from advdpnp.api.environment import environment
 from advdpnp.attacks import ATTACKS, Attack, Suite, record, suite_names
 from advdpnp.attacks.autoattack import stages_of
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, Listener, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.evaluation.checks import check_not_empty
 from advdpnp.evaluation.precision import SearchPrecision, check_precision
 from advdpnp.evaluation.shards import apart, budget
 from advdpnp.experiments.config import decode, nearest
@@ -182,8 +183,12 @@ class Measurement:
         """Attack the network, write and return the result; `entries` are added to it.
 
         A shard is written to eval/shards/; whoever finishes the last of them writes, and returns, the whole.
+
+        Raises:
+            UnevaluatedError: a ValueError, where too many images are unevaluated. Nothing is written to the result's
+                place, and what was found stays where an interrupted evaluation is kept, or in the shards.
         """
-        use_tf32(False)
+        check_not_empty(self.images)
         self.check_free()
         self._check_precision(device)
         listener = listener or Silent()

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from advdpnp import losses
@@ -22,7 +23,7 @@ from advdpnp.threat import Norm
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
     """Difference of logits ratio, (max_{k != y} z_k - z_y) / (z_(1) - z_(3)), z_(i) the i-th largest (2020, Eq. 6).
 
-    It is undefined below 3 classes, where the margin stands in for it.
+    It is undefined below 3 classes, where the margin stands in for it; classes with a logit of -Inf are none.
 
     Args:
         logits: (B, C).
@@ -34,7 +35,7 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
     if logits.shape[1] < 3:
         return margin
     largest = losses.at_least_fp32(logits).topk(3, dim=1)[0]
-    return margin / (largest[:, 0] - largest[:, 2] + 1e-12)
+    return _over(margin, largest[:, 0] - largest[:, 2] + 1e-12)
 
 
 def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
@@ -50,7 +51,17 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     if logits.shape[1] < 4:
         return lead
     largest = losses.at_least_fp32(logits).topk(4, dim=1)[0]
-    return lead / (largest[:, 0] - 0.5 * (largest[:, 2] + largest[:, 3]) + 1e-12)
+    return _over(lead, largest[:, 0] - 0.5 * (largest[:, 2] + largest[:, 3]) + 1e-12)
+
+
+def _over(difference: Tensor, spread: Tensor) -> Tensor:
+    """difference / spread; the difference alone where the spread is infinite, and -inf where the difference is.
+
+    Chosen before the division, whose gradient would be NaN at infinities even where it is not chosen: (B,), (B,).
+    """
+    reached = difference != -torch.inf
+    spread = torch.where(spread.isfinite(), spread, 1.0)
+    return torch.where(reached, torch.where(reached, difference, 0.0) / spread, -torch.inf)
 
 
 @dataclass(frozen=True, kw_only=True)

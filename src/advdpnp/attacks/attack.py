@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.ascent import AscentLoss, Budget, Start, ascend
-from advdpnp.losses import margin
+from advdpnp.losses import has_answer, margin
 from advdpnp.mode import holds_program, training_parts
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import check_fields
@@ -53,7 +53,8 @@ class Attack(Protocol):
             attack computes in that precision, also on a network in half precision or under autocast.
         Raises:
             ValueError: images or labels out of range, wrong shapes, a radius wider than the box of these images, or a
-                module of which a part is in training mode.
+                module of which a part is in training mode; or images that are not misclassified, where logits or a
+                gradient were not finite (an evaluation counts them instead).
         """
 
 
@@ -157,19 +158,24 @@ def strongest(
 
     `loss` gets (labels, *constants) as its reference.
     """
-    budget, restarts = budget_of(attack), attack.restarts
+    budget = budget_of(attack)
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
-    reference = (y, *constants)
-    best = ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream="restart-0")
-    if restarts == 1:
+    ascents = (
+        ascend(logits_fn, loss, x, (y, *constants), budget=budget, noise=noise, stream=f"restart-{restart}")
+        for restart in range(attack.restarts)
+    )
+    best = next(ascents)
+    if attack.restarts == 1:
         return best
-    with torch.no_grad():
-        best_margin = margin(logits_fn(best), y)
-    for restart in range(1, restarts):
-        x_adv = ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream=f"restart-{restart}")
-        with torch.no_grad():
-            new_margin = margin(logits_fn(x_adv), y)
-        better = new_margin > best_margin
-        best = torch.where(better.view(-1, 1, 1, 1), x_adv, best)
-        best_margin = torch.maximum(best_margin, new_margin)
+    best_width = _width(logits_fn(best), y)
+    for x_adv in ascents:
+        width = _width(logits_fn(x_adv), y)
+        best = torch.where((width > best_width).view(-1, 1, 1, 1), x_adv, best)
+        best_width = torch.maximum(best_width, width)
     return best
+
+
+def _width(logits: Tensor, y: Tensor) -> Tensor:
+    """How widely an image is misclassified: the margin; where there is no answer, less than by any answer."""
+    widths = margin(logits, y)
+    return torch.where(has_answer(logits), widths, torch.finfo(widths.dtype).tiny)

@@ -10,8 +10,10 @@ from advdpnp.attacks.apgd import APGDCE, APGDT
 from advdpnp.attacks.attack import Attack, Logits, check_attack
 from advdpnp.attacks.call import attack_call
 from advdpnp.attacks.fab import FABT
-from advdpnp.attacks.search import Search, search_batch
+from advdpnp.attacks.search import Network, Search, search_batch
 from advdpnp.attacks.square import Square
+from advdpnp.attacks.watched import about
+from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import NonNegative
 from advdpnp.threat import Norm
@@ -82,14 +84,13 @@ def cascade(
 ) -> Tensor:
     """Run searches on one batch, each on the images that are still classified correctly; arguments as an attack's."""
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
-    best = x.clone()
-    with torch.no_grad():
-        robust = logits_fn(x).argmax(dim=1) == y
+    best, robust = x.clone(), is_right(Network(logits_fn).logits(x), y)
     for stage in stages:
         rows = robust.nonzero().squeeze(1)
         if len(rows) == 0:
             break
-        found = search_batch(stage, logits_fn, x[rows], y[rows], noise.anew().rows(rows))
+        with about(logits_fn, rows):
+            found = search_batch(stage, logits_fn, x[rows], y[rows], noise.anew().rows(rows))
         fell = (found != x[rows]).flatten(1).any(dim=1)
         best[rows[fell]] = found[fell]
         robust[rows[fell]] = False

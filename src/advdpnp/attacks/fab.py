@@ -10,7 +10,7 @@ from advdpnp.attacks.attack import Logits, check_attack
 from advdpnp.attacks.call import attack_call
 from advdpnp.attacks.hyperplane import to_hyperplane
 from advdpnp.attacks.search import Network, Seen, State, fewer_targets, search_batch
-from advdpnp.losses import lead
+from advdpnp.losses import is_right, lead
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative, Range, Share
 from advdpnp.threat import Ball
@@ -85,7 +85,7 @@ class FABT:
         steps = to_hyperplane(both, w, (w * both[0]).sum(dim=1) - answer.loss, self.norm)
         point = self._biased(both, steps).view_as(state.x)
         seen = Seen(point, network.logits(point))
-        across = (seen.logits.argmax(dim=1) != state.y).view(-1, 1, 1, 1)
+        across = ~is_right(seen.logits, state.y).view(-1, 1, 1, 1)
         state.point = torch.where(across, state.x + (point - state.x) * self.beta, point)
         state.age += 1
         return seen

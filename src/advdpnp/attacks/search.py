@@ -4,7 +4,7 @@ A search says how one row begins and what one iteration does to it. `search_batc
 `advdpnp.evaluation` keeps a fixed number of rows busy over a whole data set with the same searches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
 
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from advdpnp.attacks.attack import Attack, Logits
-from advdpnp.losses import is_label
+from advdpnp.attacks.watched import about
+from advdpnp.losses import is_label, is_right
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import Norm, distance
 
@@ -83,17 +84,23 @@ class Network:
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         """(B, C), without a gradient."""
-        parts = [self._logits_fn(part) for part in torch.split(x, self._part or len(x))]
+        parts = [self._logits_fn(part) for (part,) in self._parts(x)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def gradient(self, x: Tensor, loss: RowLoss, y: Tensor, target: Tensor) -> Answer:
         """The loss of each row and its gradient with respect to that row."""
-        size = self._part or len(x)
-        rows = zip(torch.split(x, size), torch.split(y, size), torch.split(target, size))
-        parts = [self._one_gradient(*row, loss=loss) for row in rows]
+        parts = [self._one_gradient(loss, *part) for part in self._parts(x, y, target)]
         return parts[0] if len(parts) == 1 else Answer(*(torch.cat(values) for values in zip(*parts)))
 
-    def _one_gradient(self, x: Tensor, y: Tensor, target: Tensor, loss: RowLoss) -> Answer:
+    def _parts(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """The batch in parts, each asked about its own rows."""
+        count = len(batch[0])
+        for first in range(0, count, self._part or count):
+            rows = slice(first, first + (self._part or count))
+            with about(self._logits_fn, rows):
+                yield tuple(values[rows] for values in batch)
+
+    def _one_gradient(self, loss: RowLoss, x: Tensor, y: Tensor, target: Tensor) -> Answer:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits = self._logits_fn(x)
@@ -101,7 +108,9 @@ class Network:
             # The sum, not the mean: rows are independent, and small gradients do not underflow.
             (gradient,) = torch.autograd.grad(values.sum(), x)
         # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
-        return Answer(logits.detach(), values.detach().to(x.dtype), gradient.contiguous())
+        values = values.detach().to(x.dtype)
+        # No number is no ground to prefer a point for.
+        return Answer(logits.detach(), torch.where(values.isnan(), -torch.inf, values), gradient.contiguous())
 
 
 class Search(Attack, Protocol[StateT]):
@@ -154,8 +163,8 @@ def fewer_targets(wanted: int, num_classes: int) -> str:
 
 
 def succeeds(search: Search[StateT], state: StateT, seen: Seen, among: Tensor) -> Tensor:
-    """Which rows' points are misclassified and within the radius, of those `among`: (B,) bool -> (B,) bool."""
-    found = among & (seen.logits.argmax(dim=1) != state.y) & ~seen.logits.isnan().any(dim=1)
+    """Which rows' points are not right and within the radius, of those `among`: (B,) bool -> (B,) bool."""
+    found = among & ~is_right(seen.logits, state.y)
     # In most iterations there is none, and no distance is needed.
     return found & within(seen.points, state.x, search.norm, search.eps) if found.any() else found
 
@@ -178,7 +187,7 @@ def search_batch(search: Search[StateT], logits_fn: Logits, x: Tensor, y: Tensor
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
     network = Network(logits_fn)
     clean = network.logits(x)
-    rivals, robust, best = ranked_rivals(clean, y), clean.argmax(dim=1) == y, x.clone()
+    rivals, robust, best = ranked_rivals(clean, y), is_right(clean, y), x.clone()
     for attempt in range(search.attempts(clean.shape[1])):
         rows = robust.nonzero().squeeze(1)
         if len(rows) == 0:
@@ -186,7 +195,8 @@ def search_batch(search: Search[StateT], logits_fn: Logits, x: Tensor, y: Tensor
         target = targets(search, attempt, rivals[rows], y[rows])
         state = search.begin(x[rows], y[rows], target, attempt, noise.rows(rows))
         for _ in range(search.length):
-            seen = search.advance(network, state, noise.rows(rows))
+            with about(logits_fn, rows):
+                seen = search.advance(network, state, noise.rows(rows))
             fresh = succeeds(search, state, seen, robust[rows])
             best[rows[fresh]] = seen.points[fresh]
             robust[rows[fresh]] = False

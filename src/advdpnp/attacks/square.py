@@ -260,6 +260,7 @@ def _peak(height: int, width: int) -> Tensor:
     away = torch.maximum(
         (torch.arange(height) - height // 2).abs()[:, None], (torch.arange(width) - width // 2).abs()[None, :]
     )
+    # It is kept for later calls, so not in what torch's default happens to be.
     peak = torch.zeros(height, width, dtype=torch.float32)
     for ring in range(max(height, width) // 2 + 1):
         peak += (away <= ring).to(peak.dtype) / (ring + 1) ** 2

@@ -14,7 +14,7 @@ from advdpnp.evaluation.ledger import Ledger
 from advdpnp.evaluation.listener import Listener
 from advdpnp.evaluation.stage import Stage
 from advdpnp.evaluation.sweep import Subject, Sweep
-from advdpnp.metrics import pack, wilson
+from advdpnp.evaluation.verdicts import Verdicts
 from advdpnp.runs import Json
 
 
@@ -40,17 +40,17 @@ class Cascade:
     name: str
     listener: Listener
 
-    def run(self, clean: Tensor) -> tuple[Tensor, Json]:
+    def run(self, clean: Tensor) -> tuple[Verdicts, Json]:
         """Attack the images that are right without an attack.
 
         Args:
             clean: (n,) bool.
         Returns:
-            (n,) bool, True for the images that withstood all searches; and the attack's row of the result.
+            Verdicts after all searches, and the attack's row of the result.
         """
         searches = stages_of(self.attack)
         rivals, classes = self._rivals(searches)
-        survivors, stages, rows, notes = clean, [], [], []
+        survivors, hindered, stages, rows, notes = clean, torch.zeros_like(clean), [], [], []
         for number, search in enumerate(searches):
             note = search.note(classes)
             if note:
@@ -59,13 +59,14 @@ class Cascade:
             name = f"{self.name}: {number + 1}. {search.name}" if len(searches) > 1 else self.name
             stage = Stage(self.ledger.stage(name), survivors, search.attempts(classes))
             self._run(name, search, rivals, stage)
-            survivors = stage.surviving
+            survivors, hindered = stage.surviving, hindered | stage.hindered
             stages.append(stage)
-            rows.append(record(search) | _accuracy(survivors) | stage.row())
+            rows.append(record(search) | _row(Verdicts.after(survivors, hindered)) | stage.row())
         self.ledger.write_note(done(self.name), True)
         unconfirmed = torch.stack([stage.unconfirmed for stage in stages]).any(dim=0) & survivors
-        row = record(self.attack) | _accuracy(survivors) | _together(rows) | {"unconfirmed": int(unconfirmed.sum())}
-        return survivors, row | {"notes": notes} | ({"searches": rows} if len(rows) > 1 else {})
+        found = Verdicts.after(survivors, hindered)
+        row = record(self.attack) | _row(found) | _together(rows) | {"unconfirmed": int(unconfirmed.sum())}
+        return found, row | {"notes": notes} | ({"searches": rows} if len(rows) > 1 else {})
 
     def _rivals(self, searches: tuple[Search[Any], ...]) -> tuple[Tensor, int]:
         """The other classes of each image, likeliest first, as many as searches aim at, (n, k) int64; and C."""
@@ -107,9 +108,8 @@ def done(name: str) -> str:
     return f"{name}: done"
 
 
-def _accuracy(verdicts: Tensor) -> Json:
-    right, n = int(verdicts.sum()), len(verdicts)
-    return {"robust_accuracy": right / n, "interval95": list(wilson(right, n)), "verdicts": pack(verdicts)}
+def _row(verdicts: Verdicts) -> Json:
+    return verdicts.accuracy() | verdicts.bits()
 
 
 def _together(rows: list[Json]) -> Json:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from advdpnp.attacks.attack import check_images, check_labels, check_mode
 from advdpnp.data import Images
 from advdpnp.evaluation.symptoms import accuracy_notes, answer, gradient_notes
+from advdpnp.losses import has_answer
 
 # Images for clean accuracy, and for everything else.
 _MANY, _FEW = 128, 16
@@ -19,6 +20,7 @@ _SAME, _OTHER_BATCH = 1e-5, 1e-3
 def check_protocol(model: nn.Module, images: Images, n: int) -> None:
     """Raise ValueError on a network in training mode, or images, labels or n out of range."""
     check_mode(model)
+    check_not_empty(images)
     if not 1 <= n <= len(images):
         raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {n}")
     x, _ = images.batch(torch.arange(1, device=images.labels.device))
@@ -26,6 +28,12 @@ def check_protocol(model: nn.Module, images: Images, n: int) -> None:
     with torch.no_grad():
         classes = model(x).shape[1]
     check_labels(images.labels[:n], n, classes)
+
+
+def check_not_empty(images: Images) -> None:
+    """Raise ValueError on a test set without images."""
+    if not len(images):
+        raise ValueError("the test set is empty, so nothing can be measured: give at least one image")
 
 
 def examine(model: nn.Module, images: Images, num_classes: int | None = None, attacked: bool = True) -> list[str]:
@@ -42,6 +50,7 @@ def examine(model: nn.Module, images: Images, num_classes: int | None = None, at
         ValueError: one line, for the first thing that would make them meaningless.
     """
     check_mode(model)
+    check_not_empty(images)
     x, y = images.batch(torch.arange(min(_MANY, len(images)), device=images.labels.device))
     check_images(x)
     few, few_labels = x[:_FEW], y[:_FEW]
@@ -96,9 +105,9 @@ def _check_logits(logits: object, batch: int, num_classes: int | None) -> None:
             f"the model gives {logits.shape[1]} classes, but the data set has {num_classes}: build it for these, as "
             f"with --model-arg num_classes={num_classes}"
         )
-    if not logits.isfinite().all():
-        bad = int((~logits.isfinite()).any(dim=1).sum())
-        raise ValueError(f"logits of {bad} of {batch} test images are not finite: are these weights whole?")
+    unsound = int((~has_answer(logits)).sum())
+    if unsound:
+        raise ValueError(f"logits of {unsound} of {batch} test images are not finite: are these weights whole?")
     if bool((logits >= 0).all()) and bool((logits.double().sum(dim=1) - 1).abs().max() < 1e-3):
         raise ValueError(
             "the model returns probabilities, not logits, and a softmax of them weakens every attack: drop the last "
@@ -115,9 +124,11 @@ def _described(value: object) -> str:
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference of two answers, in units of the largest logit."""
-    if not b.isfinite().all():
+    """Largest difference of two answers, in units of the largest logit; -Inf is equal to itself alone."""
+    numbers = a.isfinite()
+    if not torch.equal(numbers, b.isfinite()) or not torch.equal(a[~numbers], b[~numbers]):
         return math.inf
+    a, b = a[numbers], b[numbers]
     return ((a - b).abs().max() / a.abs().max().clamp_min(torch.finfo(a.dtype).tiny)).item()
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.autoattack import stages_of
+from advdpnp.attacks.watched import out_of_inference
 from advdpnp.data import Images
 from advdpnp.evaluation.cascade import Cascade, done
 from advdpnp.evaluation.checks import check_protocol
@@ -16,10 +17,11 @@ from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.geometry import Embeddings, center_geometry, class_statistics
 from advdpnp.evaluation.ledger import Entry, Ledger
 from advdpnp.evaluation.listener import Listener
-from advdpnp.evaluation.precision import SearchPrecision, attack_surface, check_precision
+from advdpnp.evaluation.precision import SearchPrecision, as_stated, attack_surface, check_precision
 from advdpnp.evaluation.robustness import judge
 from advdpnp.evaluation.sweep import Subject
-from advdpnp.metrics import pack, wilson, worst_case
+from advdpnp.evaluation.verdicts import Verdicts, check_evaluated
+from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
 from advdpnp.ranges import Count, Integer, Natural, check_fields
 from advdpnp.runs import Json
@@ -81,10 +83,7 @@ class Evaluation:
         return torch.arange(part - 1, self.n, parts, device=device)
 
 
-def _interval(verdicts: Tensor) -> list[float]:
-    return list(wilson(int(verdicts.sum()), len(verdicts)))
-
-
+@as_stated()
 def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener: Listener) -> Json:
     """Run a suite; content of eval/<suite>.json, in fractions.
 
@@ -95,19 +94,25 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener:
         listener: told of every attack and chunk.
     Raises:
         ValueError: a model in training mode, labels or n out of range.
+        UnevaluatedError: a ValueError, where more than 1 % of the images are unevaluated; shards are judged together.
     """
     check_protocol(model, images, evaluation.n)
     for attack in evaluation.suite.attacks:
         check_fits(attack.norm, attack.eps, tuple(images.pixels.shape[1:]))
+    model = out_of_inference(model)
     chunk = evaluation.chunk
     while True:
         try:
-            return _evaluate(model, images, evaluation, chunk, listener)
+            result = _evaluate(model, images, evaluation, chunk, listener)
         except torch.OutOfMemoryError:
             if chunk == 1:
                 raise
             # Outside the handler's frame the failed tensors are freed; the ledger of another chunk shape is not reused.
             chunk = max(1, chunk // 2)
+        else:
+            if "shard" not in result:
+                check_evaluated(result, evaluation.partial)
+            return result
 
 
 def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, listener: Listener) -> Json:
@@ -116,15 +121,15 @@ def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: i
     pass_.tell_forecast(suite)
     try:
         clean = pass_.entry("clean", None, embed=suite.features is not None).verdicts()
-        verdicts, rows = [clean], []
+        worst, rows = clean, []
         for position, attack in enumerate(suite.attacks):
-            found, row = pass_.attack(position, attack, clean)
-            verdicts.append(found)
+            found, row = pass_.attack(position, attack, clean.robust)
+            worst &= found
             rows.append(row)
     finally:
         # Ctrl-C too: what is finished is kept.
         pass_.ledger.save(now=True)
-    result = pass_.result(rows, worst_case(verdicts))
+    result = pass_.result(rows, worst)
     if suite.features is not None and isinstance(model, Classifier):
         attacked = label(rows[suite.features])
         result["geometry"] = {
@@ -182,8 +187,8 @@ class _Pass:
             return 0 if self.ledger.note(done(name)) else len(self.places)
         return len(self.places) - self.ledger.entry(name).n
 
-    def attack(self, position: int, attack: Attack, clean: Tensor) -> tuple[Tensor, Json]:
-        """Verdicts under one attack, (n,) bool, and its row of the result."""
+    def attack(self, position: int, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
+        """Verdicts under one attack, and its row of the result; `clean` (n,) bool is right without an attack."""
         name = _entry_name(position, attack)
         if not stages_of(attack):
             entry = self.entry(name, attack, embed=position == self.evaluation.suite.features)
@@ -210,29 +215,22 @@ class _Pass:
         self.ledger.save(now=True)
         return entry
 
-    def result(self, rows: list[Json], worst: Tensor) -> Json:
+    def result(self, rows: list[Json], worst: Verdicts) -> Json:
         """Content of the result file, without geometry."""
         entry = self.ledger.entry("clean")
-        clean = entry.verdicts()
+        clean, unevaluated = entry.verdicts(), int(worst.unevaluated.sum())
         return {
             "schema": 1,
             **self.protocol,
-            "clean_accuracy": clean.double().mean().item(),
-            "clean_interval95": _interval(clean),
-            "clean_cross_entropy": entry.mean_cross_entropy(),
-            "clean_verdicts": pack(clean),
+            **clean.accuracy("clean_accuracy", "clean_interval95"),
+            **entry.mean_cross_entropy("clean_"),
+            "clean_verdicts": pack(clean.robust),
             "attacks": rows,
-            "worst_case_accuracy": worst.double().mean().item(),
-            "worst_case_interval95": _interval(worst),
+            **worst.accuracy("worst_case_accuracy", "worst_case_interval95"),
+            **({"worst_case_unevaluated": unevaluated} if unevaluated else {}),
         }
 
 
 def _row(entry: Entry) -> Json:
-    verdicts = entry.verdicts()
-    return {
-        "robust_accuracy": verdicts.double().mean().item(),
-        "interval95": _interval(verdicts),
-        "mean_cross_entropy": entry.mean_cross_entropy(),
-        "seconds": round(entry.seconds, 3),
-        "verdicts": pack(verdicts),
-    }
+    found = entry.verdicts()
+    return found.accuracy() | entry.mean_cross_entropy() | {"seconds": round(entry.seconds, 3)} | found.bits()

@@ -34,7 +34,8 @@ def time_gradient(surface: nn.Module, images: Images, chunk: int) -> Probe:
     for _ in range(2):
         began = time.perf_counter()
         probe = x.clone().requires_grad_()
-        logits = surface(probe)
+        # A copy, for networks that change their input in place.
+        logits = surface(probe.clone())
         (gradient,) = torch.autograd.grad(cross_entropy(logits, y).sum(), probe)
         # Waits for the device.
         gradient.sum().item()

@@ -50,8 +50,7 @@ def class_statistics(embeddings: Embeddings, centers: Tensor) -> Json:
         "afs": metrics.afs(features, labels, classes),
         "scr": metrics.scr(features, labels, centers),
     }
-    # Collapsed features have no scatter ratio, and JSON no infinity.
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return _finite(values)
 
 
 def center_geometry(centers: Tensor) -> Json:
@@ -60,9 +59,15 @@ def center_geometry(centers: Tensor) -> Json:
     Results of earlier versions have the mean over all pairs as `mean_separation_degrees`: they are known by the want of
     `mean_pairwise_angle_degrees`.
     """
-    return {
+    values = {
         "scr_floor": metrics.scr_floor(centers),
         "mean_separation_degrees": metrics.mean_separation_degrees(centers),
         "mean_pairwise_angle_degrees": metrics.mean_pairwise_angle_degrees(centers),
         "min_separation_degrees": metrics.min_separation_degrees(centers),
     }
+    return _finite(values)
+
+
+def _finite(values: Json) -> Json:
+    """None for what is no number: collapsed features have no scatter ratio, and JSON has no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -8,12 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advdpnp.evaluation.verdicts import Verdicts
 from advdpnp.metrics import pack, unpack
 from advdpnp.runs import Json, differences, read_json, write_json
 
 # Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work
 # beside what is in flight.
 SAVE_SHARE = 0.02
+
+
+_NOTHING: Json = {"n": 0, "verdicts": "", "hindered": "", "sum": 0.0, "finite": 0, "seconds": 0.0}
 
 
 class Ledger:
@@ -41,9 +45,7 @@ class Ledger:
 
     def entry(self, name: str) -> "Entry":
         """What is known of one attack."""
-        return Entry(
-            self, self._content["entries"].setdefault(name, {"n": 0, "verdicts": "", "sum": 0.0, "seconds": 0.0})
-        )
+        return Entry(self, self._content["entries"].setdefault(name, dict(_NOTHING)))
 
     def stage(self, name: str) -> Json:
         """What is known of one search, to be changed in place."""
@@ -75,7 +77,7 @@ def _sweep(path: Path) -> None:
 
 
 class Entry:
-    """Verdicts and summed cross-entropy of one attack on the first `n` images."""
+    """What one attack has done to the first `n` images."""
 
     def __init__(self, ledger: Ledger, content: Json) -> None:
         self._ledger, self._content = ledger, content
@@ -88,24 +90,49 @@ class Entry:
     def seconds(self) -> float:
         return float(self._content["seconds"])
 
-    def verdicts(self) -> Tensor:
-        """(n,) bool: True where the image is classified correctly."""
+    def verdicts(self) -> Verdicts:
+        """Of the n images."""
+        return Verdicts.after(self._right(), self._hindered())
+
+    def _right(self) -> Tensor:
         return unpack(self._content["verdicts"], self.n)
 
-    def mean_cross_entropy(self) -> float:
-        return float(self._content["sum"]) / self.n
+    def _hindered(self) -> Tensor:
+        # Partial results of an earlier version do not have it.
+        bits = self._content.get("hindered", "")
+        return unpack(bits, self.n) if bits else torch.zeros(self.n, dtype=torch.bool)
+
+    def _finite(self) -> int:
+        """How many images have a finite cross-entropy."""
+        return int(self._content.get("finite", self.n))
+
+    def mean_cross_entropy(self, prefix: str = "mean_") -> Json:
+        """Over the images where it is finite, None if there are none; their count where not all are."""
+        finite = self._finite()
+        mean = float(self._content["sum"]) / finite if finite else None
+        return {f"{prefix}cross_entropy": mean} | ({f"{prefix}cross_entropy_images": finite} if finite < self.n else {})
 
     def forget(self) -> None:
         """Start this attack again."""
-        self._content.update(n=0, verdicts="", sum=0.0, seconds=0.0)
+        self._content.update(_NOTHING)
 
-    def add(self, correct: Tensor, cross_entropy: Tensor, seconds: float) -> None:
-        """One more chunk: (valid,) bool, (valid,) nats."""
-        verdicts = torch.cat([self.verdicts(), correct.cpu()])
+    def add(self, right: Tensor, hindered: Tensor, cross_entropy: Tensor, seconds: float) -> None:
+        """One more chunk.
+
+        Args:
+            right: (valid,) bool, whether the network is right in the end.
+            hindered: (valid,) bool, whether an answer to the attack was not finite.
+            cross_entropy: (valid,) nats.
+            seconds: what it took.
+        """
+        right, hindered = torch.cat([self._right(), right.cpu()]), torch.cat([self._hindered(), hindered.cpu()])
+        finite = cross_entropy[cross_entropy.isfinite()]
         self._content.update(
-            n=len(verdicts),
-            verdicts=pack(verdicts),
-            sum=self._content["sum"] + cross_entropy.double().sum().item(),
+            verdicts=pack(right),
+            hindered=pack(hindered),
+            sum=self._content["sum"] + finite.double().sum().item(),
+            finite=self._finite() + len(finite),
             seconds=self.seconds + seconds,
+            n=len(right),
         )
         self._ledger.save()

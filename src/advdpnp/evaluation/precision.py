@@ -1,7 +1,7 @@
-"""What attacks search in. Verdicts are always those of the network itself in fp32, without TF32."""
+"""What is computed in what. Verdicts are always those of the network itself in fp32, without TF32."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 import torch
@@ -28,6 +28,66 @@ def attack_surface(model: nn.Module, precision: SearchPrecision = "fp32") -> nn.
     if precision == "bf16":
         raise ValueError("only networks that advdpnp has built are searched in bf16: leave it fp32, or tf32 on a GPU")
     return model
+
+
+@contextlib.contextmanager
+def as_stated() -> Iterator[None]:
+    """Numbers as results state them, whatever the caller has switched on; outside, all switches are as they were.
+
+    Inside: fp32 and nothing coarser (no autocast, no TF32, float32 by default), and gradients where they are asked for.
+    """
+    default = torch.get_default_dtype()
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+        _ieee_products(),
+    ):
+        try:
+            torch.set_default_dtype(torch.float32)
+            yield
+        finally:
+            torch.set_default_dtype(default)
+
+
+@contextlib.contextmanager
+def _ieee_products() -> Iterator[None]:
+    """Products of fp32 numbers that are rounded to fp32 alone, on the CPU too."""
+    backends: Any = torch.backends
+    kinds = (
+        backends.cuda.matmul,
+        backends.cudnn.conv,
+        backends.cudnn.rnn,
+        backends.mkldnn.matmul,
+        backends.mkldnn.conv,
+        backends.mkldnn.rnn,
+    )
+    # torch has two interfaces for this and refuses to read the older one where the newer has been used. Both are set,
+    # since both are read, by its compiler among others.
+    before = [kind.fp32_precision for kind in kinds]
+    products, convolutions = _readable(torch.get_float32_matmul_precision), _readable(lambda: backends.cudnn.allow_tf32)
+    try:
+        torch.set_float32_matmul_precision("highest")
+        backends.cudnn.allow_tf32 = False
+        for kind in kinds:
+            kind.fp32_precision = "ieee"
+        yield
+    finally:
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
+        if convolutions is not None:
+            backends.cudnn.allow_tf32 = convolutions
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision
+
+
+def _readable(setting: Callable[[], Any]) -> Any:
+    """A setting of torch's older interface, or None where it cannot be told."""
+    try:
+        return setting()
+    except RuntimeError:
+        return None
 
 
 @contextlib.contextmanager

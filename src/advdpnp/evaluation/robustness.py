@@ -8,20 +8,26 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack
+from advdpnp.attacks.watched import Watched
 from advdpnp.data import Images
 from advdpnp.evaluation.chunks import Chunk, chunks
 from advdpnp.evaluation.ledger import Entry
-from advdpnp.losses import cross_entropy
+from advdpnp.losses import cross_entropy, is_right
 from advdpnp.noise import IndexNoise
 
 Tell = Callable[[int], None]
 
 
-def attacked(model: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -> Tensor:
-    """The chunk's images after the attack (None: clean); the noise is keyed by image index."""
+def attacked(surface: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -> tuple[Tensor, Tensor]:
+    """The chunk's images after the attack (None: clean); the noise is keyed by image index.
+
+    Returns:
+        (chunk, channels, H, W); and (chunk,) bool, the images about which an answer to the attack was not finite.
+    """
+    watched = Watched(surface, len(chunk.x), chunk.x.device)
     if attack is None:
-        return chunk.x
-    return attack(model, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index))
+        return chunk.x, watched.hindered
+    return attack(watched, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index)), watched.hindered
 
 
 def judge(
@@ -52,12 +58,13 @@ def judge(
     """
     for chunk in chunks(images, places, chunk_size, first=math.ceil(entry.n / chunk_size)):
         began = time.perf_counter()
-        x = attacked(surface, attack, chunk, seed)
+        x, hindered = attacked(surface, attack, chunk, seed)
         with torch.no_grad():
-            logits = model(x)[: chunk.valid]
+            # A copy: the images are looked at again below.
+            logits = model(x.clone())[: chunk.valid]
         y = chunk.y[: chunk.valid]
-        correct, loss = logits.argmax(dim=1) == y, cross_entropy(logits, y)
+        right, loss = is_right(logits, y), cross_entropy(logits, y)
         if see is not None:
             see(x, chunk)
-        entry.add(correct, loss, time.perf_counter() - began)
+        entry.add(right, hindered[: chunk.valid], loss, time.perf_counter() - began)
         tell(chunk.valid)

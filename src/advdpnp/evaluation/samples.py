@@ -28,7 +28,7 @@ def attacked_samples(
     first = [int((images.labels == label).int().argmax()) for label in range(len(class_names))][:count]
     chosen = images.select(torch.tensor(first, device=images.labels.device))
     (block,) = chunks(chosen, len(chosen), chunk)
-    x_adv = attacked(attack_surface(model), attack, block, seed=0)
+    x_adv, _ = attacked(attack_surface(model), attack, block, seed=0)
     with torch.no_grad():
         clean, adversarial = model(block.x).argmax(dim=1), model(x_adv).argmax(dim=1)
     valid = slice(0, block.valid)
@@ -50,7 +50,7 @@ def embedding_arrays(
     clean, adversarial, surface = Embeddings(model), Embeddings(model), attack_surface(model)
     for block in chunks(images, n, chunk):
         clean(block.x, block)
-        adversarial(attacked(surface, attack, block, seed=0), block)
+        adversarial(attacked(surface, attack, block, seed=0)[0], block)
     return {
         "clean": _array(clean.features),
         "adversarial": _array(adversarial.features),

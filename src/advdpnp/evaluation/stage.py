@@ -24,6 +24,8 @@ class Stage:
         self.broken, self.unconfirmed = (
             unpack(content[name], n) if stored else torch.zeros(n).bool() for name in ("broken", "unconfirmed")
         )
+        # Images about which an answer was not finite; records of an earlier version do not have them.
+        self.hindered = unpack(content["hindered"], n) if "hindered" in content else torch.zeros(n).bool()
         # Norms of the successes.
         self.largest, self.total = float(content.get("largest", 0.0)), float(content.get("total", 0.0))
         self.seconds = float(content.get("seconds", 0.0))
@@ -60,6 +62,7 @@ class Stage:
             tried=[pack(row) for row in self.tried],
             broken=pack(self.broken),
             unconfirmed=pack(self.unconfirmed),
+            hindered=pack(self.hindered),
             largest=self.largest,
             total=self.total,
             seconds=self.seconds,

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.search import Network, Search, StateT, succeeds, targets
+from advdpnp.attacks.watched import Watched
 from advdpnp.data import Images
 from advdpnp.evaluation.precision import SearchPrecision, searching
 from advdpnp.evaluation.stage import Stage
+from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import distance
 
@@ -63,7 +65,9 @@ class Sweep(Generic[StateT]):
     ) -> None:
         self._search, self._subject, self._rivals, self._stage = search, subject, rivals, stage
         self._chunk, self._rows = chunk, rows
-        self._network = Network(subject.surface, chunk)
+        # One place more than images, for rows that are free: what is asked about them is about no image.
+        self._watched = Watched(subject.surface, len(subject.places) + 1, subject.places.device)
+        self._network = Network(self._watched, chunk)
         self._state: StateT | None = None
         # Of each row: its image, its attempt, its iterations, and whether it counts. On the CPU, where they are read.
         self._image = torch.zeros(0, dtype=torch.int64)
@@ -148,7 +152,8 @@ class Sweep(Generic[StateT]):
             # Free rows go through the network too; their age stays one that a schedule knows.
             state.age.masked_fill_(~self._live.to(device), 0)
         noise = IndexNoise(self._subject.seed, self._subject.places[self._image.to(device)])
-        with searching(self._subject.precision):
+        asked = torch.where(self._live, self._image, len(stage.entering)).to(device)
+        with searching(self._subject.precision), self._watched.about(asked):
             seen = self._search.advance(self._network, state, noise)
         self._age += 1
         hits = succeeds(self._search, state, seen, self._live.to(device)).cpu().nonzero().squeeze(1)
@@ -157,20 +162,23 @@ class Sweep(Generic[StateT]):
             self._judge(self._image[hits], seen.points[rows], state.x[rows], state.y[rows])
             self._live &= ~stage.broken[self._image]
         over = self._live & (self._age >= self._search.length)
-        stage.tried[self._attempt[over], self._image[over]] = True
-        self._live &= ~over
+        if over.any():
+            # No later than the attempts are noted, since they are not made again.
+            stage.hindered |= self._watched.hindered[:-1].cpu()
+            stage.tried[self._attempt[over], self._image[over]] = True
+            self._live &= ~over
 
     def _judge(self, images: Tensor, points: Tensor, x: Tensor, y: Tensor) -> None:
         """Count a success only where the network itself is wrong at the point, in fp32 and at the shape of a chunk."""
         norms = distance(points, x, self._search.norm).cpu()
-        wrong = self._misclassified(points, y).cpu()
+        wrong = ~self._confirmed_right(points, y).cpu()
         self._stage.fell(images[wrong], norms[wrong])
         self._stage.unconfirmed[images[~wrong]] = True
 
-    def _misclassified(self, points: Tensor, y: Tensor) -> Tensor:
+    def _confirmed_right(self, points: Tensor, y: Tensor) -> Tensor:
         if self._subject.judged_by_search():
-            return torch.ones_like(y, dtype=torch.bool)
+            return torch.zeros_like(y, dtype=torch.bool)
         count = len(points)
         padded = torch.arange(self._whole_chunks(count), device=points.device).clamp_max(count - 1)
         logits = Network(self._subject.model, self._chunk).logits(points[padded])[:count]
-        return (logits.argmax(dim=1) != y) & ~logits.isnan().any(dim=1)
+        return is_right(logits, y)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from advdpnp.losses import cross_entropy, margin
+from advdpnp.losses import cross_entropy, is_right, margin
 
 
 def answer(model: nn.Module, x: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def accuracy_notes(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> list
     """
 
     def right(images: Tensor) -> Tensor:
-        return answer(model, images).argmax(dim=1) == y
+        return is_right(answer(model, images), y)
 
     plain, chance = right(x), 1 / classes
     accuracy = plain.double().mean().item()

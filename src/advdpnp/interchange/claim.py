@@ -92,6 +92,8 @@ def claim_json(subject: Subject, network: Architecture) -> Json:
     weakest = min(attacks, key=lambda row: row[2].value, default=None)
     auto = next((accuracy for label, _, accuracy in attacks if label == "AutoAttack"), None)
     notes = [] if weakest is None else [f"Reported: {weakest[0]} on {weakest[1]:,} test images."]
+    if weakest and weakest[2].unevaluated:
+        notes.append(f"Not counted: {weakest[2].unevaluated} images without a finite gradient to attack along.")
     if auto is None:
         notes.append(NO_AUTOATTACK)
     return {

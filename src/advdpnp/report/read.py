@@ -77,11 +77,12 @@ class AttackKey:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A fraction of the images in [0, 1] and its 95 % Wilson interval."""
+    """A fraction of the images in [0, 1] and its 95 % Wilson interval, which reaches up to the unevaluated images."""
 
     value: float
     low: float
     high: float
+    unevaluated: int = 0
 
 
 @dataclass(frozen=True)
@@ -234,9 +235,9 @@ def _checked(path: Path, cure: str, read: Callable[[], T]) -> T:
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
 
 
-def _accuracy(value: float, interval: list[float]) -> Accuracy:
+def _accuracy(value: float, interval: list[float], unevaluated: int = 0) -> Accuracy:
     low, high = interval
-    return Accuracy(float(value), float(low), float(high))
+    return Accuracy(float(value), float(low), float(high), int(unevaluated))
 
 
 def _attack(record: dict[str, Any]) -> tuple[AttackKey, Accuracy]:
@@ -244,7 +245,18 @@ def _attack(record: dict[str, Any]) -> tuple[AttackKey, Accuracy]:
     names = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start")
     settings = tuple(words.format(record[name]) for name, words in SETTINGS.items() if name in record)
     key = AttackKey(**{name: record[name] for name in names}, settings=settings)
-    return key, _accuracy(record["robust_accuracy"], record["interval95"])
+    return key, _accuracy(record["robust_accuracy"], record["interval95"], record.get("unevaluated", 0))
+
+
+def _notes(attacks: dict[AttackKey, Accuracy], stored: dict[str, Any]) -> list[str]:
+    """What attacks say of themselves, and how many images they left without a verdict."""
+    said = [text for record in stored["attacks"] for text in record.get("notes", ())]
+    left = {key: accuracy.unevaluated for key, accuracy in attacks.items() if accuracy.unevaluated}
+    return said + [
+        f"{key.label} {key.budget}: {count} of {stored['n']} images unevaluated, without a finite gradient to follow; "
+        "they do not count as robust, and the interval reaches up to them"
+        for key, count in left.items()
+    ]
 
 
 def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
@@ -263,6 +275,7 @@ def _geometry(stored: dict[str, Any] | None) -> dict[str, Any] | None:
 def _suite(path: Path) -> Suite:
     def read() -> Suite:
         stored = _known_schema(json.loads(path.read_text()))
+        attacks = dict(map(_attack, stored["attacks"]))
         return Suite(
             name=stored["suite"],
             data=stored["data"],
@@ -275,13 +288,17 @@ def _suite(path: Path) -> Suite:
             seconds=sum(record["seconds"] for record in stored["attacks"]),
             environment=stored.get("environment", {}),
             clean=_accuracy(stored["clean_accuracy"], stored["clean_interval95"]),
-            attacks=dict(map(_attack, stored["attacks"])),
-            worst_case=_accuracy(stored["worst_case_accuracy"], stored["worst_case_interval95"]),
+            attacks=attacks,
+            worst_case=_accuracy(
+                stored["worst_case_accuracy"],
+                stored["worst_case_interval95"],
+                stored.get("worst_case_unevaluated", 0),
+            ),
             geometry=_geometry(stored.get("geometry")),
             warnings=list(stored.get("warnings", [])),
             search_precision=stored.get("search_precision", "fp32"),
             weights=stored.get("weights", ""),
-            notes=[text for record in stored["attacks"] for text in record.get("notes", ())],
+            notes=_notes(attacks, stored),
             seeds=stored.get("seeds"),
             path=path,
         )

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import PGD
+from advdpnp.attacks.watched import Watched
 from advdpnp.data import Images
+from advdpnp.losses import is_right
 from advdpnp.metrics import mean_pairwise_angle_degrees, min_separation_degrees
 from advdpnp.models.classifier import Classifier
 from advdpnp.noise import IndexNoise
@@ -26,9 +28,9 @@ def center_statistics(model: Classifier) -> dict[str, float]:
     }
 
 
-def _correct(model: nn.Module, x: Tensor, y: Tensor) -> int:
+def _correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     with torch.no_grad():
-        return int((model(x).argmax(dim=1) == y).sum())
+        return is_right(model(x), y)
 
 
 def holdout_accuracy(model: Classifier, images: Images, attack: InnerAttack, batch_size: int) -> dict[str, Any]:
@@ -40,7 +42,10 @@ def holdout_accuracy(model: Classifier, images: Images, attack: InnerAttack, bat
     everything = torch.arange(len(images), device=images.labels.device)
     for index in torch.split(everything, batch_size):
         x, y = images.batch(index)
-        clean += _correct(model, x, y)
-        robust += _correct(model, pgd(model, x, y, noise=IndexNoise(0, index)), y)
+        clean += int(_correct(model, x, y).sum())
+        watched = Watched(model, len(x), x.device)
+        withstood = _correct(model, pgd(watched, x, y, noise=IndexNoise(0, index)), y)
+        # Nothing is known of images without a gradient to follow, so they choose no checkpoint.
+        robust += int((withstood & ~watched.hindered).sum())
     model.train(was_training)
     return {"n": len(images), "clean_accuracy": clean / len(images), "robust_accuracy": robust / len(images)}
