@@ -108,7 +108,7 @@ def test_padding_as_large_as_the_image_is_refused() -> None:
 def test_an_augmentation_that_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match=r"padding must be at least 0; got -1"):
         Augmentation(padding=-1)
-    with pytest.raises(ValueError, match=r"mode must be reflect or zero; got 'wrap'"):
+    with pytest.raises(ValueError, match=r"mode must be one of reflect, zero; got 'wrap'"):
         Augmentation(mode="wrap")  # type: ignore[arg-type]
 
 

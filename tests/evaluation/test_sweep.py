@@ -342,7 +342,7 @@ def test_a_search_in_low_precision_is_named_and_its_verdicts_are_those_of_fp32()
 
 def test_bad_shards_are_refused_in_one_line() -> None:
     for shard in ((0, 2), (3, 2), (1, N + 1)):
-        with pytest.raises(ValueError, match="a shard is K/M"):
+        with pytest.raises(ValueError, match=r"a shard (is )?K/M"):
             run(*subject(), shard=shard)
 
 

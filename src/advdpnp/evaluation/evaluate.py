@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,11 @@ from advdpnp.evaluation.sweep import Subject
 from advdpnp.evaluation.verdicts import Verdicts, check_evaluated
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
-from advdpnp.ranges import Count, Integer, Natural, check_fields
+from advdpnp.ranges import Count, Integer, Natural, Range, check_fields
 from advdpnp.runs import Json
 from advdpnp.threat import check_fits
+
+Part = Annotated[int, Range("[1, inf)", "as K and M of a shard K/M")]
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Evaluation:
     batch_size: Natural = 0
     search_precision: SearchPrecision = "fp32"
     seed: Integer = 0
-    shard: tuple[Count, Count] = (1, 1)
+    shard: tuple[Part, Part] = (1, 1)
     partial: Path | None = None
     resume: bool = False
 
