@@ -59,5 +59,7 @@ def judge(
         correct, loss = logits.argmax(dim=1) == y, cross_entropy(logits, y)
         if see is not None:
             see(x, chunk)
+        # Waits for the device, whose work is part of the time.
+        correct, loss = correct.cpu(), loss.cpu()
         entry.add(correct, loss, time.perf_counter() - began)
         tell(chunk.valid)
