@@ -1,30 +1,32 @@
 """What a result file says of the machine and of the code."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from advdpnp import api
-from advdpnp.api import environment as module
 from advdpnp.api.environment import check_environment, cudnn_benchmark, environment
 from advdpnp.runs import Run, read_json, write_json
 from training.small import small_experiment
 
+# The package exports a function of the module's name.
+MODULE = sys.modules["advdpnp.api.environment"]
 CPU = torch.device("cpu")
 
 
 def test_the_commit_comes_from_the_variable_where_git_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADVDPNP_COMMIT", "abc123")
-    monkeypatch.setattr(module, "_git", lambda *arguments: "")
+    monkeypatch.setattr(MODULE, "_git", lambda *arguments: "")
     assert environment(CPU)["commit"] == "abc123"
-    monkeypatch.setattr(module, "_git", lambda *arguments: "def456")
+    monkeypatch.setattr(MODULE, "_git", lambda *arguments: "def456")
     assert environment(CPU)["commit"] == "def456"
 
 
 def test_without_either_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ADVDPNP_COMMIT", raising=False)
-    monkeypatch.setattr(module, "_git", lambda *arguments: "")
+    monkeypatch.setattr(MODULE, "_git", lambda *arguments: "")
     assert environment(CPU)["commit"] == ""
 
 
