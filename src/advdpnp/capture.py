@@ -1,5 +1,6 @@
 """Work on tensors that stay where they are, captured once as a CUDA graph and replayed."""
 
+import gc
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,15 +20,18 @@ def cuda_graph(work: Callable[[], T]) -> Callable[[], T]:
         work: reads and writes tensors whose storage never moves, and does not read from the device to the host. It is
             run a few times before the capture, so that compilations and library set-ups are over.
     """
+    # One stream for warm-up and capture: libraries keep a workspace for each, which a capture must not have to make.
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UPS):
             work()
-    torch.cuda.current_stream().wait_stream(stream)
+    # Garbage that is collected during a capture would free memory in the middle of it.
+    gc.collect()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         result = work()
+    torch.cuda.current_stream().wait_stream(stream)
 
     def replay() -> T:
         graph.replay()

@@ -94,7 +94,7 @@ def trained(folder: Path, task: Task, run: Run, resume: bool = False) -> dict[st
 
 
 def without_times(lines: list[Json]) -> list[Json]:
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if not key.endswith("seconds")} for line in lines]
 
 
 __all__ = [

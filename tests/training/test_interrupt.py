@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from advdpnp.progress import Silent
-from advdpnp.training import fit
+from advdpnp.training import StopTraining, fit
 from advdpnp.training.interrupt import deferred_interrupt
 from training.small import claimed, small_task, trained
 
@@ -48,6 +48,69 @@ def test_the_state_is_stored_at_once_and_resume_is_bitwise(steps: int, place: st
     with pytest.raises(KeyboardInterrupt):
         fit(small_task(), run, observer, resume=False, checkpoint_seconds=1e9)
     assert f"stored after {place}" in observer.notes
+    resumed = trained(tmp_path, small_task(), run, resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+class OutOfTimeError(StopTraining):
+    """A stop of the observer's own."""
+
+
+class StopIn(Silent):
+    """Raises an error in its n-th call of one method."""
+
+    def __init__(self, method: str, calls: int, error: Exception) -> None:
+        self._left, self._error, self.notes = calls, error, ""
+        setattr(self, method, self._count)
+
+    def on_note(self, text: str) -> None:
+        self.notes += text + "\n"
+
+    def _count(self, *_: object) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    ("method", "calls", "place"),
+    [
+        ("on_step", 2, "epoch 0, step 2"),
+        ("on_step", 3, "epoch 0, step 3"),
+        ("on_epoch", 1, "epoch 1, step 0"),
+        ("on_step", 4, "epoch 1, step 1"),
+    ],
+)
+def test_an_observer_stops_a_run_in_order_and_its_error_comes_through(
+    method: str, calls: int, place: str, tmp_path: Path
+) -> None:
+    whole = trained(tmp_path, small_task(), claimed(tmp_path / "whole"))
+    run, observer = claimed(tmp_path / "stopped"), StopIn(method, calls, OutOfTimeError("time is up"))
+    with pytest.raises(OutOfTimeError, match="time is up"):
+        fit(small_task(), run, observer, resume=False, checkpoint_seconds=1e9)
+    assert f"stored after {place}" in observer.notes
+    assert (run.read_state()["epoch"], run.read_state()["step"]) == tuple(
+        int(word) for word in place.replace(",", "").split() if word.isdigit()
+    )
+    resumed = trained(tmp_path, small_task(), run, resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_that_is_finished_when_it_is_stopped_is_finished(tmp_path: Path) -> None:
+    run = claimed(tmp_path)
+    fit(small_task(), run, StopIn("on_epoch", 2, StopTraining()), resume=False, checkpoint_seconds=1e9)
+    assert run.weights_path("last").is_file() and len(run.epochs()) == 2
+
+
+@pytest.mark.parametrize("method, calls", [("on_step", 2), ("on_epoch", 1), ("on_step", 4)])
+def test_any_other_error_of_an_observer_leaves_the_last_checkpoint_whole(
+    method: str, calls: int, tmp_path: Path
+) -> None:
+    whole = trained(tmp_path, small_task(), claimed(tmp_path / "whole"))
+    run = claimed(tmp_path / "broken")
+    with pytest.raises(RuntimeError, match="disk of the log is full"):
+        error = RuntimeError("disk of the log is full")
+        fit(small_task(), run, StopIn(method, calls, error), resume=False, checkpoint_seconds=0)
     resumed = trained(tmp_path, small_task(), run, resume=True)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 

@@ -1,9 +1,12 @@
 """Devices, and the facts of an environment that a result needs to be believed."""
 
+import os
 import platform
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +15,10 @@ from advdpnp import runs
 from advdpnp.runs import Json, Run
 
 # Facts of the environment on which bitwise resume depends.
-_BITWISE = ("torch", "device", "threads", "instructions")
+_BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark")
+
+# Names the commit where the code has been copied without its history.
+COMMIT_VARIABLE = "ADVDPNP_COMMIT"
 
 
 def _git(*arguments: str) -> str:
@@ -35,7 +41,8 @@ def environment(device: torch.device) -> Json:
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "commit": _git("rev-parse", "HEAD"),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "commit": _git("rev-parse", "HEAD") or os.environ.get(COMMIT_VARIABLE, ""),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
@@ -48,7 +55,8 @@ def check_environment(run: Run, now: Json) -> None:
         runs.write_json(path, now)
         return
     stored = runs.read_json(path)
-    changed = [f"{key} {stored.get(key)} -> {now[key]}" for key in _BITWISE if stored.get(key) != now[key]]
+    known = [key for key in _BITWISE if key in stored]
+    changed = [f"{key} {stored[key]} -> {now[key]}" for key in known if stored[key] != now[key]]
     if changed:
         warnings.warn(
             f"resumed in another environment ({', '.join(changed)}): weights may differ in the last bits", stacklevel=3
@@ -70,3 +78,17 @@ def use_tf32(allowed: bool) -> None:
     """Whether GPU products of fp32 numbers may round them to 10 bits; torch's own default allows it in convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
+
+
+@contextmanager
+def cudnn_benchmark(wanted: bool) -> Iterator[None]:
+    """Whether cuDNN tries its algorithms for every new shape and keeps the fastest; as it was before, afterwards.
+
+    It changes no mathematics, but the choice depends on the moment, and with it the rounding.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

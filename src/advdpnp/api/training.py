@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from advdpnp import data
-from advdpnp.api.environment import check_environment, environment, resolve_device, use_tf32
+from advdpnp.api.environment import check_environment, cudnn_benchmark, environment, resolve_device, use_tf32
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, experiment, from_config
 from advdpnp.progress import Silent, duration
@@ -55,6 +55,7 @@ def train(
     resume: bool = False,
     observer: Observer | None = None,
     checkpoint_seconds: float = 60.0,
+    benchmark_cudnn: bool = False,
 ) -> Run:
     """Train an experiment into its run folder, and before it the experiment that it needs, if it needs one.
 
@@ -66,7 +67,9 @@ def train(
         resume: continue an interrupted run; one that is finished stays as it is.
         observer: told of every step and epoch.
         checkpoint_seconds: how much work a kill may cost.
+        benchmark_cudnn: cuDNN tries its algorithms and keeps the fastest; see `cudnn_benchmark`.
     Raises:
+        StopTraining: the observer's; the state is stored.
         ValueError: the folder holds another configuration, or this one without `resume`.
     """
     wanted = experiment(what) if isinstance(what, str) else what
@@ -75,17 +78,22 @@ def train(
     if (run.folder / "config.json").exists() and not resume:
         run.claim(_config(wanted, _recorded_helper(run)), _completed)
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
-    helper = _helper(wanted, run, out, told, device=device, data_root=data_root, checkpoint_seconds=checkpoint_seconds)
+    options = {"checkpoint_seconds": checkpoint_seconds, "benchmark_cudnn": benchmark_cudnn}
+    helper = _helper(wanted, run, out, told, device=device, data_root=data_root, **options)
     use_tf32(wanted.recipe.precision == "tf32")
     task = make_task(wanted, on, data_root)
     check_task(task)
     record = _recorded_helper(run) if helper is None else _record(helper, out)
     run.claim(_config(wanted, record), _completed)
     run.sweep()
-    check_environment(run, environment(on))
     if helper is not None:
         task.defense.install(task.model, helper.read_weights("last")[0])
-    fit(task, run, told, resume, checkpoint_seconds)
+    if wanted.recipe.compiles:
+        # Each training compiles the same functions for a network of its own; after eight the compiler would give up.
+        torch.compiler.reset()
+    with cudnn_benchmark(benchmark_cudnn):
+        check_environment(run, environment(on))
+        fit(task, run, told, resume, checkpoint_seconds)
     return run
 
 

@@ -31,6 +31,9 @@ def train(
     resume: Resume = False,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard event files.")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="How much work a kill may cost.")] = 60.0,
+    cudnn_benchmark: Annotated[
+        bool, typer.Option("--cudnn-benchmark", help="On a GPU: try cuDNN's algorithms and keep the fastest.")
+    ] = False,
     data_root: DataRoot = None,
 ) -> Answer:
     """Train a classifier into runs/<data>/<backbone>/<defense>/seed-<n>."""
@@ -56,6 +59,7 @@ def train(
             resume=resume,
             observer=observer,
             checkpoint_seconds=checkpoint_seconds,
+            benchmark_cudnn=cudnn_benchmark,
         )
     return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder))
 

@@ -66,5 +66,7 @@ def judge(
         right, loss = is_right(logits, y), cross_entropy(logits, y)
         if see is not None:
             see(x, chunk)
+        # Waits for the device, whose work is part of the time.
+        right, loss = right.cpu(), loss.cpu()
         entry.add(right, hindered[: chunk.valid], loss, time.perf_counter() - began)
         tell(chunk.valid)

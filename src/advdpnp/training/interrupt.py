@@ -1,10 +1,14 @@
-"""Ctrl-C between two steps instead of inside one, so that there is a whole state to store."""
+"""Stops between two steps instead of inside one, so that there is a whole state to store."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+class StopTraining(Exception):
+    """Raised by an observer, in `on_step` or `on_epoch`: the state is stored, then `fit` raises it to its caller."""
 
 
 @contextmanager

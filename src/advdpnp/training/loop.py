@@ -20,11 +20,12 @@ from advdpnp.runs import Json, Run
 from advdpnp.training.averaging import WeightAverage
 from advdpnp.training.crafting import Crafter
 from advdpnp.training.guard import FiniteGuard
-from advdpnp.training.interrupt import deferred_interrupt
+from advdpnp.training.interrupt import StopTraining, deferred_interrupt
 from advdpnp.training.optimizer import ScheduledSGD
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.schedule import first_epoch
 from advdpnp.training.step_graph import StepGraph
+from advdpnp.training.stopwatch import Stopwatch
 from advdpnp.training.validation import center_statistics, holdout_accuracy
 from advdpnp.training.weight_perturbation import weights_perturbed
 
@@ -34,7 +35,11 @@ Losses = Callable[[Batch, Tensor], dict[str, Tensor]]
 
 
 class Observer(Protocol):
-    """Who is told how a run goes; sees every step and every finished epoch."""
+    """Who is told how a run goes; sees every step and every finished epoch.
+
+    A method that raises `StopTraining` ends the run in order, its state stored. Any other error ends it at once, and
+    leaves the last checkpoint as it is.
+    """
 
     def on_note(self, text: str) -> None: ...
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None: ...
@@ -145,8 +150,8 @@ class Training:
         task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.craft = Crafter(task.model, task.defense, task.recipe, (task.batch_size, *task.train.pixels.shape[1:]))
         self.losses: Losses = LossModule(task.model, task.defense, task.recipe.precision)
-        compiled = task.recipe.engine in ("compiled", "graph", "step")
-        self._static_losses: Losses = torch.compile(self.losses, dynamic=False) if compiled else self.losses
+        compiles = task.recipe.compiles
+        self._static_losses: Losses = torch.compile(self.losses, dynamic=False) if compiles else self.losses
         total_steps = task.recipe.epochs * task.steps_per_epoch
         self._sgd = ScheduledSGD(task.defense.param_groups(task.model), task.recipe, total_steps)
         self.optimizer = self._sgd.sgd
@@ -156,7 +161,7 @@ class Training:
         self._average = WeightAverage(task.model, task.defense, task.recipe.averaging, task.recipe.epochs)
         self._evaluated = task.model
         self.epoch = self.step = 0
-        self.seconds = 0.0
+        self.clock = Stopwatch()
         self.terms: list[str] = []
         self.sums: Tensor | None = None
         self.best: tuple[float, float, int] | None = None
@@ -168,7 +173,7 @@ class Training:
         return {
             "epoch": self.epoch,
             "step": self.step,
-            "seconds": self.seconds,
+            "seconds": self.clock.seconds,
             "model": self.task.model.state_dict(),
             "optimizer": self._sgd.state(),
             "average": self._average.state(),
@@ -183,7 +188,7 @@ class Training:
         self._sgd.restore(state["optimizer"])
         if "average" in state:
             self._average.restore(state["average"])
-        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.epoch, self.step, self.clock.seconds = state["epoch"], state["step"], state["seconds"]
         self.terms, self.sums = state["terms"], state["sums"]
         if self.sums is not None:
             self.sums = self.sums.to(self.task.train.labels.device)
@@ -239,6 +244,8 @@ class Training:
     def finish_epoch(self) -> Json:
         """Renormalize, validate, and return the epoch's line for the log."""
         task = self.task
+        validation = Stopwatch()
+        validation.start()
         centers = center_statistics(task.model)
         task.defense.between_epochs(task.model, self.epoch + 1)
         self._average.after_epoch(self.epoch)
@@ -252,12 +259,13 @@ class Training:
             "epochs": task.recipe.epochs,
             "steps": task.steps_per_epoch,
             "lr": self._sgd.rate,
-            "seconds": round(self.seconds, 3),
+            "seconds": round(self.clock.seconds, 3),
+            "validation_seconds": round(validation.stop(), 3),
             "loss": self._mean_losses(),
             "centers": centers,
             "holdout": holdout,
         }
-        self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, None
+        self.epoch, self.step, self.clock, self.sums = self.epoch + 1, 0, Stopwatch(), None
         return line
 
     def _training_images(self) -> Iterator[Tensor]:
@@ -300,6 +308,7 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
     Raises:
         NonFiniteLossError: a loss or weight is NaN or infinite; the last good checkpoint is kept.
         KeyboardInterrupt: Ctrl-C was pressed; the step in progress is finished and the state stored.
+        StopTraining: the observer's, likewise once the state is stored. A run that is finished with it just returns.
     """
     training = Training(task)
     if resume and run.state_path.exists():
@@ -313,45 +322,65 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
         due = _Due(checkpoint_seconds, interrupted)
         while training.epoch < task.recipe.epochs:
             _train_epoch(training, observer, run, due)
-            training.check()
             line = training.finish_epoch()
             run.append_epoch(line)
-            observer.on_epoch(line)
+            due.tell(observer.on_epoch, line)
             if training.epoch == task.recipe.epochs:
                 training.save(run, final=True)
             elif due():
-                _checkpoint(training, observer, run, due.interrupted)
+                _checkpoint(training, observer, run, due)
 
 
 def _train_epoch(training: Training, observer: Observer, run: Run, due: "_Due") -> None:
     task = training.task
     order = noise.permutation(task.seed, "order", training.epoch, len(task.train), task.train.labels.device)
+    training.clock.start()
     while training.step < task.steps_per_epoch:
-        began = time.perf_counter()
         training.advance(order)
-        training.seconds += time.perf_counter() - began
-        observer.on_step(training.epoch, training.step, task.steps_per_epoch, task.recipe.epochs)
+        due.tell(observer.on_step, training.epoch, training.step, task.steps_per_epoch, task.recipe.epochs)
         if training.step % GUARD_INTERVAL == 0:
             training.check()
         if due():
-            _checkpoint(training, observer, run, due.interrupted)
+            _stop_clock(training)
+            _checkpoint(training, observer, run, due)
+            training.clock.start()
+    _stop_clock(training)
 
 
-def _checkpoint(training: Training, observer: Observer, run: Run, interrupted: Callable[[], bool]) -> None:
+def _stop_clock(training: Training) -> None:
+    # A GPU's work is only enqueued when `advance` returns: the check waits for it.
+    training.check()
+    training.clock.stop()
+
+
+def _checkpoint(training: Training, observer: Observer, run: Run, due: "_Due") -> None:
     training.save(run, final=False)
-    if interrupted():
+    if (stop := due.stop) is not None:
         observer.on_note(f"stored after epoch {training.epoch}, step {training.step}")
-        raise KeyboardInterrupt
+        raise stop
 
 
 class _Due:
-    """Says whether it is time for a checkpoint: `seconds` have passed since the last one, or Ctrl-C was pressed."""
+    """Says whether it is time for a checkpoint: `seconds` have passed since the last one, or the run is to stop."""
 
     def __init__(self, seconds: float, interrupted: Callable[[], bool]) -> None:
-        self._seconds, self._last, self.interrupted = seconds, time.monotonic(), interrupted
+        self._seconds, self._last, self._interrupted = seconds, time.monotonic(), interrupted
+        self._told: StopTraining | None = None
+
+    def tell(self, listener: Callable[..., None], *what: object) -> None:
+        """Tell the observer, and remember if it wants to stop."""
+        try:
+            listener(*what)
+        except StopTraining as stop:
+            self._told = stop
+
+    @property
+    def stop(self) -> BaseException | None:
+        """What ends the run after the next checkpoint: the observer's wish, or Ctrl-C."""
+        return self._told or (KeyboardInterrupt() if self._interrupted() else None)
 
     def __call__(self) -> bool:
-        if time.monotonic() - self._last < self._seconds and not self.interrupted():
+        if time.monotonic() - self._last < self._seconds and self.stop is None:
             return False
         self._last = time.monotonic()
         return True

@@ -146,5 +146,10 @@ class Recipe:
                 f"recipe.cycle_momentum belongs to recipe.schedule=onecycle; got schedule={self.schedule}. Drop one"
             )
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the engine has torch compile the attack's iteration and the losses."""
+        return self.engine in ("compiled", "graph", "step")
+
 
 RECIPE_NAMES: tuple[str, ...] = ("paper", "official", "default")

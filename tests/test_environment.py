@@ -1,0 +1,55 @@
+"""What a result file says of the machine and of the code."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from advdpnp import api
+from advdpnp.api.environment import check_environment, cudnn_benchmark, environment
+from advdpnp.runs import Run, read_json, write_json
+from training.small import small_experiment
+
+# The package exports a function of the module's name.
+MODULE = sys.modules["advdpnp.api.environment"]
+CPU = torch.device("cpu")
+
+
+def test_the_commit_comes_from_the_variable_where_git_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADVDPNP_COMMIT", "abc123")
+    monkeypatch.setattr(MODULE, "_git", lambda *arguments: "")
+    assert environment(CPU)["commit"] == "abc123"
+    monkeypatch.setattr(MODULE, "_git", lambda *arguments: "def456")
+    assert environment(CPU)["commit"] == "def456"
+
+
+def test_without_either_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ADVDPNP_COMMIT", raising=False)
+    monkeypatch.setattr(MODULE, "_git", lambda *arguments: "")
+    assert environment(CPU)["commit"] == ""
+
+
+def test_trying_cudnns_algorithms_is_recorded_and_undone_even_after_an_error() -> None:
+    assert environment(CPU)["cudnn_benchmark"] is False
+    with pytest.raises(RuntimeError), cudnn_benchmark(True):
+        assert environment(CPU)["cudnn_benchmark"] is True
+        raise RuntimeError
+    assert torch.backends.cudnn.benchmark is False
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_trained_run_says_whether_cudnn_tried(wanted: bool, tmp_path: Path) -> None:
+    run = api.train(small_experiment("st", "recipe.epochs=1"), tmp_path, device="cpu", benchmark_cudnn=wanted)
+    assert read_json(run.folder / "environment.json")["cudnn_benchmark"] is wanted
+    assert torch.backends.cudnn.benchmark is False
+
+
+def test_a_resume_in_another_environment_warns_and_one_from_an_older_version_does_not(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    older = {key: value for key, value in environment(CPU).items() if key != "cudnn_benchmark"}
+    write_json(run.folder / "environment.json", older)
+    check_environment(run, environment(CPU))
+    write_json(run.folder / "environment.json", environment(CPU) | {"cudnn_benchmark": True})
+    with pytest.warns(UserWarning, match="cudnn_benchmark True -> False"):
+        check_environment(run, environment(CPU))
