@@ -82,9 +82,8 @@ def worker(arguments: argparse.Namespace) -> int:
 
 def pack(arguments: argparse.Namespace) -> int:
     """Data into pieces."""
-    from gpu.pack import main as pack_main
-
     from advdpnp.data import data_root
+    from gpu.pack import main as pack_main
 
     return pack_main(arguments.data, data_root(arguments.data_root), ROOT, arguments.out)
 

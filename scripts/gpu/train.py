@@ -105,7 +105,6 @@ def train_stage(context: Context) -> int:
     options, out = context.options, context.places.runs / context.arm.label
     engine, batch, epochs = options["engine"], options["batch"], options["epochs"]
     context.keep(engine=engine, batch=batch, epochs=epochs, forwards=context.arm.forwards)
-    torch.backends.cudnn.benchmark = options["benchmark"]
     try:
         wanted, begins = prepare(arm_experiment(context.arm, context.scale, epochs, batch, engine), out)
         context.keep(begins=begins, batch=wanted.recipe.batch_size, epochs=wanted.recipe.epochs)
@@ -126,5 +125,12 @@ def _pace(context: Context) -> Pace:
 
 def train(context: Context, wanted: Experiment, out: Path, pace: Pace) -> None:
     """`api.train` with the stage's data; its own function so that tests can break it."""
-    root = context.places.data
-    api.train(wanted, out, data_root=root, resume=True, observer=pace, checkpoint_seconds=CHECKPOINT_SECONDS)
+    api.train(
+        wanted,
+        out,
+        data_root=context.places.data,
+        resume=True,
+        observer=pace,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+        benchmark_cudnn=context.options["benchmark"],
+    )
