@@ -1,0 +1,193 @@
+"""How fast a training step is on this machine, whichever way it is run; on disk after every rung."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from advdpnp.api import resolve_device, use_tf32
+from advdpnp.attacks.ascent import cross_entropy
+from advdpnp.bench.ceilings import describe_machine, measure_ceilings
+from advdpnp.bench.ladder import started, synthetic_images
+from advdpnp.bench.timing import one_line, synchronize, timed
+from advdpnp.evaluation.chunks import CHUNK
+from advdpnp.models.frozen import freeze
+from advdpnp.runs import Json, read_json
+from advdpnp.training import Task
+from advdpnp.training.loop import Training
+from gpu.context import Context, OutOfTimeError
+from gpu.processes import AGAIN, DONE, FAILED
+from gpu.scale import Arm, Rung
+from gpu.train import arm_experiment
+
+# A captured step warms up in its first call; the second shows that it can be repeated.
+_FIRST_STEPS, _REPEATS = 3, 3
+_STEPS = {"cuda": 10, "cpu": 1}
+
+
+def training_of(context: Context, arm: Arm, rung: Rung, device: torch.device) -> Training:
+    """The arm's own training, averages and all, on one batch of synthetic images of the data's shape."""
+    wanted = arm_experiment(arm, context.scale, context.scale.most_epochs, rung.batch, rung.engine)
+    images = synthetic_images(rung.batch, wanted.data.image_shape, wanted.data.num_classes, device)
+    return started(Task(wanted.build().to(device), wanted.defense, wanted.recipe, images, None, 0))
+
+
+def _step(training: Training) -> Callable[[], object]:
+    order = torch.arange(len(training.task.train), device=training.task.train.labels.device)
+
+    def step() -> None:
+        training.step = 0
+        training.advance(order)
+
+    return step
+
+
+def compile_stage(context: Context) -> int:
+    """A few steps, so that what a compiler makes of them is on disk before anything is timed."""
+    options = context.options
+    rung = Rung(options["engine"], options["batch"])
+    began = time.perf_counter()
+    try:
+        step = _step(training_of(context, context.arm, rung, resolve_device()))
+        for _ in range(_FIRST_STEPS):
+            step()
+    except Exception as error:
+        context.keep(error=one_line(error))
+        return FAILED
+    context.keep(seconds=round(time.perf_counter() - began, 2))
+    return DONE
+
+
+def _before(context: Context) -> Json:
+    """Rungs of the processes before this one: measured, failed, or begun when the process ended."""
+    rungs: Json = {}
+    for path in sorted(context.places.stage("ladder").parent.glob("ladder*.json")):
+        if path.stem != context.name:
+            rungs |= read_json(path).get("rungs", {})
+    return rungs
+
+
+def ladder_stage(context: Context) -> int:
+    """Time the rungs in the options that no process before this one has tried."""
+    device, done = resolve_device(), _before(context)
+    arm = next(arm for arm in context.scale.arms if arm.label == "mean")
+    use_tf32(False)
+    context.keep(machine=describe_machine(device), rungs={})
+    waiting = [rung for rung in (Rung(**values) for values in context.options["rungs"]) if rung.name not in done]
+    try:
+        with torch._dynamo.config.patch(recompile_limit=64):
+            for position, rung in enumerate(waiting):
+                context.check_time()
+                if not _climb(context, arm, rung, device):
+                    return FAILED
+                if position == 1 and not done:
+                    _parts(context, device)
+    except OutOfTimeError:
+        return AGAIN
+    return DONE
+
+
+def _climb(context: Context, arm: Arm, rung: Rung, device: torch.device) -> bool:
+    """One rung; False where the device can do nothing more in this process."""
+    entry = context.found["rungs"][rung.name] = {**vars(rung), "begun": True}
+    context.keep()
+    torch.backends.cudnn.benchmark = rung.benchmark
+    try:
+        _time(context, training_of(context, arm, rung, device), entry, device)
+    except OutOfTimeError:
+        raise
+    # Whatever it is, it must not take the other rungs with it.
+    except Exception as error:
+        entry["error"] = one_line(error)
+    context.keep()
+    try:
+        synchronize(device)
+    except Exception as error:
+        context.keep(error=one_line(error))
+        return False
+    return True
+
+
+def _time(context: Context, training: Training, entry: Json, device: torch.device) -> None:
+    step, began = _step(training), time.perf_counter()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    for _ in range(_FIRST_STEPS if device.type == "cuda" else 1):
+        step()
+    synchronize(device)
+    entry["start_seconds"] = round(time.perf_counter() - began, 3)
+    times = []
+    for _ in range(_REPEATS):
+        context.alive()
+        context.check_time()
+        times.append(timed(device, step, _STEPS[device.type])[1])
+        entry |= {"times": [round(value, 6) for value in times], "seconds": round(statistics.median(times), 6)}
+    assert training.sums is not None
+    entry["finite"] = bool(training.sums.isfinite().all())
+    if device.type == "cuda":
+        entry["peak_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
+
+
+def _parts(context: Context, device: torch.device) -> None:
+    """Ceilings, the first convolution, and the fp32 gradients that evaluations are made of."""
+    try:
+        context.keep(ceilings=measure_ceilings(device))
+        context.keep(stem=_stem(device, context.scale.batches[0]))
+        context.keep(gradient=_gradients(context, device))
+    except Exception as error:
+        context.keep(parts_error=one_line(error))
+
+
+def _median(device: torch.device, work: Callable[[], object]) -> float:
+    work()
+    return float(f"{statistics.median(timed(device, work, _STEPS[device.type])[0] for _ in range(3)):.4g}")
+
+
+def _stem(device: torch.device, batch: int) -> Json:
+    """Seconds of a first convolution to 64 channels in bf16, and of its gradient to the images: 3 channels, or 8."""
+    found: Json = {}
+    for channels in (3, 8):
+        x = torch.rand(batch, channels, 32, 32, device=device).to(torch.bfloat16, memory_format=torch.channels_last)
+        weight = torch.rand(64, channels, 3, 3, device=device).to(torch.bfloat16, memory_format=torch.channels_last)
+        out = functional.conv2d(x, weight, padding=1)
+
+        def to_images(out: torch.Tensor = out, x: torch.Tensor = x, weight: torch.Tensor = weight) -> object:
+            ones, mask = [1, 1], [True, False, False]
+            return torch.ops.aten.convolution_backward(out, x, weight, None, ones, ones, ones, False, [0, 0], 1, mask)
+
+        def forward(x: torch.Tensor = x, weight: torch.Tensor = weight) -> object:
+            return functional.conv2d(x, weight, padding=1)
+
+        found[f"{channels}_channels"] = {"forward": _median(device, forward), "to_images": _median(device, to_images)}
+    return found
+
+
+def _gradients(context: Context, device: torch.device) -> Json:
+    """Seconds of an fp32 input gradient for each image: channels last, as evaluations have it; first; with TF32."""
+    arm = context.scale.arms[0]
+    wanted = arm_experiment(arm, context.scale, 1, CHUNK, "folded")
+    images = synthetic_images(CHUNK, wanted.data.image_shape, wanted.data.num_classes, device)
+    x, y = images.batch(torch.arange(CHUNK, device=device))
+    model = freeze(wanted.build().to(device).eval())
+    found: Json = {}
+    for name, form, tf32 in (
+        ("channels_last", torch.channels_last, False),
+        ("channels_first", torch.contiguous_format, False),
+        ("channels_last_tf32", torch.channels_last, True),
+    ):
+        use_tf32(tf32)
+        network = model.to(memory_format=form)  # type: ignore[call-overload]
+        found[name] = _median(device, _gradient(network, x.contiguous(memory_format=form), y)) / CHUNK
+    use_tf32(False)
+    return found
+
+
+def _gradient(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+    def gradient() -> object:
+        probe = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        return torch.autograd.grad(cross_entropy(network(probe), (y,), ()).sum(), probe)
+
+    return gradient

@@ -1,0 +1,189 @@
+"""What runs, and how large it is: for real, and tiny for a rehearsal on a CPU."""
+
+from dataclasses import dataclass, replace
+
+ENGINES = ("step", "graph", "compiled", "folded", "eager")
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training that others are compared with.
+
+    Args:
+        label: what it is called among the results.
+        defense: name of the method.
+        forwards: what a step costs, in forward passes: 10 iterations of 2, and the update.
+        settings: what differs from the method's own.
+        optional: dropped first where time is short.
+    """
+
+    label: str
+    defense: str
+    forwards: int
+    settings: tuple[str, ...] = ()
+    optional: bool = False
+
+
+ARMS = (
+    Arm("at", "at", 23),
+    Arm("mean", "adv-dpnp", 26, ("defense.alignment=mean",)),
+    Arm("sum", "adv-dpnp", 26, ("defense.alignment=sum",), optional=True),
+)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One timing of the ladder: a whole training step of Adv-DPNP.
+
+    Args:
+        engine, batch: how it is run, and on how many images.
+        benchmark: whether cuDNN tries its algorithms out.
+    """
+
+    engine: str
+    batch: int
+    benchmark: bool = True
+
+    @property
+    def name(self) -> str:
+        """ "step/128", or "step/128/plain" where cuDNN takes its first choice."""
+        return f"{self.engine}/{self.batch}" + ("" if self.benchmark else "/plain")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is.
+
+    Args:
+        name: "real" or "tiny".
+        network: data/backbone of every arm.
+        train_images: images of an epoch.
+        settings: of every arm's recipe.
+        precision: of training.
+        engines: in the order in which they are tried.
+        batches: sizes that the ladder times; the first is the usual one.
+        limit: test images under PGD; None for all.
+        suite: what every arm is measured with, geometry included.
+        search_suite, search_images, search_precision: of AutoAttack.
+        smoke_network, smoke_settings, smoke_suites: of the first check that everything runs.
+        smoke_images: test images of that check.
+        least_epochs: below them an optional arm is dropped.
+        most_epochs: of a short schedule.
+        epoch_seconds: of an arm of 26 forwards, where nothing was measured.
+        start_seconds: of a process that trains, until its first step is over.
+        measure_seconds, search_seconds: of the suite and of AutoAttack, where nothing was measured.
+        parallel: processes of the first check that run beside each other.
+        threads: of each process; 0 leaves it to torch.
+        patience: by which the limits of stages are multiplied, for machines that do much else.
+        seconds: how long each call may take.
+        whole_minutes: of the machine, until which each call must be over.
+    """
+
+    name: str
+    network: str
+    train_images: int
+    settings: tuple[str, ...]
+    precision: str
+    engines: tuple[str, ...]
+    batches: tuple[int, ...]
+    limit: int | None
+    suite: str
+    search_suite: str
+    search_images: int
+    search_precision: str
+    smoke_network: str
+    smoke_settings: tuple[str, ...]
+    smoke_suites: tuple[str, ...]
+    smoke_images: int
+    least_epochs: int
+    most_epochs: int
+    epoch_seconds: float
+    start_seconds: float
+    measure_seconds: float
+    search_seconds: float
+    parallel: int
+    threads: int
+    patience: float
+    seconds: tuple[float, float, float]
+    whole_minutes: tuple[float, float, float]
+    arms: tuple[Arm, ...] = ARMS
+
+
+# A schedule of a few epochs: one cycle up to 0.2, and the average of the weights.
+_SHORT = ("recipe.schedule=onecycle", "recipe.lr=0.2", "recipe.averaging.kind=ema")
+
+REAL = Scale(
+    name="real",
+    network="cifar10/resnet18",
+    train_images=50_000,
+    settings=(*_SHORT, "recipe.averaging.decay=0.999"),
+    precision="bf16",
+    engines=ENGINES,
+    batches=(128, 256, 512),
+    limit=None,
+    suite="text",
+    search_suite="autoattack",
+    search_images=1000,
+    search_precision="tf32",
+    smoke_network="digits/resnet8",
+    smoke_settings=("recipe.epochs=2", "recipe.train_images=256", "recipe.batch_size=64", "recipe.attack.steps=2"),
+    smoke_suites=("clean", "quick", "text", "fsr", "curve"),
+    smoke_images=64,
+    least_epochs=10,
+    most_epochs=30,
+    epoch_seconds=11.1,
+    start_seconds=25.0,
+    measure_seconds=15.0,
+    search_seconds=50.0,
+    parallel=12,
+    threads=0,
+    patience=1.0,
+    seconds=(165.0, 565.0, 45.0),
+    whole_minutes=(4.5, 13.5, 14.5),
+)
+
+TINY = Scale(
+    name="tiny",
+    network="digits/resnet8",
+    train_images=256,
+    settings=(
+        *_SHORT,
+        "recipe.averaging.decay=0.9",
+        "recipe.train_images=256",
+        "recipe.attack.steps=2",
+    ),
+    precision="fp32",
+    # What needs CUDA graphs is refused on a CPU: a fall to the next one is part of the rehearsal.
+    engines=("step", "folded", "eager"),
+    batches=(64, 128),
+    limit=64,
+    suite="text",
+    search_suite="autoattack-quick",
+    search_images=16,
+    search_precision="fp32",
+    smoke_network="digits/tiny",
+    smoke_settings=("recipe.epochs=2", "recipe.train_images=128", "recipe.batch_size=32", "recipe.attack.steps=2"),
+    smoke_suites=("clean", "text"),
+    smoke_images=32,
+    least_epochs=1,
+    most_epochs=1,
+    epoch_seconds=5.0,
+    start_seconds=5.0,
+    measure_seconds=5.0,
+    search_seconds=5.0,
+    parallel=2,
+    threads=1,
+    patience=12.0,
+    seconds=(1200.0, 1200.0, 600.0),
+    whole_minutes=(60.0, 60.0, 60.0),
+)
+
+# The whole recipe, in pieces that go on from each other.
+FULL = replace(REAL, name="full", settings=())
+TINY_FULL = replace(
+    TINY, name="tiny-full", settings=("recipe.train_images=256", "recipe.attack.steps=2"), engines=("folded", "eager")
+)
+
+SCALES = {scale.name: scale for scale in (REAL, TINY, FULL, TINY_FULL)}
