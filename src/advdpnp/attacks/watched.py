@@ -83,7 +83,8 @@ class Watched(nn.Module):
             )
 
     def _followed(self, of: Tensor, answered: Tensor, gradient: Tensor) -> Tensor:
-        finite = answered & gradient.flatten(1).isfinite().all(dim=1)
+        # A maximum is NaN where any of its numbers is, and much faster than to look at each.
+        finite = answered & gradient.flatten(1).abs().amax(dim=1).isfinite()
         # An attack that repacks its rows in secret cannot tell which image it was.
         self._note(of, ~finite if len(finite) == len(of) else (~finite).any().expand(len(of)))
         return torch.where(finite.view(-1, *[1] * (gradient.dim() - 1)), gradient, 0.0)

@@ -9,11 +9,13 @@ from advdpnp.evaluation.paired import paired_test
 from advdpnp.evaluation.samples import attacked_samples, embedding_arrays
 from advdpnp.evaluation.seeds import over_seeds
 from advdpnp.evaluation.shards import merge_shards
+from advdpnp.evaluation.verdicts import UnevaluatedError
 
 __all__ = [
     "CHUNK",
     "Evaluation",
     "Listener",
+    "UnevaluatedError",
     "attacked_samples",
     "check_mode",
     "embedding_arrays",
