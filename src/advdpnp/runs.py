@@ -22,6 +22,8 @@ Json = dict[str, Any]
 
 # The one file of weights of an exported folder, which is read as a run's.
 EXPORTED_WEIGHTS = "model.safetensors"
+# What an exported folder holds, and of which checkpoint.
+EXPORT_MANIFEST = "export.json"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -90,6 +92,20 @@ class Run:
         """Where weights are read from: an exported folder holds one checkpoint, whichever it was."""
         exported = self.folder / EXPORTED_WEIGHTS
         return exported if exported.is_file() else self.weights_path(which)
+
+    def stored_checkpoint(self, asked: str) -> str:
+        """The name of what is read for "last" or "best": in an exported folder, that of its one checkpoint.
+
+        Raises:
+            ValueError: the export is not of the best checkpoint, which was asked for.
+        """
+        manifest = self.folder / EXPORT_MANIFEST
+        if not (self.folder / EXPORTED_WEIGHTS).is_file() or not manifest.is_file():
+            return asked
+        held = str(dict(read_json(manifest).get("model") or {}).get("checkpoint", asked))
+        if asked == "best" and held != asked:
+            raise ValueError(f"{self.folder} is an export of the checkpoint {held} alone: leave --checkpoint out")
+        return held
 
     def eval_path(self, name: str) -> Path:
         return self.folder / "eval" / name
@@ -183,12 +199,18 @@ class Run:
             )
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = json.loads((file.metadata() or {}).get("advdpnp", '{"epoch": 0, "config": {}}'))
+                metadata = json.loads((file.metadata() or {})["advdpnp"])
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
+            config, epoch = dict(metadata["config"]), int(metadata["epoch"])
+        except (SafetensorError, ValueError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error}): restore it, or train again with --resume") from None
-        self.check_belongs(metadata["config"], path)
-        return weights, metadata["epoch"]
+        except KeyError:
+            raise ValueError(
+                f"{path} does not say which run it is of: it was not written by advdpnp, so put the run's own "
+                "checkpoint back, or evaluate it with --model and --weights"
+            ) from None
+        self.check_belongs(config, path)
+        return weights, epoch
 
     def write_state(self, state: Json) -> None:
         """Store everything that `--resume` needs."""
@@ -253,5 +275,6 @@ class Run:
 
 
 def list_runs(root: Path) -> list[Path]:
-    """Folders of all runs under `root`, sorted."""
-    return sorted(path.parent for path in root.rglob("config.json") if path.parent.name.startswith("seed-"))
+    """Folders of all runs under `root`, sorted; `root` itself may be one, or an export, which has any name."""
+    folders = (path.parent for path in root.rglob("config.json"))
+    return sorted(folder for folder in folders if folder == root or folder.name.startswith("seed-"))

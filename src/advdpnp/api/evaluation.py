@@ -11,12 +11,11 @@ from torch.export import ExportedProgram
 from advdpnp import attacks, data
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.foreign import evaluate_model
-from advdpnp.api.loading import load_checkpoint
+from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.api.measurement import Effort, EffortOptions, Measurement, Protocol, suite_of
 from advdpnp.data import DataSpec
 from advdpnp.evaluation import CHUNK, Listener, attacked_samples, embedding_arrays, paired_test
 from advdpnp.evaluation.precision import as_stated
-from advdpnp.experiments import from_config
 from advdpnp.mode import settle
 from advdpnp.runs import Json, Run
 
@@ -104,11 +103,12 @@ def evaluate_run(
         effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.measurement.Effort`.
     """
     run, on = Run(Path(folder)), resolve_device(device)
-    done = from_config(run.config())
+    done = stored_experiment(run)
     tested = data.spec(on_data) if isinstance(on_data, str) else on_data or done.data
     _check_alike(done.data, tested)
     wanted = suite_of(suite, done.data.eps, math.prod(done.data.image_shape), eps, suite_name)
     model, epoch = load_checkpoint(run, checkpoint, on)
+    checkpoint = run.stored_checkpoint(checkpoint)
     images = data.load(tested, "test", data_root).to(on)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {
@@ -144,7 +144,14 @@ def _short(values: tuple[object, ...]) -> str:
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:
     """Paired test of two runs that were evaluated with `suite`; see `advdpnp.evaluation.paired_test`."""
-    return paired_test(Run(Path(first)).result(suite), Run(Path(second)).result(suite))
+    results = [Run(Path(folder)).result(suite) for folder in (first, second)]
+    try:
+        return paired_test(*results)
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+        raise ValueError(
+            f"{suite} of {first} or of {second} is damaged or no evaluation ({problem}): evaluate them again"
+        ) from error
 
 
 @as_stated()
@@ -153,7 +160,7 @@ def illustrate(
 ) -> None:
     """Write what the report draws: eval/samples.npz, and eval/embedding.npz where the embedding is 2-D."""
     run, on = Run(Path(folder)), resolve_device(device)
-    done = from_config(run.config())
+    done = stored_experiment(run)
     model, _ = load_checkpoint(run, "last", on)
     images = data.load(done.data, "test", data_root).to(on)
     attack = attacks.PGD(eps=done.data.eps)

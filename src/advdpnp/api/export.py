@@ -7,9 +7,8 @@ import torch
 
 from advdpnp import data
 from advdpnp.api.environment import environment
-from advdpnp.api.loading import load_checkpoint
+from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.dtype import float32_default
-from advdpnp.experiments import from_config
 from advdpnp.interchange import Claim, Probe, Subject, check_folder, chosen, probe, write_export
 from advdpnp.report.read import read_run
 from advdpnp.runs import Json, Run
@@ -52,9 +51,10 @@ def export(
         raise ValueError(f"--images must be at least 1; got {images}")
     run, on = Run(Path(folder)), torch.device("cpu")
     model, epoch = load_checkpoint(run, checkpoint, on)
+    checkpoint = run.stored_checkpoint(checkpoint)
     subject = Subject(
         model=model,
-        experiment=from_config(run.config()),
+        experiment=stored_experiment(run),
         stored=read_run(run.folder),
         weights=run.stored_weights_path(checkpoint).read_bytes(),
         checkpoint=checkpoint,

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from advdpnp.api.environment import resolve_device
-from advdpnp.experiments import from_config
+from advdpnp.experiments import Experiment, from_config
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Run
 
@@ -28,7 +28,27 @@ def load_checkpoint(run: Run, checkpoint: str, device: torch.device) -> tuple[Cl
     """A checkpoint's classifier in eval mode, and the epochs that it was trained for; Raises as `load`."""
     if checkpoint not in ("last", "best"):
         raise ValueError(f"checkpoint must be last or best; got {checkpoint!r}")
-    model = from_config(run.config()).build()
+    experiment = stored_experiment(run)
+    checkpoint = run.stored_checkpoint(checkpoint)
+    model = experiment.build()
     weights, epoch = run.read_weights(checkpoint)
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{run.stored_weights_path(checkpoint)} does not fit the network of its run "
+            f"({' '.join(str(error).split())[:300]}): put the run's own checkpoint back, or train again"
+        ) from None
     return model.to(device).eval(), epoch
+
+
+def stored_experiment(run: Run) -> Experiment:
+    """The experiment in a run's config.json; ValueError naming the file, where it holds none."""
+    path, config = run.folder / "config.json", run.config()
+    try:
+        return from_config(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+        raise ValueError(f"{path} is damaged ({problem}): restore it, or train the run again") from error

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from advdpnp import data
 from advdpnp.api.environment import resolve_device, use_tf32
-from advdpnp.api.loading import load_checkpoint
+from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.api.training import trained_on
 from advdpnp.dtype import float32_default
-from advdpnp.experiments import Experiment, from_config
+from advdpnp.evaluation import check_mode
+from advdpnp.experiments import Experiment
+from advdpnp.foreign.source import single_precision
+from advdpnp.mode import settle
 from advdpnp.models.classifier import Classifier
 from advdpnp.prediction import (
     Centers,
@@ -34,7 +38,7 @@ from advdpnp.runs import Run
 
 @float32_default()
 def predict(
-    source: Path | str | nn.Module,
+    source: Path | str | nn.Module | ExportedProgram,
     images: Path | str | Sequence[Path | str] | Tensor,
     *,
     checkpoint: str = "last",
@@ -54,7 +58,8 @@ def predict(
     the embeddings, which are computed once and kept with the run. What could not be said is in the answer's `notes`.
 
     Args:
-        source: a run's folder; or a model in eval mode, images in [0, 1] -> logits, which has no training images.
+        source: a run's folder; or a model in eval mode, or torch.export program, images in [0, 1] -> logits, which has
+            no training images.
         images: files and folders, for a run; or (N, channels, H, W), float32 in [0, 1] or uint8 as in the data.
         checkpoint: "last" or "best", of a run.
         top: how many classes are listed, at least 1.
@@ -70,14 +75,17 @@ def predict(
     """
     check("top", top, Count)
     check("neighbors", neighbors, Natural)
+    if isinstance(source, ExportedProgram):
+        source = settle(source.module())
     if isinstance(source, nn.Module):
         return _predict_with_model(source, images, tuple(class_names), top, invert)
     run, on = Run(Path(source)), resolve_device(device)
-    done = from_config(run.config())
+    done = stored_experiment(run)
     listener = listener or Silent()
     inputs = _inputs(images, done.data, invert, listener)
     use_tf32(False)
     model, _ = load_checkpoint(run, checkpoint, on)
+    checkpoint = run.stored_checkpoint(checkpoint)
     centers, notes = _centers(model)
     training = None
     if neighbors and inputs.names:
@@ -92,9 +100,10 @@ def _predict_with_model(
 ) -> Predictions:
     if not isinstance(images, Tensor):
         raise ValueError("a model takes a tensor of images; give files to a run's folder, which knows size and classes")
-    if model.training:
-        raise ValueError("the model is in training mode, so its answers depend on the batch: call .eval()")
-    centers, notes = _centers(model)
+    check_mode(model)
+    model, notes = single_precision(model)
+    centers, missing = _centers(model)
+    notes += missing
     predictor = Predictor(model, class_names, centers, None, top, 0)
     return _answers(type(model).__name__, None, predictor, from_tensor(images, 255, invert), images.device, notes)
 

@@ -133,7 +133,7 @@ def _completed(stored: Json) -> Json:
     """A configuration of an older version with the fields that were added since, at their defaults."""
     try:
         return _config(from_config(stored), stored.get("needs"))
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return stored
 
 

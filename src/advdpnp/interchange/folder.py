@@ -8,9 +8,9 @@ from advdpnp.interchange.agreement import Probe
 from advdpnp.interchange.card import card
 from advdpnp.interchange.formats import FORMATS, Artifact
 from advdpnp.interchange.subject import Subject
+from advdpnp.runs import EXPORT_MANIFEST as MANIFEST
 from advdpnp.runs import Json, differences, read_json, write_bytes, write_json
 
-MANIFEST = "export.json"
 SCHEMA = 1
 
 # Files that belong to no format: the record behind the model card.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp.report.names import METHODS, NORMS, SEARCHES, attack_label, method_name
+from advdpnp.report.schema import check_config, check_evaluation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -230,7 +231,7 @@ def radius(eps: str) -> float:
 def _checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     try:
         return read()
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, EOFError, zipfile.BadZipFile) as error:
         problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
 
@@ -275,6 +276,7 @@ def _geometry(stored: dict[str, Any] | None) -> dict[str, Any] | None:
 def _suite(path: Path) -> Suite:
     def read() -> Suite:
         stored = _known_schema(json.loads(path.read_text()))
+        check_evaluation(stored)
         attacks = dict(map(_attack, stored["attacks"]))
         return Suite(
             name=stored["suite"],
@@ -309,8 +311,7 @@ def _suite(path: Path) -> Suite:
 def _config(path: Path) -> dict[str, Any]:
     def read() -> dict[str, Any]:
         config = _known_schema(json.loads(path.read_text()))
-        for name in ("data", "backbone", "seed", "tag"):
-            config[name]
+        check_config(config)
         if "foreign" in config:
             config["foreign"]["model"], config["foreign"]["weights"], config["foreign"]["sha256"]
             return config
