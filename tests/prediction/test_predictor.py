@@ -41,15 +41,16 @@ def prototypes(rows: list[list[float]]) -> Classifier:
 
 def test_class_probability_and_top_are_those_of_the_logits(finished: Path, digits: Images) -> None:
     found = api.predict(finished, digits.pixels[:40], top=3, neighbors=0)
-    model, (x, _) = api.load(finished), digits.batch(torch.arange(40))
-    logits = model(x).detach()
+    model, (x, _) = api.load(finished).double(), digits.batch(torch.arange(40))
+    logits = model(x.double()).detach()
+    # A probability errs as far as its logit, 1000 times the rounding of float32 at the most here.
     for row, answer in enumerate(found.predicted):
         probabilities = torch.softmax(logits[row].double(), dim=0)
         assert answer.class_name == str(int(logits[row].argmax()))
-        assert answer.probability == pytest.approx(float(probabilities.max()), rel=1e-4)
+        assert answer.probability == pytest.approx(float(probabilities.max()), rel=1e-3)
         expected = probabilities.sort(descending=True)
         assert [entry.class_name for entry in answer.top] == [str(label) for label in expected.indices[:3].tolist()]
-        assert [entry.probability for entry in answer.top] == pytest.approx(expected.values[:3].tolist(), rel=1e-4)
+        assert [entry.probability for entry in answer.top] == pytest.approx(expected.values[:3].tolist(), rel=1e-3)
 
 
 def test_distances_and_angles_of_a_prototype_head_follow_from_its_logits(finished: Path, digits: Images) -> None:

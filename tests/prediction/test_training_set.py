@@ -70,7 +70,7 @@ def test_the_embeddings_are_those_of_the_images_that_the_run_was_trained_on(run:
     task = api.make_task(from_config(run.config()), torch.device("cpu"))
     x, y = task.train.batch(torch.arange(300))
     assert torch.equal(stored.labels, y)
-    torch.testing.assert_close(stored.features, api.load(run.folder).embed(x).detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(stored.features, api.load(run.folder).embed(x).detach(), rtol=1e-4, atol=1e-4)
 
 
 def test_stored_embeddings_are_used_once_more_and_only_with_the_same_weights(

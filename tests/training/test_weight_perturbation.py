@@ -10,21 +10,15 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.training.loop import LossModule, Training, make_batch
 from advdpnp.training.weight_perturbation import perturbed_weights, weights_perturbed
 from reference import awp as reference
-from training.small import small_task
-
-
-def double_task(defense: str) -> Any:
-    task = small_task(defense)
-    task.model.double().train()
-    task.defense.between_epochs(task.model, 0)
-    return task
+from training.small import double_task, in_double, small_task
 
 
 @pytest.mark.parametrize("defense", ["at", "trades", "adv-dpnp"])
 def test_weights_and_gradients_are_the_proxys(defense: str) -> None:
     task = double_task(defense)
-    batch = make_batch(task, torch.arange(32), 0, 0)
-    object.__setattr__(batch, "x", batch.x.double())
+    task.model.train()
+    task.defense.between_epochs(task.model, 0)
+    batch = in_double(make_batch(task, torch.arange(32), 0, 0))
     x_adv = (batch.x + 0.05 * torch.randn(batch.x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
 
     def loss(model: nn.Module) -> Tensor:
