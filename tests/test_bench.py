@@ -1,5 +1,6 @@
 """The benchmark does the same work on every rung, and a kill or a failure costs one rung."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from advdpnp.bench import bench_text, run_bench
+from advdpnp.bench import bench_text, run_bench, timing
 from advdpnp.bench import run as bench_run
-from advdpnp.bench.ceilings import convolution_rates, measure_ceilings
+from advdpnp.bench.ceilings import _stem_backward, _stem_forward, convolution_rates, measure_ceilings, stem_seconds
 from advdpnp.bench.flops import count_flops
-from advdpnp.bench.ladder import attack_gflop, make_subject, naive_attack, update_gflop
-from advdpnp.bench.timing import Deadline, Rung, add_rates, measure
+from advdpnp.bench.ladder import (
+    _training_step,
+    attack_gflop,
+    make_subject,
+    naive_attack,
+    step_rungs,
+    update_gflop,
+)
+from advdpnp.bench.timing import Deadline, Ladder, Rung, add_rates
 from advdpnp.noise import IndexNoise
 from advdpnp.runs import Json, read_json
 
@@ -41,10 +49,10 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Json:
 
 def test_every_rung_is_measured_or_says_why_not(result: Json) -> None:
     ladders = result["models"]["tiny"]
-    for ladder, rungs in (("attack", 9), ("step", 11)):
+    for ladder, rungs in (("attack", 10), ("step", 13)):
         assert len(ladders[ladder]) == rungs
         for name, entry in ladders[ladder].items():
-            if "graph" in name or name.endswith("step"):
+            if "graph" in name or "step" in name:
                 assert "needs a CUDA device" in entry["skipped"]
             else:
                 assert len(entry["times"]) == 2 and entry["seconds"] > 0
@@ -91,14 +99,14 @@ def test_the_naive_attack_stays_in_the_ball_and_leaves_gradients_behind() -> Non
     assert all(parameter.grad is not None for parameter in subject.model.backbone.parameters())
 
 
-def _table(rungs: list[Rung], minutes: float = 5) -> tuple[Json, list[Json]]:
+def _table(rungs: list[Rung], minutes: float = 5, repeats: int = 1) -> tuple[Json, list[Json]]:
     table: Json = {}
     saved: list[Any] = []
 
     def save() -> None:
         saved.append({name: dict(entry) for name, entry in table.items()})
 
-    measure(rungs, CPU, 1, Deadline(minutes), lambda rung: rung.gflop, table, save)
+    Ladder(CPU, repeats, Deadline(minutes), lambda rung: rung.gflop, table, save).climb(rungs)
     return table, saved
 
 
@@ -109,8 +117,122 @@ def test_a_rung_that_fails_is_recorded_and_the_ladder_goes_on() -> None:
     table, saved = _table([Rung("broken", "fp32", 1.0, broken), Rung("sound", "fp32", 1.0, lambda: lambda: None)])
     assert table["broken"]["error"] == "RuntimeError: no such kernel second line"
     assert "seconds" in table["sound"]
-    # Written after each set-up and after each time.
-    assert len(saved) == 3 and "sound" not in saved[0]
+    # Written after each rung, and a kill leaves all rows.
+    assert len(saved) == 2 and saved[0]["sound"]["skipped"] == "out of time"
+
+
+def test_a_rung_is_timed_when_it_is_ready_and_again_in_turn() -> None:
+    calls: list[str] = []
+
+    def rung(name: str) -> Rung:
+        return Rung(name, "fp32", 0.0, lambda: lambda: calls.append(name))
+
+    table, saved = _table([rung("a"), rung("b")], repeats=3)
+    # Warm-up and first time of each, then in turn.
+    assert calls == ["a", "a", "b", "b", "a", "b", "a", "b"]
+    assert "seconds" in saved[0]["a"] and [len(entry["times"]) for entry in table.values()] == [3, 3]
+
+
+def test_a_failure_in_a_later_time_costs_its_rung_alone() -> None:
+    runs: list[int] = []
+
+    def fails_late() -> None:
+        runs.append(len(runs))
+        if len(runs) > 2:
+            raise RuntimeError("an illegal access")
+
+    rungs = [Rung("late", "fp32", 0.0, lambda: fails_late), Rung("sound", "fp32", 0.0, lambda: lambda: None)]
+    table, _ = _table(rungs, repeats=3)
+    assert table["late"]["error"] == "RuntimeError: an illegal access" and len(table["late"]["times"]) == 1
+    assert len(table["sound"]["times"]) == 3
+
+
+def test_on_a_gpu_the_fastest_way_comes_first_and_naive_code_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(timing, "_warm_up", lambda rung, device, entry: begun.append(rung.name) or (None, None))
+    monkeypatch.setattr(Ladder, "_time", lambda self, rung, work: None)
+    monkeypatch.setattr(timing, "_outcome", lambda entry: "")
+    subject = make_subject("tiny", CPU, batch=2, steps=2)
+    table: Json = {}
+    climb = Ladder(torch.device("cuda"), 1, Deadline(5), lambda rung: 0.0, table, lambda: None).climb
+    rungs = step_rungs(subject, ("fp32", "bf16"))
+    climb(rungs)
+    assert begun[:3] == ["bf16_step", "bf16_step_cudnn_benchmark", "bf16_graph"] and begun[-1] == "naive"
+    # The table is read from the bottom of the ladder up.
+    assert list(table) == [rung.name for rung in rungs] and next(iter(table)) == "naive"
+
+
+def test_cudnn_tries_its_algorithms_on_its_own_rung_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    rungs = [
+        Rung("as_usual", "fp32", 0.0, lambda: lambda: seen.append(torch.backends.cudnn.benchmark)),
+        Rung("trying", "fp32", 0.0, lambda: lambda: seen.append(torch.backends.cudnn.benchmark), benchmark_cudnn=True),
+    ]
+    _table(rungs, repeats=2)
+    assert seen == [False, False, True, True, False, True]
+
+
+def test_the_first_network_takes_the_time_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: dict[str, float] = {}
+
+    def measured(name: str, device: Any, result: Json, deadline: Deadline, *_: Any) -> None:
+        left[name] = deadline.left()
+
+    monkeypatch.setattr(bench_run, "_measure_model", measured)
+    run_bench(["first", "second"], CPU, 4, 2, 1, tmp_path / "b.json", minutes=8)
+    assert left["first"] == pytest.approx(8, abs=0.5) and left["second"] == pytest.approx(8, abs=0.5)
+
+
+@pytest.mark.slow
+def test_engines_are_compared_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_run, "_measure_model", lambda *_: None)
+    lines: list[str] = []
+    engines = ["folded", "step"]
+    found = run_bench([], CPU, 4, 2, 1, tmp_path / "b.json", minutes=5, engines=engines, tell=lines.append)
+    sound, refused = found["engines"]
+    assert sound["agrees"] and sound["largest_difference"] == 0
+    assert not refused["agrees"] and "needs a CUDA device" in refused["error"]
+    assert lines == ["engine folded: agrees with folded", "engine step: is not to be trusted"]
+    assert "engine step is not to be trusted: ValueError" in bench_text(found)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "error"),
+    [("", "Traceback\nImportError: no torch\n", "ImportError: no torch"), ("", "", "exit status -11")],
+)
+def test_a_comparison_that_dies_is_a_verdict(
+    stdout: str, stderr: str, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died = subprocess.CompletedProcess([], -11, stdout, stderr)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: died)
+    found = bench_run._check_engine("step", CPU, Deadline(1))
+    assert found == {"engine": "step", "agrees": False, "error": error}
+
+
+def test_a_comparison_without_time_is_not_waited_for() -> None:
+    found = bench_run._check_engine("step", CPU, Deadline(0))
+    assert found == {"engine": "step", "agrees": False, "error": "out of time"}
+
+
+@pytest.mark.slow
+def test_many_compiled_rungs_stay_under_the_compilers_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each rung compiles the same code for its own network. Tracing alone: the limit is the tracer's.
+    monkeypatch.undo()
+    import torch._dynamo
+
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *work, **named: compiler(*work, **named, backend="eager"))
+    torch.compiler.reset()
+    subject = make_subject("tiny", CPU, batch=4, steps=2)
+    with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
+        with pytest.raises(Exception, match="recompile_limit"):
+            for _ in range(3):
+                _training_step(subject, "fp32", "compiled")()
+        # As every training begins: with an empty compiler.
+        for _ in range(3):
+            torch.compiler.reset()
+            _training_step(subject, "fp32", "compiled")()
+    torch.compiler.reset()
 
 
 def test_when_the_time_is_up_no_rung_is_begun(tmp_path: Path) -> None:
@@ -136,10 +258,29 @@ def test_ratios_are_to_the_naive_rung_and_rates_to_the_ceiling_of_their_precisio
 
 
 @pytest.mark.slow
-def test_the_table_of_convolutions_has_each_stage_in_both_precisions() -> None:
+def test_the_table_of_convolutions_has_each_stage_in_every_layout() -> None:
     rows = convolution_rates(CPU, batch=1)
-    assert [(row["channels"], row["size"]) for row in rows] == 2 * [(64, 32), (128, 16), (256, 8), (512, 4)]
+    stages = [(64, 32), (128, 16), (256, 8), (512, 4)]
+    layouts = [("fp32", "nchw"), ("fp32", "nhwc"), ("bf16", "nhwc")]
+    found = [(row["precision"], row["layout"], row["channels"], row["size"]) for row in rows]
+    assert found == [(*layout, *stage) for layout in layouts for stage in stages]
     assert all(row[part] > 0 for row in rows for part in ("forward", "to_images", "to_weights"))
+
+
+def test_a_padded_stem_gives_the_images_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 6, 6, generator=generator).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(64, 3, 3, 3, generator=generator)
+    wide = torch.nn.functional.pad(weight, (0, 0, 0, 0, 0, 5))
+    # The gradient is that of the output's own scalar product with itself, halved: W^T W x.
+    torch.testing.assert_close(_stem_backward(x, wide)(), _stem_backward(x, weight)())
+    torch.testing.assert_close(_stem_forward(x, wide)(), _stem_forward(x, weight)())
+
+
+def test_the_stem_is_timed_as_it_is_and_padded() -> None:
+    rows = stem_seconds(CPU, batch=1)
+    assert [row["channels"] for row in rows] == [3, 8]
+    assert all(0 < row[part] < 10 for row in rows for part in ("forward_seconds", "to_images_seconds"))
 
 
 @pytest.mark.slow

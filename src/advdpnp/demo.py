@@ -49,7 +49,11 @@ def _train_and_attack(wanted: Experiment, runs: Path) -> Path:
 def run_demo(out: Path, runs: Path) -> Path:
     """Train, attack and report; returns the page. Takes under two minutes on two cores."""
     experiments = demo_experiments()
-    print(f"training and attacking {len(experiments)} small networks, about 2 minutes on 2 cores", file=sys.stderr)
+    print(
+        f"training and attacking {len(experiments)} small networks, about 2 minutes on 2 cores",
+        file=sys.stderr,
+        flush=True,
+    )
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
         # The slowest go first, so that none of them is left to run alone.

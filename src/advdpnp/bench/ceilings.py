@@ -75,17 +75,66 @@ def measure_ceilings(device: torch.device) -> Json:
     return {name: float(f"{rate:.4g}") for name, rate in ceilings.items()}
 
 
+_LAYOUTS = (
+    ("fp32", "nchw", torch.float32, torch.contiguous_format),
+    ("fp32", "nhwc", torch.float32, torch.channels_last),
+    ("bf16", "nhwc", torch.bfloat16, torch.channels_last),
+)
+
+
 def convolution_rates(device: torch.device, batch: int) -> list[Json]:
     """TFLOP/s of the 3x3 convolution of each stage of ResNet-18: forward, and backward to images and to weights."""
     rows = []
-    for dtype in (torch.float32, torch.bfloat16):
+    for precision, layout, dtype, memory in _LAYOUTS:
         for channels, size in _STAGES:
-            x = torch.rand(batch, channels, size, size, device=device).to(dtype, memory_format=torch.channels_last)
-            weight = torch.rand(channels, channels, 3, 3, device=device).to(dtype, memory_format=torch.channels_last)
+            x = torch.rand(batch, channels, size, size, device=device).to(dtype, memory_format=memory)
+            weight = torch.rand(channels, channels, 3, 3, device=device).to(dtype, memory_format=memory)
             flop = 2 * batch * size**2 * channels**2 * 9
-            row = {"precision": "fp32" if dtype == torch.float32 else "bf16", "channels": channels, "size": size}
+            row = {"precision": precision, "layout": layout, "channels": channels, "size": size}
             rows.append(row | _convolution(device, x, weight, flop))
     return rows
+
+
+def stem_seconds(device: torch.device, batch: int) -> list[Json]:
+    """Seconds of the first convolution in bf16, 3 channels to 64: as it is, and with the images padded to 8 channels.
+
+    Tensor cores read 8 channels at a time. Padding the images and cutting their gradient are part of the time.
+    """
+    x = torch.rand(batch, 3, 32, 32, device=device).to(torch.bfloat16, memory_format=torch.channels_last)
+    rows = []
+    for channels in (3, 8):
+        weight = torch.zeros(64, channels, 3, 3, device=device)
+        weight = weight.to(torch.bfloat16, memory_format=torch.channels_last)
+        # A rate of seconds: the reciprocal of runs in a second.
+        works = {"forward": _stem_forward(x, weight), "to_images": _stem_backward(x, weight)}
+        times = {f"{name}_seconds": 1e-12 / _rate(device, work, 1) for name, work in works.items()}
+        rows.append({"channels": channels} | {name: float(f"{value:.4g}") for name, value in times.items()})
+    return rows
+
+
+def _padded(x: torch.Tensor, channels: int) -> torch.Tensor:
+    if x.shape[1] == channels:
+        return x
+    wide = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, channels - x.shape[1]))
+    return wide.contiguous(memory_format=torch.channels_last)
+
+
+def _stem_forward(x: torch.Tensor, weight: torch.Tensor) -> Callable[[], torch.Tensor]:
+    return lambda: torch.nn.functional.conv2d(_padded(x, weight.shape[1]), weight, padding=1)
+
+
+def _stem_backward(x: torch.Tensor, weight: torch.Tensor) -> Callable[[], torch.Tensor]:
+    output, wide = _stem_forward(x, weight)(), _padded(x, weight.shape[1])
+
+    def work() -> torch.Tensor:
+        mask = [True, False, False]
+        gradients = torch.ops.aten.convolution_backward(
+            output, wide, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, mask
+        )
+        gradient: torch.Tensor = gradients[0][:, : x.shape[1]]
+        return gradient.contiguous(memory_format=torch.channels_last)
+
+    return work
 
 
 def _convolution(device: torch.device, x: torch.Tensor, weight: torch.Tensor, flop: float) -> Json:

@@ -1,8 +1,10 @@
 """Whether an engine trains as the engine `folded` does, up to fp32's rounding."""
 
+import json
+import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import get_args
 
 import torch
@@ -49,8 +51,17 @@ class EngineCheck:
     seconds: float
 
 
+def check_name(engine: str) -> None:
+    """Raise ValueError if there is no such engine."""
+    if engine not in get_args(Engine):
+        raise ValueError(f"an engine is one of {', '.join(get_args(Engine))}; got {engine!r}")
+
+
 def compare_engines(engine: str, device: torch.device, steps: int = 8) -> EngineCheck:
     """Train a tiny Adv-DPNP network for some fp32 steps on `engine` and on `folded`, and compare each step.
+
+    A capture that fails leaves CUDA unusable: `python -m advdpnp.bench.engines ENGINE DEVICE` does the same in a
+    process of its own, and prints the result as JSON.
 
     From the third step on both begin a step from the state of `folded`, so that differences do not grow from step to
     step; in the second, an error in the state that the first one left shows. One step is left out of account, the one
@@ -66,8 +77,7 @@ def compare_engines(engine: str, device: torch.device, steps: int = 8) -> Engine
     Raises:
         ValueError: no such engine, or too few steps.
     """
-    if engine not in get_args(Engine):
-        raise ValueError(f"an engine is one of {', '.join(get_args(Engine))}; got {engine!r}")
+    check_name(engine)
     if steps < 3:
         raise ValueError(f"engines are compared over at least 3 steps; got {steps}")
     began, error = time.perf_counter(), ""
@@ -138,3 +148,7 @@ def _changes(training: Training, order: Tensor) -> list[Tensor]:
 
 def _relative(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm().clamp_min(torch.finfo(torch.float32).tiny))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(compare_engines(sys.argv[1], torch.device(sys.argv[2]))), allow_nan=False), flush=True)

@@ -125,6 +125,10 @@ def attack_rungs(subject: Subject, precisions: tuple[str, ...]) -> list[Rung]:
         model = copy.deepcopy(subject.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return crafted(plain, model, x)
 
+    def folded_nchw() -> Work:
+        model = freeze(subject.model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return crafted(plain, model, nchw)
+
     def frozen(precision: str, how: str) -> Work:
         model = freeze(subject.model, _DTYPES[precision])
         if how == "folded":
@@ -137,6 +141,7 @@ def attack_rungs(subject: Subject, precisions: tuple[str, ...]) -> list[Rung]:
         Rung("naive", "fp32", work["naive"], naive),
         Rung("input_gradient", "fp32", work["lean"], lambda: crafted(plain, copy.deepcopy(subject.model), nchw)),
         Rung("channels_last", "fp32", work["lean"], channels_last),
+        Rung("folded_nchw", "fp32", work["lean"], folded_nchw),
     ]
     for precision in precisions:
         for how in ("folded", "compiled", "attack_graph"):
@@ -153,8 +158,10 @@ def step_rungs(subject: Subject, precisions: tuple[str, ...]) -> list[Rung]:
     for precision in precisions:
         for engine in get_args(Engine):
             make = functools.partial(_training_step, subject, precision, engine)
-            name = _named(precision, engine)
-            rungs.append(Rung(name, precision, work["lean"] + update, make, engine in ("graph", "step")))
+            name, gflop = _named(precision, engine), work["lean"] + update
+            if engine == "step":
+                rungs.append(Rung(f"{name}_cudnn_benchmark", precision, gflop, make, True, benchmark_cudnn=True))
+            rungs.append(Rung(name, precision, gflop, make, engine in ("graph", "step")))
     return rungs
 
 

@@ -26,10 +26,11 @@ def bench_text(result: Json) -> str:
         f"{where}; torch {machine['torch']}; load average {machine['load_average']} at the beginning",
         f"batch {protocol['batch']}, PGD-{protocol['steps']}, medians of {protocol['repeats']} taken in turn; seconds "
         + ("on the GPU" if on_gpu else "of CPU time; MiB is the whole process's largest size so far"),
-        "ceilings: " + ", ".join(_ceiling(name, rate) for name, rate in ceilings.items() if name != "convolutions"),
+        "ceilings: " + ", ".join(_ceiling(name, rate) for name, rate in ceilings.items() if isinstance(rate, float)),
     ]
     if not on_gpu and not machine["bf16_instructions"]:
         lines.append("this processor has no bf16 instructions: the targets for bf16 hold only with them")
+    lines += [_engine_text(checked) for checked in result.get("engines", ())]
     for name, ladders in result["models"].items():
         for ladder in ("attack", "step"):
             if ladder in ladders:
@@ -38,6 +39,7 @@ def bench_text(result: Json) -> str:
             lines.append(_bookkeeping_text(ladders["bookkeeping"]))
     if "convolutions" in ceilings:
         lines += ["", "3x3 convolutions, TFLOP/s", *_convolutions(ceilings["convolutions"])]
+    lines += [_stem_text(row) for row in ceilings.get("stem", ())]
     if result["left_out"]:
         lines += ["", "left out: " + ", ".join(result["left_out"])]
     return "\n".join(lines)
@@ -99,11 +101,23 @@ def _bookkeeping_text(entry: Json) -> str:
     return text
 
 
+def _engine_text(checked: Json) -> str:
+    if checked["agrees"]:
+        return f"engine {checked['engine']} agrees with folded, up to {checked['largest_difference']:.2g} of a step"
+    found = checked["error"] or f"{checked['largest_difference']:.2g} of a step, more than {checked['bound']:.2g}"
+    return f"engine {checked['engine']} is not to be trusted: {found}"
+
+
+def _stem_text(row: Json) -> str:
+    times = f"forward {1e6 * row['forward_seconds']:.4g} us, to images {1e6 * row['to_images_seconds']:.4g} us"
+    return f"bf16 stem with {row['channels']} channels: {times}"
+
+
 def _convolutions(rows: list[Json]) -> list[str]:
-    header = ("", "channels", "size", "forward", "to images", "to weights")
+    header = ("", "layout", "channels", "size", "forward", "to images", "to weights")
     cells = [
         (
-            *(str(row[key]) for key in ("precision", "channels", "size")),
+            *(str(row[key]) for key in ("precision", "layout", "channels", "size")),
             *(f"{row[key]:.4g}" for key in ("forward", "to_images", "to_weights")),
         )
         for row in rows

@@ -1,6 +1,9 @@
 """One benchmark: ceilings, then the ladders of each network, into one JSON file that is whole after every rung."""
 
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,9 +12,9 @@ import torch
 from torch import Tensor
 
 from advdpnp.api import use_tf32
-from advdpnp.bench.ceilings import convolution_rates, describe_machine, measure_ceilings
+from advdpnp.bench.ceilings import convolution_rates, describe_machine, measure_ceilings, stem_seconds
 from advdpnp.bench.ladder import Subject, attack_rungs, judge, make_subject, started, step_rungs
-from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Rung, add_rates, measure, one_line, timed
+from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Ladder, Rung, add_rates, one_line, silent, timed
 from advdpnp.runs import Json, Run, write_json
 from advdpnp.training.loop import make_batch
 
@@ -26,19 +29,27 @@ def run_bench(
     minutes: float,
     precisions: tuple[str, ...] = ("fp32", "bf16"),
     full: bool = False,
+    engines: Sequence[str] = (),
+    tell: Callable[[str], None] = silent,
 ) -> Json:
     """Measure the speed ladders; writes and returns the content of `out`.
+
+    On a GPU what matters most comes first: the first network, its whole step before the attack alone, bf16 before fp32,
+    and of each the engine that does most before the others.
 
     Args:
         models: names of backbones, at CIFAR-10's shapes.
         device: where.
         batch: images of a batch.
         steps: iterations of the attack.
-        repeats: timings of each rung, taken in turn.
+        repeats: timings of each rung.
         out: the JSON file.
-        minutes: after them no rung is begun, and what is missing is listed; shared out evenly among the ladders.
+        minutes: after them no rung is begun, and what is missing is listed; the first network takes what it needs, and
+            the next one what is left.
         precisions: of the rungs above channels_last.
-        full: also the table of convolution rates on a CPU; on a GPU it is always made.
+        full: also the tables of convolutions on a CPU; on a GPU they are always made.
+        engines: compared with `folded` first, each in a process of its own; see `compare_engines`.
+        tell: called with a line for people after every rung.
     """
     deadline = Deadline(minutes)
     use_tf32(False)
@@ -49,14 +60,38 @@ def run_bench(
         "ceilings": measure_ceilings(device),
         "models": {name: {} for name in models},
     }
-    if device.type == "cuda" or full:
-        result["ceilings"]["convolutions"] = convolution_rates(device, batch)
-    # Every rung compiles the same functions for its own network.
-    with torch._dynamo.config.patch(recompile_limit=64):
+    for engine in engines:
+        result.setdefault("engines", []).append(checked := _check_engine(engine, device, deadline))
+        tell(f"engine {engine}: {'agrees with folded' if checked['agrees'] else 'is not to be trusted'}")
+        _write(out, result, deadline)
+    # Every rung compiles the same functions for its own network; past the limit torch would go on uncompiled.
+    with torch._dynamo.config.patch(recompile_limit=64, fail_on_recompile_limit_hit=True):
         for position, name in enumerate(models):
-            share = Deadline(deadline.left() / (len(models) - position))
-            _measure_model(name, device, result, share, precisions, lambda: _write(out, result, deadline))
+            _measure_model(
+                name, device, result, deadline, precisions, lambda: _write(out, result, deadline), _under(name, tell)
+            )
+            if position == 0 and (device.type == "cuda" or full) and not deadline.passed():
+                result["ceilings"]["convolutions"] = convolution_rates(device, batch)
+                result["ceilings"]["stem"] = stem_seconds(device, batch)
     return _write(out, result, deadline)
+
+
+def _under(name: str, tell: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: tell(f"{name}/{text}")
+
+
+def _check_engine(engine: str, device: torch.device, deadline: Deadline) -> Json:
+    """`compare_engines` in a process of its own: a capture that fails leaves CUDA unusable."""
+    command = [sys.executable, "-m", "advdpnp.bench.engines", engine, str(device)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60 * deadline.left())
+        checked: Json = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"engine": engine, "agrees": False, "error": OUT_OF_TIME}
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return {"engine": engine, "agrees": False, "error": last[:200]}
+    return checked
 
 
 def _write(out: Path, result: Json, deadline: Deadline) -> Json:
@@ -91,6 +126,7 @@ def _measure_model(
     deadline: Deadline,
     precisions: tuple[str, ...],
     save: Callable[[], Json],
+    tell: Callable[[str], None],
 ) -> None:
     if deadline.passed():
         return
@@ -108,17 +144,28 @@ def _measure_model(
 
         return rated
 
-    attack: Json = {}
-    entry["attack"] = attack
-    # The attack is most of a step, so each ladder gets half of the time.
-    half = Deadline(deadline.left() / 2)
-    iterates = measure(attack_rungs(subject, precisions), device, repeats, half, at_least, attack, keep(attack))
-    judge(subject, iterates, attack)
-    step: Json = {}
-    entry["step"] = step
-    measure(step_rungs(subject, precisions), device, repeats, deadline, at_least, step, keep(step))
-    if "seconds" in step.get("folded", {}):
-        entry["bookkeeping"] = _bookkeeping(subject, device, step["folded"]["seconds"])
+    def ladder(kind: str, until: Deadline) -> Ladder:
+        table: Json = {}
+        entry[kind] = table
+        return Ladder(device, repeats, until, at_least, table, keep(table), _under(kind, tell))
+
+    def attack(until: Deadline) -> None:
+        climbed = ladder("attack", until)
+        judge(subject, climbed.climb(attack_rungs(subject, precisions)), climbed.table)
+
+    def step(until: Deadline) -> None:
+        ladder("step", until).climb(step_rungs(subject, precisions))
+
+    if device.type == "cuda":
+        step(deadline)
+        attack(deadline)
+    else:
+        # The attack is most of a step, so each ladder gets half of the time.
+        attack(Deadline(deadline.left() / 2))
+        step(deadline)
+    folded = entry["step"].get("folded", {})
+    if "seconds" in folded:
+        entry["bookkeeping"] = _bookkeeping(subject, device, folded["seconds"])
     save()
     if device.type == "cuda":
         torch.compiler.reset()

@@ -1,14 +1,16 @@
-"""Times of several ways to do the same work: warmed up first, then measured in turn, A B C A B C."""
+"""Times of several ways to do the same work: each when it is warmed up, then all in turn, A B C A B C."""
 
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from advdpnp.api.environment import cudnn_benchmark
 from advdpnp.runs import Json
 
 Work = Callable[[], Tensor | None]
@@ -29,7 +31,8 @@ class Rung:
         precision: "fp32" or "bf16": of the convolutions, and of the ceiling that the rate is compared with.
         gflop: counted operations for each image, in 10^9.
         make: sets up and returns what is timed.
-        needs_gpu: whether it captures CUDA graphs.
+        needs_gpu: whether it needs CUDA, for its graphs or for cuDNN.
+        benchmark_cudnn: whether cuDNN tries its algorithms.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Rung:
     gflop: float
     make: Callable[[], Work]
     needs_gpu: bool = False
+    benchmark_cudnn: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,68 +98,109 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def measure(
-    rungs: Sequence[Rung],
-    device: torch.device,
-    repeats: int,
-    deadline: Deadline,
-    at_least: Callable[[Rung], float],
-    table: Json,
-    save: Callable[[], None],
-) -> dict[str, Tensor]:
-    """Fill `table`, one entry for each rung, and `save` after every piece of work.
+def silent(text: str) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Fills `table`, one entry for each rung, and saves after every piece of work.
 
     Args:
-        rungs: in the order of the table; the first is the one that the others are compared with.
         device: where.
-        repeats: timings of each rung, taken in turn.
+        repeats: timings of each rung.
         deadline: of this ladder.
         at_least: seconds that one run of a rung cannot do without; one that cannot be over in time is not begun.
         table: filled in place.
         save: called with the table as it is.
-    Returns:
-        What each rung gave in its first run, where that is a tensor.
+        tell: called with a line for people after every rung.
     """
-    ready: dict[str, Work] = {}
-    outputs: dict[str, Tensor] = {}
-    for rung in rungs:
-        entry = table[rung.name] = {"precision": rung.precision, "gflop_per_image": round(rung.gflop, 4)}
-        if rung.needs_gpu and device.type != "cuda":
-            entry["skipped"] = "needs a CUDA device: CUDA graphs"
-        elif deadline.passed():
-            entry["skipped"] = OUT_OF_TIME
-        elif (needed := (1 + repeats) * at_least(rung)) > 60 * deadline.left():
-            entry["skipped"] = f"{OUT_OF_TIME}: needs at least {needed:.0f} s at the measured {rung.precision} ceiling"
-        else:
-            _warm_up(rung, device, entry, ready, outputs)
-        save()
-    for _ in range(repeats):
-        for name, work in ready.items():
-            if not deadline.passed():
-                _add_time(table[name], *timed(device, work, _RUNS_PER_TIMING.get(device.type, 1)))
-                save()
-    for name in ready:
-        if "times" not in table[name]:
-            table[name]["skipped"] = OUT_OF_TIME
-    return outputs
+
+    device: torch.device
+    repeats: int
+    deadline: Deadline
+    at_least: Callable[[Rung], float]
+    table: Json
+    save: Callable[[], None]
+    tell: Callable[[str], None] = silent
+
+    def climb(self, rungs: Sequence[Rung]) -> dict[str, Tensor]:
+        """Measure the rungs, on a GPU from the last, which is the fastest and matters most, to the first.
+
+        Returns:
+            What each rung gave in its first run, where that is a tensor.
+        """
+        # A table that is cut off has all its rows.
+        for rung in rungs:
+            entry = {"precision": rung.precision, "gflop_per_image": round(rung.gflop, 4), "skipped": OUT_OF_TIME}
+            self.table[rung.name] = entry
+        ready: list[tuple[Rung, Work]] = []
+        outputs: dict[str, Tensor] = {}
+        for rung in reversed(rungs) if self.device.type == "cuda" else rungs:
+            reason = self._reason_against(rung)
+            if reason:
+                self.table[rung.name]["skipped"] = reason
+            else:
+                with self._alone(rung):
+                    ready.append((rung, self._begin(rung, outputs)))
+            self.tell(f"{rung.name}: {_outcome(self.table[rung.name])}")
+            self.save()
+        for _ in range(self.repeats - 1):
+            for rung, work in ready:
+                if not self.deadline.passed() and "error" not in self.table[rung.name]:
+                    with self._alone(rung):
+                        self._time(rung, work)
+                    self.save()
+        return outputs
+
+    def _reason_against(self, rung: Rung) -> str:
+        if rung.needs_gpu and self.device.type != "cuda":
+            return "needs a CUDA device: " + ("cuDNN" if rung.benchmark_cudnn else "CUDA graphs")
+        if self.deadline.passed():
+            return OUT_OF_TIME
+        needed = (1 + self.repeats) * self.at_least(rung)
+        if needed > 60 * self.deadline.left():
+            return f"{OUT_OF_TIME}: needs at least {needed:.0f} s at the measured {rung.precision} ceiling"
+        return ""
+
+    @contextmanager
+    def _alone(self, rung: Rung) -> Iterator[None]:
+        """Whatever goes wrong with a rung, it must not take the others with it."""
+        try:
+            yield
+        except Exception as error:
+            self.table[rung.name]["error"] = one_line(error)
+
+    def _begin(self, rung: Rung, outputs: dict[str, Tensor]) -> Work:
+        entry = self.table[rung.name]
+        del entry["skipped"]
+        work, output = _warm_up(rung, self.device, entry)
+        self._time(rung, work)
+        if output is not None:
+            outputs[rung.name] = output
+        return work
+
+    def _time(self, rung: Rung, work: Work) -> None:
+        with cudnn_benchmark(rung.benchmark_cudnn):
+            _add_time(self.table[rung.name], *timed(self.device, work, _RUNS_PER_TIMING.get(self.device.type, 1)))
 
 
-def _warm_up(rung: Rung, device: torch.device, entry: Json, ready: dict[str, Work], outputs: dict[str, Tensor]) -> None:
+def _outcome(entry: Json) -> str:
+    if "seconds" in entry:
+        return f"{entry['seconds']:.4g} s, the first run {entry['warm_up_seconds']:.3g} s"
+    return str(entry.get("error") or entry["skipped"])
+
+
+def _warm_up(rung: Rung, device: torch.device, entry: Json) -> tuple[Work, Tensor | None]:
     began, held = time.perf_counter(), _start_memory(device)
-    try:
+    with cudnn_benchmark(rung.benchmark_cudnn):
         work = rung.make()
         for _ in range(_WARM_UPS.get(device.type, 1)):
             output = work()
         synchronize(device)
-    # Whatever it is, it must not take the other rungs with it.
-    except Exception as error:
-        entry["error"] = one_line(error)
-        return
-    ready[rung.name] = work
-    if output is not None:
-        outputs[rung.name] = output
     entry["warm_up_seconds"] = round(time.perf_counter() - began, 3)
     entry["peak_memory_mib"] = round(_peak_memory(device) - held, 1)
+    return work, output
 
 
 def _start_memory(device: torch.device) -> float:

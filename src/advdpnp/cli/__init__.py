@@ -14,7 +14,7 @@ app.registered_commands.sort(key=lambda info: [module.__name__ for module in MOD
 
 def main() -> None:
     """Entry point."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr, flush=True)
     try:
         app(standalone_mode=True)
     except KeyboardInterrupt:

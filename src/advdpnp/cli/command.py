@@ -86,7 +86,7 @@ def _with_switches(function: Callable[..., Answer]) -> Callable[..., None]:
         _use_threads(switches.threads)
         with _ending(switches.debug, resumes):
             answer = function(switches, **values)
-        print(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text)
+        print(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text, flush=True)
         if answer.status:
             raise typer.Exit(answer.status)
 
@@ -127,7 +127,7 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
 
 def complain(line: str) -> None:
     """One line for the user on the error stream."""
-    print(f"advdpnp: {line}", file=sys.stderr)
+    print(f"advdpnp: {line}", file=sys.stderr, flush=True)
 
 
 def one_line(error: BaseException) -> str:
