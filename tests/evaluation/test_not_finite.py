@@ -355,3 +355,21 @@ def test_classes_of_probability_0_are_evaluated_like_impossible_ones() -> None:
     assert "worst_case_unevaluated" not in impossible
     result = advdpnp.evaluate(Padded(-torch.inf).eval(), x, y, suite="autoattack-quick", eps=EPS)
     assert "worst_case_unevaluated" not in result
+
+
+def test_one_of_the_first_images_without_a_gradient_is_counted_like_any_other() -> None:
+    import advdpnp
+
+    model, x, y = digits(120)
+    # The image that withstands, so that no attack decides it.
+    truth = advdpnp.evaluate(model, x, y, suite="pgd20", eps=0.02)
+    place = int((unpack(truth["attacks"][0]["verdicts"], 120)[:16]).nonzero()[0])
+    one = x[place].flatten()[None]
+
+    def near(points: Tensor) -> Tensor:
+        return torch.cdist(points.flatten(1), one, p=torch.inf)[:, 0] < 0.03
+
+    with pytest.warns(UserWarning, match="the gradient of 1 of 16 images is not finite"):
+        found = advdpnp.evaluate(NoGradient(model, near), x, y, suite="pgd20", eps=0.02)
+    assert found["worst_case_unevaluated"] == 1
+    assert found["worst_case_accuracy"] == pytest.approx(truth["worst_case_accuracy"] - 1 / 120)
