@@ -29,8 +29,8 @@ _SINCE = {
 }
 _ATTACK = {
     "name": str,
-    "norm": str,
     "eps": str,
+    "norm": str,
     "steps": (int, NoneType),
     "step_size": (str, NoneType),
     "restarts": int,
