@@ -1,0 +1,191 @@
+"""Trains, attacks and times on a pretended GPU: `python pretended_runs.py CASE ...` prints what each case ran into.
+
+A case is train/<defense>/<engine>/<extra>, evaluate/<suite>, bench/<ladder>/<rung>, or fault/<kind>, which must fail;
+a pattern such as "train/*/step/plain" stands for many.
+"""
+
+import fnmatch
+import functools
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from advdpnp import api
+from advdpnp.attacks import Suite, suite_names
+from advdpnp.attacks.apgd import APGDCE, APGDT
+from advdpnp.attacks.autoattack import AutoAttack
+from advdpnp.attacks.fab import FABT
+from advdpnp.attacks.square import Square
+from advdpnp.bench import ladder
+from advdpnp.defenses import AT, DEFENSES
+from advdpnp.defenses.base import Batch
+from advdpnp.evaluation.ledger import Entry
+from advdpnp.experiments import experiment
+from pretend_cuda import CUDA, RECORDER, OnCuda, capture, install
+
+ENGINES = ("folded", "graph", "step")
+EXTRAS = {
+    "plain": (),
+    "bf16": ("recipe.precision=bf16",),
+    "extras": (
+        "recipe.attack.ramp=1",
+        "recipe.weight_perturbation.gamma=0.01",
+        "recipe.averaging.kind=ema",
+        "recipe.label_smoothing=0.1",
+        "recipe.schedule=onecycle",
+    ),
+}
+# Two whole batches and a smaller one.
+SMALL = (
+    "recipe.epochs=2",
+    "recipe.train_images=40",
+    "recipe.batch_size=16",
+    "recipe.holdout=16",
+    "recipe.attack.steps=2",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallAutoAttack(AutoAttack):
+    """All four searches, of a few steps."""
+
+    name: ClassVar[str] = "autoattack-small"
+
+    def stages(self) -> tuple[Any, ...]:
+        how: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
+        few = {**how, "steps": 3}
+        return APGDCE(**few), APGDT(**few, targets=2), FABT(**few, targets=2), Square(**how, steps=5)
+
+
+def train(defense: str, engine: str, extra: str = "plain", folder: str = "") -> Path:
+    settings = (*SMALL, f"recipe.engine={engine}", *EXTRAS[extra])
+    wanted = experiment(f"digits/tiny/{defense}", settings=settings)
+    before = RECORDER.captures
+    with tempfile.TemporaryDirectory() as temporary:
+        run = api.train(wanted, folder or temporary, device=str(CUDA), checkpoint_seconds=0)
+        # A helper that is trained first makes no graphs: its attack is none.
+        captured = engine in ("graph", "step") and (engine == "step" or DEFENSES[defense].crafts)
+        assert (RECORDER.captures > before) == captured, f"{RECORDER.captures - before} captures"
+    return run.folder
+
+
+@functools.cache
+def trained() -> Path:
+    return train("adv-dpnp", "folded", folder=tempfile.mkdtemp())
+
+
+def evaluate(suite: str) -> None:
+    small = Suite("small", "AutoAttack with few steps", (SmallAutoAttack(),), features=None)
+    api.evaluate(trained(), small if suite == "small-autoattack" else suite, device=str(CUDA), limit=8)
+
+
+def verdicts_of_the_host(add: Callable[..., None]) -> Callable[..., None]:
+    """An entry whose verdicts are still on the device was timed before the device was done."""
+
+    def checked(self: Entry, correct: Any, loss: Any, seconds: float) -> None:
+        assert not isinstance(correct, OnCuda), "the time of verdicts that are still on the device"
+        add(self, correct, loss, seconds)
+
+    return checked
+
+
+def bench(kind: str, name: str) -> None:
+    rung = rungs(kind)[name]
+    work = rung.make()
+    work()
+    work()
+
+
+@functools.cache
+def rungs(kind: str) -> dict[str, Any]:
+    subject = ladder.make_subject("tiny", CUDA, batch=8, steps=2)
+    made = {"attack": ladder.attack_rungs, "step": ladder.step_rungs}[kind](subject, ("fp32", "bf16"))
+    return {rung.name: rung for rung in made}
+
+
+def read_by_the_host(terms: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    return {name: value * (1.0 if value.item() > 0 else -1.0) for name, value in terms.items()}
+
+
+def shape_from_data(terms: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    return {name: value + 0 * batch.x[batch.y > 4].sum() for name, value in terms.items()}
+
+
+def constant_of_the_host(terms: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    return {name: value + 0 * torch.ones(3).to(value.device).sum() for name, value in terms.items()}
+
+
+def tensor_of_the_cpu(terms: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    return {name: value + 0 * (batch.x[0, 0, 0, :3] * torch.ones(3)).sum() for name, value in terms.items()}
+
+
+FAULTS = {
+    fault.__name__: fault for fault in (read_by_the_host, shape_from_data, constant_of_the_host, tensor_of_the_cpu)
+}
+
+
+def fault(name: str) -> None:
+    """Train with a defense whose loss has a fault."""
+    loss = AT.loss
+    AT.loss = lambda self, model, batch, x_adv: FAULTS[name](loss(self, model, batch, x_adv), batch)  # type: ignore
+    try:
+        train("at", "step")
+    finally:
+        AT.loss = loss  # type: ignore[method-assign]
+
+
+def cases() -> Iterator[tuple[str, Callable[[], object]]]:
+    """All of them, by name."""
+    for defense in DEFENSES:
+        for engine in ENGINES:
+            for extra in EXTRAS:
+                yield f"train/{defense}/{engine}/{extra}", functools.partial(train, defense, engine, extra)
+    for suite in ("small-autoattack", *(name for name in suite_names() if not name.startswith("autoattack"))):
+        yield f"evaluate/{suite}", functools.partial(evaluate, suite)
+    for kind in ("attack", "step"):
+        for name in RUNGS[kind]:
+            yield f"bench/{kind}/{name}", functools.partial(bench, kind, name)
+    for name in FAULTS:
+        yield f"fault/{name}", functools.partial(fault, name)
+
+
+_FAST = ("folded", "compiled", "attack_graph")
+_STEPS = ("eager", "folded", "compiled", "graph", "step_cudnn_benchmark", "step")
+RUNGS = {
+    "attack": (
+        *("naive", "input_gradient", "channels_last", "folded_nchw"),
+        *(prefix + how for prefix in ("", "bf16_") for how in _FAST),
+    ),
+    "step": ("naive", *(prefix + how for prefix in ("", "bf16_") for how in _STEPS)),
+}
+
+
+def outcome(case: Callable[[], object]) -> str:
+    """What went wrong, or ""."""
+    try:
+        case()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def main(patterns: list[str]) -> None:
+    """Run the cases that match, and print {case: error}."""
+    ladder.cuda_graph = capture
+    Entry.add = verdicts_of_the_host(Entry.add)  # type: ignore[method-assign]
+    chosen = {name: case for name, case in cases() if any(fnmatch.fnmatch(name, one) for one in patterns)}
+    with install():
+        found = {name: outcome(case) for name, case in chosen.items()}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1:])

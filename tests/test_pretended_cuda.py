@@ -1,0 +1,69 @@
+"""No host read in a captured step and no mixed devices, found without a GPU: see pretend_cuda.py."""
+
+import fnmatch
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pretended_runs
+
+HERE = Path(__file__).parent
+FAST = ("train/*/step/plain", "train/adv-dpnp/graph/plain", "evaluate/quick", "evaluate/small-autoattack", "fault/*")
+CASES = [name for name, _ in pretended_runs.cases()]
+
+
+def outcomes(*patterns: str) -> dict[str, str]:
+    """What each case ran into, from a process of its own: pretending changes torch."""
+    command = [sys.executable, str(HERE / "pretended_runs.py"), *patterns]
+    path = os.pathsep.join([str(HERE.parent / "src"), str(HERE)])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    assert found, patterns
+    return found
+
+
+@pytest.fixture(scope="module")
+def quick() -> dict[str, str]:
+    return outcomes(*FAST)
+
+
+def test_every_defense_trains_as_one_captured_step_and_is_evaluated(quick: dict[str, str]) -> None:
+    sound = {name: error for name, error in quick.items() if not name.startswith("fault/")}
+    assert len(sound) == len(pretended_runs.DEFENSES) + 3
+    assert not {name: error for name, error in sound.items() if error}
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("read_by_the_host", "HostReadError: aten._local_scalar_dense.default while a graph is captured"),
+        ("shape_from_data", "HostReadError: aten.index.Tensor while a graph is captured"),
+        ("constant_of_the_host", "HostReadError: a copy to the device while a graph is captured"),
+        ("tensor_of_the_cpu", "MixedDevicesError: aten.mul.Tensor has tensors of cuda:0 and of the CPU: [(3,)]"),
+    ],
+)
+def test_what_a_gpu_would_refuse_is_found(fault: str, expected: str, quick: dict[str, str]) -> None:
+    assert quick[f"fault/{fault}"] == expected
+
+
+def test_the_benchmarks_rungs_are_all_there() -> None:
+    from advdpnp.bench.ladder import attack_rungs, make_subject, step_rungs
+
+    subject = make_subject("tiny", pretended_runs.torch.device("cpu"), batch=2, steps=2)
+    made = {"attack": attack_rungs(subject, ("fp32", "bf16")), "step": step_rungs(subject, ("fp32", "bf16"))}
+    for kind, names in pretended_runs.RUNGS.items():
+        assert {rung.name for rung in made[kind]} == set(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["train/*/folded/*", "train/*/graph/*", "train/*/step/*", "evaluate/*", "bench/*"])
+def test_every_engine_defense_suite_and_rung(group: str) -> None:
+    found = outcomes(group)
+    assert set(found) == set(fnmatch.filter(CASES, group))
+    assert not {name: error for name, error in found.items() if error}
