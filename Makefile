@@ -7,7 +7,7 @@ BIN := .venv/bin
 export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
-.PHONY: install demo test slow lint docs clean
+.PHONY: install demo test slow lint docs rehearse-gpu clean
 
 install: .venv/installed
 
@@ -41,6 +41,10 @@ lint: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site is at $(CURDIR)/site/index.html"
+
+# Everything that would run on a GPU that one has for a limited time, tiny and on a CPU.
+rehearse-gpu: install
+	$(BIN)/python scripts/gpu_slot.py rehearse
 
 clean:
 	rm -rf .venv demo-runs report site

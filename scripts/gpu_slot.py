@@ -45,8 +45,12 @@ def go_on(arguments: argparse.Namespace) -> int:
 
     # The longest of the calls.
     slot = _slot(arguments, 2)
-    well = run_piece(slot, arguments.arm, arguments.epochs, arguments.momentum, arguments.stop_after)
-    return 0 if well and not slot.close() else 1
+    well = False
+    try:
+        well = run_piece(slot, arguments.arm, arguments.epochs, arguments.momentum, arguments.stop_after)
+    finally:
+        misfits = slot.close()
+    return 0 if well and not misfits else 1
 
 
 def _slot(arguments: argparse.Namespace, number: int) -> Slot:

@@ -42,10 +42,10 @@ def second_call(slot: Slot) -> None:
     waiting = [arm for arm in slot.scale.arms if arm not in trained]
     for arm in trained:
         _measure(slot, arm)
-    while waiting and (arm := _train_next(slot, waiting, trained)) is not None:
-        if is_trained(slot, arm):
-            trained.append(arm)
-            _measure(slot, arm)
+    while waiting and (begun := _train_next(slot, waiting, trained)) is not None:
+        if is_trained(slot, begun):
+            trained.append(begun)
+            _measure(slot, begun)
     for arm in trained:
         _search(slot, arm, last=arm is trained[-1])
 

@@ -65,6 +65,8 @@ def _keep_arm(label: str, arm: Json, out: Path, refused: "list[str]") -> "list[s
     run, kept = Run(out / arm["folder"]), [f"{label}: {len(arm['train'])} epochs"]
     write_json(run.folder / "config.json", arm["config"])
     write_json(run.folder / "environment.json", arm["environment"])
+    if arm["going_on"]:
+        write_json(run.folder / "going-on.json", arm["going_on"])
     write_bytes(run.folder / "train.jsonl", "".join(json.dumps(line) + "\n" for line in arm["train"]).encode())
     for name, result in arm["eval"].items():
         try:

@@ -49,6 +49,7 @@ def arm_record(folder: Path) -> Json:
         "train": run.epochs(),
         "eval": {path.stem: read_json(path) for path in finished},
         "partial": {path.stem: read_json(path) for path in results if path not in finished},
+        "going_on": stored(run.folder / "going-on.json"),
     }
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from advdpnp.api import resolve_device, use_tf32
 from advdpnp.attacks.ascent import cross_entropy
-from advdpnp.bench.ceilings import describe_machine, measure_ceilings
+from advdpnp.bench.ceilings import describe_machine, measure_ceilings, stem_seconds
 from advdpnp.bench.ladder import started, synthetic_images
 from advdpnp.bench.timing import one_line, synchronize, timed
 from advdpnp.evaluation.chunks import CHUNK
@@ -135,7 +134,7 @@ def _parts(context: Context, device: torch.device) -> None:
     """Ceilings, the first convolution, and the fp32 gradients that evaluations are made of."""
     try:
         context.keep(ceilings=measure_ceilings(device))
-        context.keep(stem=_stem(device, context.scale.batches[0]))
+        context.keep(stem=stem_seconds(device, context.scale.batches[0]))
         context.keep(gradient=_gradients(context, device))
     except Exception as error:
         context.keep(parts_error=one_line(error))
@@ -144,25 +143,6 @@ def _parts(context: Context, device: torch.device) -> None:
 def _median(device: torch.device, work: Callable[[], object]) -> float:
     work()
     return float(f"{statistics.median(timed(device, work, _STEPS[device.type])[0] for _ in range(3)):.4g}")
-
-
-def _stem(device: torch.device, batch: int) -> Json:
-    """Seconds of a first convolution to 64 channels in bf16, and of its gradient to the images: 3 channels, or 8."""
-    found: Json = {}
-    for channels in (3, 8):
-        x = torch.rand(batch, channels, 32, 32, device=device).to(torch.bfloat16, memory_format=torch.channels_last)
-        weight = torch.rand(64, channels, 3, 3, device=device).to(torch.bfloat16, memory_format=torch.channels_last)
-        out = functional.conv2d(x, weight, padding=1)
-
-        def to_images(out: torch.Tensor = out, x: torch.Tensor = x, weight: torch.Tensor = weight) -> object:
-            ones, mask = [1, 1], [True, False, False]
-            return torch.ops.aten.convolution_backward(out, x, weight, None, ones, ones, ones, False, [0, 0], 1, mask)
-
-        def forward(x: torch.Tensor = x, weight: torch.Tensor = weight) -> object:
-            return functional.conv2d(x, weight, padding=1)
-
-        found[f"{channels}_channels"] = {"forward": _median(device, forward), "to_images": _median(device, to_images)}
-    return found
 
 
 def _gradients(context: Context, device: torch.device) -> Json:

@@ -45,14 +45,14 @@ def pack_file(path: Path) -> bytes:
     if place < 0:
         raise ValueError(f"{path} does not hold its pixels in one block: give a file of CIFAR's python version")
     pictures = [_encode(mosaic) for mosaic in _mosaics(pixels)]
-    around = {"head": content[:place], "tail": content[place + len(block) :]}
     buffer = io.BytesIO()
     np.savez(
         buffer,
         webp=np.frombuffer(b"".join(pictures), np.uint8),
         offsets=np.cumsum([0, *map(len, pictures)]),
         count=len(pixels),
-        **{name: np.frombuffer(zlib.compress(part, 9), np.uint8) for name, part in around.items()},
+        head=_compressed(content[:place]),
+        tail=_compressed(content[place + len(block) :]),
     )
     return buffer.getvalue()
 
@@ -65,6 +65,10 @@ def unpack_file(piece: bytes) -> bytes:
     tiles = [_decode(blob[begin:end]) for begin, end in pairwise(offsets)]
     pixels = np.concatenate(tiles)[:count].transpose(0, 3, 1, 2)
     return head + np.ascontiguousarray(pixels).tobytes() + tail
+
+
+def _compressed(content: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(zlib.compress(content, 9), np.uint8)
 
 
 def _mosaics(pixels: NDArray[np.uint8]) -> "list[NDArray[np.uint8]]":

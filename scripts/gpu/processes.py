@@ -161,7 +161,8 @@ def run_stages(
         tick: called several times a second with the outcomes that are new since the last call.
         prepare: have a process ready for what follows.
     """
-    waiting, running, outcomes = list(stages), [], []
+    waiting, outcomes = list(stages), []
+    running: list[_Running] = []
     try:
         while waiting or running:
             new: list[Json] = []

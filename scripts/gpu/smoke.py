@@ -11,6 +11,7 @@ import torch
 from advdpnp import api
 from advdpnp.bench.engines import compare_engines
 from advdpnp.bench.timing import one_line
+from advdpnp.evaluation.precision import SearchPrecision
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
@@ -57,7 +58,7 @@ def _checks(context: Context, folder: Path) -> dict[str, Callable[[], Json]]:
     scale = context.scale
     whole = smoke_experiment(scale.smoke_network, scale.smoke_settings)
 
-    def suite(name: str, precision: str = "fp32") -> Callable[[], Json]:
+    def suite(name: str, precision: SearchPrecision = "fp32") -> Callable[[], Json]:
         return lambda: _evaluated(context, Run(whole.folder(folder / "whole")), name, precision)
 
     checks = {
@@ -103,12 +104,12 @@ def _largest_difference(first: dict[str, torch.Tensor], second: dict[str, torch.
     return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
-def _evaluated(context: Context, run: Run, suite: str, precision: str) -> Json:
+def _evaluated(context: Context, run: Run, suite: str, precision: SearchPrecision) -> Json:
     result = api.evaluate(
         run.folder,
         suite,
         limit=context.scale.smoke_images,
-        search_precision=precision,  # type: ignore[arg-type]
+        search_precision=precision,
         listener=Watch(context),
     )
     return {"n": result["n"], "clean": result["clean_accuracy"], "worst": result["worst_case_accuracy"]}

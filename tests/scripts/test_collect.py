@@ -53,7 +53,7 @@ def back(tmp_path: Path) -> tuple[list[Path], Json]:
         slot["arms"][arm.label] = {
             "folder": wanted.folder(Path()).as_posix(), "config": json.loads(json.dumps(wanted.config())),
             "environment": {"commit": "abc"}, "trained": True, "train": [line(1), line(2)],
-            "eval": {"text": evaluation(), "autoattack": evaluation()}, "partial": {},
+            "eval": {"text": evaluation(), "autoattack": evaluation()}, "partial": {}, "going_on": {},
         }  # fmt: skip
         sums = write_parts(to_bf16(wanted.build().state_dict()), folders[2], f"{arm.label}-bf16")
         slot["weights"][arm.label] = {"epoch": 2, "precision": "bf16", "files": sums}

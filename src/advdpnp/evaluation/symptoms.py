@@ -53,8 +53,8 @@ def gradient_notes(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
         )
     bad = int((~(direct.isfinite() & saturating.isfinite())).any(dim=1).sum())
     text = (
-        f"the gradient of {bad} of {len(x)} images is not finite, and attacks cannot follow it: look for a square root, "
-        "logarithm or norm at 0"
+        f"the gradient of {bad} of {len(x)} images is not finite, and attacks cannot follow it: look for a square "
+        "root, logarithm or norm at 0"
     )
     if bad == len(x):
         raise ValueError(text)
