@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -132,3 +133,24 @@ def test_unknown_recipes_and_schemas_are_refused() -> None:
 def test_override_refuses_to_replace_a_group() -> None:
     with pytest.raises(ValueError, match="unknown setting"):
         override({"recipe": {"epochs": 1}}, "recipe.epochs.x", 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"tag": "../../elsewhere"}, "--name must be letters, digits"),
+        ({"tag": "a/b"}, "--name must be letters, digits"),
+        ({"seed": 10**20}, "--seed must be a whole number of 64 bits"),
+        ({"settings": ["recipe.holdout=1437"]}, "recipe.holdout must leave images to train on; got 1437 of the 1437"),
+        ({"settings": ["recipe.holdout=99999"]}, "recipe.holdout must leave images to train on; got 99999"),
+    ],
+)
+def test_what_names_no_folder_or_leaves_nothing_to_train_on_is_refused(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        experiment("digits/tiny/at", **changes)
+
+
+@pytest.mark.parametrize("name", ["", "digits", "digits/tiny"])
+def test_a_name_of_too_few_parts_says_what_a_name_is(name: str) -> None:
+    with pytest.raises(ValueError, match="an experiment is data/backbone/defense"):
+        experiment(name)

@@ -1,5 +1,6 @@
 """An experiment: data, backbone, defense, recipe and seed; the whole of what decides a run's weights."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,12 +45,17 @@ class Experiment:
         check_backbone(self.backbone)
         if self.data.train_size == 0:
             raise ValueError(f"{self.data.name} has test images only: train on another data set, and evaluate on it")
+        # It is part of a folder's name.
+        if self.tag and not re.fullmatch(r"[\w.+-]+", self.tag):
+            raise ValueError(f"--name must be letters, digits and ._+- alone; got {self.tag!r}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"--seed must be a whole number of 64 bits; got {self.seed}")
         check_fits(self.recipe.attack.norm, self.recipe.attack.eps, self.data.image_shape, "recipe.attack.eps")
         available = self.data.train_size - self.recipe.holdout
         if available < 1:
             raise ValueError(
-                f"recipe.holdout must leave images to train on, of the {self.data.train_size} of {self.data.name}; "
-                f"got {self.recipe.holdout}"
+                f"recipe.holdout must leave images to train on; got {self.recipe.holdout} of the "
+                f"{self.data.train_size} of {self.data.name}"
             )
         if self.recipe.train_images > available:
             raise ValueError(
@@ -149,9 +155,9 @@ def experiment(
     Raises:
         ValueError: unknown name, path or value; the nearest names are listed.
     """
-    *data, backbone, defense = name.split("/")
-    if not data:
+    if name.count("/") < 2:
         raise ValueError(f"an experiment is data/backbone/defense, as in cifar10/resnet18/adv-dpnp; got {name!r}")
+    *data, backbone, defense = name.split("/")
     return experiment_on(data_spec("/".join(data)), backbone, defense, recipe, seed, tag, changes, settings)
 
 
