@@ -89,9 +89,9 @@ def evaluate(suite: str) -> None:
 def verdicts_of_the_host(add: Callable[..., None]) -> Callable[..., None]:
     """An entry whose verdicts are still on the device was timed before the device was done."""
 
-    def checked(self: Entry, correct: Any, loss: Any, seconds: float) -> None:
-        assert not isinstance(correct, OnCuda), "the time of verdicts that are still on the device"
-        add(self, correct, loss, seconds)
+    def checked(self: Entry, right: Any, hindered: Any, loss: Any, seconds: float) -> None:
+        assert not isinstance(right, OnCuda), "the time of verdicts that are still on the device"
+        add(self, right, hindered, loss, seconds)
 
     return checked
 

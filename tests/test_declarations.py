@@ -62,6 +62,7 @@ SAMPLES: list[Any] = [
 MADE = {
     "advdpnp.attacks.momentum_climb",
     "advdpnp.attacks.sparse_climb",
+    "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",
     "advdpnp.data.folder_cache",

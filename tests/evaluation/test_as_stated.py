@@ -187,7 +187,7 @@ def test_a_network_that_changes_its_input_in_place_is_given_copies() -> None:
         ({"chunk": 2.5}, "chunk must be a whole number; got 2.5"),
         ({"search_chunk": -1}, "search_chunk must be at least 0; got -1"),
         ({"batch_size": -1}, "batch_size must be at least 0; got -1"),
-        ({"batch_size": 64.5}, "batch_size must be at least 0; got 64.5"),
+        ({"batch_size": 64.5}, "batch_size must be a whole number; got 64.5"),
         ({"n": 0}, "n must be at least 1; got 0"),
     ],
 )
@@ -206,7 +206,7 @@ def test_chunks_of_images_in_memory_are_checked_too() -> None:
 )
 def test_an_effort_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     (name,) = fields
-    with pytest.raises(ValueError, match=rf"{name} must be (a whole number|at least \d); got"):
+    with pytest.raises(ValueError, match=rf"{name} must be (a whole number|at least \d)"):
         Effort(**fields)
 
 

@@ -133,5 +133,6 @@ def test_a_network_with_weight_norm_trains_with_an_average(engine: str, tmp_path
 def test_hat_s_helper_is_a_copy_of_any_backbone() -> None:
     backbone = changed(build_backbone("tiny", (1, 8, 8)), OLD_WEIGHT_NORM)
     model = HAT().build(backbone, 10)
+    model.helper.load_state_dict(model.helper.state_dict())
     x = torch.rand(2, 1, 8, 8)
     assert torch.equal(model.helper(x), model.eval()(x))
