@@ -57,7 +57,7 @@ def official(
     *,
     seed: int = 0,
     batch_size: int | None = None,
-    timeout: float = 600,
+    timeout: float = 1800,
     **budget: Any,
 ) -> tuple[Tensor, Tensor]:
     """What the official code makes of the images with one attack: Args of `order`, Returns of `official_each`."""
@@ -66,7 +66,7 @@ def official(
 
 
 def official_each(
-    model: nn.Module, x: Tensor, y: Tensor, orders: list[Order], timeout: float = 600
+    model: nn.Module, x: Tensor, y: Tensor, orders: list[Order], timeout: float = 1800
 ) -> list[tuple[Tensor, Tensor]]:
     """What the official code makes of the images with each of several attacks, in one other process.
 
