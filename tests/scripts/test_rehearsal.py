@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import gpu_slot
 from advdpnp.metrics import unpack
 from gpu.gathered import misfits
 from gpu.rehearse import write_stand_ins
