@@ -168,16 +168,16 @@ def unpack(carry: Path, root: Path) -> tuple[list[str], list[str]]:
 
 
 def unpack_stage(context: Context) -> int:
-    """Unpack what came with this call."""
-    carry = context.places.carry
-    if carry is None or not (carry / MANIFEST).is_file():
-        context.keep(error=f"no pieces came: {carry}/{MANIFEST} is not there")
-        return FAILED
-    there, missing = unpack(carry, context.places.data)
+    """Unpack what came with this call, and say what is lacking still."""
+    carry, root = context.places.carry, context.places.data
     data, _, _ = context.scale.network.partition("/")
-    lacking = [file.path for file, _ in files(data) if not (context.places.data / file.path).is_file()]
-    context.keep(files=there, missing=missing, lacking=lacking, **({"error": "; ".join(missing)} if missing else {}))
-    return FAILED if missing else DONE
+    there: list[str] = []
+    wrong = [f"no pieces came: {carry}/{MANIFEST} is not there"]
+    if carry is not None and (carry / MANIFEST).is_file():
+        there, wrong = unpack(carry, root)
+    lacking = [file.path for file, _ in files(data) if not (root / file.path).is_file()]
+    context.keep(files=there, lacking=lacking, **({"error": "; ".join(wrong)} if wrong else {}))
+    return FAILED if wrong else DONE
 
 
 def commit_of(root: Path) -> str:

@@ -176,8 +176,8 @@ TINY = Scale(
     parallel=2,
     threads=1,
     patience=12.0,
-    seconds=(1200.0, 1200.0, 600.0),
-    whole_minutes=(60.0, 60.0, 60.0),
+    seconds=(3600.0, 3600.0, 1200.0),
+    whole_minutes=(600.0, 600.0, 600.0),
 )
 
 # The whole recipe, in pieces that go on from each other.

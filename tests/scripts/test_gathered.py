@@ -104,7 +104,7 @@ for number in range(1000):
 """
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_killed_at_a_random_moment_what_is_there_is_whole(seed: int, tmp_path: Path) -> None:
     scripts = str(HERE.parents[1] / "scripts")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([scripts, os.environ.get("PYTHONPATH", "")])}
@@ -113,7 +113,7 @@ def test_killed_at_a_random_moment_what_is_there_is_whole(seed: int, tmp_path: P
     deadline = time.monotonic() + 60
     while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(random.Random(seed).uniform(0, 2.0))
+    time.sleep(random.Random(seed).uniform(0, 1.0))
     os.killpg(call.pid, signal.SIGKILL)
     call.wait()
     content = json.loads((tmp_path / "out" / "slot.json").read_text())

@@ -11,10 +11,13 @@ import pytest
 from advdpnp.data.sources import DataFile
 from advdpnp.runs import write_json
 from gpu import pack as pack_module
+from gpu.context import Context
 from gpu.gathered import stored
-from gpu.pack import MANIFEST, cifar_files, pack, pack_file, travelling_bytes, unpack, unpack_file
+from gpu.pack import MANIFEST, cifar_files, pack, pack_file, travelling_bytes, unpack, unpack_file, unpack_stage
+from gpu.processes import DONE, FAILED
 from gpu.rehearse import write_stand_ins
-from gpu.scale import MIB
+from gpu.scale import MIB, REAL
+from gpu.slot import Places
 
 
 @pytest.fixture
@@ -102,6 +105,16 @@ def test_a_real_batch_comes_back_and_three_fit_one_call(real_data: Path) -> None
     assert hashlib.md5(unpack_file(piece)).hexdigest() == "c99cafc152244af753f735de768cd75f"
     # The checkout takes about 6 MiB of the 60.
     assert 3 * len(piece) < 52 * MIB
+
+
+def test_the_stage_says_what_is_lacking_still(files: list[str], tmp_path: Path) -> None:
+    folders = pack(files, tmp_path / "files", tmp_path / "carry")
+    expected = [file.path for file, _ in pack_module.files("cifar10")]
+    for carry, status, there in ((None, FAILED, []), (folders[0], DONE, files[:3]), (folders[1], DONE, files[3:])):
+        context = Context("unpack", Places(tmp_path / "work", tmp_path / "out", carry), REAL, 0.0, {})
+        assert unpack_stage(context) == status
+        # Noise is not CIFAR-10: of the real set everything is lacking.
+        assert context.found["files"] == there and context.found["lacking"] == expected
 
 
 def test_a_call_without_pieces_says_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import gpu_slot
 from advdpnp.metrics import unpack
 from gpu.gathered import misfits
 from gpu.rehearse import write_stand_ins
@@ -58,6 +60,16 @@ def test_a_call_killed_at_a_random_moment_has_left_what_it_had(seed: int, tmp_pa
         assert [line["epoch"] for line in arm["train"]] == list(range(1, len(arm["train"]) + 1))
         for result in arm["eval"].values():
             assert len(unpack(result["clean_verdicts"], result["n"])) == result["n"]
+
+
+def test_the_commands_on_the_page_are_commands() -> None:
+    page = (SCRIPT.parents[1] / "docs" / "how-to" / "gpu.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("python") and "gpu_slot.py" in line]
+    parsed = [vars(gpu_slot.parser().parse_args(shlex.split(line)[2:])) for line in lines]
+    assert [command["run"].__name__ for command in parsed] == [
+        "pack", "call", "call", "call", "collect", "go_on", "go_on", "go_on",
+    ]  # fmt: skip
+    assert [command.get("number") for command in parsed[1:4]] == [1, 2, 3]
 
 
 def test_errors_of_the_user_are_one_line(tmp_path: Path) -> None:
