@@ -89,7 +89,7 @@ def train(
     if helper is not None:
         task.defense.install(task.model, helper.read_weights("last")[0])
     if wanted.recipe.compiles:
-        # Each training compiles the same functions for a network of its own; after eight the compiler would give up.
+        # Another network or batch compiles the same functions again; after eight the compiler would give up.
         torch.compiler.reset()
     with cudnn_benchmark(benchmark_cudnn):
         check_environment(run, environment(on))

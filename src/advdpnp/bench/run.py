@@ -64,7 +64,7 @@ def run_bench(
         result.setdefault("engines", []).append(checked := _check_engine(engine, device, deadline))
         tell(f"engine {engine}: {'agrees with folded' if checked['agrees'] else 'is not to be trusted'}")
         _write(out, result, deadline)
-    # Every rung compiles the same functions for its own network; past the limit torch would go on uncompiled.
+    # Rungs compile the same functions again and again; past the limit torch would go on uncompiled.
     with torch._dynamo.config.patch(recompile_limit=64, fail_on_recompile_limit_hit=True):
         for position, name in enumerate(models):
             _measure_model(
