@@ -175,7 +175,7 @@ def test_a_damaged_file_is_named_in_one_line_with_a_cure(make_run: MakeRun, name
     [
         ({"schema": 2}, "schema 2, this version reads 1"),
         ({"n": None, "clean_interval95": None}, "damaged"),
-        ({"attacks": [{"name": "pgd", "seconds": 1.0}]}, "no 'norm'"),
+        ({"attacks": [{"name": "pgd", "seconds": 1.0}]}, "no 'eps'"),
     ],
 )
 def test_a_result_that_does_not_fit_is_refused(make_run: MakeRun, change: dict[str, object], problem: str) -> None:
