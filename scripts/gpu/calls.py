@@ -9,7 +9,7 @@ from gpu.scale import Arm, Rung, Scale
 from gpu.slot import Slot
 
 # Of a stage, in seconds. Those of trainings and evaluations come from the plan.
-UNPACK, SMOKE, COMPILE, RUNG, STALL, LEAST = 60.0, 75.0, 80.0, 75.0, 110.0, 8.0
+UNPACK, SMOKE, COMPILE, RUNG, STALL, LEAST = 60.0, 105.0, 105.0, 75.0, 110.0, 8.0
 # An evaluation may take so many times its forecast.
 PATIENCE = 2.5
 WEIGHTS_OF = 2
