@@ -75,7 +75,7 @@ MADE = {
     "advdpnp.interchange.claim",
     "advdpnp.interchange.subject",
     "advdpnp.prediction.answers",
-    "advdpnp.report.read",
+    "advdpnp.report.stored",
     "advdpnp.report.sections",
     "advdpnp.report.tables",
 }

@@ -64,7 +64,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "matplotlib"},
     ),
     "interchange": (
-        {"experiments", "models", "report.read", "report.names", "runs", "threat"},
+        {"experiments", "models", "report.read", "report.stored", "report.names", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
     "progress": ({"runs"}, {"rich", "torch"}),

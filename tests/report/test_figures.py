@@ -7,7 +7,8 @@ import pytest
 
 from advdpnp.report import figures
 from advdpnp.report.names import METHODS
-from advdpnp.report.read import Samples, read_run, read_runs
+from advdpnp.report.read import read_run, read_runs
+from advdpnp.report.stored import Samples
 from advdpnp.report.tables import Result
 
 MakeRun = Callable[..., Path]

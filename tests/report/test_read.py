@@ -8,7 +8,8 @@ import pytest
 
 from advdpnp.attacks import ATTACKS
 from advdpnp.report.names import attack_name
-from advdpnp.report.read import SETTINGS, AttackKey, radius, read_run, read_runs
+from advdpnp.report.read import SETTINGS, read_run, read_runs
+from advdpnp.report.stored import AttackKey, radius
 
 MakeRun = Callable[..., Path]
 

@@ -13,7 +13,7 @@ from advdpnp.interchange.claim import obstacles
 from advdpnp.interchange.robustbench import architecture
 from advdpnp.interchange.subject import Subject
 from advdpnp.report.names import NORMS
-from advdpnp.report.read import Accuracy, Suite
+from advdpnp.report.stored import Accuracy, Suite
 from advdpnp.runs import Json
 from advdpnp.threat import eps_text
 

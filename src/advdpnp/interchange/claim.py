@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from advdpnp.interchange.robustbench import Architecture
-from advdpnp.report.read import Accuracy, AttackKey, Suite, radius
+from advdpnp.report.stored import Accuracy, AttackKey, Suite, radius
 from advdpnp.runs import Json
 from advdpnp.threat import eps_text
 

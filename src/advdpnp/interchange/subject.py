@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from advdpnp.experiments import Experiment
 from advdpnp.interchange.claim import Claim
 from advdpnp.models.classifier import Classifier
-from advdpnp.report.read import Run as StoredRun
-from advdpnp.report.read import Suite
+from advdpnp.report.stored import Run as StoredRun
+from advdpnp.report.stored import Suite
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from advdpnp.report.names import METHODS, attack_name
-from advdpnp.report.read import Accuracy, Embedding, Run, Samples, radius
+from advdpnp.report.stored import Accuracy, Embedding, Run, Samples, radius
 from advdpnp.report.tables import Result, attack_keys, by_method, spread
 
 if TYPE_CHECKING:

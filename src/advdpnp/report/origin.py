@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from advdpnp.report.figures import color
-from advdpnp.report.read import Run, Suite
+from advdpnp.report.stored import Run, Suite
 from advdpnp.report.tables import percent
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from advdpnp.report.read import AttackKey
+from advdpnp.report.stored import AttackKey
 
 
 class Protocol(NamedTuple):

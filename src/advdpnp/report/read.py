@@ -6,17 +6,13 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from fractions import Fraction
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from advdpnp.report.names import METHODS, NORMS, SEARCHES, attack_label, method_name
 from advdpnp.report.schema import check_config, check_evaluation
-
-if TYPE_CHECKING:
-    import numpy as np
+from advdpnp.report.stored import Accuracy, AttackKey, Embedding, Run, Samples, Suite, data_name, radius
 
 SCHEMA = 1
 
@@ -37,195 +33,7 @@ SETTINGS = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class AttackKey:
-    """What makes two stored attacks the same column of a table."""
-
-    name: str
-    norm: str
-    eps: str
-    steps: int | None
-    step_size: str | None
-    restarts: int
-    random_start: bool
-    settings: tuple[str, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """Name and number of steps, such as PGD-40."""
-        return attack_label(self.name, self.steps)
-
-    @property
-    def budget(self) -> str:
-        """Norm and radius, such as ℓ∞ 8/255."""
-        return f"{self.norm_name} {self.eps}"
-
-    @property
-    def norm_name(self) -> str:
-        return NORMS.get(self.norm, self.norm)
-
-    @property
-    def details(self) -> str:
-        """The whole protocol in words."""
-        if self.name in SEARCHES:
-            return f"{self.label}: {self.norm_name}, ε = {self.eps}, {SEARCHES[self.name]}"
-        step = f", step {self.step_size}" if self.step_size and (self.steps or 0) > 1 else ""
-        restarts = "1 restart" if self.restarts == 1 else f"{self.restarts} restarts"
-        start = f"random start, {restarts}" if self.random_start else "starts at the image"
-        settings = "".join(f", {setting}" for setting in self.settings)
-        return f"{self.label}: {self.norm_name}, ε = {self.eps}{step}, {start}{settings}"
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """A fraction of the images in [0, 1] and its 95 % Wilson interval, which reaches up to the unevaluated images."""
-
-    value: float
-    low: float
-    high: float
-    unevaluated: int = 0
-
-
-@dataclass(frozen=True)
-class Suite:
-    """One eval/<suite>.json: what was attacked, and what was left of the accuracy."""
-
-    name: str
-    data: str
-    n: int
-    indices: str
-    checkpoint: str
-    epoch: int | None
-    precision: str
-    chunk: int
-    seconds: float
-    environment: dict[str, Any]
-    clean: Accuracy
-    attacks: dict[AttackKey, Accuracy]
-    worst_case: Accuracy
-    geometry: dict[str, Any] | None
-    warnings: list[str]
-    # What searches were made in; verdicts are always those of `precision`.
-    search_precision: str = "fp32"
-    # SHA-256 of the weights; "" where it was not recorded.
-    weights: str = ""
-    # What the attacks say of themselves, such as fewer targets for want of classes.
-    notes: list[str] = field(default_factory=list)
-    # Count, mean and spread over seeds of the attacks' noise; None for one seed.
-    seeds: dict[str, Any] | None = None
-    # Where it is stored.
-    path: Path = Path()
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Some images of the test set: clean and adversarial (M, channels, H, W) in [0, 1], labels and predictions (M,)."""
-
-    clean: np.ndarray
-    adversarial: np.ndarray
-    labels: np.ndarray
-    clean_predictions: np.ndarray
-    adversarial_predictions: np.ndarray
-    class_names: list[str]
-    attack: str
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """2-D features, clean and adversarial (N, 2), labels (N,), and class centers (C, 2)."""
-
-    clean: np.ndarray
-    adversarial: np.ndarray
-    labels: np.ndarray
-    centers: np.ndarray
-    class_names: list[str]
-    attack: str
-
-
 Arrays = TypeVar("Arrays", Samples, Embedding)
-
-
-@dataclass(frozen=True)
-class Run:
-    """All that a run folder holds; None or empty where something was not measured."""
-
-    folder: Path
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    epochs: list[dict[str, Any]]
-    suites: list[Suite]
-    curve: Suite | None
-    samples: Samples | None
-    embedding: Embedding | None
-
-    @property
-    def data(self) -> str:
-        return _data_name(self.config)
-
-    @property
-    def foreign(self) -> dict[str, Any] | None:
-        """Where a network from elsewhere comes from; None for a classifier of ours."""
-        return self.config.get("foreign")
-
-    @property
-    def backbone(self) -> str:
-        return str(self.config["backbone"])
-
-    @property
-    def defense(self) -> str:
-        return "foreign" if self.foreign else str(self.config["defense"]["name"])
-
-    @property
-    def tag(self) -> str:
-        return str(self.config["tag"])
-
-    @property
-    def seed(self) -> int:
-        return int(self.config["seed"])
-
-    @property
-    def recipe(self) -> str:
-        return str(self.config["recipe"]["name"])
-
-    @property
-    def trained_eps(self) -> float | None:
-        """Radius of the attack of training, where it is known."""
-        return None if self.foreign else float(self.config["recipe"]["attack"]["eps"])
-
-    @property
-    def method(self) -> str:
-        """The method as people call it, or the name of a network from elsewhere, with the run's tag."""
-        if self.foreign:
-            return self.backbone + (f" +{self.tag}" if self.tag else "")
-        variant = f"{self.defense}-{self.tag}"
-        return METHODS.get(variant) or method_name(self.defense) + (f" +{self.tag}" if self.tag else "")
-
-    @property
-    def name(self) -> str:
-        """Method and seed."""
-        return self.method if self.foreign else f"{self.method}, seed {self.seed}"
-
-    @property
-    def place(self) -> str:
-        """Data and backbone, as in the name of an experiment: cifar10/resnet18."""
-        return f"{self.data}/{self.backbone}"
-
-    @property
-    def order(self) -> tuple[Any, ...]:
-        names = list(METHODS)
-        place = names.index(self.defense) if self.defense in METHODS else len(names)
-        return (self.data, self.backbone, place, self.defense, self.tag, self.seed)
-
-
-def _data_name(config: dict[str, Any]) -> str:
-    stored = config["data"]
-    return str(stored["name"] if isinstance(stored, dict) else stored)
-
-
-def radius(eps: str) -> float:
-    """A budget as result files have it, "0.1" or "8/255", as a number."""
-    numerator, _, denominator = eps.partition("/")
-    return float(Fraction(numerator) / Fraction(denominator or "1"))
 
 
 def _checked(path: Path, cure: str, read: Callable[[], T]) -> T:
@@ -388,7 +196,7 @@ def read_run(folder: Path) -> Run:
         ValueError: a file is damaged, lacks a field, or has another schema.
     """
     config, evaluations = _config(folder / "config.json"), folder / "eval"
-    data = _data_name(config)
+    data = data_name(config)
     suites = _evaluations(evaluations, data)
     # Of the run's own test set; on another one it is a table.
     curve = next((suite for suite in suites if (suite.name, suite.data) == ("curve", data)), None)

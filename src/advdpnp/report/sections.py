@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from advdpnp.report import figures
 from advdpnp.report.names import attack_name
-from advdpnp.report.read import Run
+from advdpnp.report.stored import Run
 from advdpnp.report.tables import Result, Table, accuracy_table, attack_keys, geometry_table, grouped, together
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from advdpnp.report.read import Accuracy, Run
+from advdpnp.report.stored import Accuracy, Run
 from advdpnp.report.tables import Result, attack_keys, by_method, percent, spread
 
 

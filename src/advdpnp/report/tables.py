@@ -9,7 +9,8 @@ from typing import Any
 
 from advdpnp.report import published
 from advdpnp.report.names import attack_name, method_name
-from advdpnp.report.read import MEAN_SEPARATION, PAIRWISE, Accuracy, AttackKey, Run, Suite
+from advdpnp.report.read import MEAN_SEPARATION, PAIRWISE
+from advdpnp.report.stored import Accuracy, AttackKey, Run, Suite
 
 # Test images of the data sets that the paper reports; a run on any other is not the paper's protocol.
 PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
