@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from advdpnp.attacks.autoattack import AutoAttack
-from advdpnp.attacks.search import Search
+from advdpnp.attacks.stepwise import Search
 from advdpnp.bench.ceilings import describe_machine
-from advdpnp.data.root import data_root
+from advdpnp.data.readers import data_root
 from advdpnp.metrics import pack
 from advdpnp.noise import BatchGeneratorNoise
 from advdpnp.runs import Json, differences, read_json, write_json

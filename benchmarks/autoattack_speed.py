@@ -24,7 +24,7 @@ from advdpnp.attacks import suite
 from advdpnp.attacks.autoattack import AutoAttack
 from advdpnp.bench.ceilings import describe_machine
 from advdpnp.evaluation import Evaluation, evaluate
-from advdpnp.evaluation.precision import SearchPrecision
+from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.metrics import pack, unpack
 from advdpnp.models.classifier import Classifier
 from advdpnp.progress import Silent

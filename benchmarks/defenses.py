@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from advdpnp.api import environment
-from advdpnp.bench.ladder import synthetic_images
+from advdpnp.bench.variants import synthetic_images
 from advdpnp.experiments import experiment
 from advdpnp.runs import write_json
 from advdpnp.training import Task

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.ascent import Budget, ascend, cross_entropy
-from advdpnp.attacks.fast import FastAscent
+from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.bench.ceilings import describe_machine
-from advdpnp.bench.ladder import make_subject
-from advdpnp.models.frozen import freeze
+from advdpnp.bench.variants import make_subject
+from advdpnp.models.folding import freeze
 from advdpnp.noise import IndexNoise
 from advdpnp.runs import write_json
 from advdpnp.threat import ThreatModel

@@ -23,10 +23,10 @@ from advdpnp.attacks.apgd import APGDCE, APGDT
 from advdpnp.attacks.autoattack import AutoAttack
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.square import Square
-from advdpnp.bench import ladder
+from advdpnp.bench import variants
 from advdpnp.defenses import AT, DEFENSES
 from advdpnp.defenses.base import Batch
-from advdpnp.evaluation.ledger import Entry
+from advdpnp.evaluation.state import Entry
 from advdpnp.experiments import experiment
 from pretend_cuda import CUDA, RECORDER, OnCuda, capture, install
 
@@ -105,8 +105,8 @@ def bench(kind: str, name: str) -> None:
 
 @functools.cache
 def rungs(kind: str) -> dict[str, Any]:
-    subject = ladder.make_subject("tiny", CUDA, batch=8, steps=2)
-    made = {"attack": ladder.attack_rungs, "step": ladder.step_rungs}[kind](subject, ("fp32", "bf16"))
+    subject = variants.make_subject("tiny", CUDA, batch=8, steps=2)
+    made = {"attack": variants.attack_rungs, "step": variants.step_rungs}[kind](subject, ("fp32", "bf16"))
     return {rung.name: rung for rung in made}
 
 
@@ -178,7 +178,7 @@ def outcome(case: Callable[[], object]) -> str:
 
 def main(patterns: list[str]) -> None:
     """Run the cases that match, and print {case: error}."""
-    ladder.cuda_graph = capture
+    variants.cuda_graph = capture
     Entry.add = verdicts_of_the_host(Entry.add)  # type: ignore[method-assign]
     chosen = {name: case for name, case in cases() if any(fnmatch.fnmatch(name, one) for one in patterns)}
     with install():

@@ -12,7 +12,8 @@ from advdpnp.bench import bench_text, run_bench, timing
 from advdpnp.bench import run as bench_run
 from advdpnp.bench.ceilings import _stem_backward, _stem_forward, convolution_rates, measure_ceilings, stem_seconds
 from advdpnp.bench.flops import count_flops
-from advdpnp.bench.ladder import (
+from advdpnp.bench.timing import Deadline, Ladder, Rung, add_rates
+from advdpnp.bench.variants import (
     _training_step,
     attack_gflop,
     make_subject,
@@ -20,7 +21,6 @@ from advdpnp.bench.ladder import (
     step_rungs,
     update_gflop,
 )
-from advdpnp.bench.timing import Deadline, Ladder, Rung, add_rates
 from advdpnp.noise import IndexNoise
 from advdpnp.runs import Json, read_json
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from advdpnp.capture import cuda_graph
+from advdpnp.cuda_graphs import cuda_graph
 
 
 class Stream:

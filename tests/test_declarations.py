@@ -12,17 +12,17 @@ import pytest
 import torch
 
 import advdpnp
-from advdpnp.api.measurement import Effort
+from advdpnp.api.stored_evaluation import Effort
 from advdpnp.attacks import ATTACKS, Suite
-from advdpnp.attacks.ascent import Budget
+from advdpnp.attacks.projected_ascent import Budget
 from advdpnp.data import SPECS, Augmentation, FolderSpec, Images
-from advdpnp.data.fetch import Patience
+from advdpnp.data.download.fetch import Patience
 from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
 from advdpnp.experiments import experiment
-from advdpnp.foreign import ForeignModel
+from advdpnp.external import ForeignModel
 from advdpnp.noise import IndexNoise
-from advdpnp.prediction.predictor import Predictor
+from advdpnp.predicting.predictor import Predictor
 from advdpnp.ranges import Range
 from advdpnp.threat import ThreatModel
 from advdpnp.training import Task
@@ -60,21 +60,19 @@ SAMPLES: list[Any] = [
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
 MADE = {
-    "advdpnp.attacks.momentum_climb",
-    "advdpnp.attacks.sparse_climb",
+    "advdpnp.attacks.apgd_step",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",
-    "advdpnp.data.folder_cache",
-    "advdpnp.data.listing",
-    "advdpnp.data.sources",
-    "advdpnp.evaluation.cascade",
-    "advdpnp.evaluation.chunks",
-    "advdpnp.evaluation.sweep",
-    "advdpnp.interchange.agreement",
-    "advdpnp.interchange.claim",
-    "advdpnp.interchange.subject",
-    "advdpnp.prediction.answers",
+    "advdpnp.data.folder.cache",
+    "advdpnp.data.folder.listing",
+    "advdpnp.data.download.sources",
+    "advdpnp.evaluation.batching",
+    "advdpnp.evaluation.single_pass",
+    "advdpnp.exporting.agreement",
+    "advdpnp.exporting.claim",
+    "advdpnp.exporting.subject",
+    "advdpnp.predicting.answers",
     "advdpnp.report.stored",
     "advdpnp.report.sections",
     "advdpnp.report.tables",

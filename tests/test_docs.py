@@ -17,7 +17,7 @@ import yaml
 
 import advdpnp
 from advdpnp.api import make_task
-from advdpnp.api.measurement import attack_by_hand
+from advdpnp.api.stored_evaluation import attack_by_hand
 from advdpnp.attacks import suite
 from advdpnp.cli import app
 from advdpnp.data import spec
@@ -54,7 +54,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 def resolve(dotted: str) -> Any:
     found: Any = advdpnp
     for part in dotted.split(".")[1:]:
-        # The attribute first: advdpnp.attacks.suite is a function, and also the module that defines it.
+        # The attribute first: advdpnp.attacks.suites is a function, and also the module that defines it.
         found = getattr(found, part) if hasattr(found, part) else import_module(f"{found.__name__}.{part}")
     return found
 

@@ -9,7 +9,7 @@ import torch
 from advdpnp import api, data
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import experiment
-from advdpnp.foreign import ForeignModel, Normalized
+from advdpnp.external import ForeignModel, Normalized
 from advdpnp.runs import Run
 
 SETTINGS = ("recipe.epochs=1", "recipe.train_images=64", "recipe.holdout=40", "recipe.attack.steps=1")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from advdpnp import capture
-from advdpnp.attacks.fast import FastAscent
+from advdpnp import cuda_graphs
+from advdpnp.attacks.compiled_ascent import FastAscent
 from advdpnp.bench.engines import BOUND, compare_engines
 from advdpnp.training import loop
 from advdpnp.training.crafting import Crafter
@@ -22,7 +22,7 @@ Work = Callable[[], Any]
 def emulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured engines on a CPU, uncompiled: replaying is running again."""
     monkeypatch.setattr(loop, "cuda_graph", warmed_up)
-    monkeypatch.setattr("advdpnp.training.crafting.cuda_graph", capture.again)
+    monkeypatch.setattr("advdpnp.training.crafting.cuda_graph", cuda_graphs.again)
     monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", lambda *work, **_: work[0] if work else lambda function: function)
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from advdpnp.attacks import FGSM
 from advdpnp.evaluation import check_mode
-from advdpnp.foreign import Normalized
+from advdpnp.external import Normalized
 from advdpnp.mode import is_program, settle, training_parts
 
 

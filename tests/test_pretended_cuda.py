@@ -53,7 +53,7 @@ def test_what_a_gpu_would_refuse_is_found(fault: str, expected: str, quick: dict
 
 
 def test_the_benchmarks_rungs_are_all_there() -> None:
-    from advdpnp.bench.ladder import attack_rungs, make_subject, step_rungs
+    from advdpnp.bench.variants import attack_rungs, make_subject, step_rungs
 
     subject = make_subject("tiny", pretended_runs.torch.device("cpu"), batch=2, steps=2)
     made = {"attack": attack_rungs(subject, ("fp32", "bf16")), "step": step_rungs(subject, ("fp32", "bf16"))}

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from advdpnp.api import resolve_device, use_tf32
-from advdpnp.attacks.ascent import cross_entropy
+from advdpnp.attacks.projected_ascent import cross_entropy
 from advdpnp.bench.ceilings import describe_machine, measure_ceilings, stem_seconds
-from advdpnp.bench.ladder import started, synthetic_images
 from advdpnp.bench.timing import one_line, synchronize, timed
-from advdpnp.evaluation.chunks import CHUNK
-from advdpnp.models.frozen import freeze
+from advdpnp.bench.variants import started, synthetic_images
+from advdpnp.evaluation.single_pass import CHUNK
+from advdpnp.models.folding import freeze
 from advdpnp.runs import Json, read_json
 from advdpnp.training import Task
 from advdpnp.training.loop import Training

@@ -11,7 +11,7 @@ import torch
 from advdpnp import api
 from advdpnp.bench.engines import compare_engines
 from advdpnp.bench.timing import one_line
-from advdpnp.evaluation.precision import SearchPrecision
+from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run

@@ -23,7 +23,7 @@ _HOMES = {
         "Square",
         "suite",
     ),
-    "advdpnp.attacks.ascent": ("Budget", "ascend"),
+    "advdpnp.attacks.projected_ascent": ("Budget", "ascend"),
     "advdpnp.data": ("Images", "folder_spec"),
     "advdpnp.defenses": (
         "ALP",

@@ -12,7 +12,7 @@ from advdpnp.noise import Noise
 from advdpnp.ranges import NonNegative, check_fields, unknown
 
 Norm = Literal["linf", "l2", "l1"]
-# Norms of `ThreatModel`; l1 needs a projection of its own, see `advdpnp.attacks.l1_ball`.
+# Norms of `ThreatModel`; l1 needs a projection of its own, see `advdpnp.attacks.apgd_step`.
 Ball = Literal["linf", "l2"]
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import record
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT, dlr, targeted_dlr
+from advdpnp.attacks.apgd_step import Climb
 from advdpnp.attacks.attack import Logits
-from advdpnp.attacks.climb import Climb
-from advdpnp.attacks.search import Network, Seen, ranked_rivals, targets, within
+from advdpnp.attacks.stepwise import Network, Seen, ranked_rivals, targets, within
 from advdpnp.losses import margin
 from advdpnp.noise import BatchGeneratorNoise, IndexNoise, Noise
 from advdpnp.threat import Norm, distance

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.ascent import Budget, ascend, cross_entropy, kl_divergence
+from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy, kl_divergence
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
 from attacks.linear import two_classes

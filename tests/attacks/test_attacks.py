@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import APGDCE, APGDDLR, APGDT, FABT, FGSM, PGD, Attack, CarliniWagner, Square, record
-from advdpnp.attacks.ascent import Budget, ascend, cross_entropy
+from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.losses import margin
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel

@@ -22,8 +22,8 @@ from advdpnp.attacks import (
     CarliniWagner,
     Square,
 )
-from advdpnp.attacks.search import Search
 from advdpnp.attacks.square import _bumps, _sides
+from advdpnp.attacks.stepwise import Search
 from advdpnp.noise import BatchGeneratorNoise
 from advdpnp.threat import distance
 

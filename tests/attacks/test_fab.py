@@ -9,7 +9,7 @@ from pyautoattack.fab_pt import FABAttack_PT
 from torch import Tensor, nn
 
 from advdpnp.attacks.fab import FABT
-from advdpnp.attacks.search import Network, State, ranked_rivals
+from advdpnp.attacks.stepwise import Network, State, ranked_rivals
 from advdpnp.noise import BatchGeneratorNoise, IndexNoise
 from advdpnp.threat import distance
 from attacks.linear import LinearClassifier

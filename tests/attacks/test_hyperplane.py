@@ -9,7 +9,7 @@ from pyautoattack.fab_projections import projection_l2, projection_linf
 from scipy.optimize import linprog
 from torch import Tensor
 
-from advdpnp.attacks.hyperplane import to_hyperplane
+from advdpnp.attacks.fab import to_hyperplane
 from reference.hyperplane import displacement
 
 NORMS = ("linf", "l2")

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from advdpnp import data
-from advdpnp.attacks.ascent import Budget, ascend, cross_entropy
+from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.experiments import experiment
 from advdpnp.metrics import mcnemar
 from advdpnp.models.classifier import Classifier
-from advdpnp.models.frozen import freeze
+from advdpnp.models.folding import freeze
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import record
-from advdpnp.attacks.search import Network
 from advdpnp.attacks.square import Square, SquareState
+from advdpnp.attacks.stepwise import Network
 from advdpnp.noise import BatchGeneratorNoise, IndexNoise
 from advdpnp.threat import Norm, distance
 from attacks import robust

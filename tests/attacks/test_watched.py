@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import APGDCE, APGDT, FABT, FGSM, PGD, Attack, AutoAttack, CarliniWagner, Square
 from advdpnp.attacks.apgd import dlr, targeted_dlr
-from advdpnp.attacks.search import Network
-from advdpnp.attacks.watched import Watched
+from advdpnp.attacks.monitored_model import Watched
+from advdpnp.attacks.stepwise import Network
 from advdpnp.losses import has_answer, is_right, lead
 from attacks.broken import Holes, NoGradient, off_grid
 from attacks.linear import LinearClassifier

@@ -7,8 +7,8 @@ import pytest
 
 from advdpnp.data import check
 from advdpnp.data.corruptions import CORRUPTIONS
-from advdpnp.data.restricted_pickle import CURE
-from advdpnp.data.sources import SOURCES, Archive, DataFile
+from advdpnp.data.download.sources import SOURCES, Archive, DataFile
+from advdpnp.data.formats.restricted_pickle import CURE
 
 
 def test_missing_files_are_listed_with_what_is_expected(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from advdpnp.data import Images, contact_sheet
-from advdpnp.data.contact_sheet import _drawable, _font
+from advdpnp.data.describe import _drawable, _font
 
 
 def picture(content: bytes) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, features
 
-from advdpnp.data.decode import ENDINGS, decode, decode_all, is_image
+from advdpnp.data.folder.decode import ENDINGS, decode, decode_all, is_image
 
 RED, GREEN, BLUE, GREY = (200, 20, 20), (20, 200, 20), (20, 20, 200), (128, 128, 128)
 
@@ -282,7 +282,7 @@ def test_broken_files_and_bombs_spill_nothing_on_the_terminal(tmp_path: Path) ->
     cut(saved(smooth(90, 90), tmp_path / "half.tif", compression="tiff_lzw"), 0.5)
     cut(saved(smooth(90, 90), tmp_path / "jpeg.tif", compression="jpeg"), 0.6)
     code = (
-        "import sys; from pathlib import Path; from advdpnp.data.decode import decode_all\n"
+        "import sys; from pathlib import Path; from advdpnp.data.folder.decode import decode_all\n"
         "paths = sorted(Path(sys.argv[1]).iterdir()); print(len(decode_all(paths, 8, print)[1]))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
@@ -312,7 +312,7 @@ def test_decoding_in_parallel_gives_the_bytes_of_decoding_in_turn(tmp_path: Path
 
 def test_many_files_are_told_about_while_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, told = saved(smooth(8, 8), tmp_path / "a.png"), []
-    monkeypatch.setattr("advdpnp.data.decode._TELL_SECONDS", 0)
+    monkeypatch.setattr("advdpnp.data.folder.decode._TELL_SECONDS", 0)
     decode_all([path] * 1999, 8, told.append)
     assert told == []
     decode_all([path] * 2100, 8, told.append)
@@ -321,7 +321,7 @@ def test_many_files_are_told_about_while_they_are_decoded(tmp_path: Path, monkey
 
 def test_an_interruption_ends_decoding_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, read = saved(smooth(8, 8), tmp_path / "a.png"), []
-    monkeypatch.setattr("advdpnp.data.decode._TELL_SECONDS", 0)
+    monkeypatch.setattr("advdpnp.data.folder.decode._TELL_SECONDS", 0)
     real = Image.open
     monkeypatch.setattr(Image, "open", lambda *a, **k: (read.append(0), real(*a, **k))[1])
 

@@ -12,8 +12,8 @@ import pytest
 
 from advdpnp import cli
 from advdpnp.data import check, download
-from advdpnp.data.fetch import Patience, Silent
-from advdpnp.data.sources import SOURCES, Archive, DataFile
+from advdpnp.data.download.fetch import Patience, Silent
+from advdpnp.data.download.sources import SOURCES, Archive, DataFile
 
 from .server import FileServer, serving
 from .test_unpack import CONTENT, tar, whole

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from advdpnp.data import DataSpec, FolderSpec, data_root, folder_spec, load, stratified
-from advdpnp.data import decode as decoding
-from advdpnp.data.decode import decode
-from advdpnp.data.folder import split_positions
+from advdpnp.data.folder import decode as decoding
+from advdpnp.data.folder.decode import decode
+from advdpnp.data.folder.folder_spec import split_positions
 from advdpnp.experiments import experiment_on, from_config
 from data.pictures import write
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from advdpnp.data.matlab import read_bytes_arrays
+from advdpnp.data.formats.matlab import read_bytes_arrays
 
 DRAW = np.random.default_rng(0)
 X, Y = DRAW.integers(0, 256, (4, 5, 3, 20), np.uint8), DRAW.integers(1, 11, (20, 1)).astype(np.uint8)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from advdpnp.data import check, load, spec
-from advdpnp.data.restricted_pickle import read_pickle
+from advdpnp.data.formats.restricted_pickle import read_pickle
 
 pytestmark = pytest.mark.data
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from advdpnp.data.restricted_pickle import read_pickle
+from advdpnp.data.formats.restricted_pickle import read_pickle
 
 from .conftest import Writer, cifar, python2, python3
 

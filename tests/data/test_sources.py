@@ -3,7 +3,7 @@ import re
 import pytest
 
 from advdpnp.data import SPECS
-from advdpnp.data.sources import SOURCES, files
+from advdpnp.data.download.sources import SOURCES, files
 
 ARCHIVES = [archive for several in SOURCES.values() for archive in several]
 

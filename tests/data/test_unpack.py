@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advdpnp.data.sources import Archive, DataFile
-from advdpnp.data.unpack import unpack
+from advdpnp.data.download.sources import Archive, DataFile
+from advdpnp.data.download.unpack import unpack
 
 CONTENT = {f"set/batch_{k}": np.random.default_rng(k).bytes(30_000 + k) for k in range(3)}
 

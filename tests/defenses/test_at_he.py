@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.ascent import cross_entropy
+from advdpnp.attacks.projected_ascent import cross_entropy
 from advdpnp.defenses.at_he import ATHE
 from advdpnp.metrics import scr
 from advdpnp.models.heads import CosineHead

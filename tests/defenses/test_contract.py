@@ -10,12 +10,12 @@ import torch
 import yaml
 from torch import Tensor
 
-from advdpnp import capture
-from advdpnp.attacks.ascent import ascend
-from advdpnp.attacks.fast import FastAscent
+from advdpnp import cuda_graphs
+from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.projected_ascent import ascend
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import experiment, from_config
-from advdpnp.models.frozen import freeze
+from advdpnp.models.folding import freeze
 from advdpnp.noise import IndexNoise
 from advdpnp.progress import Silent
 from advdpnp.training import Task, fit
@@ -129,7 +129,7 @@ def test_a_fast_ascent_makes_the_eager_iterates_with_one_capture(name: str) -> N
     task = double_task(name)
     task.defense.between_epochs(task.model, 0)
     frozen = freeze(task.model)
-    fast = FastAscent((32, 1, 8, 8), capture=capture.again, compiler=lambda function: function)
+    fast = FastAscent((32, 1, 8, 8), capture=cuda_graphs.again, compiler=lambda function: function)
     for step in range(2):
         batch = in_double(make_batch(task, torch.arange(32), 0, step))
         found = []

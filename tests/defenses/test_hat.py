@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.api import make_task
-from advdpnp.attacks.ascent import cross_entropy as ce_ascent
-from advdpnp.attacks.ascent import kl_divergence as kl_ascent
+from advdpnp.attacks.projected_ascent import cross_entropy as ce_ascent
+from advdpnp.attacks.projected_ascent import kl_divergence as kl_ascent
 from advdpnp.defenses import AT, HAT, ST, TRADES, Batch
-from advdpnp.models.frozen import freeze, refresh, unfolded
-from advdpnp.models.helper import Helper
+from advdpnp.models.classifier import Helper
+from advdpnp.models.folding import freeze, refresh, unfolded
 from advdpnp.training.loop import Training
 from defenses.smooth import CLASSES, Smooth, make, terms_and_logit_gradients
 from reference import hat as reference

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from advdpnp.attacks.ascent import kl_divergence as kl_ascent
+from advdpnp.attacks.projected_ascent import kl_divergence as kl_ascent
 from advdpnp.defenses import IKL
 from advdpnp.defenses.ikl import ikl_ascent, soft_cross_entropy, weighted_mse
 from advdpnp.experiments import experiment
 from advdpnp.losses import kl_divergence
-from advdpnp.models.frozen import freeze, refresh
+from advdpnp.models.folding import freeze, refresh
 from advdpnp.training import fit
 from advdpnp.training.loop import Training, make_batch
 from defenses.smooth import CLASSES, make, terms_and_logit_gradients

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 import advdpnp
-from advdpnp.api.measurement import Effort, suite_of
+from advdpnp.api.stored_evaluation import Effort, suite_of
 from advdpnp.attacks import PGD, Suite
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate
-from advdpnp.evaluation.precision import as_stated
+from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.progress import Silent
 from advdpnp.runs import Json
 from attacks.robust import digits
@@ -93,7 +93,7 @@ def switches() -> list[Any]:
 # In a process of its own: there is no way back from the newer of torch's two interfaces to the older one.
 TF32 = """
 import torch
-from advdpnp.evaluation.precision import as_stated
+from advdpnp.evaluation.single_pass import as_stated
 b = torch.backends
 kinds = [b.cuda.matmul, b.cudnn.conv, b.cudnn.rnn, b.mkldnn.matmul, b.mkldnn.conv, b.mkldnn.rnn]
 {setting}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from advdpnp.data import Images
 from advdpnp.evaluation import examine
-from foreign.networks import Plain, Wrapped, digits, trained
+from external.networks import Plain, Wrapped, digits, trained
 
 
 def test_a_sound_network_passes_without_a_word_and_stays_as_it_was() -> None:

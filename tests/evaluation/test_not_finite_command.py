@@ -10,7 +10,7 @@ import torch
 
 from advdpnp import api, cli
 from advdpnp.report import write_report
-from foreign.networks import trained
+from external.networks import trained
 
 # The gradient is NaN where images are far from the first ones of the test set, of which the network is tried first.
 CODE = """

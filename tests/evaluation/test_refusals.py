@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from advdpnp.api.measurement import attack_by_hand
+from advdpnp.api.stored_evaluation import attack_by_hand
 from advdpnp.attacks import APGDCE, AutoAttack, Square, Suite, suite
 from advdpnp.cli import app
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate
-from advdpnp.evaluation.precision import attack_surface
+from advdpnp.evaluation.single_pass import attack_surface
 from advdpnp.progress import Silent
 
 IMAGES = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))

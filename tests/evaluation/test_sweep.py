@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from advdpnp import metrics
 from advdpnp.attacks import APGDCE, APGDT, FABT, AutoAttack, Square, Suite
-from advdpnp.attacks.search import Network, Search, ranked_rivals, succeeds, targets
+from advdpnp.attacks.stepwise import Network, Search, ranked_rivals, succeeds, targets
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate, merge_shards, over_seeds
-from advdpnp.evaluation.chunks import chunks_in_flight, search_chunk
-from advdpnp.evaluation.precision import attack_surface
+from advdpnp.evaluation.single_pass import attack_surface, chunks_in_flight, search_chunk
 from advdpnp.noise import IndexNoise
 from advdpnp.progress import Silent
 from advdpnp.runs import Json

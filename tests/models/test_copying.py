@@ -14,7 +14,7 @@ from advdpnp.defenses import HAT
 from advdpnp.models import build_backbone
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.copying import copied
-from advdpnp.models.frozen import freeze, refresh, unfolded
+from advdpnp.models.folding import freeze, refresh, unfolded
 from advdpnp.models.heads import LinearHead
 from advdpnp.progress import Silent
 from advdpnp.training import fit

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from advdpnp.models import build_backbone
 from advdpnp.models.classifier import Backbone, Classifier
-from advdpnp.models.frozen import freeze, refresh, unfolded
+from advdpnp.models.folding import freeze, refresh, unfolded
 from advdpnp.models.heads import LinearHead, PrototypeHead
 
 NAMES = ["resnet8", "resnet18", "preact-resnet18", "wrn-10-2", "tiny", "tiny-2d", "lenets++"]

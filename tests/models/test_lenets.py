@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from advdpnp.models.lenets import LeNetsPlusPlus
+from advdpnp.models.small import LeNetsPlusPlus
 
 
 def test_parameters_are_those_of_the_published_layers() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from advdpnp.models.wide_resnet import WideResNet, blocks_per_stage
+from advdpnp.models.preact_resnet import WideResNet, blocks_per_stage
 
 
 def test_depth_is_six_blocks_per_stage_and_four() -> None:

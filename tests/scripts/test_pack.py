@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advdpnp.data.sources import DataFile
+from advdpnp.data.download.sources import DataFile
 from advdpnp.runs import write_json
 from gpu import pack as pack_module
 from gpu.context import Context

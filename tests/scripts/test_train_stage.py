@@ -9,7 +9,7 @@ import torch
 
 from advdpnp.runs import Json, Run
 from advdpnp.training import StopTraining
-from advdpnp.training.guard import NonFiniteLossError
+from advdpnp.training.finite_check import NonFiniteLossError
 from gpu import train as train_module
 from gpu.context import Context
 from gpu.gathered import arm_record, stored

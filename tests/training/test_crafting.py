@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from advdpnp import capture
-from advdpnp.attacks.fast import FastAscent
+from advdpnp import cuda_graphs
+from advdpnp.attacks.compiled_ascent import FastAscent
 from advdpnp.defenses import DEFENSES
 from advdpnp.training import InnerAttack, fit, loop
 from advdpnp.training.crafting import RampedBudget
@@ -89,7 +89,7 @@ def test_a_growing_radius_makes_one_ascent_and_one_capture(monkeypatch: pytest.M
 
     def counted(work: Callable[[], Any]) -> Callable[[], Any]:
         captures.append(1)
-        return capture.again(work)
+        return cuda_graphs.again(work)
 
     monkeypatch.setattr(torch, "compile", uncompiled)
     plain, fast = Training(double_task("at", RAMP)), Training(double_task("at", RAMP))
@@ -99,7 +99,7 @@ def test_a_growing_radius_makes_one_ascent_and_one_capture(monkeypatch: pytest.M
     assert fast.craft._ascend.made == 1 and len(captures) == 1
 
 
-@pytest.mark.parametrize("captured", [capture.again, warmed_up])
+@pytest.mark.parametrize("captured", [cuda_graphs.again, warmed_up])
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_captured_steps_with_every_part_train_like_the_folded_engine(
     defense: str, captured: Any, monkeypatch: pytest.MonkeyPatch

@@ -9,13 +9,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from advdpnp import capture
-from advdpnp.attacks.ascent import Budget, ascend, cross_entropy
-from advdpnp.attacks.fast import FastAscent
+from advdpnp import cuda_graphs
+from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.defenses import DEFENSES
 from advdpnp.defenses.base import Batch
 from advdpnp.experiments import experiment
-from advdpnp.models.frozen import freeze
+from advdpnp.models.folding import freeze
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
 from advdpnp.training import Task, fit, loop
@@ -127,7 +127,7 @@ def test_rows_reach_their_iterations_in_a_captured_ascent() -> None:
     x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
     rows = (torch.tensor([1.0, -1.0, 1.0, -1.0]),)
     noise = IndexNoise(0, torch.arange(4))
-    fast = FastAscent(x.shape, capture=capture.again, compiler=eager)
+    fast = FastAscent(x.shape, capture=cuda_graphs.again, compiler=eager)
     found = fast(frozen, scaled, x, (y,), rows, budget=BUDGET, noise=noise)
     assert torch.equal(found, ascend(frozen, scaled, x, (y,), rows, budget=BUDGET, noise=noise))
 
@@ -141,7 +141,7 @@ def test_other_shapes_take_the_eager_loop() -> None:
 
 
 @pytest.mark.parametrize("defense", DEFENSES)
-@pytest.mark.parametrize("captured", [capture.again, warmed_up])
+@pytest.mark.parametrize("captured", [cuda_graphs.again, warmed_up])
 def test_a_captured_step_trains_like_the_folded_engine(
     defense: str, captured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

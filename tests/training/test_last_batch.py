@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advdpnp import api, capture
+from advdpnp import api, cuda_graphs
 from advdpnp.experiments import experiment
 from advdpnp.models.classifier import Backbone
 from advdpnp.progress import Silent
@@ -69,7 +69,7 @@ def test_every_engine_trains_on_it_and_resumes_bit_by_bit(
     defense: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (loop, crafting):
-        monkeypatch.setattr(module, "cuda_graph", capture.again)
+        monkeypatch.setattr(module, "cuda_graph", cuda_graphs.again)
     monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", lambda *given, **_: given[0] if given else lambda function: function)
     setting = f"recipe.engine={engine}"

@@ -9,7 +9,7 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.progress import Silent
 from advdpnp.training import fit
 from advdpnp.training.crafting import attack_mode
-from advdpnp.training.guard import FiniteGuard, NonFiniteLossError
+from advdpnp.training.finite_check import FiniteGuard, NonFiniteLossError
 from advdpnp.training.loop import Training, make_batch
 from training.small import StopAt, claimed, small_task, trained, without_times
 

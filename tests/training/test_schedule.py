@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from advdpnp.experiments import experiment
-from advdpnp.training.optimizer import ScheduledSGD
+from advdpnp.training.optimizer import ScheduledSGD, first_epoch, rate_factor
 from advdpnp.training.recipe import Recipe
-from advdpnp.training.schedule import first_epoch, rate_factor
 from reference import schedule as reference
 
 PAPER = experiment("cifar10/resnet18/at", "paper").recipe

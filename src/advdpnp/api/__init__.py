@@ -3,9 +3,9 @@
 from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
 from advdpnp.api.export import export
-from advdpnp.api.foreign import evaluate_foreign, evaluate_model
+from advdpnp.api.external import evaluate_foreign, evaluate_model
 from advdpnp.api.loading import load, load_checkpoint
-from advdpnp.api.prediction import predict
+from advdpnp.api.predicting import predict
 from advdpnp.api.training import make_task, train
 
 __all__ = [

@@ -10,12 +10,12 @@ from torch.export import ExportedProgram
 
 from advdpnp import attacks, data
 from advdpnp.api.environment import resolve_device
-from advdpnp.api.foreign import evaluate_model
+from advdpnp.api.external import evaluate_model
 from advdpnp.api.loading import load_checkpoint, stored_experiment
-from advdpnp.api.measurement import Effort, EffortOptions, Measurement, Protocol, suite_of
+from advdpnp.api.stored_evaluation import Effort, EffortOptions, Measurement, Protocol, suite_of
 from advdpnp.data import DataSpec
 from advdpnp.evaluation import CHUNK, Listener, attacked_samples, embedding_arrays, paired_test
-from advdpnp.evaluation.precision import as_stated
+from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.runs import Json, Run
 
@@ -100,7 +100,7 @@ def evaluate_run(
         device: torch device.
         data_root: folder of the data files.
         listener: told of every attack and chunk.
-        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.measurement.Effort`.
+        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.Effort`.
     """
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)

@@ -9,7 +9,7 @@ from advdpnp import data
 from advdpnp.api.environment import environment
 from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.dtype import float32_default
-from advdpnp.interchange import Claim, Probe, Subject, check_folder, chosen, probe, write_export
+from advdpnp.exporting import Claim, Probe, Subject, check_folder, chosen, probe, write_export
 from advdpnp.report.read import read_run
 from advdpnp.runs import Json, Run
 

@@ -3,12 +3,10 @@
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, label, record
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
-from advdpnp.attacks.carlini_wagner import CarliniWagner
 from advdpnp.attacks.fab import FABT
-from advdpnp.attacks.fgsm import FGSM
-from advdpnp.attacks.pgd import PGD
+from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.attacks.square import Square
-from advdpnp.attacks.suite import Suite, suite, suite_names
+from advdpnp.attacks.suites import Suite, suite, suite_names
 
 ATTACKS = {
     attack.name: attack

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from advdpnp import losses
-from advdpnp.attacks.attack import Logits, check_attack
-from advdpnp.attacks.call import attack_call
-from advdpnp.attacks.climb import Climb, Climber
-from advdpnp.attacks.momentum_climb import MomentumClimber
-from advdpnp.attacks.search import Network, Seen, fewer_targets, search_batch
-from advdpnp.attacks.sparse_climb import SparseClimber
+from advdpnp.attacks.apgd_step import Climb, Climber, MomentumClimber, SparseClimber
+from advdpnp.attacks.attack import Logits, attack_call, check_attack
+from advdpnp.attacks.stepwise import Network, Seen, fewer_targets, search_batch
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative, Range
 from advdpnp.threat import Norm

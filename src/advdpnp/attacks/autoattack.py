@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 from advdpnp.attacks.apgd import APGDCE, APGDT
-from advdpnp.attacks.attack import Attack, Logits, check_attack
-from advdpnp.attacks.call import attack_call
+from advdpnp.attacks.attack import Attack, Logits, attack_call, check_attack
 from advdpnp.attacks.fab import FABT
-from advdpnp.attacks.search import Network, Search, search_batch
+from advdpnp.attacks.monitored_model import about
 from advdpnp.attacks.square import Square
-from advdpnp.attacks.watched import about
+from advdpnp.attacks.stepwise import Network, Search, search_batch
 from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import NonNegative

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.attack import Logits, check_attack
-from advdpnp.attacks.call import attack_call
-from advdpnp.attacks.search import Network, Seen, State, search_batch
+from advdpnp.attacks.attack import Logits, attack_call, check_attack
+from advdpnp.attacks.stepwise import Network, Seen, State, search_batch
 from advdpnp.losses import margin
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative, Range

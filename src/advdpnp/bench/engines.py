@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from advdpnp.api import use_tf32
-from advdpnp.bench.ladder import started, synthetic_images
 from advdpnp.bench.timing import one_line, synchronize
+from advdpnp.bench.variants import started, synthetic_images
 from advdpnp.experiments import experiment
 from advdpnp.training import Task
 from advdpnp.training.loop import Training

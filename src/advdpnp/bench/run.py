@@ -13,8 +13,8 @@ from torch import Tensor
 
 from advdpnp.api import use_tf32
 from advdpnp.bench.ceilings import convolution_rates, describe_machine, measure_ceilings, stem_seconds
-from advdpnp.bench.ladder import Subject, attack_rungs, judge, make_subject, started, step_rungs
 from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Ladder, Rung, add_rates, one_line, silent, timed
+from advdpnp.bench.variants import Subject, attack_rungs, judge, make_subject, started, step_rungs
 from advdpnp.runs import Json, Run, write_json
 from advdpnp.training.loop import make_batch
 

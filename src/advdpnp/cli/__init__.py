@@ -3,13 +3,13 @@
 import sys
 import warnings
 
-from advdpnp.cli import data, demo, evaluate, export, names, predict, results, show, speed, train
-from advdpnp.cli.app import app
-from advdpnp.cli.command import complain
+from advdpnp.cli import data, deploy, evaluate, results, tools, train
+from advdpnp.cli.command import app, complain
 
-# Importing a module registers its commands; help lists them in this order.
-MODULES = (train, evaluate, predict, results, export, demo, speed, show, names, data)
-app.registered_commands.sort(key=lambda info: [module.__name__ for module in MODULES].index(info.callback.__module__))
+# Importing a module registers its commands.
+MODULES = (train, evaluate, results, deploy, tools, data)
+ORDER = ("train", "evaluate", "predict", "compare", "report", "export", "demo", "bench", "show", "list")
+app.registered_commands.sort(key=lambda info: ORDER.index(info.name or getattr(info.callback, "__name__", "")))
 
 
 def main() -> None:

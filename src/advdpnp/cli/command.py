@@ -9,9 +9,23 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from advdpnp.data import DataSpec
+
+
+app = typer.Typer(
+    help="Train, attack, measure and explain image classifiers that stay right under attack.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Download, check and describe data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
 
 Device = Annotated[str | None, typer.Option(help="torch device; by default the GPU where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; part of what bitwise resume depends on.")]
@@ -149,3 +163,35 @@ def watching() -> Iterator[Any]:
             yield bars
     else:
         yield Lines()
+
+
+FOLDER = "folder:"
+
+ImageSize = Annotated[int | None, typer.Option(help="Side of the images of a folder; 32 by default.")]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the choice of a folder's test images.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.")]
+
+
+def facts_of(
+    data: str,
+    image_size: int | None,
+    split_seed: int,
+    skip_broken: bool,
+    root: Path | None,
+    tell: Callable[[str], None],
+) -> "DataSpec":
+    """Facts about the images that a command line names; those of a folder are decoded, if they are not kept yet.
+
+    Raises:
+        ValueError: unknown data set, options of a folder with a name, or a folder that cannot be used.
+    """
+    from advdpnp.data import folder_spec, spec
+
+    if data.startswith(FOLDER):
+        path = data.removeprefix(FOLDER)
+        size = 32 if image_size is None else image_size
+        return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
+    if image_size is not None or split_seed or skip_broken:
+        wanted = f"--image-size, --split-seed and --skip-broken are for {FOLDER}PATH"
+        raise ValueError(f"{wanted}; got {data}: leave them out")
+    return spec(data)

@@ -5,9 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from advdpnp.cli.app import app
-from advdpnp.cli.command import Answer, DataRoot, Resume, Switches, command, watching
-from advdpnp.cli.images import ImageSize, SkipBroken, SplitSeed, facts_of
+from advdpnp.cli.command import (
+    Answer,
+    DataRoot,
+    ImageSize,
+    Resume,
+    SkipBroken,
+    SplitSeed,
+    Switches,
+    app,
+    command,
+    facts_of,
+    watching,
+)
 
 _SUITE_HELP = "Protocol, see `advdpnp list suites` (quick by default); with --attack, what yours is called."
 
@@ -72,7 +82,7 @@ def evaluate(
         if run is not None:
             result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint or "last", listener=listener, **how)
             return Answer(result, result_text(result))
-        from advdpnp.foreign import ForeignModel, parse_arguments
+        from advdpnp.external import ForeignModel, parse_arguments
 
         assert model is not None and tested
         arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))

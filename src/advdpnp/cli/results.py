@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.app import app
-from advdpnp.cli.command import Answer, Switches, command
+from advdpnp.cli.command import Answer, Switches, app, command
 
 
 @command(app)

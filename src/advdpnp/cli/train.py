@@ -5,9 +5,20 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.app import app
-from advdpnp.cli.command import Answer, DataRoot, Resume, Switches, command, watching
-from advdpnp.cli.images import FOLDER, ImageSize, SkipBroken, SplitSeed, facts_of
+from advdpnp.cli.command import (
+    FOLDER,
+    Answer,
+    DataRoot,
+    ImageSize,
+    Resume,
+    SkipBroken,
+    SplitSeed,
+    Switches,
+    app,
+    command,
+    facts_of,
+    watching,
+)
 
 
 @command(app)

@@ -1,13 +1,12 @@
 """Data: readers, facts, checks, and augmentation on the device."""
 
 from advdpnp.data.augment import Augmentation, augment
-from advdpnp.data.checks import FileCheck, check
-from advdpnp.data.contact_sheet import contact_sheet
 from advdpnp.data.datasets import Images, load
-from advdpnp.data.describe import describe, load_splits, measure, measure_text
-from advdpnp.data.download import download
-from advdpnp.data.folder import FolderSpec, folder_spec
-from advdpnp.data.root import data_root
+from advdpnp.data.describe import contact_sheet, describe, load_splits, measure, measure_text
+from advdpnp.data.download.checks import FileCheck, check
+from advdpnp.data.download.published import download
+from advdpnp.data.folder.folder_spec import FolderSpec, folder_spec
+from advdpnp.data.readers import data_root
 from advdpnp.data.specs import PATTERNS, SPECS, DataSpec, spec
 from advdpnp.data.stratify import stratified
 

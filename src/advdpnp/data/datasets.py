@@ -7,9 +7,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from advdpnp.data.folder import FolderSpec, read_folder
+from advdpnp.data.folder.folder_spec import FolderSpec, read_folder
 from advdpnp.data.readers import (
     Split,
+    data_root,
     read_cifar10,
     read_cifar10_c,
     read_cifar100,
@@ -17,7 +18,6 @@ from advdpnp.data.readers import (
     read_mnist,
     read_svhn,
 )
-from advdpnp.data.root import data_root
 from advdpnp.data.specs import DataSpec, spec
 from advdpnp.ranges import Count, check_fields
 

@@ -1,6 +1,7 @@
 """One reader for each layout on disk; every one checks what it reads against the spec."""
 
 import gzip
+import os
 import zlib
 from collections.abc import Sequence
 from math import prod
@@ -12,10 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from advdpnp.data.corruptions import SEVERITIES, open_array, parse_corruption
-from advdpnp.data.matlab import read_bytes_arrays
-from advdpnp.data.restricted_pickle import CURE, read_pickle
+from advdpnp.data.formats.matlab import read_bytes_arrays
+from advdpnp.data.formats.restricted_pickle import CURE, read_pickle
 from advdpnp.data.specs import DataSpec
 from advdpnp.data.stratify import stratified
+
+
+def data_root(root: Path | str | None = None) -> Path:
+    """Folder of the data files: `root`, else $ADVDPNP_DATA, else advdpnp/ in the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp").expanduser()
+
 
 Split = Literal["train", "test"]
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.ascent import Ascend
-from advdpnp.attacks.ascent import cross_entropy as ce_ascent
-from advdpnp.attacks.ascent import kl_divergence as kl_ascent
+from advdpnp.attacks.projected_ascent import Ascend
+from advdpnp.attacks.projected_ascent import cross_entropy as ce_ascent
+from advdpnp.attacks.projected_ascent import kl_divergence as kl_ascent
 from advdpnp.defenses.base import Batch
 from advdpnp.defenses.dpnp import DPNP
 from advdpnp.losses import cross_entropy, kl_divergence, prototype_alignment

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from advdpnp.attacks.ascent import Start
+from advdpnp.attacks.projected_ascent import Start
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import is_label
 from advdpnp.models.classifier import Backbone, Classifier

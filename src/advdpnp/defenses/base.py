@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advdpnp import losses, noise
-from advdpnp.attacks.ascent import Ascend, Start, cross_entropy
+from advdpnp.attacks.projected_ascent import Ascend, Start, cross_entropy
 from advdpnp.models.classifier import Backbone, Classifier
 from advdpnp.models.heads import LinearHead
 from advdpnp.ranges import Integer, Share, check_fields

@@ -7,14 +7,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.ascent import Ascend, Start
-from advdpnp.attacks.ascent import kl_divergence as kl_ascent
+from advdpnp.attacks.projected_ascent import Ascend, Start
+from advdpnp.attacks.projected_ascent import kl_divergence as kl_ascent
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import cross_entropy, kl_divergence
-from advdpnp.models.classifier import Backbone, Classifier, Head
+from advdpnp.models.classifier import Backbone, Classifier, Head, Helper
 from advdpnp.models.copying import copied
 from advdpnp.models.heads import LinearHead
-from advdpnp.models.helper import Helper
 from advdpnp.ranges import NonNegative
 
 

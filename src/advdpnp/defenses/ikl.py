@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.ascent import Ascend, Start, Tensors
-from advdpnp.attacks.ascent import kl_divergence as kl_ascent
+from advdpnp.attacks.projected_ascent import Ascend, Start, Tensors
+from advdpnp.attacks.projected_ascent import kl_divergence as kl_ascent
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import at_least_fp32
 from advdpnp.models.classifier import Backbone, Classifier, Head

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.ascent import Start
+from advdpnp.attacks.projected_ascent import Start
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import at_least_fp32, is_label
 from advdpnp.models.classifier import Classifier

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.ascent import Ascend, Start
-from advdpnp.attacks.ascent import kl_divergence as kl_ascent
+from advdpnp.attacks.projected_ascent import Ascend, Start
+from advdpnp.attacks.projected_ascent import kl_divergence as kl_ascent
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.losses import kl_divergence
 from advdpnp.models.classifier import Classifier

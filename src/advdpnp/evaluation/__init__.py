@@ -1,14 +1,12 @@
 """Evaluation: accuracy with intervals, robustness with verdicts, geometry."""
 
 from advdpnp.attacks.attack import check_mode
-from advdpnp.evaluation.checks import examine
-from advdpnp.evaluation.chunks import CHUNK
+from advdpnp.evaluation.combine import merge_shards, over_seeds, paired_test
 from advdpnp.evaluation.evaluate import Evaluation, evaluate
+from advdpnp.evaluation.features import attacked_samples, embedding_arrays
 from advdpnp.evaluation.listener import Listener
-from advdpnp.evaluation.paired import paired_test
-from advdpnp.evaluation.samples import attacked_samples, embedding_arrays
-from advdpnp.evaluation.seeds import over_seeds
-from advdpnp.evaluation.shards import merge_shards
+from advdpnp.evaluation.model_checks import examine
+from advdpnp.evaluation.single_pass import CHUNK
 from advdpnp.evaluation.verdicts import UnevaluatedError
 
 __all__ = [

@@ -9,18 +9,24 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.autoattack import stages_of
-from advdpnp.attacks.watched import out_of_inference
+from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.data import Images
-from advdpnp.evaluation.cascade import Cascade, done
-from advdpnp.evaluation.checks import check_protocol
-from advdpnp.evaluation.chunks import CHUNK, chunks_in_flight, search_chunk
+from advdpnp.evaluation.batching import Cascade, Subject, done
+from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics
 from advdpnp.evaluation.forecast import forecast, time_gradient
-from advdpnp.evaluation.geometry import Embeddings, center_geometry, class_statistics
-from advdpnp.evaluation.ledger import Entry, Ledger
 from advdpnp.evaluation.listener import Listener
-from advdpnp.evaluation.precision import SearchPrecision, as_stated, attack_surface, check_precision
-from advdpnp.evaluation.robustness import judge
-from advdpnp.evaluation.sweep import Subject
+from advdpnp.evaluation.model_checks import check_protocol
+from advdpnp.evaluation.single_pass import (
+    CHUNK,
+    SearchPrecision,
+    as_stated,
+    attack_surface,
+    check_precision,
+    chunks_in_flight,
+    judge,
+    search_chunk,
+)
+from advdpnp.evaluation.state import Entry, Ledger
 from advdpnp.evaluation.verdicts import Verdicts, check_evaluated
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier

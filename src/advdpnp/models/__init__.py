@@ -5,11 +5,9 @@ import re
 from collections.abc import Callable
 
 from advdpnp.models.classifier import Backbone
-from advdpnp.models.lenets import LeNetsPlusPlus
-from advdpnp.models.preact_resnet import PreActResNet
+from advdpnp.models.preact_resnet import PreActResNet, WideResNet, blocks_per_stage
 from advdpnp.models.resnet import ResNet
-from advdpnp.models.small import Tiny, Tiny2D
-from advdpnp.models.wide_resnet import WideResNet, blocks_per_stage
+from advdpnp.models.small import LeNetsPlusPlus, Tiny, Tiny2D
 
 ImageShape = tuple[int, int, int]
 

@@ -1,4 +1,4 @@
-"""Networks that train in seconds on a laptop, for the 8x8 digits and for tests."""
+"""Small backbones: for digits, for the plane, and LeNet++."""
 
 from typing import ClassVar
 
@@ -49,3 +49,52 @@ class Tiny2D(Tiny):
     def __init__(self, image_size: tuple[int, int], channels: int = 3) -> None:
         super().__init__(image_size, channels, features=2)
         self.activation = nn.PReLU(2)
+
+
+SMALLEST_SIDE = 12
+
+
+def _stage(in_channels: int, out_channels: int, pool: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(in_channels, out_channels, 5, padding=2),
+        nn.PReLU(out_channels),
+        nn.Conv2d(out_channels, out_channels, 5, padding=2),
+        nn.PReLU(out_channels),
+        nn.MaxPool2d(pool, stride=2),
+    ]
+
+
+def _pooled(side: int) -> int:
+    return (side // 4 - 3) // 2 + 1
+
+
+class LeNetsPlusPlus(Backbone):
+    """Three stages of two 5x5 convolutions, then a linear map to the plane; one PReLU slope per channel, as in Caffe.
+
+    Args:
+        image_size: (H, W), each at least 12.
+        channels: channels of the image.
+    Raises:
+        ValueError: the image does not survive the pooling.
+    """
+
+    def __init__(self, image_size: tuple[int, int], channels: int = 3) -> None:
+        super().__init__()
+        height, width = image_size
+        if min(image_size) < SMALLEST_SIDE:
+            raise ValueError(
+                f"lenets++ needs images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels; got {height}x{width}: "
+                "take tiny-2d, or a larger image size"
+            )
+        self.stages = nn.Sequential(*_stage(channels, 32, 2), *_stage(32, 64, 2), *_stage(64, 128, 3))
+        self.linear = nn.Linear(128 * _pooled(height) * _pooled(width), 2)
+        self.activation = nn.PReLU(2)
+        self.features = 2
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        embedding: Tensor = self.activation(self.linear(self.stages(x).flatten(1)))
+        return embedding

@@ -11,8 +11,8 @@ from advdpnp.defenses.base import Defense
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.copying import copied
 from advdpnp.runs import Json
+from advdpnp.training.optimizer import first_epoch
 from advdpnp.training.recipe import Averaging
-from advdpnp.training.schedule import first_epoch
 
 
 def frozen_tensors(model: nn.Module) -> list[Tensor]:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks.ascent import Budget, ascend
-from advdpnp.attacks.fast import FastAscent
-from advdpnp.capture import cuda_graph
+from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.projected_ascent import Budget, ascend
+from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
-from advdpnp.models.frozen import freeze, refresh, unfolded
+from advdpnp.models.folding import freeze, refresh, unfolded
 from advdpnp.noise import IndexNoise
 from advdpnp.ranges import check
 from advdpnp.threat import ThreatModel

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import noise
-from advdpnp.capture import cuda_graph
+from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.data import Images, augment
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
@@ -19,11 +19,10 @@ from advdpnp.ranges import Integer, check_fields
 from advdpnp.runs import Json, Run
 from advdpnp.training.averaging import WeightAverage
 from advdpnp.training.crafting import Crafter
-from advdpnp.training.guard import FiniteGuard
+from advdpnp.training.finite_check import FiniteGuard
 from advdpnp.training.interrupt import StopTraining, deferred_interrupt
-from advdpnp.training.optimizer import ScheduledSGD
+from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
-from advdpnp.training.schedule import first_epoch
 from advdpnp.training.step_graph import StepGraph
 from advdpnp.training.stopwatch import Stopwatch
 from advdpnp.training.validation import center_statistics, holdout_accuracy

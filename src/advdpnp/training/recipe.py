@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from advdpnp.attacks.ascent import Budget, Start
+from advdpnp.attacks.projected_ascent import Budget, Start
 from advdpnp.data import Augmentation
 from advdpnp.ranges import Count, Natural, NonNegative, Positive, Range, check_fields
 from advdpnp.threat import Ball, ThreatModel, check_level

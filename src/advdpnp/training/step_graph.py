@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from advdpnp.capture import Capture, Slots
+from advdpnp.cuda_graphs import Capture, Slots
 
 Update = Callable[[Tensor, Tensor, Tensor], Tensor]
 

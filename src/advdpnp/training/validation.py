@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import PGD
-from advdpnp.attacks.watched import Watched
+from advdpnp.attacks.monitored_model import Watched
 from advdpnp.data import Images
 from advdpnp.losses import is_right
 from advdpnp.metrics import mean_pairwise_angle_degrees, min_separation_degrees

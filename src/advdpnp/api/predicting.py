@@ -1,0 +1,160 @@
+"""From a run, or a model, and images to answers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from advdpnp import data
+from advdpnp.api.environment import resolve_device, use_tf32
+from advdpnp.api.loading import load_checkpoint, stored_experiment
+from advdpnp.api.training import trained_on
+from advdpnp.dtype import float32_default
+from advdpnp.evaluation import check_mode
+from advdpnp.experiments import Experiment
+from advdpnp.external.source import single_precision
+from advdpnp.mode import settle
+from advdpnp.models.classifier import Classifier
+from advdpnp.predicting import (
+    Centers,
+    Inputs,
+    Predictions,
+    Predictor,
+    TrainingSet,
+    centers_of,
+    embed,
+    find_images,
+    from_files,
+    from_tensor,
+    keep,
+    kept,
+)
+from advdpnp.progress import Silent
+from advdpnp.ranges import Count, Natural, check
+from advdpnp.runs import Run
+
+
+@float32_default()
+def predict(
+    source: Path | str | nn.Module | ExportedProgram,
+    images: Path | str | Sequence[Path | str] | Tensor,
+    *,
+    checkpoint: str = "last",
+    top: int = 5,
+    neighbors: int = 5,
+    invert: bool = False,
+    class_names: Sequence[str] = (),
+    device: str | None = None,
+    data_root: Path | None = None,
+    listener: Silent | None = None,
+) -> Predictions:
+    """Class, probabilities, distances and angles to the class centers, and nearest training images, for each image.
+
+    A probability is the softmax of the logits. It is no calibrated confidence: an image of no class at all gets one
+    too. The answer for an image is the same alone and among others. The nearest training images are those that the run
+    was trained on: of the winner's class near its center by angle, and of any class near the image by the distance of
+    the embeddings, which are computed once and kept with the run. What could not be said is in the answer's `notes`.
+
+    Args:
+        source: a run's folder; or a model in eval mode, or torch.export program, images in [0, 1] -> logits, which has
+            no training images.
+        images: files and folders, for a run; or (N, channels, H, W), float32 in [0, 1] or uint8 as in the data.
+        checkpoint: "last" or "best", of a run.
+        top: how many classes are listed, at least 1.
+        neighbors: how many training images are listed, for the winner's center and for the image; 0 for none.
+        invert: make dark light and light dark, for dark ink on paper where the data has light on dark.
+        class_names: of a model; by default its classes are called by number.
+        device: torch device, of a run; a model and its images stay where they are.
+        data_root: folder of the data files.
+        listener: told how reading and the embedding of the training images go.
+    Raises:
+        ValueError: a number out of range, a folder without images, unfit tensors, a model in training mode.
+        FileNotFoundError: no such run, checkpoint or path. A file that is no image is a `Failure` in the answer.
+    """
+    check("top", top, Count)
+    check("neighbors", neighbors, Natural)
+    if isinstance(source, ExportedProgram):
+        source = settle(source.module())
+    if isinstance(source, nn.Module):
+        return _predict_with_model(source, images, tuple(class_names), top, invert)
+    run, on = Run(Path(source)), resolve_device(device)
+    done = stored_experiment(run)
+    listener = listener or Silent()
+    inputs = _inputs(images, done.data, invert, listener)
+    use_tf32(False)
+    model, _ = load_checkpoint(run, checkpoint, on)
+    checkpoint = run.stored_checkpoint(checkpoint)
+    centers, notes = _centers(model)
+    training = None
+    if neighbors and inputs.names:
+        training, missing = _training_set(run, checkpoint, model, done, data_root, listener)
+        notes += missing
+    predictor = Predictor(model, done.data.class_names, centers, training, top, neighbors, done.data.levels)
+    return _answers(str(source), checkpoint, predictor, inputs, on, notes)
+
+
+def _predict_with_model(
+    model: nn.Module, images: object, class_names: tuple[str, ...], top: int, invert: bool
+) -> Predictions:
+    if not isinstance(images, Tensor):
+        raise ValueError("a model takes a tensor of images; give files to a run's folder, which knows size and classes")
+    check_mode(model)
+    model, notes = single_precision(model)
+    centers, missing = _centers(model)
+    notes += missing
+    predictor = Predictor(model, class_names, centers, None, top, 0)
+    return _answers(type(model).__name__, None, predictor, from_tensor(images, 255, invert), images.device, notes)
+
+
+def _inputs(
+    images: Path | str | Sequence[Path | str] | Tensor, spec: data.DataSpec, invert: bool, listener: Silent
+) -> Inputs:
+    if isinstance(images, Tensor):
+        if images.shape[1:] != spec.image_shape:
+            raise ValueError(f"images of {spec.name} are (N, *{spec.image_shape}); got {tuple(images.shape)}")
+        return from_tensor(images, spec.levels, invert)
+    paths = [images] if isinstance(images, Path | str) else images
+    return from_files(find_images([Path(path) for path in paths]), spec, invert, listener.on_note)
+
+
+def _centers(model: nn.Module) -> tuple[Centers | None, list[str]]:
+    try:
+        return centers_of(model), []
+    except TypeError as error:
+        return None, [f"no distances and angles: {error}"]
+
+
+def _answers(
+    source: str,
+    checkpoint: str | None,
+    predictor: Predictor,
+    inputs: Inputs,
+    device: torch.device,
+    notes: Sequence[str],
+) -> Predictions:
+    found = inputs.answered(predictor(inputs.names, inputs.images.to(device)))
+    kind = predictor.centers.kind if predictor.centers is not None else None
+    return Predictions(source, checkpoint, kind, tuple(found), tuple(notes), predictor.levels)
+
+
+def _training_set(
+    run: Run, checkpoint: str, model: Classifier, done: Experiment, data_root: Path | None, listener: Silent
+) -> tuple[TrainingSet | None, list[str]]:
+    """The embeddings that the run keeps, or new ones; and what is missing."""
+    stored = kept(run, checkpoint, done.data.class_names)
+    try:
+        images = data.load(done.data, "train", data_root)
+    except (ValueError, FileNotFoundError) as error:
+        what = "nearest training images" if stored is None else "pictures of the nearest training images"
+        return stored, [f"no {what}: {error}"]
+    if stored is not None:
+        return stored.with_pixels(images.pixels), []
+    index = trained_on(images.labels, done.recipe)
+    training = embed(model, images, index, done.data.class_names, listener)
+    try:
+        keep(run, checkpoint, training)
+    except OSError as error:
+        return training, [f"the embeddings of the training images could not be kept: {error}"]
+    return training, []

@@ -1,0 +1,263 @@
+"""What every evaluation of a stored network has in common: its protocol, and the file that its numbers go to."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+from torch import nn
+
+from advdpnp import attacks, runs
+from advdpnp.api.environment import environment
+from advdpnp.attacks import ATTACKS, Attack, Suite, record, suite_names
+from advdpnp.attacks.autoattack import stages_of
+from advdpnp.data import Images
+from advdpnp.evaluation import Evaluation, Listener, merge_shards, over_seeds
+from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.evaluation.combine import apart, budget
+from advdpnp.evaluation.model_checks import check_not_empty
+from advdpnp.evaluation.single_pass import SearchPrecision, check_precision
+from advdpnp.experiments.config import decode, nearest
+from advdpnp.progress import Silent
+from advdpnp.ranges import Count, Natural, check_fields
+from advdpnp.runs import Json, Run
+from advdpnp.threat import eps_text
+
+# A suite's name, a suite, or attacks, as objects or as texts such as "pgd:eps=0.3,steps=40,step_size=0.01".
+Protocol = str | Suite | Sequence[Attack | str]
+
+
+def attack_by_hand(text: str, eps: float) -> Attack:
+    """The attack in "NAME:field=value,...", such as "pgd:eps=0.3,steps=40,step_size=0.01".
+
+    Args:
+        text: name of an attack and its fields; budgets are numbers or fractions.
+        eps: radius where the text gives none.
+    Raises:
+        ValueError: unknown name, field or value; the nearest ones are listed.
+    """
+    name, _, rest = text.partition(":")
+    if name not in ATTACKS:
+        raise ValueError(f"unknown attack {name!r}; nearest: {nearest(name, ATTACKS)}")
+    values: dict[str, str | float] = {}
+    for part in rest.split(",") if rest else ():
+        field, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or field in values:
+            raise ValueError(f"--attack takes NAME:field=value,... with each field once; got {part!r} in {text!r}")
+        values[field] = value
+    kind: Any = ATTACKS[name]
+    attack: Attack = decode(kind, {"eps": eps} | values, name)
+    return attack
+
+
+def suite_of(
+    protocol: Protocol, usual_eps: float, pixels: int, eps: float | None = None, name: str = "custom"
+) -> Suite:
+    """The suite that a caller asks for.
+
+    Args:
+        protocol: a suite's name, a suite, or attacks.
+        usual_eps: the data set's radius.
+        pixels: values of one image.
+        eps: another radius; a suite by name is then named after it, so that results do not meet.
+        name: what a list of attacks is called.
+    Raises:
+        ValueError: unknown names, no attacks, or a name that a suite has already.
+    """
+    if isinstance(protocol, Suite):
+        if eps is not None:
+            raise ValueError("eps changes a suite by name; got a suite, whose attacks have radii of their own")
+        return protocol
+    radius = usual_eps if eps is None else eps
+    if isinstance(protocol, str):
+        found = attacks.suite(protocol, radius, pixels)
+        return found if radius == usual_eps else replace(found, name=f"{protocol}-eps-{_slug(eps_text(radius))}")
+    if name in suite_names() or not re.fullmatch(r"[\w.+-]+", name):
+        raise ValueError(f"attacks by hand need a name of their own, of letters, digits and ._+- alone; got {name!r}")
+    members = tuple(attack_by_hand(one, radius) if isinstance(one, str) else one for one in protocol)
+    if not members:
+        raise ValueError("a suite needs at least one attack; for none, the suite is called clean")
+    return Suite(name, "attacks by hand", members, features=None)
+
+
+def _slug(text: str) -> str:
+    return text.replace("/", "-")
+
+
+class EffortOptions(TypedDict, total=False):
+    """Fields of `Effort`, as keyword arguments."""
+
+    limit: int | None
+    seeds: int
+    shard: str
+    batch_size: int
+    search_precision: SearchPrecision
+    resume: bool
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How an evaluation is run, beside what it measures.
+
+    Args:
+        limit: the first so many images; None for all.
+        seeds: how many seeds of the attacks' noise; the result is that of seed 0, with mean and spread over all.
+        shard: "K/M", the K-th of M interleaved parts, for M processes or machines; "" for all images.
+        batch_size: rows that searches, such as AutoAttack's, have in flight; 0 for the device's usual number.
+        search_precision: "fp32"; "tf32" on a GPU, or "bf16", for searches that are faster, and named so in the result.
+        resume: continue what was interrupted.
+    Raises:
+        ValueError: a number that makes no sense, or several seeds of a part.
+    """
+
+    limit: Count | None = None
+    seeds: Count = 1
+    shard: str = ""
+    batch_size: Natural = 0
+    search_precision: SearchPrecision = "fp32"
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        check_precision(self.search_precision)
+        check_fields(self)
+        if self.seeds > 1 and self.shard:
+            raise ValueError("several seeds are measured on all images: leave --shard out, or --seeds")
+        self.part()
+
+    def part(self) -> tuple[int, int]:
+        """The shard as numbers (K, M)."""
+        if not self.shard:
+            return 1, 1
+        numbers = re.fullmatch(r"(\d+)/(\d+)", self.shard)
+        if numbers is None:
+            raise ValueError(f"a shard is K/M, such as 2/4; got {self.shard!r}")
+        return int(numbers[1]), int(numbers[2])
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One evaluation whose result is stored in a run's folder.
+
+    Args:
+        run: the folder.
+        suite: the attacks.
+        images: the test set, on the network's device.
+        facts: further entries of the result.
+        effort: how it is run.
+        other_data: name of the test set, if it is not the run's own.
+    """
+
+    run: Run
+    suite: Suite
+    images: Images
+    facts: Json
+    effort: Effort = Effort()
+    other_data: str = ""
+
+    def __post_init__(self) -> None:
+        precision = self.effort.search_precision
+        if precision != "fp32":
+            # Named so, and not in the place of the ordinary result.
+            object.__setattr__(self, "suite", replace(self.suite, name=f"{self.suite.name}-{precision}"))
+
+    @property
+    def stem(self) -> str:
+        """<suite>, or <suite>@<data> on another test set."""
+        return self.suite.name + (f"@{_slug(self.other_data)}" if self.other_data else "")
+
+    @property
+    def path(self) -> Path:
+        return self.run.eval_path(f"{self.stem}.json")
+
+    def check_free(self) -> None:
+        """Raise ValueError if the file holds a suite of the same name with other attacks."""
+        if self.suite.name in suite_names() or not self.path.is_file():
+            return
+        wanted = [record(attack) for attack in self.suite.attacks]
+        if [budget(row) for row in runs.read_json(self.path)["attacks"]] != wanted:
+            raise ValueError(f"{self.path} holds other attacks: call yours something else with --suite, or remove it")
+
+    def measure(self, model: nn.Module, device: torch.device, listener: Listener | None, **entries: object) -> Json:
+        """Attack the network, write and return the result; `entries` are added to it.
+
+        A shard is written to eval/shards/; whoever finishes the last of them writes, and returns, the whole.
+
+        Raises:
+            UnevaluatedError: a ValueError, where too many images are unevaluated. Nothing is written to the result's
+                place, and what was found stays where an interrupted evaluation is kept, or in the shards.
+        """
+        check_not_empty(self.images)
+        self.check_free()
+        self._check_precision(device)
+        listener = listener or Silent()
+        more = {**entries, "environment": environment(device)}
+        results = [self._seed(seed, model, listener) for seed in range(self.effort.seeds)]
+        result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {}) | more
+        part, parts = self.effort.part()
+        if parts > 1:
+            runs.write_json(self._shard_path(part, parts), result)
+            result = self._whole(result, listener) or result
+        else:
+            runs.write_json(self.path, result)
+        for seed in range(self.effort.seeds):
+            self._partial(seed).unlink()
+        return result
+
+    def _check_precision(self, device: torch.device) -> None:
+        """Raise ValueError if the result would name a precision in which nothing was searched."""
+        precision = self.effort.search_precision
+        if precision != "fp32" and not any(map(stages_of, self.suite.attacks)):
+            raise ValueError(
+                f"suite {self.suite.name} has no search such as autoattack: leave --search-precision {precision} out"
+            )
+        if precision == "tf32" and device.type != "cuda":
+            raise ValueError(f"tf32 is a precision of GPUs, and this is a {device.type}: search in fp32 or bf16")
+
+    def _seed(self, seed: int, model: nn.Module, listener: Listener) -> Json:
+        effort = self.effort
+        if effort.seeds > 1:
+            listener.on_note(f"seed {seed} ({seed + 1} of {effort.seeds})")
+        n = len(self.images) if effort.limit is None else effort.limit
+        wanted = Evaluation(
+            suite=self.suite,
+            n=n,
+            facts=self.facts,
+            batch_size=effort.batch_size,
+            search_precision=effort.search_precision,
+            seed=seed,
+            shard=effort.part(),
+            partial=self._partial(seed),
+            resume=effort.resume,
+        )
+        return run_evaluation(model, self.images, wanted, listener)
+
+    def _partial(self, seed: int) -> Path:
+        # Kept until all seeds are done, so that a finished one is not begun again.
+        stem = self.stem if seed == 0 else f"{self.stem}.seed-{seed}"
+        part, parts = self.effort.part()
+        if parts > 1:
+            return self._shard_path(part, parts).with_suffix(".partial.json")
+        return self.run.eval_path(f"{stem}.partial.json")
+
+    def _shard_path(self, part: int, parts: int) -> Path:
+        return self.run.eval_path(f"shards/{self.stem}.{part}-of-{parts}.json")
+
+    def _whole(self, own: Json, listener: Listener) -> Json | None:
+        """The result of all shards, written, if all are there; else the listener is told what is missing."""
+        parts, missing = self.effort.part()[1], []
+        paths = [self._shard_path(part, parts) for part in range(1, parts + 1)]
+        found = [runs.read_json(path) if path.is_file() else None for path in paths]
+        for part, (path, shard) in enumerate(zip(paths, found, strict=True), start=1):
+            differing = "" if shard is None else apart(shard, own)
+            if differing:
+                listener.on_note(f"{path} is of another evaluation ({differing}): measure --shard {part}/{parts} again")
+            if shard is None or differing:
+                missing.append(f"{part}/{parts}")
+        if missing:
+            listener.on_note(f"the whole is written once these shards are measured too: {', '.join(missing)}")
+            return None
+        result = merge_shards([shard for shard in found if shard is not None])
+        runs.write_json(self.path, result)
+        return result

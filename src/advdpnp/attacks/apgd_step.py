@@ -1,0 +1,335 @@
+"""One step of Auto-PGD: in linf and l2 with momentum (Croce and Hein 2020), in l1 on sparse directions (2021)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from advdpnp.attacks.stepwise import Answer, State
+from advdpnp.noise import Noise
+from advdpnp.threat import Norm, ThreatModel
+
+
+def per_image(values: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
+
+
+@dataclass
+class Climb(State):
+    """A row on its way up, and the best point it came by.
+
+    Args:
+        best_point, best_gradient: (B, channels, H, W).
+        best_loss, step_size: (B,).
+    """
+
+    best_point: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    step_size: Tensor
+
+    def remember(self, answer: Answer, fresh: Tensor) -> None:
+        """Keep the point if it is the best; where `fresh` (B,) it is the first."""
+        better = fresh | (answer.loss > self.best_loss)
+        self.best_loss = torch.where(better, answer.loss, self.best_loss)
+        self.best_point = torch.where(per_image(better), self.point, self.best_point)
+        self.best_gradient = torch.where(per_image(better), answer.gradient, self.best_gradient)
+
+
+ClimbT = TypeVar("ClimbT", bound=Climb)
+
+
+class Climber(Protocol[ClimbT]):
+    """How rows begin and move in a norm."""
+
+    @property
+    def length(self) -> int: ...
+
+    def begin(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> ClimbT: ...
+
+    def move(self, state: ClimbT, answer: Answer) -> Tensor:
+        """Learn from the answer at the point, and say which point is next."""
+
+
+@dataclass
+class MomentumClimb(Climb):
+    """A row in linf or l2; a check is where the step size may be halved.
+
+    Args:
+        previous: (B, channels, H, W), where the last step began.
+        loss: (B,), the last one; 0 before the first step.
+        rises: (B,) int64, steps since the last check that raised the loss.
+        wait, period: (B,) int64, steps to the next check, and from the last check to it.
+        halved: (B,) bool, what the last check did; True before the first.
+        checked_loss: (B,), the best one at the last check.
+    """
+
+    previous: Tensor
+    loss: Tensor
+    rises: Tensor
+    wait: Tensor
+    period: Tensor
+    halved: Tensor
+    checked_loss: Tensor
+
+
+@dataclass(frozen=True)
+class MomentumClimber:
+    """Sign or normalized gradient steps with momentum, halved where the loss stalls (2020, Algorithm 1)."""
+
+    norm: Norm
+    eps: float
+    steps: int
+    rho: float
+
+    @property
+    def length(self) -> int:
+        return self.steps + 1
+
+    def begin(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> MomentumClimb:
+        point = self._start(x, noise, stream)
+        zeros, period = x.new_zeros(len(x)), torch.full_like(y, self._share(0.22))
+        return MomentumClimb(
+            x=x,
+            y=y,
+            target=target,
+            point=point,
+            age=torch.zeros_like(y),
+            best_point=point.clone(),
+            best_gradient=torch.zeros_like(x),
+            best_loss=zeros,
+            step_size=torch.full_like(zeros, 2 * self.eps),
+            previous=point.clone(),
+            loss=zeros.clone(),
+            rises=torch.zeros_like(y),
+            wait=period,
+            period=period.clone(),
+            halved=torch.ones_like(y, dtype=torch.bool),
+            checked_loss=zeros.clone(),
+        )
+
+    def move(self, state: MomentumClimb, answer: Answer) -> Tensor:
+        fresh = state.age == 0
+        state.remember(answer, fresh)
+        # Not at the start: the official code compares the first step's loss with 0, and so does this.
+        state.rises = state.rises + (~fresh & (answer.loss > state.loss))
+        state.loss = torch.where(fresh, 0.0, answer.loss)
+        state.wait = state.wait - (~fresh).long()
+        state.checked_loss = torch.where(fresh, answer.loss, state.checked_loss)
+        back = per_image(self._check(state))
+        # Where the step is halved, the climb goes on from the best point.
+        return self._step(
+            state,
+            torch.where(back, state.best_point, state.point),
+            torch.where(back, state.best_gradient, answer.gradient),
+        )
+
+    def _check(self, state: MomentumClimb) -> Tensor:
+        """Halve the step size of rows whose loss stalls or rises seldom, if they are due: (B,) bool, which ones."""
+        due = state.wait == 0
+        stalls = ~state.halved & (state.checked_loss >= state.best_loss)
+        halve = due & (stalls | (state.rises <= state.period * self.rho))
+        shorter = (state.period - self._share(0.03)).clamp_min(self._share(0.06))
+        state.step_size = torch.where(halve, state.step_size / 2, state.step_size)
+        state.halved = torch.where(due, halve, state.halved)
+        state.checked_loss = torch.where(due, state.best_loss, state.checked_loss)
+        state.rises = torch.where(due, 0, state.rises)
+        state.period = torch.where(due, shorter, state.period)
+        state.wait = torch.where(due, shorter, state.wait)
+        return halve
+
+    def _step(self, state: MomentumClimb, point: Tensor, gradient: Tensor) -> Tensor:
+        direction = gradient.sign() if self.norm == "linf" else self._unit(gradient)
+        ahead = self._project(point + per_image(state.step_size) * direction, state.x)
+        new = torch.where(per_image(state.age) == 0, 1.0, 0.75).to(point.dtype)
+        inertia = point - state.previous
+        state.previous = point
+        return self._project(point + (ahead - point) * new + inertia * (1 - new), state.x)
+
+    def _share(self, share: float) -> int:
+        """This share of the steps, at least one."""
+        return max(int(share * self.steps), 1)
+
+    def _start(self, x: Tensor, noise: Noise, stream: str) -> Tensor:
+        shape = tuple(x.shape[1:])
+        draw = 2 * noise.uniform(stream, shape) - 1 if self.norm == "linf" else noise.normal(stream, shape)
+        return (x + self.eps * self._unit(draw)).clamp(0.0, 1.0)
+
+    def _length(self, v: Tensor) -> Tensor:
+        """(B, ...) -> (B, 1, 1, 1), in the climber's norm."""
+        flat = v.flatten(1)
+        return per_image(flat.abs().amax(dim=1) if self.norm == "linf" else flat.square().sum(dim=1).sqrt())
+
+    def _unit(self, v: Tensor) -> Tensor:
+        return v / (self._length(v) + 1e-12)
+
+    def _project(self, point: Tensor, x: Tensor) -> Tensor:
+        if self.norm == "linf":
+            return ThreatModel(self.norm, self.eps).project(point, x)
+        # As the official code rounds, which scales every perturbation, short ones too.
+        delta = point - x
+        return (x + self._unit(delta) * self._length(delta).clamp_max(self.eps)).clamp(0.0, 1.0)
+
+
+def into_l1_ball(delta: Tensor, x: Tensor, eps: float | Tensor) -> Tensor:
+    """What to add to a perturbation so that it is the nearest one with ||delta||_1 <= eps and x + delta in [0, 1].
+
+    Every pixel shrinks by the same amount, but by no less than it is outside of the box and by no more than its size.
+    What is added, and not the sum, is returned because x + delta + addition rounds as the official code does.
+
+    Args:
+        delta: (B, channels, H, W).
+        x: (B, channels, H, W) in [0, 1].
+        eps: radius, at least 0; (B,) for a radius of each row's own.
+    Returns:
+        (B, channels, H, W), of signs opposite to delta's.
+    """
+    rows = x.flatten(1)
+    change = delta.flatten(1)
+    size = change.abs()
+    outside = -torch.minimum(1 - rows - change, rows + change).clamp_max(0)
+    shrinkage = _shrinkage(outside, size, size.sum(dim=1) - eps)
+    return (-change.sign() * torch.minimum(torch.maximum(outside, shrinkage[:, None]), size)).view_as(delta)
+
+
+def _shrinkage(least: Tensor, most: Tensor, need: Tensor) -> Tensor:
+    """The t >= 0 with sum_i clamp(t, least_i, most_i) = need; 0 where t = 0 gives enough: (B, n), (B, n), (B,) -> (B,).
+
+    The sum is piecewise linear in t: its slope grows by 1 at each `least` and falls by 1 at each `most`.
+    """
+    corners, order = torch.cat((least, most), dim=1).sort(dim=1)
+    slopes = torch.where(order < least.shape[1], 1.0, -1.0).to(least.dtype).cumsum(dim=1)
+    base = least.sum(dim=1)
+    rises = (corners.diff(dim=1) * slopes[:, :-1]).cumsum(dim=1)
+    sums = base[:, None] + functional.pad(rises, (1, 0))
+    before = ((sums < need[:, None]).sum(dim=1, keepdim=True) - 1).clamp_min(0)
+    sum_before, slope, corner = (values.gather(1, before).squeeze(1) for values in (sums, slopes, corners))
+    return torch.where(base < need, (need - sum_before) / slope + corner, 0.0)
+
+
+@dataclass
+class SparseClimb(Climb):
+    """A row in l1.
+
+    Args:
+        density: (B,), share of the pixels that a step changes.
+        support: (B,), pixels that the best point had changed at the last check.
+    """
+
+    density: Tensor
+    support: Tensor
+
+
+@dataclass(frozen=True)
+class SparseClimber:
+    """Steps along the largest entries of the gradient, as many as the best point suggests (2021, Algorithm 1).
+
+    Args:
+        phases: (radius, steps) one after the other, each from the best point of the one before it.
+    """
+
+    phases: tuple[tuple[float, int], ...]
+
+    @property
+    def length(self) -> int:
+        return sum(steps + 1 for _, steps in self.phases)
+
+    def begin(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> SparseClimb:
+        point = self._start(x, noise, stream)
+        zeros = x.new_zeros(len(x))
+        return SparseClimb(
+            x=x,
+            y=y,
+            target=target,
+            point=point,
+            age=torch.zeros_like(y),
+            best_point=point.clone(),
+            best_gradient=torch.zeros_like(x),
+            best_loss=zeros,
+            step_size=zeros.clone(),
+            density=torch.full_like(zeros, 0.2),
+            support=torch.full_like(zeros, x[0].numel()),
+        )
+
+    def move(self, state: SparseClimb, answer: Answer) -> Tensor:
+        phase, age = self._place(state.age)
+        radius = _choose(phase, [radius for radius, _ in self.phases], state.x.dtype)
+        fresh = age == 0
+        state.remember(answer, fresh)
+        state.step_size = torch.where(fresh, radius, state.step_size)
+        back = per_image(self._check(state, phase, age, radius))
+        ahead = self._step(
+            state,
+            torch.where(back, state.best_point, state.point),
+            torch.where(back, state.best_gradient, answer.gradient),
+        )
+        last = per_image(age == _choose(phase, [steps for _, steps in self.phases]))
+        following = [radius for radius, _ in (*self.phases[1:], self.phases[-1])]
+        radius = torch.where(last.view(-1), _choose(phase, following, radius.dtype), radius)
+        moved = torch.where(last, state.best_point, ahead)
+        delta = moved - state.x
+        # These two sums round as the official code's: one pixel more that is exactly x, and the density is another.
+        return torch.where(last, moved, state.x + delta) + into_l1_ball(delta, state.x, radius)
+
+    def _place(self, age: Tensor) -> tuple[Tensor, Tensor]:
+        """The phase of each row, and how old it is in it: (B,) -> (B,), (B,), int64."""
+        starts = [0, *accumulate(steps + 1 for _, steps in self.phases)][:-1]
+        phase = torch.zeros_like(age)
+        for start in starts[1:]:
+            phase = phase + (age >= start)
+        return phase, age - _choose(phase, starts)
+
+    def _check(self, state: SparseClimb, phase: Tensor, age: Tensor, radius: Tensor) -> Tensor:
+        """Set density and step size of the rows that are due: (B,) bool, which ones go back to the best point.
+
+        A best point with fewer changed pixels than before means large steps again, else they get smaller.
+        """
+        period = _choose(phase, [max(int(0.04 * steps), 1) for _, steps in self.phases])
+        least = _choose(phase, [radius / 10 for radius, _ in self.phases], radius.dtype)
+        fresh = age == 0
+        due = ~fresh & (age % period == 0)
+        support = (state.best_point != state.x).flatten(1).sum(dim=1).to(state.support.dtype)
+        sparser = due & (support / state.support < 0.95)
+        step_size = torch.minimum(torch.maximum(state.step_size / 1.5, least), radius)
+        state.step_size = torch.where(sparser, radius, torch.where(due, step_size, state.step_size))
+        # A start of noise says nothing of the density; the best point of an earlier phase does.
+        told = (due | fresh) if len(self.phases) > 1 else due
+        state.density = torch.where(told, support / state.x[0].numel() / 1.5, state.density)
+        state.support = torch.where(told, support, state.support)
+        return sparser
+
+    def _step(self, state: SparseClimb, point: Tensor, gradient: Tensor) -> Tensor:
+        pixels = gradient[0].numel()
+        ordered = gradient.abs().flatten(1).sort(dim=1)[0]
+        place = ((1.0 - state.density) * pixels).clamp(0, pixels - 1).long()
+        least = per_image(ordered.gather(1, place[:, None]).squeeze(1))
+        signs = gradient.sign() * (gradient.abs() >= least)
+        count = per_image(signs.abs().flatten(1).sum(dim=1))
+        return point + per_image(state.step_size) * signs / (count + 1e-10)
+
+    def _start(self, x: Tensor, noise: Noise, stream: str) -> Tensor:
+        shape, radius = tuple(x.shape[1:]), self.phases[0][0]
+        draw = noise.normal(stream, shape)
+        point = x + draw
+        if len(self.phases) == 1:
+            return (point + into_l1_ball(draw, x, radius)).clamp(0.0, 1.0)
+        # Twice, since sums over noise are far larger than the radius, and so is their rounding.
+        for _ in range(2):
+            point = point + into_l1_ball(point - x, x, radius)
+        # The official code draws a start for each phase, too, and leaves it; a shared generator has to move on.
+        for _ in self.phases:
+            noise.normal(stream, shape)
+        return point.clamp(0.0, 1.0)
+
+
+def _choose(phase: Tensor, values: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
+    """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to travel to the device."""
+    chosen = torch.full(phase.shape, values[0], dtype=dtype, device=phase.device)
+    for place, value in enumerate(values[1:], start=1):
+        chosen = torch.where(phase == place, value, chosen)
+    return chosen

@@ -1,0 +1,129 @@
+"""Named evaluation protocols: which attacks, with which budgets."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from advdpnp.attacks.attack import Attack
+from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
+from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields
+from advdpnp.threat import check_level
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A protocol.
+
+    Args:
+        name: what the result file is called.
+        description: one line.
+        attacks: in the order in which they run.
+        features: index of the attack whose images the geometry metrics see; None for no geometry.
+    """
+
+    name: str
+    description: str
+    attacks: tuple[Attack, ...]
+    features: Natural | None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def l2_radius(eps: float, pixels: int) -> float:
+    """The l2 radius that goes with an linf radius: eps sqrt(pixels / 12), to the next 1/255.
+
+    At 3x32x32 that is 16 eps, the paper's pair 8/255 and 128/255; on smaller images it shrinks with their diameter.
+    """
+    return round(255 * eps * math.sqrt(pixels / 12)) / 255
+
+
+def _quick(eps: float, pixels: int) -> Suite:
+    attacks = (FGSM(eps=eps), PGD(eps=eps), PGD(eps=l2_radius(eps, pixels), norm="l2"), CarliniWagner(eps=eps))
+    return Suite("quick", "FGSM, PGD-20 in linf and l2, C&W-30", attacks, features=1)
+
+
+def _text(eps: float, pixels: int) -> Suite:
+    attacks = (FGSM(eps=eps), PGD(eps=eps))
+    return Suite("text", "PGD-20 as the text of Adv-DPNP has it: step 2.5 eps / 20, uniform start", attacks, features=1)
+
+
+def _fsr(eps: float, pixels: int) -> Suite:
+    attacks = (
+        FGSM(eps=eps),
+        PGD(eps=eps, step_size=0.1 * eps, random_start=False),
+        PGD(eps=eps, steps=100, step_size=0.1 * eps, random_start=False),
+        CarliniWagner(eps=eps),
+    )
+    return Suite(
+        "fsr",
+        "the attacks of Table 2 as FSR's code runs them: steps of eps / 10 from the image; worst case is Ensemble",
+        attacks,
+        features=1,
+    )
+
+
+def _clean(eps: float, pixels: int) -> Suite:
+    return Suite("clean", "no attack", (), features=None)
+
+
+def _pgd20(eps: float, pixels: int) -> Suite:
+    return Suite("pgd20", "PGD-20 alone", (PGD(eps=eps),), features=0)
+
+
+def _demo(eps: float, pixels: int) -> Suite:
+    return Suite("demo", "FGSM, PGD-40, C&W-30", (FGSM(eps=eps), PGD(eps=eps, steps=40), CarliniWagner(eps=eps)), 1)
+
+
+def _curve(eps: float, pixels: int) -> Suite:
+    radii = [eps * k / 4 for k in range(1, 9)]
+    return Suite("curve", "PGD-20 at 1/4 to 2 times eps", tuple(PGD(eps=radius) for radius in radii), features=3)
+
+
+def _autoattack(eps: float, pixels: int) -> Suite:
+    text = "standard AutoAttack: APGD-CE, APGD-T, FAB-T, Square"
+    return Suite("autoattack", text, (AutoAttack(eps=eps),), features=None)
+
+
+def _autoattack_quick(eps: float, pixels: int) -> Suite:
+    text = "a first look, not AutoAttack: APGD-CE and APGD-T of 50 steps, Square of 250 queries"
+    return Suite("autoattack-quick", text, (QuickAutoAttack(eps=eps),), features=None)
+
+
+_SUITES: dict[str, Callable[[float, int], Suite]] = {
+    "clean": _clean,
+    "quick": _quick,
+    "text": _text,
+    "fsr": _fsr,
+    "pgd20": _pgd20,
+    "demo": _demo,
+    "curve": _curve,
+    "autoattack": _autoattack,
+    "autoattack-quick": _autoattack_quick,
+}
+
+
+def suite_names() -> list[str]:
+    """Names that `suite` knows."""
+    return list(_SUITES)
+
+
+def suite(name: str, eps: float, pixels: int = 3 * 32 * 32) -> Suite:
+    """A protocol by name.
+
+    Args:
+        name: one of `suite_names()`.
+        eps: linf radius, the data set's usual one.
+        pixels: values of one image, channels x H x W, from which the l2 radius follows.
+    Raises:
+        ValueError: unknown name; the nearest ones are listed. A radius or a number of pixels that makes no sense.
+    """
+    check("eps", eps, NonNegative)
+    check_level("linf", eps)
+    check("pixels", pixels, Count)
+    if name not in _SUITES:
+        near = get_close_matches(name, _SUITES, n=3, cutoff=0.0)
+        raise ValueError(f"unknown suite {name!r}; nearest: {', '.join(near)}")
+    return _SUITES[name](eps, pixels)

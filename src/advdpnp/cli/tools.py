@@ -1,0 +1,79 @@
+"""`advdpnp demo`, `advdpnp bench`, `advdpnp show` and `advdpnp list`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advdpnp.cli.command import Answer, Switches, app, command, watching
+
+
+@command(app)
+def demo(
+    switches: Switches,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("report"),
+    runs: Annotated[Path, typer.Option(help="Folder of the demo's runs.")] = Path("demo-runs"),
+    seed: Annotated[int, typer.Option(help="Seed of the training runs.")] = 0,
+) -> Answer:
+    """Train ST, AT, TRADES and Adv-DPNP on the embedded digits, attack them, and write a report. About 2 minutes."""
+    from advdpnp.demo import run_demo
+
+    page = run_demo(out, runs, seed).resolve()
+    return Answer({"page": str(page)}, f"The report is at {page}")
+
+
+@command(app)
+def bench(
+    switches: Switches,
+    models: Annotated[list[str] | None, typer.Argument(help="Networks; by default what suits the device.")] = None,
+    out: Annotated[Path, typer.Option(help="JSON file of the result.")] = Path("bench.json"),
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 128,
+    steps: Annotated[int, typer.Option(min=1, help="Iterations of the attack.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each rung, taken in turn.")] = 5,
+    minutes: Annotated[float, typer.Option(min=0, help="After them no rung is begun.")] = 5.0,
+    check_engine: Annotated[
+        list[str] | None, typer.Option(help="First compare this engine with folded, in fp32; may be repeated.")
+    ] = None,
+) -> Answer:
+    """Measure the speed ladder on this machine: naive, folded, bf16, compiled, captured."""
+    from advdpnp.api import resolve_device
+    from advdpnp.bench import bench_text, run_bench
+    from advdpnp.bench.engines import check_name
+
+    on = resolve_device(switches.device)
+    chosen = models or (["resnet18", "wrn-34-10"] if on.type == "cuda" else ["resnet8"])
+    engines = check_engine or []
+    for engine in engines:
+        check_name(engine)
+    with watching() as observer:
+        result = run_bench(chosen, on, batch, steps, repeats, out, minutes, engines=engines, tell=observer.on_note)
+    return Answer(result, bench_text(result))
+
+
+@command(app)
+def show(
+    switches: Switches,
+    name: Annotated[str, typer.Argument(help="data/backbone/defense, as in cifar10/resnet18/mart.")],
+    recipe: Annotated[str, typer.Option(help="paper, official (of the defense's authors), or default.")] = "default",
+    config: Annotated[Path | None, typer.Option(help="YAML file with fields to override.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Field to override: recipe.epochs=2.")] = None,
+) -> Answer:
+    """Print the whole configuration that `train` would run with, as YAML; parts of it are what --config takes."""
+    import yaml
+
+    from advdpnp.experiments import experiment, read_changes
+
+    values = experiment(name, recipe, changes=read_changes(config) if config else None, settings=set_ or ()).config()
+    return Answer(values, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
+
+
+@command(app, "list")
+def list_names(
+    switches: Switches,
+    kind: Annotated[str, typer.Argument(help="defenses, attacks, suites, data, models, recipes; all by default.")] = "",
+) -> Answer:
+    """List what the other commands know by name."""
+    from advdpnp.catalog import catalog, catalog_text
+
+    tables = catalog(kind)
+    return Answer(tables, catalog_text(tables))

@@ -1,0 +1,236 @@
+"""One file over HTTP: resumed where it stopped, tried again where the line drops, checked by size and MD5 sum."""
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+from typing import IO, Any, Protocol
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from advdpnp.data.download.checks import md5_of
+from advdpnp.data.download.sources import Archive
+from advdpnp.ranges import Count, NonNegative, Positive, check_fields
+
+_CHUNK = 1 << 18
+# What a server may answer now and not in a moment.
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+
+class Listener(Protocol):
+    """Who is told how a download goes."""
+
+    def on_file(self, name: str, size: int, done: int) -> None:
+        """A file of `size` bytes begins, or begins again, with `done` of them there."""
+
+    def on_bytes(self, count: int) -> None:
+        """So many more bytes are there."""
+
+    def on_note(self, text: str) -> None:
+        """Something that a person should know."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def on_file(self, name: str, size: int, done: int) -> None: ...
+
+    def on_bytes(self, count: int) -> None: ...
+
+    def on_note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for.
+
+    Args:
+        tries: failures in a row, without a byte gained, after which an address is given up; at least 1.
+        pause: seconds before it is asked again; after a second failure in a row twice as long, and so on.
+        timeout: seconds without an answer or a byte that count as a failure.
+    """
+
+    tries: Count = 4
+    pause: NonNegative = 1.0
+    timeout: Positive = 60.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+class _Passing(Exception):
+    """A failure that may be over in a moment."""
+
+
+class _Useless(Exception):
+    """An address that cannot give the file."""
+
+
+def megabytes(size: int) -> str:
+    """ "0.03 MB" or "170.5 MB"."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e6:.2g} MB"
+
+
+def fetch(archive: Archive, part: Path, listener: Listener, patience: Patience) -> None:
+    """Bring `part` to the whole of an archive, beginning with what it holds already.
+
+    Args:
+        archive: what to fetch; its addresses are tried in turn.
+        part: where it goes. What came stays there if this is interrupted or fails; wrong bytes are removed.
+        listener: is told of bytes and of trouble.
+        patience: how long a server is waited for.
+    Raises:
+        ConnectionError: no address gave the published file; one reason for each.
+    """
+    reasons = []
+    for address in archive.addresses:
+        try:
+            _complete(f"{address.rstrip('/')}/{archive.name}", archive, part, listener, patience)
+            _verify(archive, part)
+        except _Useless as error:
+            reasons.append(f"{address}: {error}")
+            if len(reasons) < len(archive.addresses):
+                listener.on_note(f"{reasons[-1]}; trying the next address")
+        else:
+            _validator_path(part).unlink(missing_ok=True)
+            return
+    kept = f". {kept_text(part)}" if part.exists() else ""
+    raise ConnectionError(f"{archive.name} could not be downloaded ({'; '.join(reasons)}){kept}")
+
+
+def kept_text(part: Path) -> str:
+    """What is there after an interruption, and how to go on."""
+    return f"{megabytes(_length(part))} are kept in {part}: the same command goes on from there"
+
+
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _verify(archive: Archive, part: Path) -> None:
+    actual = md5_of(part)
+    if actual != archive.md5:
+        part.unlink()
+        raise _Useless(f"it has MD5 {actual} where {archive.md5} was published, so it was removed")
+
+
+def _complete(url: str, archive: Archive, part: Path, listener: Listener, patience: Patience) -> None:
+    """Ask until `part` has all bytes."""
+    if _length(part) > archive.size:
+        part.unlink()
+    failures, best = 0, _length(part)
+    while _length(part) < archive.size:
+        try:
+            _ask(url, archive, part, listener, patience.timeout)
+            reason = "the connection was closed early"
+        except _Passing as error:
+            reason = str(error)
+        length = _length(part)
+        if length >= archive.size:
+            return
+        # A server that always begins anew must not count as one that gets on.
+        failures, best = (0, length) if length > best else (failures + 1, best)
+        if failures >= patience.tries:
+            raise _Useless(f"{reason}, {failures} times in a row")
+        pause = patience.pause * 2 ** max(failures - 1, 0)
+        listener.on_note(f"{archive.name}: {reason} after {megabytes(length)}; asking again in {pause:g} s")
+        time.sleep(pause)
+
+
+def _ask(url: str, archive: Archive, part: Path, listener: Listener, timeout: float) -> None:
+    """One request for what is missing, and what comes of it."""
+    have = _length(part)
+    with _network_failures(part):
+        response = urlopen(Request(url, headers=_headers(url, part, have)), timeout=timeout)
+    with response:
+        start = _start(response.status or 200, response.headers, have, archive.size)
+        _note_validator(part, url, response.headers)
+        listener.on_file(archive.name, archive.size, start)
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            file.truncate()
+            _receive(response, file, archive.size - start, part, listener)
+
+
+def _receive(response: IO[bytes], file: IO[bytes], missing: int, part: Path, listener: Listener) -> None:
+    while True:
+        with _network_failures(part):
+            # One byte more than is missing tells a longer file.
+            chunk = response.read(min(_CHUNK, missing + 1))
+        if not chunk:
+            return
+        missing -= len(chunk)
+        if missing < 0:
+            file.truncate(0)
+            raise _Useless("it sends more bytes than were published, so they were removed")
+        try:
+            file.write(chunk)
+        except OSError as error:
+            error.filename = error.filename or str(part)
+            raise
+        listener.on_bytes(len(chunk))
+
+
+@contextlib.contextmanager
+def _network_failures(part: Path) -> Iterator[None]:
+    """Whatever goes wrong on the line is passing or makes the address useless."""
+    try:
+        yield
+    except HTTPError as error:
+        error.close()
+        if error.code == 416:  # it has no such bytes: what is here is of another file
+            part.unlink(missing_ok=True)
+        if error.code in _PASSING or error.code == 416:
+            raise _Passing(f"the server answered {error.code} ({error.msg})") from None
+        raise _Useless(f"the server answered {error.code} ({' '.join(str(error.msg).split())})") from None
+    except URLError as error:
+        raise _Passing(getattr(error.reason, "strerror", None) or str(error.reason)) from None
+    except (HTTPException, OSError) as error:
+        raise _Passing(str(error) or type(error).__name__) from None
+
+
+def _headers(url: str, part: Path, have: int) -> dict[str, str]:
+    headers = {"User-Agent": "advdpnp"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if validator := _read_validator(part, url):
+            headers["If-Range"] = validator
+    return headers
+
+
+def _start(status: int, headers: HTTPMessage, have: int, size: int) -> int:
+    """Where in the file the answer begins."""
+    if status == 206:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
+        if found is None or int(found[1]) != have:
+            raise _Useless("it answers with other bytes than were asked for")
+        length = found[2]
+    else:
+        have, length = 0, headers.get("Content-Length") or "*"
+    if length.isdigit() and int(length) != size:
+        raise _Useless(f"it holds {length} bytes where {size} were published")
+    return have
+
+
+def _validator_path(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _note_validator(part: Path, url: str, headers: HTTPMessage) -> None:
+    """Remember which version of the file the bytes are of; a weak tag vouches for no bytes."""
+    tag = headers.get("ETag", "")
+    validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    _validator_path(part).write_text(json.dumps({"url": url, "validator": validator}))
+
+
+def _read_validator(part: Path, url: str) -> str:
+    # Where nothing is known of the version, the sum at the end decides.
+    try:
+        noted: Any = json.loads(_validator_path(part).read_text())
+        return str(noted["validator"]) if noted["url"] == url else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,1 @@
+"""Folders of images by class: what lies in them, decoded once, split by seed."""

@@ -1,0 +1,1 @@
+"""Readers of file formats that no library reads safely."""

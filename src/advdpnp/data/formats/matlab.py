@@ -1,0 +1,121 @@
+"""MATLAB files (version 5) of bytes, as SVHN comes in.
+
+Read here and not with scipy, whose reader ends the whole process on some damaged files.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advdpnp.data.formats.restricted_pickle import CURE
+
+# Types of elements, and the class of byte arrays, in MathWorks' "MAT-File Format", chapter 1.
+_UINT8, _MATRIX, _COMPRESSED = 2, 14, 15
+_UINT8_CLASS = 9
+_HEADER = 128
+_VERSION_5, _VERSION_7_3 = b"\x00\x01IM", b"\x00\x02IM"
+# What an array's flags, dimensions and name may take besides its bytes.
+_ABOUT = 1024
+# numpy has no array of more than 64.
+_DIMENSIONS = 32
+
+
+class _Unreadable(Exception):
+    """What was found instead."""
+
+
+def _element(content: memoryview, start: int) -> tuple[int, memoryview, int]:
+    """Type and data of the element at `start`, and where the next one is."""
+    if start + 8 > len(content):
+        raise _Unreadable("a truncated file")
+    kind, size = struct.unpack_from("<II", content, start)
+    if kind >> 16:  # the short form: up to four bytes in the tag itself
+        kind, size, begin, following = kind & 0xFFFF, kind >> 16, start + 4, start + 8
+    else:
+        begin = start + 8
+        following = begin + size + (0 if kind == _COMPRESSED else -size % 8)
+    if begin + size > len(content):
+        raise _Unreadable("a truncated file")
+    return kind, content[begin : begin + size], following
+
+
+def _inflate(data: memoryview, limit: int) -> tuple[int, memoryview]:
+    """Type and data of a compressed element; no more than `limit` bytes of it."""
+    try:
+        inflated = zlib.decompressobj().decompress(data, limit)
+    except zlib.error as error:
+        raise _Unreadable(f"a damaged file ({error})") from None
+    return int.from_bytes(inflated[:4], "little"), memoryview(inflated)[8:]
+
+
+def _matrices(content: memoryview, limit: int) -> Iterator[memoryview]:
+    """The arrays of the file, as the elements that they consist of."""
+    start = _HEADER
+    while start < len(content):
+        kind, data, start = _element(content, start)
+        if kind == _COMPRESSED:
+            kind, data = _inflate(data, limit)
+        if kind == _MATRIX:
+            yield data
+
+
+def _array(matrix: memoryview, limit: int) -> tuple[str, NDArray[np.uint8] | str]:
+    """Name and value of an array; what it is where it is not of bytes, or of more than `limit` of them."""
+    _, flags, start = _element(matrix, 0)
+    _, dimensions, start = _element(matrix, start)
+    _, name, start = _element(matrix, start)
+    label = bytes(name).decode("ascii", "replace")
+    if len(flags) != 8 or len(dimensions) % 4:
+        raise _Unreadable("a damaged file (its array has no shape)")
+    # Bits above the class say complex, global or logical: neither is bytes.
+    if flags[0] != _UINT8_CLASS or flags[1]:
+        return label, "not of bytes"
+    shape = struct.unpack(f"<{len(dimensions) // 4}i", dimensions)
+    if 0 < len(shape) <= _DIMENSIONS and min(shape) > 0 and prod(shape) > limit:
+        return label, str(shape)
+    kind, data, _ = _element(matrix, start)
+    if kind != _UINT8 or not 0 < len(shape) <= _DIMENSIONS or min(shape) < 0 or prod(shape) != len(data):
+        raise _Unreadable(f"a damaged file ({len(data)} bytes for an array of shape {shape})")
+    return label, np.frombuffer(data, np.uint8).reshape(shape, order="F")
+
+
+def _arrays(path: Path, limit: int) -> dict[str, NDArray[np.uint8] | str]:
+    content = path.read_bytes()
+    if content[124:_HEADER] == _VERSION_7_3 or content.startswith(b"\x89HDF"):
+        raise _Unreadable("a file of version 7.3 (HDF5)")
+    if content[124:_HEADER] != _VERSION_5:
+        raise _Unreadable("a foreign file")
+    return dict(_array(matrix, limit) for matrix in _matrices(memoryview(content), limit + _ABOUT))
+
+
+def read_bytes_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[NDArray[np.uint8]]:
+    """The named uint8 arrays of a MATLAB file.
+
+    Args:
+        path: the file.
+        shapes: the shape that each array must have, by its name.
+    Returns:
+        The arrays, read-only, in the order of `shapes`.
+    Raises:
+        ValueError: the file is damaged, of another version, or holds other arrays.
+    """
+    found: dict[str, NDArray[np.uint8] | str] = {}
+    try:
+        # No array inflates to more than is asked for, whatever a crafted file says.
+        found = _arrays(path, max(map(prod, shapes.values())))
+        got = ", ".join(f"{name} {_described(found.get(name, 'missing'))}" for name in shapes)
+    except _Unreadable as error:
+        got = str(error)
+    expected = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    if got != expected:
+        raise ValueError(f"{path} must be a MATLAB 5 file of byte arrays {expected}; got {got}: {CURE}")
+    return [array for name in shapes if not isinstance(array := found[name], str)]
+
+
+def _described(value: NDArray[np.uint8] | str) -> str:
+    return value if isinstance(value, str) else str(value.shape)

@@ -1,0 +1,217 @@
+"""What an evaluation has found so far, on disk, so that an interrupted one goes on where it was."""
+
+import glob
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advdpnp.evaluation.verdicts import Verdicts
+from advdpnp.metrics import pack, unpack
+from advdpnp.runs import Json, differences, read_json, write_json
+
+
+class Stage:
+    """The record of one search over n images.
+
+    Args:
+        content: where the record is kept as JSON; empty at first.
+        entering: (n,) bool, the images that are attacked.
+        attempts: attempts at each image.
+    """
+
+    def __init__(self, content: Json, entering: Tensor, attempts: int) -> None:
+        n = len(entering)
+        self._content, self.entering = content, entering.cpu()
+        stored = content.get("tried")
+        self.tried = torch.stack([unpack(bits, n) for bits in stored]) if stored else torch.zeros(attempts, n).bool()
+        self.broken, self.unconfirmed = (
+            unpack(content[name], n) if stored else torch.zeros(n).bool() for name in ("broken", "unconfirmed")
+        )
+        # Images about which an answer was not finite; records of an earlier version do not have them.
+        self.hindered = unpack(content["hindered"], n) if "hindered" in content else torch.zeros(n).bool()
+        # Norms of the successes.
+        self.largest, self.total = float(content.get("largest", 0.0)), float(content.get("total", 0.0))
+        self.seconds = float(content.get("seconds", 0.0))
+        self.chunk = int(content.get("chunk", 0))
+        self._written = self._sum()
+
+    @property
+    def surviving(self) -> Tensor:
+        """(n,) bool: attacked and still classified correctly."""
+        return self.entering & ~self.broken
+
+    def _sum(self) -> tuple[int, int, int]:
+        return int(self.tried.sum()), int(self.broken.sum()), int(self.unconfirmed.sum())
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is more to write."""
+        return self._sum() != self._written
+
+    def left(self) -> int:
+        """Attempts that are still to be made."""
+        return int((self.surviving & ~self.tried).sum())
+
+    def fell(self, images: Tensor, norms: Tensor) -> None:
+        """These images (k,) int64 are broken, by perturbations of these norms (k,)."""
+        for image, norm in zip(images.tolist(), norms.tolist(), strict=True):
+            if not self.broken[image]:
+                self.broken[image] = True
+                self.largest, self.total = max(self.largest, norm), self.total + norm
+
+    def write(self) -> None:
+        """Bring the JSON up to date."""
+        self._content.update(
+            tried=[pack(row) for row in self.tried],
+            broken=pack(self.broken),
+            unconfirmed=pack(self.unconfirmed),
+            hindered=pack(self.hindered),
+            largest=self.largest,
+            total=self.total,
+            seconds=self.seconds,
+            chunk=self.chunk,
+        )
+        self._written = self._sum()
+
+    def row(self) -> Json:
+        """What the result says of it."""
+        fallen = int(self.broken.sum())
+        return {
+            "attacked": int(self.entering.sum()),
+            "broken": fallen,
+            # Misclassified where the attack searched, but not by the network itself in fp32.
+            "unconfirmed": int((self.unconfirmed & self.surviving).sum()),
+            "largest_norm": self.largest,
+            "mean_norm": self.total / fallen if fallen else 0.0,
+            "seconds": round(self.seconds, 3),
+            "chunk": self.chunk,
+        }
+
+
+# Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work
+# beside what is in flight.
+SAVE_SHARE = 0.02
+
+
+_NOTHING: Json = {"n": 0, "verdicts": "", "hindered": "", "sum": 0.0, "finite": 0, "seconds": 0.0}
+
+
+class Ledger:
+    """Finished chunks of each attack, by name.
+
+    Args:
+        path: the partial result; None keeps nothing on disk.
+        protocol: what was measured with what; a partial result of another protocol is refused.
+        resume: continue a partial result, if there is one.
+    Raises:
+        ValueError: the partial result is damaged or belongs to another protocol.
+    """
+
+    def __init__(self, path: Path | None, protocol: Json, resume: bool) -> None:
+        self._path, self._due = path, 0.0
+        if path is not None:
+            _sweep(path)
+        self._content: Json = {"protocol": protocol, "entries": {}, "stages": {}, "notes": {}}
+        if resume and path is not None and path.exists():
+            content = read_json(path)
+            found = list(differences(content["protocol"], protocol))
+            if found:
+                raise ValueError(f"{path} is of another protocol ({'; '.join(found)}): run without --resume")
+            self._content = content
+
+    def entry(self, name: str) -> "Entry":
+        """What is known of one attack."""
+        return Entry(self, self._content["entries"].setdefault(name, dict(_NOTHING)))
+
+    def stage(self, name: str) -> Json:
+        """What is known of one search, to be changed in place."""
+        content: Json = self._content["stages"].setdefault(name, {})
+        return content
+
+    def note(self, name: str) -> Any:
+        """A stored value that is no verdict, or None."""
+        return self._content["notes"].get(name)
+
+    def write_note(self, name: str, value: Any) -> None:
+        """Store a JSON value."""
+        self._content["notes"][name] = value
+        self.save(now=True)
+
+    def save(self, now: bool = False) -> None:
+        """Write to disk, if it is time to."""
+        began = time.monotonic()
+        if self._path is not None and (now or began >= self._due):
+            write_json(self._path, self._content)
+            done = time.monotonic()
+            self._due = done + (done - began) / SAVE_SHARE
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writes of this file that were killed half-way left behind; nobody else writes it."""
+    for torn in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        torn.unlink()
+
+
+class Entry:
+    """What one attack has done to the first `n` images."""
+
+    def __init__(self, ledger: Ledger, content: Json) -> None:
+        self._ledger, self._content = ledger, content
+
+    @property
+    def n(self) -> int:
+        return int(self._content["n"])
+
+    @property
+    def seconds(self) -> float:
+        return float(self._content["seconds"])
+
+    def verdicts(self) -> Verdicts:
+        """Of the n images."""
+        return Verdicts.after(self._right(), self._hindered())
+
+    def _right(self) -> Tensor:
+        return unpack(self._content["verdicts"], self.n)
+
+    def _hindered(self) -> Tensor:
+        # Partial results of an earlier version do not have it.
+        bits = self._content.get("hindered", "")
+        return unpack(bits, self.n) if bits else torch.zeros(self.n, dtype=torch.bool)
+
+    def _finite(self) -> int:
+        """How many images have a finite cross-entropy."""
+        return int(self._content.get("finite", self.n))
+
+    def mean_cross_entropy(self, prefix: str = "mean_") -> Json:
+        """Over the images where it is finite, None if there are none; their count where not all are."""
+        finite = self._finite()
+        mean = float(self._content["sum"]) / finite if finite else None
+        return {f"{prefix}cross_entropy": mean} | ({f"{prefix}cross_entropy_images": finite} if finite < self.n else {})
+
+    def forget(self) -> None:
+        """Start this attack again."""
+        self._content.update(_NOTHING)
+
+    def add(self, right: Tensor, hindered: Tensor, cross_entropy: Tensor, seconds: float) -> None:
+        """One more chunk.
+
+        Args:
+            right: (valid,) bool, whether the network is right in the end.
+            hindered: (valid,) bool, whether an answer to the attack was not finite.
+            cross_entropy: (valid,) nats.
+            seconds: what it took.
+        """
+        right, hindered = torch.cat([self._right(), right.cpu()]), torch.cat([self._hindered(), hindered.cpu()])
+        finite = cross_entropy[cross_entropy.isfinite()]
+        self._content.update(
+            verdicts=pack(right),
+            hindered=pack(hindered),
+            sum=self._content["sum"] + finite.double().sum().item(),
+            finite=self._finite() + len(finite),
+            seconds=self.seconds + seconds,
+            n=len(right),
+        )
+        self._ledger.save()

@@ -1,0 +1,147 @@
+"""The exported folder: files that were checked before the first was written, and export.json, which lists them."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from advdpnp.exporting.agreement import Probe
+from advdpnp.exporting.card import card
+from advdpnp.exporting.formats import FORMATS, Artifact
+from advdpnp.exporting.subject import Subject
+from advdpnp.runs import EXPORT_MANIFEST as MANIFEST
+from advdpnp.runs import Json, differences, read_json, write_bytes, write_json
+
+SCHEMA = 1
+
+# Files that belong to no format: the record behind the model card.
+RECORD = "record"
+
+# Two models of different defenses differ in dozens of fields; a message names so many.
+_NAMED = 5
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def identity(subject: Subject) -> Json:
+    """What makes two exports those of the same model."""
+    return {
+        "config": subject.stored.config,
+        "checkpoint": subject.checkpoint,
+        "epoch": subject.epoch,
+        "weights": _sha256(subject.weights),
+    }
+
+
+def _manifest(out: Path) -> Json | None:
+    path = out / MANIFEST
+    if not path.is_file():
+        return None
+    stored = read_json(path)
+    inside = out.resolve()
+    for file in stored.get("files", [{}]):
+        if not (inside / str(file.get("name", ".."))).resolve().is_relative_to(inside):
+            raise ValueError(f"{path} is damaged (a file outside its folder): remove {out}, or choose another --out")
+    return stored
+
+
+def check_folder(out: Path, subject: Subject, force: bool) -> None:
+    """Refuse a folder that an export would spoil.
+
+    Args:
+        out: folder of the export; new, empty, or an export of the same model.
+        subject: what is exported.
+        force: an export of another model may be replaced.
+    Raises:
+        ValueError: it holds other files, the run itself, or an export of another model (what differs is named).
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: give a folder")
+    if out.resolve() == subject.stored.folder.resolve():
+        raise ValueError(f"--out {out} is the run's own folder: give another one")
+    stored = _manifest(out)
+    if stored is None:
+        if out.is_dir() and any(out.iterdir()):
+            raise ValueError(f"{out} holds files and no finished export: give a new folder with --out, or remove it")
+        return
+    found = list(differences(stored.get("model"), identity(subject)))
+    if found and not force:
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise ValueError(
+            f"{out} holds an export of another model ({'; '.join(found[:_NAMED])}{more}): "
+            "choose another --out, or add --force"
+        )
+
+
+def _record(subject: Subject) -> list[Artifact]:
+    folder = subject.stored.folder
+    files = [("config.json", folder / "config.json", "the experiment; `advdpnp.load` builds the network from it")]
+    if (folder / "environment.json").is_file():
+        files.append(("environment.json", folder / "environment.json", "what it was trained with"))
+    for result in subject.results():
+        about = f"evaluation {result.name}, with a verdict for every image"
+        files.append((f"eval/{result.path.name}", result.path, about))
+    return [Artifact(name, path.read_bytes(), about) for name, path, about in files]
+
+
+def _entry(artifact: Artifact, group: str) -> Json:
+    return {
+        "name": artifact.name,
+        "format": group,
+        "bytes": len(artifact.content),
+        "sha256": _sha256(artifact.content),
+        "about": artifact.about,
+        "checked": artifact.checked,
+    }
+
+
+def _kept(out: Path, stored: Json | None, same_model: bool, replaced: Sequence[str]) -> list[Json]:
+    """Files of an earlier export of this model in other formats, where they are as they were written."""
+    if stored is None or not same_model:
+        return []
+    return [
+        file
+        for file in stored["files"]
+        if file["format"] not in replaced
+        and (out / file["name"]).is_file()
+        and _sha256((out / file["name"]).read_bytes()) == file["sha256"]
+    ]
+
+
+def write_export(
+    subject: Subject, probe: Probe, out: Path, formats: Sequence[str], environment: Json, force: bool = False
+) -> Json:
+    """Write the files of these formats with config, results and model card; returns the content of export.json.
+
+    Formats that an earlier export of the same model left in the folder stay. Nothing is written if a check fails.
+
+    Args:
+        subject: what is exported.
+        probe: images with the classifier's answers, which every file must give too.
+        out: folder of the export.
+        formats: keys of `FORMATS`.
+        environment: of this export.
+        force: replace an export of another model.
+    Raises:
+        ValueError: as `check_folder`; or a file would not answer as the classifier does.
+    """
+    check_folder(out, subject, force)
+    groups = {RECORD: _record(subject), **{name: FORMATS[name](subject, probe) for name in formats}}
+    stored, model = _manifest(out), identity(subject)
+    same_model = stored is not None and stored.get("model") == model
+    files = [_entry(artifact, name) for name, artifacts in groups.items() for artifact in artifacts]
+    files += _kept(out, stored, same_model, [*groups, "card"])
+    text = card(subject, files, environment)
+    readme = Artifact("README.md", text.encode(), "the model card")
+    files.append(_entry(readme, "card"))
+    if stored is not None:
+        # First the list, so that a kill in between leaves no list of files that are gone.
+        (out / MANIFEST).unlink()
+        for name in {file["name"] for file in stored["files"]} - {file["name"] for file in files}:
+            (out / name).unlink(missing_ok=True)
+    for artifact in (*(artifact for artifacts in groups.values() for artifact in artifacts), readme):
+        write_bytes(out / artifact.name, artifact.content)
+    manifest = {"schema": SCHEMA, "model": model, "files": files, "environment": environment}
+    write_json(out / MANIFEST, manifest)
+    return manifest

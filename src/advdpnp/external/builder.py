@@ -1,0 +1,206 @@
+"""From the name of a callable to the network that it builds."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import reduce
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from advdpnp.external.program import SUFFIX, read_program
+
+Scalar = int | float | bool | str
+
+_FORMS = f"pkg.module:callable, path/to/file.py:callable, timm:NAME or a {SUFFIX} file of torch.export"
+
+# Files that are no code, and what to do with them.
+_NO_CODE = {
+    ".onnx": "an ONNX graph gives no gradients to attack with: evaluate the run or exported folder that it is from, or "
+    "a .pt2 file of it",
+    ".safetensors": "weights need the code of their network: give them as --weights with --model, or evaluate the run "
+    "or exported folder that they are from",
+}
+_NO_CODE |= dict.fromkeys((".pt", ".pth", ".ckpt", ".bin"), _NO_CODE[".safetensors"])
+
+
+def parse_arguments(texts: Sequence[str]) -> dict[str, Scalar]:
+    """Arguments of a callable from texts such as "depth=28", "width=0.5", "bias=false", "act=relu".
+
+    Raises:
+        ValueError: no "=", no name, or one name twice.
+    """
+    arguments: dict[str, Scalar] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ValueError(f"--model-arg takes name=value, as in depth=28; got {text!r}")
+        if name.strip() in arguments:
+            raise ValueError(f"--model-arg {name.strip()} is given twice: give it once")
+        arguments[name.strip()] = _scalar(value.strip())
+    return arguments
+
+
+def _scalar(text: str) -> Scalar:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def model_name(reference: str) -> str:
+    """What the network is called, after its callable or file: "pkg.nets:WideResNet" -> "WideResNet"."""
+    return Path(reference).stem if is_program_file(reference) else _split(reference)[1]
+
+
+def is_program_file(reference: str) -> bool:
+    """Whether a reference is that of a program of torch.export, which needs no callable."""
+    return Path(reference).suffix == SUFFIX
+
+
+def build(
+    reference: str, arguments: Mapping[str, Scalar], num_classes: int, image_shape: tuple[int, int, int]
+) -> nn.Module:
+    """The network of a callable; the current folder can be imported from.
+
+    Args:
+        reference: "pkg.module:callable" or "path/to/file.py:callable", a class, factory or finished module;
+            "timm:NAME", which gets num_classes and in_chans from the data set, and no pretrained weights; or
+            "path/to/file.pt2", a program of torch.export.
+        arguments: of the callable.
+        num_classes: classes of the data set.
+        image_shape: (channels, H, W) of the data set.
+    Raises:
+        ValueError: no such module or name, a callable that fails, or one that returns no nn.Module.
+    """
+    if is_program_file(reference):
+        _check_finished(reference, arguments)
+        return read_program(Path(reference))
+    home, name = _split(reference)
+    if home == "timm":
+        return _from_timm(name, {"num_classes": num_classes, "in_chans": image_shape[0], **arguments})
+    found = _find(_import(home), name, reference)
+    if isinstance(found, nn.Module):
+        _check_finished(reference, arguments)
+        return found
+    if not callable(found):
+        raise ValueError(f"{reference} must be a class or function that returns an nn.Module; got {_kind(found)}")
+    return _called(found, reference, arguments)
+
+
+def _check_finished(reference: str, arguments: Mapping[str, Scalar]) -> None:
+    if arguments:
+        raise ValueError(f"{reference} is a finished module: it takes no --model-arg; got {', '.join(arguments)}")
+
+
+def _split(reference: str) -> tuple[str, str]:
+    home, colon, name = reference.rpartition(":")
+    if not colon or not home or not name:
+        if not colon and Path(reference).suffix in _NO_CODE:
+            raise ValueError(f"--model {reference}: {_NO_CODE[Path(reference).suffix]}")
+        if not colon and Path(reference).is_dir():
+            raise ValueError(
+                f"--model {reference} is a folder: if it is a run, or an export, evaluate it without --model"
+            )
+        raise ValueError(f"--model must be {_FORMS}; got {reference!r}")
+    return home, name
+
+
+def _import(home: str) -> ModuleType:
+    path = Path(home)
+    is_file = path.suffix == ".py"
+    if is_file and not path.is_file():
+        raise FileNotFoundError(f"no file at {path}: --model must be {_FORMS}")
+    # It stays, for what the network imports when it runs.
+    folder = str(path.resolve().parent if is_file else Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return _import_file(path) if is_file else importlib.import_module(home)
+    except Exception as error:  # a stranger's module fails in any way
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{home}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"no module {error.name!r} in {Path.cwd()} or among the installed packages: run where it can be "
+                f"imported, or give {_FORMS}"
+            ) from error
+        raise ValueError(f"{home} cannot be imported ({_said(error)}): mend it, or install what it needs") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = path.stem
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up; a file that is called like an imported module must not take its place.
+    if known is None:
+        sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if known is None:
+            del sys.modules[name]
+        raise
+    return module
+
+
+def _find(module: ModuleType, name: str, reference: str) -> Any:
+    try:
+        return reduce(getattr, name.split("."), module)
+    except AttributeError:
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        near = ", ".join(get_close_matches(name, names, n=3, cutoff=0.0)) or "none: it defines no callable"
+        raise ValueError(f"{reference}: there is no {name!r}; nearest: {near}") from None
+
+
+def _called(factory: Callable[..., Any], reference: str, arguments: Mapping[str, Scalar]) -> nn.Module:
+    try:
+        model = factory(**arguments)
+    except Exception as error:
+        raise ValueError(
+            f"{reference}{_signature(factory)} cannot be built with "
+            f"{', '.join(f'{name}={value!r}' for name, value in arguments.items()) or 'no arguments'} "
+            f"({_said(error)}): give its arguments as --model-arg name=value"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{reference} must return an nn.Module; got {_kind(model)}")
+    return model
+
+
+def _signature(factory: Callable[..., Any]) -> str:
+    try:
+        return str(inspect.signature(factory))
+    except (TypeError, ValueError):
+        return ""
+
+
+def _from_timm(name: str, arguments: Mapping[str, Scalar]) -> nn.Module:
+    try:
+        timm: Any = importlib.import_module("timm")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"timm:{name} needs the {error.name} package: pip install {error.name}") from error
+    except Exception as error:  # such as a torchvision of another torch version
+        raise ValueError(f"timm cannot be imported ({_said(error)}): mend its installation") from error
+    if not timm.is_model(name):
+        near = ", ".join(get_close_matches(name, timm.list_models(), n=3, cutoff=0.0))
+        raise ValueError(f"timm has no model {name!r}; nearest: {near}")
+    return _called(lambda **fields: timm.create_model(name, pretrained=False, **fields), f"timm:{name}", arguments)
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else repr(error)
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"

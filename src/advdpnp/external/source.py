@@ -1,0 +1,159 @@
+"""Where a network from elsewhere comes from: all that decides its answers."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from advdpnp.data import DataSpec, FolderSpec
+from advdpnp.external.builder import Scalar, build, is_program_file, model_name
+from advdpnp.external.normalized import Normalized
+from advdpnp.external.weights import load_weights, read_checkpoint
+from advdpnp.mode import holds_program, settle
+from advdpnp.models.copying import copied
+from advdpnp.ranges import Positive, Range, check_fields
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """A network that advdpnp did not train.
+
+    Args:
+        model: its callable, or a .pt2 file of torch.export, see `advdpnp.external.build`.
+        weights: a weights file; None takes the network as its callable builds it, or with the weights of the .pt2 file.
+        weights_key: dotted name of the state dict in the file, where there are several.
+        arguments: of the callable.
+        mean, std: the normalization that it was trained with, for pixels in [0, 1]; empty for none.
+        tag: tells variants of one network apart in the folder's name; "" for none.
+    Raises:
+        ValueError: mean without std, weights for a .pt2 file, or a tag that is no folder name.
+    """
+
+    model: str
+    weights: Path | None = None
+    weights_key: str = ""
+    arguments: Mapping[str, Scalar] = field(default_factory=dict)
+    mean: tuple[Annotated[float, Range("(-inf, inf)")], ...] = ()
+    std: tuple[Positive, ...] = ()
+    tag: str = ""
+
+    def __post_init__(self) -> None:
+        model_name(self.model)
+        check_fields(self)
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"--mean and --std go together, one number or one for each channel; "
+                f"got {len(self.mean)} and {len(self.std)} numbers"
+            )
+        if self.tag and not re.fullmatch(r"[\w.+-]+", self.tag):
+            raise ValueError(f"--name must be letters, digits and ._+- alone; got {self.tag!r}")
+        if self.weights_key and self.weights is None:
+            raise ValueError("--weights-key chooses from a weights file: give --weights too")
+        if self._program is not None and self.weights is not None:
+            raise ValueError(f"{self._program} holds its weights: leave --weights out")
+
+    @property
+    def _program(self) -> Path | None:
+        return Path(self.model) if is_program_file(self.model) else None
+
+    @property
+    def name(self) -> str:
+        """What the network is called: its callable's name."""
+        return re.sub(r"[^\w.+-]+", "-", model_name(self.model))
+
+    @property
+    def checkpoint(self) -> str:
+        """What results call its weights: the file's name."""
+        file = self.weights or self._program
+        return file.name if file else "as built"
+
+    def folder(self, out: Path, data: DataSpec) -> Path:
+        """runs/<data>/<name>/foreign[+tag]/seed-0."""
+        return out / data.name / self.name / ("foreign" + (f"+{self.tag}" if self.tag else "")) / "seed-0"
+
+    def open(self, data: DataSpec) -> tuple[nn.Module, list[str]]:
+        """The network in eval mode and float32 on the CPU, and what the user should know of its weights.
+
+        Args:
+            data: facts about the data set, which say what timm builds.
+        Raises:
+            ValueError, FileNotFoundError: as `build`, `read_checkpoint` and `load_weights`.
+        """
+        content = read_checkpoint(self.weights) if self.weights else None
+        model, notes = build(self.model, self.arguments, data.num_classes, data.image_shape), []
+        if self.weights:
+            notes += load_weights(model, content, self.weights_key, str(self.weights))
+        model, said = single_precision(model)
+        if self.mean:
+            channels = data.image_shape[0]
+            if len(self.mean) not in (1, channels):
+                raise ValueError(
+                    f"--mean and --std must be one number or {channels}, one for each channel of {data.name}; "
+                    f"got {len(self.mean)}"
+                )
+            model = Normalized(model, self.mean, self.std)
+        return settle(model).eval(), [*notes, *said]
+
+    def config(self, data: DataSpec, model: nn.Module) -> dict[str, Any]:
+        """JSON values that tell this network from any other.
+
+        Args:
+            data: facts about the data set.
+            model: the opened network, whose tensors stand for its weights where there is no file.
+        """
+        file = self.weights or self._program
+        return {
+            "schema": SCHEMA,
+            "data": data.name,
+            **({"images": data.checksum} if isinstance(data, FolderSpec) else {}),
+            "backbone": self.name,
+            "foreign": {
+                "model": self.model,
+                "arguments": dict(self.arguments),
+                "weights": self.weights.name if self.weights else None,
+                "weights_key": self.weights_key,
+                "sha256": _file_sum(file) if file else _state_sum(model),
+                "mean": list(self.mean),
+                "std": list(self.std),
+            },
+            "seed": 0,
+            "tag": self.tag,
+        }
+
+
+def single_precision(model: nn.Module) -> tuple[nn.Module, list[str]]:
+    """The network in float32, and what was converted, in words; float32 networks as they are."""
+    kinds = sorted({str(p.dtype) for p in model.parameters() if p.is_floating_point() and p.dtype != torch.float32})
+    if not kinds:
+        return model, []
+    if holds_program(model):
+        # Its graph holds the dtypes, so a float32 copy of its weights would not run.
+        raise ValueError(f"a program of torch.export computes in {', '.join(kinds)} for good: export it in float32")
+    # The caller's own network keeps its precision.
+    single = copied(model).float()
+    for module in single.modules():
+        for name, value in vars(module).items():
+            # Constants that are no buffers.
+            if isinstance(value, Tensor) and value.is_floating_point():
+                vars(module)[name] = value.float()
+    return single, [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]
+
+
+def _file_sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _state_sum(model: nn.Module) -> str:
+    total = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

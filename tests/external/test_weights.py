@@ -1,0 +1,238 @@
+"""Weights files of all kinds, and what is refused of them."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file, save_model
+from torch import nn
+
+from advdpnp.external import load_weights, read_checkpoint
+from external.networks import Plain
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10))
+
+
+STATE = network(1).state_dict()
+
+
+def loaded(content: Any, key: str = "", into: nn.Module | None = None) -> nn.Module:
+    model = into or network()
+    load_weights(model, content, key)
+    return model
+
+
+def equal(model: nn.Module) -> bool:
+    return all(torch.equal(tensor, STATE[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_both_torch_formats_and_safetensors_are_read(legacy: bool, tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "w.pt", _use_new_zipfile_serialization=not legacy)
+    save_file(STATE, tmp_path / "w.safetensors")
+    for name in ("w.pt", "w.safetensors"):
+        assert equal(loaded(read_checkpoint(tmp_path / name)))
+
+
+def prefixed(prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in STATE.items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        prefixed("module."),
+        prefixed("model."),
+        prefixed("_orig_mod."),
+        prefixed("module._orig_mod.model."),
+        {"n_averaged": torch.tensor(3), **prefixed("module.")},
+        {"state_dict": STATE, "epoch": 3, "best": 0.5, "args": {"lr": 0.1}},
+        {"net": {"state_dict": prefixed("module.")}},
+        {"model": STATE, "optimizer": torch.optim.SGD(network().parameters(), 0.1, momentum=0.9).state_dict()},
+        {"model": STATE, "normalize": {"mean": torch.zeros(1), "std": torch.ones(1)}},
+        {name.replace("3.", "3.module."): tensor for name, tensor in STATE.items()},
+        {name: tensor for name, tensor in STATE.items() if "num_batches" not in name},
+    ],
+    ids=lambda content: ",".join(list(content)[:2]),
+)
+def test_the_field_s_usual_nestings_and_prefixes_are_taken_off(content: Any) -> None:
+    model = network()
+    model[1].num_batches_tracked.copy_(STATE["1.num_batches_tracked"])
+    assert equal(loaded(content, into=model))
+
+
+def test_a_network_with_a_prefix_of_its_own_gets_it_put_on() -> None:
+    whole = nn.ModuleDict({"backbone": network()})
+    for content in (STATE, prefixed("module."), prefixed("backbone.")):
+        loaded(content, into=whole)
+        assert equal(whole["backbone"])
+
+
+def test_several_weights_are_named_and_chosen_by_key() -> None:
+    content = {"model": network(2).state_dict(), "ema": {"module": STATE}}
+    with pytest.raises(ValueError, match=r"several weights \(model, ema.module\): choose one with --weights-key"):
+        loaded(content)
+    assert equal(loaded(content, "ema.module"))
+    with pytest.raises(ValueError, match=r"no weights under 'emma'; there are: model, ema.module"):
+        loaded(content, "emma")
+
+
+def test_half_precision_is_said_and_computed_in_float32() -> None:
+    model = network()
+    (note,) = load_weights(model, {name: t.half() if t.is_floating_point() else t for name, t in STATE.items()})
+    assert "torch.float16" in note and model[0].weight.dtype == torch.float32
+
+
+class Tied(nn.Module):
+    """A decoder that is the encoder's matrix, and a scale that is used twice."""
+
+    def __init__(self, tied: bool = True, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encoder, self.decoder = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.scales = nn.ParameterList([nn.Parameter(torch.rand(3)) for _ in range(2)])
+        if tied:
+            self.decoder.weight = self.encoder.weight
+            self.scales[1] = self.scales[0]
+
+
+def test_one_name_of_a_tied_tensor_is_enough(tmp_path: Path) -> None:
+    source = Tied(seed=1)
+    save_model(source, str(tmp_path / "w.safetensors"))
+    content = read_checkpoint(tmp_path / "w.safetensors")
+    # Whether the network is tied or not: the file says which names it dropped.
+    for model in (Tied(), Tied(tied=False)):
+        loaded(content, into=model)
+        assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in model.state_dict().items())
+    # Without such a note, the network's own ties say so.
+    plain = {n: t.clone() for n, t in source.state_dict().items() if n not in ("encoder.weight", "scales.0")}
+    model = loaded({f"module.{name}": tensor for name, tensor in plain.items()}, into=Tied())
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in model.state_dict().items())
+    with pytest.raises(ValueError, match=r"2 missing \(encoder\.weight, .*scales\.0"):
+        loaded(plain, into=Tied(tied=False))
+
+
+def test_a_view_is_loaded_by_the_whole_and_not_the_whole_by_a_view() -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            whole = torch.zeros(4, 4)
+            self.whole, self.transposed, self.row = (nn.Parameter(t) for t in (whole, whole.T, whole[1]))
+
+    values = torch.arange(16.0).view(4, 4)
+    model = loaded({"whole": values}, into=Views())
+    assert torch.equal(model.transposed, values.T) and torch.equal(model.row, values[1])
+    with pytest.raises(ValueError, match=r"2 missing \(whole, transposed\)"):
+        loaded({"row": values[1]}, into=Views())
+
+
+def test_values_that_contradict_each_other_are_refused_for_one_tensor() -> None:
+    with pytest.raises(ValueError, match=r"2 pairs that are one tensor there differ \(decoder\.weight and encoder"):
+        loaded(Tied(tied=False, seed=1).state_dict(), into=Tied())
+
+
+def test_an_alias_that_the_network_does_not_have_is_no_obstacle(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "w.safetensors", metadata={"head.weight": "3.weight", "format": "pt"})
+    assert equal(loaded(read_checkpoint(tmp_path / "w.safetensors")))
+
+
+def test_what_does_not_fit_is_counted_and_named_in_one_line() -> None:
+    content = {"conv.weight": STATE["0.weight"], **{n: t for n, t in STATE.items() if not n.startswith("0.")}}
+    content["3.weight"] = torch.zeros(10, 7)
+    with pytest.raises(ValueError) as refused:
+        loaded(content)
+    text = str(refused.value)
+    assert "network of 9 entries" in text and "2 missing (0.weight, nearest conv.weight, 0.bias" in text
+    assert "1 unexpected (conv.weight)" in text and "1 of another shape (3.weight (10, 7), not (10, 144))" in text
+    assert "\n" not in text
+
+
+class Bomb:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.write_text, (self.target, "run")
+
+
+def plain_pickle(content: Any, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content))
+
+
+def zipped(content: Any, path: Path) -> None:
+    torch.save(content, path)
+
+
+def legacy(content: Any, path: Path) -> None:
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+@pytest.mark.parametrize("write", [plain_pickle, zipped, legacy])
+def test_a_file_that_wants_to_run_code_is_refused_and_does_not_run(
+    write: Callable[[Any, Path], None], tmp_path: Path
+) -> None:
+    written, path = tmp_path / "written", tmp_path / "bomb.pt"
+    for content in (Bomb(written), {"state_dict": {**STATE, "0.bias": Bomb(written)}}):
+        write(content, path)
+        with pytest.raises(ValueError, match=r"refused|no weights file"):
+            read_checkpoint(path)
+        assert not written.exists()
+    # The same bomb goes off where pickles are trusted.
+    write(Bomb(written), path)
+    torch.load(path, weights_only=False) if write is not plain_pickle else pickle.loads(path.read_bytes())
+    assert written.exists()
+
+
+@pytest.mark.parametrize("write", [zipped, legacy])
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+def test_a_whole_pickled_module_is_refused_with_the_cure(write: Callable[[Any, Path], None], tmp_path: Path) -> None:
+    write(Plain(), tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"wants to run code \(foreign.networks.Plain\).*model.state_dict\(\)"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    torch.jit.trace(Plain(), torch.zeros(1, 1, 8, 8)).save(str(tmp_path / "script.pt"))
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "text.pt").write_text("weights, weights")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    torch.save(STATE, tmp_path / "whole.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:500])
+    for name, message in (
+        ("script.pt", "TorchScript"),
+        ("empty.pt", "damaged, or no weights file"),
+        ("text.pt", "no weights file"),
+        ("cut.pt", "damaged"),
+        ("cut.safetensors", "damaged"),
+    ):
+        with pytest.raises(ValueError, match=message) as refused:
+            read_checkpoint(tmp_path / name)
+        assert "\n" not in str(refused.value)
+    with pytest.raises(FileNotFoundError, match="no weights file at"):
+        read_checkpoint(tmp_path / "nowhere.pt")
+    for content in ({}, {"epoch": 3}, [1, 2], 7):
+        with pytest.raises(ValueError, match="holds no state dict"):
+            loaded(content)
+
+
+@pytest.mark.parametrize("write", [zipped, legacy])
+def test_weights_saved_on_a_gpu_are_read_without_one(
+    write: Callable[[Any, Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What torch writes of a storage on a GPU.
+    monkeypatch.setattr("torch.serialization.location_tag", lambda storage: "cuda:0")
+    write(STATE, tmp_path / "w.pt")
+    monkeypatch.undo()
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(tmp_path / "w.pt", weights_only=True)
+    assert equal(loaded(read_checkpoint(tmp_path / "w.pt")))
