@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from advdpnp.attacks.autoattack import AutoAttack
-from advdpnp.attacks.stepwise import Search
+from advdpnp.attacks.stepwise import StepwiseAttack
 from advdpnp.bench.ceilings import describe_machine
 from advdpnp.data.readers import data_root
 from advdpnp.metrics import pack
@@ -38,13 +38,13 @@ ATTACKS = tuple(search.name for search in AutoAttack().stages())
 PATIENCE = 4 * 3600
 
 
-def subject_of(data: str, images: int) -> robust.Subject:
+def subject_of(data: str, images: int) -> robust.AttackTarget:
     if data == "digits":
         return robust.digits(images)
     return robust.REAL[data](data_root(None), images)
 
 
-def verdict(search: Search[Any], subject: robust.Subject) -> Tensor:
+def verdict(search: StepwiseAttack[Any], subject: robust.AttackTarget) -> Tensor:
     """(B,) bool, True where the image withstands ours."""
     model, x, y = subject
     x_adv = search(model, x, y, noise=BatchGeneratorNoise(SEED, len(x)))
@@ -52,7 +52,7 @@ def verdict(search: Search[Any], subject: robust.Subject) -> Tensor:
         return model(x_adv).argmax(dim=1) == y
 
 
-def compare(search: Search[Any], subject: robust.Subject) -> Json:
+def compare(search: StepwiseAttack[Any], subject: robust.AttackTarget) -> Json:
     ours = verdict(search, subject)
     asked = same(search, SEED)
     ((theirs, _),) = official_each(*subject, [asked], PATIENCE)

@@ -22,10 +22,10 @@ from torch import Tensor
 from advdpnp import data
 from advdpnp.attacks import AutoAttack, Suite
 from advdpnp.bench.ceilings import describe_machine
+from advdpnp.callbacks import Silent
 from advdpnp.evaluation import Evaluation, evaluate
 from advdpnp.metrics import mcnemar, pack, unpack
 from advdpnp.models.classifier import Classifier
-from advdpnp.progress import Silent
 from advdpnp.runs import Json, differences, read_json, write_json
 from advdpnp.threat import Norm, eps_text
 from attacks import robust

@@ -23,11 +23,11 @@ from advdpnp import data
 from advdpnp.attacks import suite
 from advdpnp.attacks.autoattack import AutoAttack
 from advdpnp.bench.ceilings import describe_machine
+from advdpnp.callbacks import Silent
 from advdpnp.evaluation import Evaluation, evaluate
 from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.metrics import pack, unpack
 from advdpnp.models.classifier import Classifier
-from advdpnp.progress import Silent
 from advdpnp.runs import Json, write_json
 from attacks import robust
 

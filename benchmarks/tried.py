@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.bench.ceilings import describe_machine
-from advdpnp.bench.variants import make_subject
-from advdpnp.models.folding import freeze
+from advdpnp.bench.variants import make_bench_model
+from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 from advdpnp.runs import write_json
 from advdpnp.threat import ThreatModel
@@ -38,11 +38,14 @@ def in_parts(attack: Callable[..., Tensor], network: torch.nn.Module, x: Tensor,
 
 def main() -> None:
     torch.set_num_threads(1)
-    subject = make_subject("resnet8", torch.device("cpu"), BATCH, STEPS)
+    subject = make_bench_model("resnet8", torch.device("cpu"), BATCH, STEPS)
     x, y = subject.x, subject.images.labels
-    folded, nchw = freeze(subject.model), freeze(subject.model).to(memory_format=torch.contiguous_format)
+    folded, nchw = (
+        fold_batchnorm(subject.model),
+        fold_batchnorm(subject.model).to(memory_format=torch.contiguous_format),
+    )
     flat = x.contiguous()
-    compiled, compiled_32, compiled_nchw = (FastAscent((size, *x.shape[1:])) for size in (BATCH, 32, BATCH))
+    compiled, compiled_32, compiled_nchw = (CompiledAscent((size, *x.shape[1:])) for size in (BATCH, 32, BATCH))
     variants: dict[str, Callable[[], Tensor]] = {
         "folded": lambda: in_parts(ascend, folded, x, y, BATCH),
         "folded, NCHW": lambda: in_parts(ascend, nchw, flat, y, BATCH),

@@ -57,7 +57,7 @@ def main() -> None:
     # Before the attacks, the network is tried on a few images: a missing normalization, a softmax at the end or
     # BatchNorm in training mode would be refused with the reason.
     result = advdpnp.evaluate(
-        model.eval(), x[-TEST_IMAGES:], y[-TEST_IMAGES:], suite="quick", eps=0.1, listener=Lines()
+        model.eval(), x[-TEST_IMAGES:], y[-TEST_IMAGES:], suite="quick", eps=0.1, callback=Lines()
     )
     print(result_text(result))
 

@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     # A mirrored digit is another sign, or none, so it is not flipped.
     settings = ["recipe.epochs=6", "recipe.attack.steps=5", "recipe.augmentation.flip=false"]
     wanted = experiment_on(facts, "tiny", "adv-dpnp", settings=settings)
-    run = advdpnp.train(wanted, folder / "runs", data_root=decoded, resume=True, observer=Lines())
+    run = advdpnp.train(wanted, folder / "runs", data_root=decoded, resume=True, callback=Lines())
     print(
         f"{facts.train_size} images to train and choose with, {facts.test_size} to test on; the run is in {run.folder}"
     )

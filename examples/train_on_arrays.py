@@ -58,7 +58,8 @@ def main(folder: Path) -> None:
     task = make_task(train, recipe, seed=0)
     run = Run(folder)
     # Any facts will do: a later start in the same folder with other ones is refused, and names them.
-    run.claim({"data": "stripes", "defense": encode(task.defense), "recipe": encode(recipe), "seed": task.seed})
+    config = {"data": "stripes", "defense": encode(task.defense), "recipe": encode(recipe), "seed": task.seed}
+    run.create_or_verify(config)
     fit(task, run, Lines(), resume=True)
 
     weights, epoch = run.read_weights("best")

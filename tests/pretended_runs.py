@@ -89,25 +89,25 @@ def evaluate(suite: str) -> None:
 def verdicts_of_the_host(add: Callable[..., None]) -> Callable[..., None]:
     """An entry whose verdicts are still on the device was timed before the device was done."""
 
-    def checked(self: Entry, right: Any, hindered: Any, loss: Any, seconds: float) -> None:
+    def checked(self: Entry, right: Any, nonfinite: Any, loss: Any, seconds: float) -> None:
         assert not isinstance(right, OnCuda), "the time of verdicts that are still on the device"
-        add(self, right, hindered, loss, seconds)
+        add(self, right, nonfinite, loss, seconds)
 
     return checked
 
 
 def bench(kind: str, name: str) -> None:
-    rung = rungs(kind)[name]
-    work = rung.make()
+    variant = variants_of(kind)[name]
+    work = variant.make()
     work()
     work()
 
 
 @functools.cache
-def rungs(kind: str) -> dict[str, Any]:
-    subject = variants.make_subject("tiny", CUDA, batch=8, steps=2)
-    made = {"attack": variants.attack_rungs, "step": variants.step_rungs}[kind](subject, ("fp32", "bf16"))
-    return {rung.name: rung for rung in made}
+def variants_of(kind: str) -> dict[str, Any]:
+    subject = variants.make_bench_model("tiny", CUDA, batch=8, steps=2)
+    made = {"attack": variants.attack_variants, "step": variants.step_variants}[kind](subject, ("fp32", "bf16"))
+    return {variant.name: variant for variant in made}
 
 
 def read_by_the_host(terms: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -12,13 +12,13 @@ from advdpnp.bench import bench_text, run_bench, timing
 from advdpnp.bench import run as bench_run
 from advdpnp.bench.ceilings import _stem_backward, _stem_forward, convolution_rates, measure_ceilings, stem_seconds
 from advdpnp.bench.flops import count_flops
-from advdpnp.bench.timing import Deadline, Ladder, Rung, add_rates
+from advdpnp.bench.timing import Deadline, Variant, Variants, add_rates
 from advdpnp.bench.variants import (
     _training_step,
     attack_gflop,
-    make_subject,
+    make_bench_model,
     naive_attack,
-    step_rungs,
+    step_variants,
     update_gflop,
 )
 from advdpnp.noise import IndexNoise
@@ -50,8 +50,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Json:
 
 def test_every_rung_is_measured_or_says_why_not(result: Json) -> None:
     ladders = result["models"]["tiny"]
-    for ladder, rungs in (("attack", 10), ("step", 13)):
-        assert len(ladders[ladder]) == rungs
+    for ladder, variants in (("attack", 10), ("step", 13)):
+        assert len(ladders[ladder]) == variants
         for name, entry in ladders[ladder].items():
             if "graph" in name or "step" in name:
                 assert "needs a CUDA device" in entry["skipped"]
@@ -80,7 +80,7 @@ def test_the_text_names_every_measured_rung_and_what_the_processor_lacks(result:
 
 def test_operations_of_resnet8_are_those_of_the_published_count() -> None:
     # 0.0250 GFLOP forward at width 16: two of them in an attack iteration, six and a bit in a naive step's update.
-    subject = make_subject("resnet8", CPU, batch=2, steps=10)
+    subject = make_bench_model("resnet8", CPU, batch=2, steps=10)
     work = attack_gflop(subject)
     assert work["lean"] == pytest.approx(0.500, abs=0.002)
     assert work["naive"] == pytest.approx(0.750, abs=0.002)
@@ -93,21 +93,21 @@ def test_a_matrix_product_is_two_operations_for_each_multiply_add() -> None:
 
 
 def test_the_naive_attack_stays_in_the_ball_and_leaves_gradients_behind() -> None:
-    subject = make_subject("tiny", CPU, batch=4, steps=3)
+    subject = make_bench_model("tiny", CPU, batch=4, steps=3)
     x, draws = subject.x, IndexNoise(0, subject.index)
     x_adv = naive_attack(subject.model, x, subject.images.labels, subject.budget, draws)
     assert (x_adv - x).abs().max() <= subject.budget.threat.eps + 1e-6
     assert all(parameter.grad is not None for parameter in subject.model.backbone.parameters())
 
 
-def _table(rungs: list[Rung], minutes: float = 5, repeats: int = 1) -> tuple[Json, list[Json]]:
+def _table(variants: list[Variant], minutes: float = 5, repeats: int = 1) -> tuple[Json, list[Json]]:
     table: Json = {}
     saved: list[Any] = []
 
     def save() -> None:
         saved.append({name: dict(entry) for name, entry in table.items()})
 
-    Ladder(CPU, repeats, Deadline(minutes), lambda rung: rung.gflop, table, save).climb(rungs)
+    Variants(CPU, repeats, Deadline(minutes), lambda variant: variant.gflop, table, save).climb(variants)
     return table, saved
 
 
@@ -115,7 +115,7 @@ def test_a_rung_that_fails_is_recorded_and_the_ladder_goes_on() -> None:
     def broken() -> Any:
         raise RuntimeError("no such kernel\nsecond line")
 
-    table, saved = _table([Rung("broken", "fp32", 1.0, broken), Rung("sound", "fp32", 1.0, lambda: lambda: None)])
+    table, saved = _table([Variant("broken", "fp32", 1.0, broken), Variant("sound", "fp32", 1.0, lambda: lambda: None)])
     assert table["broken"]["error"] == "RuntimeError: no such kernel second line"
     assert "seconds" in table["sound"]
     # Written after each rung, and a kill leaves all rows.
@@ -125,10 +125,10 @@ def test_a_rung_that_fails_is_recorded_and_the_ladder_goes_on() -> None:
 def test_a_rung_is_timed_when_it_is_ready_and_again_in_turn() -> None:
     calls: list[str] = []
 
-    def rung(name: str) -> Rung:
-        return Rung(name, "fp32", 0.0, lambda: lambda: calls.append(name))
+    def variant(name: str) -> Variant:
+        return Variant(name, "fp32", 0.0, lambda: lambda: calls.append(name))
 
-    table, saved = _table([rung("a"), rung("b")], repeats=3)
+    table, saved = _table([variant("a"), variant("b")], repeats=3)
     # Warm-up and first time of each, then in turn.
     assert calls == ["a", "a", "b", "b", "a", "b", "a", "b"]
     assert "seconds" in saved[0]["a"] and [len(entry["times"]) for entry in table.values()] == [3, 3]
@@ -142,34 +142,36 @@ def test_a_failure_in_a_later_time_costs_its_rung_alone() -> None:
         if len(runs) > 2:
             raise RuntimeError("an illegal access")
 
-    rungs = [Rung("late", "fp32", 0.0, lambda: fails_late), Rung("sound", "fp32", 0.0, lambda: lambda: None)]
-    table, _ = _table(rungs, repeats=3)
+    variants = [Variant("late", "fp32", 0.0, lambda: fails_late), Variant("sound", "fp32", 0.0, lambda: lambda: None)]
+    table, _ = _table(variants, repeats=3)
     assert table["late"]["error"] == "RuntimeError: an illegal access" and len(table["late"]["times"]) == 1
     assert len(table["sound"]["times"]) == 3
 
 
 def test_on_a_gpu_the_fastest_way_comes_first_and_naive_code_last(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
-    monkeypatch.setattr(timing, "_warm_up", lambda rung, device, entry: begun.append(rung.name) or (None, None))
-    monkeypatch.setattr(Ladder, "_time", lambda self, rung, work: None)
+    monkeypatch.setattr(timing, "_warm_up", lambda variant, device, entry: begun.append(variant.name) or (None, None))
+    monkeypatch.setattr(Variants, "_time", lambda self, variant, work: None)
     monkeypatch.setattr(timing, "_outcome", lambda entry: "")
-    subject = make_subject("tiny", CPU, batch=2, steps=2)
+    subject = make_bench_model("tiny", CPU, batch=2, steps=2)
     table: Json = {}
-    climb = Ladder(torch.device("cuda"), 1, Deadline(5), lambda rung: 0.0, table, lambda: None).climb
-    rungs = step_rungs(subject, ("fp32", "bf16"))
-    climb(rungs)
+    climb = Variants(torch.device("cuda"), 1, Deadline(5), lambda variant: 0.0, table, lambda: None).climb
+    variants = step_variants(subject, ("fp32", "bf16"))
+    climb(variants)
     assert begun[:3] == ["bf16_step", "bf16_step_cudnn_benchmark", "bf16_graph"] and begun[-1] == "naive"
     # The table is read from the bottom of the ladder up.
-    assert list(table) == [rung.name for rung in rungs] and next(iter(table)) == "naive"
+    assert list(table) == [variant.name for variant in variants] and next(iter(table)) == "naive"
 
 
 def test_cudnn_tries_its_algorithms_on_its_own_rung_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    rungs = [
-        Rung("as_usual", "fp32", 0.0, lambda: lambda: seen.append(torch.backends.cudnn.benchmark)),
-        Rung("trying", "fp32", 0.0, lambda: lambda: seen.append(torch.backends.cudnn.benchmark), benchmark_cudnn=True),
+    variants = [
+        Variant("as_usual", "fp32", 0.0, lambda: lambda: seen.append(torch.backends.cudnn.benchmark)),
+        Variant(
+            "trying", "fp32", 0.0, lambda: lambda: seen.append(torch.backends.cudnn.benchmark), benchmark_cudnn=True
+        ),
     ]
-    _table(rungs, repeats=2)
+    _table(variants, repeats=2)
     assert seen == [False, False, True, True, False, True]
 
 
@@ -222,7 +224,7 @@ def test_many_compiled_rungs_stay_under_the_compilers_limit(monkeypatch: pytest.
 
     monkeypatch.setattr(torch, "compile", lambda *work, **named: COMPILE(*work, **{**named, "backend": "eager"}))
     torch.compiler.reset()
-    subjects = [make_subject("tiny", CPU, batch, steps=2) for batch in (2, 3, 4)]
+    subjects = [make_bench_model("tiny", CPU, batch, steps=2) for batch in (2, 3, 4)]
     # What is alive counts: a rung stays, to be timed again.
     works = []
 
@@ -242,9 +244,9 @@ def test_many_compiled_rungs_stay_under_the_compilers_limit(monkeypatch: pytest.
 
 
 def test_when_the_time_is_up_no_rung_is_begun(tmp_path: Path) -> None:
-    table, _ = _table([Rung("late", "fp32", 1.0, lambda: lambda: None)], minutes=0)
+    table, _ = _table([Variant("late", "fp32", 1.0, lambda: lambda: None)], minutes=0)
     assert table["late"]["skipped"] == "out of time"
-    table, _ = _table([Rung("long", "fp32", 31.0, lambda: lambda: None)], minutes=1)
+    table, _ = _table([Variant("long", "fp32", 31.0, lambda: lambda: None)], minutes=1)
     assert table["long"]["skipped"] == "out of time: needs at least 62 s at the measured fp32 ceiling"
     found = run_bench(["tiny"], CPU, 4, 2, 1, tmp_path / "b.json", minutes=0)
     assert found["left_out"] == ["tiny/attack", "tiny/step"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import advdpnp
-from advdpnp.api.stored_evaluation import Effort
+from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import ATTACKS, Suite
 from advdpnp.attacks.projected_ascent import Budget
 from advdpnp.data import SPECS, Augmentation, FolderSpec, Images
@@ -20,7 +20,7 @@ from advdpnp.data.download.fetch import Patience
 from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
 from advdpnp.experiments import experiment
-from advdpnp.external import ForeignModel
+from advdpnp.external import ExternalModel
 from advdpnp.noise import IndexNoise
 from advdpnp.predicting.predictor import Predictor
 from advdpnp.ranges import Range
@@ -54,8 +54,8 @@ SAMPLES: list[Any] = [
     Batch(torch.rand(2, 1, 8, 8), INDEX, INDEX, 0, 0, 0),
     IndexNoise(0, INDEX),
     Evaluation(Suite("none", "", (), features=None), 2, {}),
-    Effort(limit=2),
-    ForeignModel("torch.nn:Identity", mean=(0.5,), std=(0.5,)),
+    EvaluationOptions(limit=2),
+    ExternalModel("torch.nn:Identity", mean=(0.5,), std=(0.5,)),
     Predictor(torch.nn.Identity(), (), None, None, 1, 0),
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
@@ -70,8 +70,8 @@ MADE = {
     "advdpnp.evaluation.batching",
     "advdpnp.evaluation.single_pass",
     "advdpnp.exporting.agreement",
-    "advdpnp.exporting.claim",
-    "advdpnp.exporting.subject",
+    "advdpnp.exporting.paper_reference",
+    "advdpnp.exporting.exported_model",
     "advdpnp.predicting.answers",
     "advdpnp.report.stored",
     "advdpnp.report.sections",

@@ -27,7 +27,7 @@ def test_another_seed_is_another_demo_beside_it() -> None:
 def test_another_run_in_the_demos_folder_is_not_replaced(tmp_path: Path) -> None:
     mine = experiment("digits/tiny/st", settings=["recipe.epochs=7"])
     run = Run(mine.folder(tmp_path))
-    run.claim(mine.config())
+    run.create_or_verify(mine.config())
     with pytest.raises(ValueError, match=r"recipe\.epochs: 7, not 20"):
         _train_and_attack(demo_experiments()[0], tmp_path)
     assert run.config()["recipe"]["epochs"] == 7

@@ -9,7 +9,7 @@ import torch
 from advdpnp import api, data
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import experiment
-from advdpnp.external import ForeignModel, Normalized
+from advdpnp.external import ExternalModel, Normalized
 from advdpnp.runs import Run
 
 SETTINGS = ("recipe.epochs=1", "recipe.train_images=64", "recipe.holdout=40", "recipe.attack.steps=1")
@@ -68,7 +68,7 @@ def test_exports_are_the_same_and_are_read(usual: Run, doubles: None, tmp_path: 
     name = "model.safetensors"
     assert (tmp_path / "doubles" / name).read_bytes() == (tmp_path / "usual" / name).read_bytes()
     spec = data.spec("digits")
-    model, _ = ForeignModel(str(tmp_path / "doubles" / "model.pt2"), mean=(0.0,), std=(1.0,)).open(spec)
+    model, _ = ExternalModel(str(tmp_path / "doubles" / "model.pt2"), mean=(0.0,), std=(1.0,)).open(spec)
     x = data.load("digits", "test").batch(torch.arange(7))[0]
     assert torch.equal(model(x), api.load(usual.folder, device="cpu")(x))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from advdpnp import cuda_graphs
-from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.bench.engines import BOUND, compare_engines
 from advdpnp.training import loop
 from advdpnp.training.crafting import Crafter
@@ -51,7 +51,7 @@ def warm_ups_stay(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_attack(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FastAscent, "__call__", lambda self, forward, loss, x, *_, **__: x)
+    patch.setattr(CompiledAscent, "__call__", lambda self, forward, loss, x, *_, **__: x)
 
 
 def frozen_graph(patch: pytest.MonkeyPatch) -> None:

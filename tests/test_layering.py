@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "advdpnp"
 NUMERIC = {"torch"}
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "ranges": (set(), set()),
+    "callbacks": (set(), set()),
     "noise": (set(), NUMERIC),
     "cuda_graphs": (set(), NUMERIC),
     "dtype": (set(), NUMERIC),
@@ -70,9 +71,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "progress": ({"runs"}, {"rich", "torch"}),
 }
 # Declarations, which every layer may make.
-EVERYWHERE = {"ranges"}
+EVERYWHERE = {"ranges", "callbacks"}
 # What joins the layers may import all of them, but nothing imports the command line.
-JOINTS = {"__init__", "api", "demo", "catalog", "cli", "bench"}
+JOINTS = {"__init__", "deprecation", "api", "demo", "catalog", "cli", "bench"}
 
 
 def layer_of(path: Path) -> str:

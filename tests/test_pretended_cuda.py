@@ -53,12 +53,12 @@ def test_what_a_gpu_would_refuse_is_found(fault: str, expected: str, quick: dict
 
 
 def test_the_benchmarks_rungs_are_all_there() -> None:
-    from advdpnp.bench.variants import attack_rungs, make_subject, step_rungs
+    from advdpnp.bench.variants import attack_variants, make_bench_model, step_variants
 
-    subject = make_subject("tiny", pretended_runs.torch.device("cpu"), batch=2, steps=2)
-    made = {"attack": attack_rungs(subject, ("fp32", "bf16")), "step": step_rungs(subject, ("fp32", "bf16"))}
+    subject = make_bench_model("tiny", pretended_runs.torch.device("cpu"), batch=2, steps=2)
+    made = {"attack": attack_variants(subject, ("fp32", "bf16")), "step": step_variants(subject, ("fp32", "bf16"))}
     for kind, names in pretended_runs.RUNGS.items():
-        assert {rung.name for rung in made[kind]} == set(names)
+        assert {variant.name for variant in made[kind]} == set(names)
 
 
 @pytest.mark.slow

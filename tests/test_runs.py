@@ -13,7 +13,7 @@ CONFIG = {"schema": 1, "recipe": {"epochs": 2, "milestones": (0.5,)}, "seed": 0}
 
 def make(folder: Path) -> Run:
     run = Run(folder)
-    run.claim(CONFIG)
+    run.create_or_verify(CONFIG)
     return run
 
 
@@ -34,9 +34,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
 
 def test_claiming_twice_is_fine_and_another_configuration_is_named_field_by_field(tmp_path: Path) -> None:
     run = make(tmp_path)
-    assert run.claim(CONFIG) is True
+    assert run.create_or_verify(CONFIG) is True
     with pytest.raises(ValueError, match=r"recipe\.epochs: 2, not 3; seed: 0, not 1"):
-        run.claim({"schema": 1, "recipe": {"epochs": 3, "milestones": (0.5,)}, "seed": 1})
+        run.create_or_verify({"schema": 1, "recipe": {"epochs": 3, "milestones": (0.5,)}, "seed": 1})
     assert run.config() == json.loads(json.dumps(CONFIG))
 
 
@@ -64,7 +64,7 @@ def test_weights_and_arrays_come_back(tmp_path: Path) -> None:
 
 def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
     run, other = make(tmp_path / "a"), Run(tmp_path / "b")
-    other.claim({**CONFIG, "seed": 5})
+    other.create_or_verify({**CONFIG, "seed": 5})
     run.write_weights("last", {"w": torch.zeros(1)}, 1)
     run.write_state({"epoch": 1})
     for path in (run.weights_path("last"), run.state_path):

@@ -104,7 +104,7 @@ def read_going_on(folder: Path, out: Path) -> Run:
         raise ValueError(f"{run.folder} is there already: give another folder for the runs, or remove it")
     model = read_parts(folder, manifest["files"]["weights"])
     momenta = _read_momenta(folder, manifest)
-    run.claim(manifest["config"])
+    run.create_or_verify(manifest["config"])
     for name, content in (
         ("environment.json", manifest["environment"]),
         (MANIFEST, {"pieces": [*manifest["before"], manifest["not_bitwise"]]}),

@@ -13,13 +13,13 @@ from advdpnp.bench.ceilings import describe_machine, measure_ceilings, stem_seco
 from advdpnp.bench.timing import one_line, synchronize, timed
 from advdpnp.bench.variants import started, synthetic_images
 from advdpnp.evaluation.single_pass import CHUNK
-from advdpnp.models.folding import freeze
+from advdpnp.models.folding import fold_batchnorm
 from advdpnp.runs import Json, read_json
 from advdpnp.training import Task
 from advdpnp.training.loop import Training
 from gpu.context import Context, OutOfTimeError
 from gpu.processes import AGAIN, DONE, FAILED
-from gpu.scale import Arm, Rung
+from gpu.scale import Arm, Variant
 from gpu.train import arm_experiment
 
 # A captured step warms up in its first call; the second shows that it can be repeated.
@@ -27,10 +27,10 @@ _FIRST_STEPS, _REPEATS = 3, 3
 _STEPS = {"cuda": 10, "cpu": 1}
 
 
-def training_of(context: Context, arm: Arm, rung: Rung, device: torch.device) -> Training:
+def training_of(context: Context, arm: Arm, variant: Variant, device: torch.device) -> Training:
     """The arm's own training, averages and all, on one batch of synthetic images of the data's shape."""
-    wanted = arm_experiment(arm, context.scale, context.scale.most_epochs, rung.batch, rung.engine)
-    images = synthetic_images(rung.batch, wanted.data.image_shape, wanted.data.num_classes, device)
+    wanted = arm_experiment(arm, context.scale, context.scale.most_epochs, variant.batch, variant.engine)
+    images = synthetic_images(variant.batch, wanted.data.image_shape, wanted.data.num_classes, device)
     return started(Task(wanted.build().to(device), wanted.defense, wanted.recipe, images, None, 0))
 
 
@@ -47,10 +47,10 @@ def _step(training: Training) -> Callable[[], object]:
 def compile_stage(context: Context) -> int:
     """A few steps, so that what a compiler makes of them is on disk before anything is timed."""
     options = context.options
-    rung = Rung(options["engine"], options["batch"])
+    variant = Variant(options["engine"], options["batch"])
     began = time.perf_counter()
     try:
-        step = _step(training_of(context, context.arm, rung, resolve_device()))
+        step = _step(training_of(context, context.arm, variant, resolve_device()))
         for _ in range(_FIRST_STEPS):
             step()
     except Exception as error:
@@ -62,11 +62,11 @@ def compile_stage(context: Context) -> int:
 
 def _before(context: Context) -> Json:
     """Rungs of the processes before this one: measured, failed, or begun when the process ended."""
-    rungs: Json = {}
+    variants: Json = {}
     for path in sorted(context.places.stage("ladder").parent.glob("ladder*.json")):
         if path.stem != context.name:
-            rungs |= read_json(path).get("rungs", {})
-    return rungs
+            variants |= read_json(path).get("rungs", {})
+    return variants
 
 
 def ladder_stage(context: Context) -> int:
@@ -74,13 +74,15 @@ def ladder_stage(context: Context) -> int:
     device, done = resolve_device(), _before(context)
     arm = next(arm for arm in context.scale.arms if arm.label == "mean")
     use_tf32(False)
-    context.keep(machine=describe_machine(device), rungs={})
-    waiting = [rung for rung in (Rung(**values) for values in context.options["rungs"]) if rung.name not in done]
+    context.keep(machine=describe_machine(device), variants={})
+    waiting = [
+        variant for variant in (Variant(**values) for values in context.options["rungs"]) if variant.name not in done
+    ]
     try:
         with torch._dynamo.config.patch(recompile_limit=64):
-            for position, rung in enumerate(waiting):
+            for position, variant in enumerate(waiting):
                 context.check_time()
-                if not _climb(context, arm, rung, device):
+                if not _climb(context, arm, variant, device):
                     return FAILED
                 if position == 1 and not done:
                     _parts(context, device)
@@ -89,13 +91,13 @@ def ladder_stage(context: Context) -> int:
     return DONE
 
 
-def _climb(context: Context, arm: Arm, rung: Rung, device: torch.device) -> bool:
+def _climb(context: Context, arm: Arm, variant: Variant, device: torch.device) -> bool:
     """One rung; False where the device can do nothing more in this process."""
-    entry = context.found["rungs"][rung.name] = {**vars(rung), "begun": True}
+    entry = context.found["rungs"][variant.name] = {**vars(variant), "begun": True}
     context.keep()
-    torch.backends.cudnn.benchmark = rung.benchmark
+    torch.backends.cudnn.benchmark = variant.benchmark
     try:
-        _time(context, training_of(context, arm, rung, device), entry, device)
+        _time(context, training_of(context, arm, variant, device), entry, device)
     except OutOfTimeError:
         raise
     # Whatever it is, it must not take the other rungs with it.
@@ -151,7 +153,7 @@ def _gradients(context: Context, device: torch.device) -> Json:
     wanted = arm_experiment(arm, context.scale, 1, CHUNK, "folded")
     images = synthetic_images(CHUNK, wanted.data.image_shape, wanted.data.num_classes, device)
     x, y = images.batch(torch.arange(CHUNK, device=device))
-    model = freeze(wanted.build().to(device).eval())
+    model = fold_batchnorm(wanted.build().to(device).eval())
     found: Json = {}
     for name, form, tf32 in (
         ("channels_last", torch.channels_last, False),

@@ -21,7 +21,7 @@ def measure_stage(context: Context) -> int:
             data_root=context.places.data,
             resume=True,
             search_precision=options["precision"],
-            listener=Watch(context),
+            callback=Watch(context),
         )
     except OutOfTimeError:
         return AGAIN

@@ -11,9 +11,9 @@ import torch
 from advdpnp import api
 from advdpnp.bench.engines import compare_engines
 from advdpnp.bench.timing import one_line
+from advdpnp.callbacks import Silent
 from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.experiments import Experiment, experiment
-from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
 from advdpnp.training import StopTraining
 from gpu.context import Context, OutOfTimeError, Watch
@@ -94,7 +94,7 @@ class _StopAt(Silent):
 def _resumed(wanted: Experiment, folder: Path) -> Json:
     """The same training stopped after a few steps and resumed: 0 on a CPU, rounding on a GPU."""
     with contextlib.suppress(StopTraining):
-        api.train(wanted, folder / "stopped", observer=_StopAt(3))
+        api.train(wanted, folder / "stopped", callback=_StopAt(3))
     run = api.train(wanted, folder / "stopped", resume=True)
     weights = (one.read_weights("last")[0] for one in (run, Run(wanted.folder(folder / "whole"))))
     return {"largest_difference": _largest_difference(*weights)}
@@ -110,6 +110,6 @@ def _evaluated(context: Context, run: Run, suite: str, precision: SearchPrecisio
         suite,
         limit=context.scale.smoke_images,
         search_precision=precision,
-        listener=Watch(context),
+        callback=Watch(context),
     )
     return {"n": result["n"], "clean": result["clean_accuracy"], "worst": result["worst_case_accuracy"]}

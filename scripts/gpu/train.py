@@ -130,7 +130,7 @@ def train(context: Context, wanted: Experiment, out: Path, pace: Pace) -> None:
         out,
         data_root=context.places.data,
         resume=True,
-        observer=pace,
+        callback=pace,
         checkpoint_seconds=CHECKPOINT_SECONDS,
         benchmark_cudnn=context.options["benchmark"],
     )

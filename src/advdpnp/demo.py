@@ -37,7 +37,7 @@ def _train_and_attack(wanted: Experiment, runs: Path) -> Path:
     folder = wanted.folder(runs)
     if folder.exists():
         # What an earlier demo left is this one's to replace; a run of anything else is refused.
-        Run(folder).claim(wanted.config())
+        Run(folder).create_or_verify(wanted.config())
         shutil.rmtree(folder)
     run = api.train(wanted, runs, device="cpu")
     for suite in ("demo", "curve"):

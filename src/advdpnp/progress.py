@@ -4,6 +4,7 @@ import sys
 import time
 from typing import Any
 
+from advdpnp.callbacks import Silent
 from advdpnp.runs import Json
 
 
@@ -102,34 +103,6 @@ def comparison_text(rows: list[Json]) -> str:
         left_out = f"  {row['left_out']} unevaluated images left out" if "left_out" in row else ""
         lines.append(f"{row['name']:<{width}} {row['first']:>8.2%} {row['second']:>8.2%} {counts}{left_out}")
     return "\n".join(lines)
-
-
-class Silent:
-    """Says nothing."""
-
-    def on_note(self, text: str) -> None:
-        pass
-
-    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
-        pass
-
-    def on_epoch(self, line: Json) -> None:
-        pass
-
-    def on_forecast(self, seconds: float) -> None:
-        pass
-
-    def on_attack(self, name: str, images: int) -> None:
-        pass
-
-    def on_images(self, images: int) -> None:
-        pass
-
-    def on_search(self, name: str, images: int, steps: int) -> None:
-        pass
-
-    def on_steps(self, left: int, bound: float) -> None:
-        pass
 
 
 class Lines(Silent):
@@ -269,10 +242,10 @@ class Bars(Silent):
 
 
 class TensorBoard(Silent):
-    """Passes everything on to another observer, and epochs to TensorBoard too.
+    """Passes everything on to another callback, and epochs to TensorBoard too.
 
     Args:
-        inner: the other observer.
+        inner: the other callback.
         folder: where the event files go.
     Raises:
         ValueError: tensorboard is not installed.

@@ -131,7 +131,7 @@ class Run:
             else "it is a file. Give the folder of a run, or evaluate another network with --model"
         )
 
-    def claim(self, config: Json, completed: Callable[[Json], Json] = lambda stored: stored) -> bool:
+    def create_or_verify(self, config: Json, completed: Callable[[Json], Json] = lambda stored: stored) -> bool:
         """Make this the run of `config`: True if it was so already, False if the folder is new.
 
         Args:

@@ -26,16 +26,16 @@ EPS = {
     "cifar100": {"linf": 8 / 255, "l2": 0.5},
 }
 
-Subject = tuple[nn.Module, Tensor, Tensor]
+AttackTarget = tuple[nn.Module, Tensor, Tensor]
 
 
-def exact(subject: Subject) -> Subject:
+def exact(subject: AttackTarget) -> AttackTarget:
     """The same, with a network whose answers do not depend on the processor."""
     model, x, y = subject
     return Exact(model), x, y
 
 
-def digits(n: int, classes: int = 10) -> Subject:
+def digits(n: int, classes: int = 10) -> AttackTarget:
     """The 8x8 digits, which need no files; of fewer classes, the first ones of the same network and their images.
 
     `advdpnp train digits/tiny/at --recipe paper --set recipe.epochs=3 --threads 1`
@@ -45,7 +45,7 @@ def digits(n: int, classes: int = 10) -> Subject:
     return model, *images.batch((images.labels < classes).nonzero().squeeze(1)[:n])
 
 
-def mnist(root: Path, n: int) -> Subject:
+def mnist(root: Path, n: int) -> AttackTarget:
     """MNIST; its usual training attack has 40 steps.
 
     `advdpnp train mnist/resnet8/at --recipe paper --set recipe.train_images=4000 --set recipe.epochs=8
@@ -54,12 +54,12 @@ def mnist(root: Path, n: int) -> Subject:
     return network("mnist/resnet8/at", "resnet8-at-mnist"), *first("mnist", root, n)
 
 
-def cifar10(root: Path, n: int) -> Subject:
+def cifar10(root: Path, n: int) -> AttackTarget:
     """CIFAR-10; the network of `test_low_precision`, which has the command."""
     return network("cifar10/resnet8/at", "resnet8-at-cifar10"), *first("cifar10", root, n)
 
 
-def cifar100(root: Path, n: int) -> Subject:
+def cifar100(root: Path, n: int) -> AttackTarget:
     """CIFAR-100; a tenth of the images is classified correctly, and about half of that withstands attacks.
 
     `advdpnp train cifar100/resnet8/at --recipe paper --set recipe.train_images=5000 --set recipe.epochs=12 --threads 1`

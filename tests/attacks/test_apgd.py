@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import record
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT, dlr, targeted_dlr
-from advdpnp.attacks.apgd_step import Climb
+from advdpnp.attacks.apgd_step import APGDState
 from advdpnp.attacks.attack import Logits
-from advdpnp.attacks.stepwise import Network, Seen, ranked_rivals, targets, within
+from advdpnp.attacks.stepwise import ChunkedModel, Queries, ranked_targets, targets, within
 from advdpnp.losses import margin
 from advdpnp.noise import BatchGeneratorNoise, IndexNoise, Noise
 from advdpnp.threat import Norm, distance
@@ -52,20 +52,20 @@ def row_by_row(x: Tensor) -> Tensor:
     return first + second * second
 
 
-def begin(search: AutoPGD, logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise) -> Climb:
-    target = targets(search, 0, ranked_rivals(logits_fn(x).detach(), y), y)
-    return search.begin(x, y, target, 0, noise)
+def init(search: AutoPGD, logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise) -> APGDState:
+    target = targets(search, 0, ranked_targets(logits_fn(x).detach(), y), y)
+    return search.init(x, y, target, 0, noise)
 
 
-def advance(search: AutoPGD, logits_fn: Logits, state: Climb, iterations: int) -> list[Seen]:
+def step(search: AutoPGD, logits_fn: Logits, state: APGDState, iterations: int) -> list[Queries]:
     noise = IndexNoise(0, torch.arange(len(state.x)))
-    return [search.advance(Network(logits_fn), state, noise) for _ in range(iterations)]
+    return [search.step(ChunkedModel(logits_fn), state, noise) for _ in range(iterations)]
 
 
-def climb(search: AutoPGD, logits_fn: Logits, x: Tensor, y: Tensor) -> tuple[Climb, list[Seen]]:
+def climb(search: AutoPGD, logits_fn: Logits, x: Tensor, y: Tensor) -> tuple[APGDState, list[Queries]]:
     """One attempt from beginning to end."""
-    state = begin(search, logits_fn, x, y, IndexNoise(0, torch.arange(len(x))))
-    return state, advance(search, logits_fn, state, search.length)
+    state = init(search, logits_fn, x, y, IndexNoise(0, torch.arange(len(x))))
+    return state, step(search, logits_fn, state, search.length)
 
 
 # The official code.
@@ -83,9 +83,9 @@ def last_adversarial(search: AutoPGD, model: nn.Module, x: Tensor, y: Tensor) ->
 
     It is to be clamped there: its l1 points leave the box by a rounding.
     """
-    state, result = begin(search, model, x, y, BatchGeneratorNoise(0, len(x))), x.clone()
+    state, result = init(search, model, x, y, BatchGeneratorNoise(0, len(x))), x.clone()
     at_full_radius = 9 if search.multi_eps else 21
-    for seen in advance(search, model, state, search.length)[-at_full_radius:]:
+    for seen in step(search, model, state, search.length)[-at_full_radius:]:
         found = seen.logits.argmax(dim=1) != y
         result[found] = seen.points[found]
     return result
@@ -155,10 +155,10 @@ def test_points_and_step_sizes_are_those_of_algorithm_1(norm: Norm, steps: int, 
     x = images(4).double()
     y = row_by_row(x).argmax(dim=1)
     search = APGDCE(eps=EPS[norm], norm=norm, steps=steps, rho=rho)
-    state = begin(search, row_by_row, x, y, IndexNoise(0, torch.arange(4)))
+    state = init(search, row_by_row, x, y, IndexNoise(0, torch.arange(4)))
     start, found = state.point.clone(), []
     for _ in range(search.length):
-        (seen,) = advance(search, row_by_row, state, 1)
+        (seen,) = step(search, row_by_row, state, 1)
         found.append((seen.points, state.step_size))
     for i in range(len(x)):
         trace = reference.auto_pgd(objective(y[i]), flat(x[i]), norm, search.eps, steps, rho, flat(start[i]))
@@ -254,7 +254,7 @@ def test_dlr_attacks_take_the_same_path_whatever_the_scale_of_the_logits(kind: t
 # Rows.
 
 
-def same(a: Climb, b: Climb) -> bool:
+def same(a: APGDState, b: APGDState) -> bool:
     return all(torch.equal(value, vars(b)[name]) for name, value in vars(a).items())
 
 
@@ -262,11 +262,11 @@ def same(a: Climb, b: Climb) -> bool:
 def test_a_row_is_bitwise_the_same_alone_and_among_others(search: AutoPGD) -> None:
     x = images(6)
     y = row_by_row(x).argmax(dim=1)
-    together = begin(search, row_by_row, x, y, IndexNoise(0, torch.arange(6)))
-    advance(search, row_by_row, together, search.length)
+    together = init(search, row_by_row, x, y, IndexNoise(0, torch.arange(6)))
+    step(search, row_by_row, together, search.length)
     for rows in (torch.tensor([2]), torch.tensor([5, 0, 3])):
-        apart = begin(search, row_by_row, x[rows], y[rows], IndexNoise(0, rows))
-        advance(search, row_by_row, apart, search.length)
+        apart = init(search, row_by_row, x[rows], y[rows], IndexNoise(0, rows))
+        step(search, row_by_row, apart, search.length)
         assert same(apart, together.take(rows))
 
 
@@ -274,14 +274,14 @@ def test_a_row_is_bitwise_the_same_alone_and_among_others(search: AutoPGD) -> No
 def test_a_row_is_bitwise_the_same_beside_rows_of_other_ages(search: AutoPGD) -> None:
     x, young = images(6), torch.tensor([1, 4])
     y = row_by_row(x).argmax(dim=1)
-    mixed = begin(search, row_by_row, x, y, IndexNoise(0, torch.arange(6)))
-    advance(search, row_by_row, mixed, 6)
-    mixed.put(young, begin(search, row_by_row, x[young], y[young], IndexNoise(0, young)))
-    advance(search, row_by_row, mixed, 9)
-    even = begin(search, row_by_row, x, y, IndexNoise(0, torch.arange(6)))
-    advance(search, row_by_row, even, 9)
+    mixed = init(search, row_by_row, x, y, IndexNoise(0, torch.arange(6)))
+    step(search, row_by_row, mixed, 6)
+    mixed.put(young, init(search, row_by_row, x[young], y[young], IndexNoise(0, young)))
+    step(search, row_by_row, mixed, 9)
+    even = init(search, row_by_row, x, y, IndexNoise(0, torch.arange(6)))
+    step(search, row_by_row, even, 9)
     assert same(mixed.take(young), even.take(young))
-    advance(search, row_by_row, even, 6)
+    step(search, row_by_row, even, 6)
     old = torch.tensor([0, 2, 3, 5])
     assert same(mixed.take(old), even.take(old))
     assert mixed.age.tolist() == [15, 9, 15, 15, 9, 15]
@@ -325,8 +325,8 @@ def test_an_attempt_asks_for_one_gradient_an_iteration(search: AutoPGD) -> None:
 def test_targets_come_likeliest_first_each_with_its_restarts() -> None:
     search = APGDT(targets=9, restarts=2)
     assert [search.attempts(classes) for classes in (2, 4, 10, 1000)] == [2, 6, 18, 18]
-    assert [search.rival(attempt) for attempt in range(6)] == [0, 0, 1, 1, 2, 2]
-    assert APGDCE(restarts=5).attempts(10) == 5 and APGDCE().rival(0) == -1
+    assert [search.target_rank(attempt) for attempt in range(6)] == [0, 0, 1, 1, 2, 2]
+    assert APGDCE(restarts=5).attempts(10) == 5 and APGDCE().target_rank(0) == -1
 
 
 @pytest.mark.parametrize("norm", EPS)
@@ -334,7 +334,7 @@ def test_restarts_begin_elsewhere(norm: Norm) -> None:
     x, noise = images(3), IndexNoise(0, torch.arange(3))
     y = torch.zeros(3, dtype=torch.int64)
     search = APGDCE(eps=EPS[norm], norm=norm, restarts=2)
-    first, second = (search.begin(x, y, y, attempt, noise).point for attempt in range(2))
+    first, second = (search.init(x, y, y, attempt, noise).point for attempt in range(2))
     assert (first != second).flatten(1).any(dim=1).all()
 
 

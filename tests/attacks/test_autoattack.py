@@ -7,26 +7,26 @@ import torch
 from torch import Tensor
 
 from advdpnp.attacks import ATTACKS, PGD, AutoAttack, QuickAutoAttack, Square, label, record
-from advdpnp.attacks.autoattack import cascade, stages_of
+from advdpnp.attacks.autoattack import cascade, stepwise_attacks
 from advdpnp.noise import BatchGeneratorNoise, IndexNoise
 from advdpnp.threat import distance
 from attacks import robust
 from reference.official_autoattack import official
 
 
-def right(subject: robust.Subject, x: Tensor) -> Tensor:
+def right(subject: robust.AttackTarget, x: Tensor) -> Tensor:
     with torch.no_grad():
         return subject[0](x).argmax(dim=1) == subject[2]
 
 
 def test_the_standard_searches_have_the_authors_budgets() -> None:
-    stages: Any = AutoAttack(eps=0.1).stages()
-    assert [stage.name for stage in stages] == ["apgd-ce", "apgd-t", "fab-t", "square"]
-    assert [stage.steps for stage in stages] == [100, 100, 100, 5000]
-    assert [stage.attempts(10) for stage in stages] == [1, 9, 9, 1]
-    assert [stage.attempts(100) for stage in stages] == [1, 9, 9, 1]
-    assert [stage.attempts(5) for stage in stages] == [1, 4, 4, 1]
-    assert {(stage.eps, stage.norm) for stage in stages} == {(0.1, "linf")}
+    parts: Any = AutoAttack(eps=0.1).parts()
+    assert [stage.name for stage in parts] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert [stage.steps for stage in parts] == [100, 100, 100, 5000]
+    assert [stage.attempts(10) for stage in parts] == [1, 9, 9, 1]
+    assert [stage.attempts(100) for stage in parts] == [1, 9, 9, 1]
+    assert [stage.attempts(5) for stage in parts] == [1, 4, 4, 1]
+    assert {(stage.eps, stage.norm) for stage in parts} == {(0.1, "linf")}
 
 
 def test_the_quick_tier_is_never_called_autoattack() -> None:
@@ -37,9 +37,9 @@ def test_the_quick_tier_is_never_called_autoattack() -> None:
 
 def test_searches_are_their_own_only_stage_and_ascents_have_none() -> None:
     square = Square(eps=0.1)
-    assert stages_of(square) == (square,)
-    assert stages_of(PGD(eps=0.1)) == ()
-    assert stages_of(AutoAttack(eps=0.1)) == AutoAttack(eps=0.1).stages()
+    assert stepwise_attacks(square) == (square,)
+    assert stepwise_attacks(PGD(eps=0.1)) == ()
+    assert stepwise_attacks(AutoAttack(eps=0.1)) == AutoAttack(eps=0.1).parts()
 
 
 def test_l1_is_refused_in_one_line() -> None:
@@ -63,14 +63,14 @@ def test_each_search_sees_only_the_images_that_withstood_those_before_it() -> No
     model, x, y = subject
     seen: list[int] = []
 
-    class Watched(Square):
-        def begin(self, x: Tensor, *arguments: Any) -> Any:
+    class MonitoredModel(Square):
+        def init(self, x: Tensor, *arguments: Any) -> Any:
             seen.append(len(x))
-            return super().begin(x, *arguments)
+            return super().init(x, *arguments)
 
     noise = IndexNoise(0, torch.arange(40))
     withstood = right(subject, Square(eps=0.3, steps=20)(model, x, y, noise=noise))
-    cascade((Watched(eps=0.3, steps=20), Watched(eps=0.3, steps=5)), model, x, y, noise)
+    cascade((MonitoredModel(eps=0.3, steps=20), MonitoredModel(eps=0.3, steps=5)), model, x, y, noise)
     assert seen == [right(subject, x).sum(), withstood.sum()]
     assert seen[1] < seen[0]
 

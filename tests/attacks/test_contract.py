@@ -23,7 +23,7 @@ from advdpnp.attacks import (
     Square,
 )
 from advdpnp.attacks.square import _bumps, _sides
-from advdpnp.attacks.stepwise import Search
+from advdpnp.attacks.stepwise import StepwiseAttack
 from advdpnp.noise import BatchGeneratorNoise
 from advdpnp.threat import distance
 
@@ -32,7 +32,7 @@ SHAPE = (1, 8, 8)
 
 @dataclass(frozen=True, kw_only=True)
 class ShortAutoAttack(AutoAttack):
-    def stages(self) -> tuple[Search[Any], ...]:
+    def parts(self) -> tuple[StepwiseAttack[Any], ...]:
         how: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
         return APGDCE(**how, steps=4), FABT(**how, steps=2, targets=1), Square(**how, steps=4)
 

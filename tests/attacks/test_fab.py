@@ -9,11 +9,11 @@ from pyautoattack.fab_pt import FABAttack_PT
 from torch import Tensor, nn
 
 from advdpnp.attacks.fab import FABT
-from advdpnp.attacks.stepwise import Network, State, ranked_rivals
+from advdpnp.attacks.stepwise import AttackState, ChunkedModel, ranked_targets
 from advdpnp.noise import BatchGeneratorNoise, IndexNoise
 from advdpnp.threat import distance
 from attacks.linear import LinearClassifier
-from attacks.robust import Subject, digits, exact
+from attacks.robust import AttackTarget, digits, exact
 from reference.hyperplane import displacement
 from reference.official_autoattack import NORMS, official
 
@@ -53,13 +53,13 @@ def nearest(model: LinearClassifier, x: Tensor, y: int, norm: str) -> float:
     return min(np.linalg.norm(way, np.inf if norm == "linf" else 2) for way in ways)
 
 
-def after(attack: FABT, model: nn.Module, x: Tensor, index: Tensor, steps: int, attempt: int = 0) -> State:
+def after(attack: FABT, model: nn.Module, x: Tensor, index: Tensor, steps: int, attempt: int = 0) -> AttackState:
     noise = IndexNoise(0, index)
     y = labels(model, x)
-    target = ranked_rivals(model(x).detach(), y)[:, attack.rival(attempt)]
-    state = attack.begin(x, y, target, attempt, noise)
+    target = ranked_targets(model(x).detach(), y)[:, attack.target_rank(attempt)]
+    state = attack.init(x, y, target, attempt, noise)
     for _ in range(steps):
-        attack.advance(Network(model), state, noise)
+        attack.step(ChunkedModel(model), state, noise)
     return state
 
 
@@ -93,9 +93,9 @@ def test_the_nearest_images_found_are_the_official_ones(norm: str) -> None:
     there.target_class = 2
     expected = there.attack_single_run(x, y, is_targeted=True)
     attack, best, least = FABT(norm=norm), x.clone(), torch.full((len(x),), torch.inf)
-    state = attack.begin(x, y, ranked_rivals(model(x).detach(), y)[:, 0], 0, noise)
+    state = attack.init(x, y, ranked_targets(model(x).detach(), y)[:, 0], 0, noise)
     for _ in range(5):
-        seen = attack.advance(Network(model), state, noise)
+        seen = attack.step(ChunkedModel(model), state, noise)
         size = distance(seen.points, x, norm)
         nearer = (seen.logits.argmax(dim=1) != y) & (size < least)
         best[nearer], least[nearer] = seen.points[nearer], size[nearer]
@@ -103,7 +103,7 @@ def test_the_nearest_images_found_are_the_official_ones(norm: str) -> None:
     torch.testing.assert_close(best, expected, rtol=0, atol=1e-4)
 
 
-def check_against_the_official_code(attack: FABT, subject: Subject) -> None:
+def check_against_the_official_code(attack: FABT, subject: AttackTarget) -> None:
     model, x, y = subject
     budget = {"n_iter": attack.steps, "n_restarts": attack.restarts, "n_target_classes": attack.targets}
     robust, _ = official(model, x, y, "fab-t", attack.norm, attack.eps, **budget)
@@ -120,7 +120,7 @@ def test_rows_do_not_depend_on_the_number_or_the_age_of_their_neighbors(norm: st
     old, young = after(attack, model, x, index, 5, attempt), after(attack, model, x, index, 2, attempt)
     old.put(torch.tensor([0, 3]), young.take(torch.tensor([0, 3])))
     for _ in range(3):
-        attack.advance(Network(model), old, IndexNoise(0, index))
+        attack.step(ChunkedModel(model), old, IndexNoise(0, index))
     assert old.age.tolist() == [5, 8, 8, 5, 8, 8]
     for i, age in enumerate(old.age.tolist()):
         alone = after(attack, model, x[i : i + 1], index[i : i + 1], age, attempt)
@@ -132,7 +132,7 @@ def test_rows_do_not_depend_on_the_number_or_the_age_of_their_neighbors(norm: st
 def test_each_rival_is_aimed_at_with_all_restarts_before_the_next(classes: int, attempts: int) -> None:
     attack = FABT(restarts=2)
     assert attack.attempts(classes) == attempts
-    assert [attack.rival(attempt) for attempt in range(attempts)] == [attempt // 2 for attempt in range(attempts)]
+    assert [attack.target_rank(attempt) for attempt in range(attempts)] == [attempt // 2 for attempt in range(attempts)]
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
@@ -164,8 +164,8 @@ def test_without_a_gradient_the_point_stays_where_it_is(attack: FABT) -> None:
         return x.flatten(1).sum(dim=1, keepdim=True) * 0 + torch.tensor([1.0, 0.0])
 
     x = images()
-    state = attack.begin(x, torch.zeros(6).long(), torch.ones(6).long(), 0, IndexNoise(0, torch.arange(6)))
-    seen = attack.advance(Network(constant), state, IndexNoise(0, torch.arange(6)))
+    state = attack.init(x, torch.zeros(6).long(), torch.ones(6).long(), 0, IndexNoise(0, torch.arange(6)))
+    seen = attack.step(ChunkedModel(constant), state, IndexNoise(0, torch.arange(6)))
     torch.testing.assert_close(seen.points, x, rtol=0, atol=1e-6)
     assert torch.equal(attack(constant, x, torch.zeros(6).long()), x)
 
@@ -174,7 +174,7 @@ def test_without_a_gradient_the_point_stays_where_it_is(attack: FABT) -> None:
 def test_restarts_begin_at_half_the_radius_and_the_first_attempt_at_the_image(norm: str) -> None:
     attack, x = FABT(eps=0.1, norm=norm, restarts=3), torch.full((5, 3, 4, 4), 0.5)
     y, noise = torch.zeros(5).long(), IndexNoise(0, torch.arange(5))
-    starts = [attack.begin(x, y, y, attempt, noise).point for attempt in range(6)]
+    starts = [attack.init(x, y, y, attempt, noise).point for attempt in range(6)]
     assert torch.equal(starts[0], x) and torch.equal(starts[3], x)
     order = float("inf") if norm == "linf" else 2
     for start in (starts[1], starts[2], starts[4]):

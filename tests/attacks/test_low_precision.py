@@ -16,7 +16,7 @@ from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.experiments import experiment
 from advdpnp.metrics import mcnemar
 from advdpnp.models.classifier import Classifier
-from advdpnp.models.folding import freeze
+from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
 
@@ -33,10 +33,10 @@ def network() -> Classifier:
 
 def outcome(model: Classifier, dtype: torch.dtype, images: data.Images) -> tuple[Tensor, Tensor]:
     """(N,) bool, images still right, and (N,) cross-entropy, after PGD-10 crafted in `dtype`; fp32 judges."""
-    surface, right, loss = freeze(model, dtype), [], []
+    attacked_model, right, loss = fold_batchnorm(model, dtype), [], []
     for index in torch.arange(IMAGES).split(128):
         x, y = images.batch(index)
-        x_adv = ascend(surface, cross_entropy, x, (y,), budget=BUDGET, noise=IndexNoise(0, index))
+        x_adv = ascend(attacked_model, cross_entropy, x, (y,), budget=BUDGET, noise=IndexNoise(0, index))
         with torch.no_grad():
             logits = model(x_adv)
         right.append(logits.argmax(dim=1) == y)

@@ -35,18 +35,18 @@ def searches(eps: dict[str, float], budgets: Budgets) -> list[Any]:
     return [search(norm=norm, eps=radius, **fields) for norm, radius in eps.items() for search, fields in budgets]
 
 
-def right(subject: robust.Subject, x: Tensor) -> Tensor:
+def right(subject: robust.AttackTarget, x: Tensor) -> Tensor:
     with torch.no_grad():
         return subject[0](x).argmax(dim=1) == subject[2]
 
 
-def verdicts(subject: robust.Subject, attacks: list[Any], seed: int = 0) -> list[Tensor]:
+def verdicts(subject: robust.AttackTarget, attacks: list[Any], seed: int = 0) -> list[Tensor]:
     """(B,) bool for each attack, True where the image withstands."""
     model, x, y = subject
     return [right(subject, attack(model, x, y, noise=BatchGeneratorNoise(seed, len(x)))) for attack in attacks]
 
 
-def assert_official(float32: robust.Subject, attacks: list[Any]) -> None:
+def assert_official(float32: robust.AttackTarget, attacks: list[Any]) -> None:
     subject = robust.exact(float32)
     theirs = [verdict for verdict, _ in official_each(*subject, [same(attack) for attack in attacks])]
     differing = {

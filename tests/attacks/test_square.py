@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import record
 from advdpnp.attacks.square import Square, SquareState
-from advdpnp.attacks.stepwise import Network
+from advdpnp.attacks.stepwise import ChunkedModel
 from advdpnp.noise import BatchGeneratorNoise, IndexNoise
 from advdpnp.threat import Norm, distance
 from attacks import robust
@@ -43,13 +43,13 @@ def row_by_row(weight: Tensor, bias: float = 0.0) -> Callable[[Tensor], Tensor]:
     return logits
 
 
-def begin(search: Square, x: Tensor, y: Tensor, index: Tensor | None = None, attempt: int = 0) -> SquareState:
-    return search.begin(x, y, y, attempt, IndexNoise(0, torch.arange(len(x)) if index is None else index))
+def init(search: Square, x: Tensor, y: Tensor, index: Tensor | None = None, attempt: int = 0) -> SquareState:
+    return search.init(x, y, y, attempt, IndexNoise(0, torch.arange(len(x)) if index is None else index))
 
 
 def run(search: Square, logits: Callable[[Tensor], Tensor], state: SquareState, index: Tensor, queries: int) -> None:
     for _ in range(queries):
-        search.advance(Network(logits), state, IndexNoise(0, index))
+        search.step(ChunkedModel(logits), state, IndexNoise(0, index))
 
 
 def undecided(x: Tensor) -> Tensor:
@@ -87,9 +87,9 @@ def test_real_images_fall_to_the_points_of_the_official_code(real_data: Path) ->
 def sides(search: Square, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Of the squares of all ages, tried on gray images: sides, top rows and left columns, each (length,)."""
     x = torch.full((search.length, 1, size, size), 0.5)
-    state = begin(search, x, torch.zeros(len(x), dtype=torch.int64))
+    state = init(search, x, torch.zeros(len(x), dtype=torch.int64))
     state.point, state.age = x, torch.arange(len(x))
-    changed = search.advance(Network(undecided), state, IndexNoise(0, torch.arange(len(x)))).points != x
+    changed = search.step(ChunkedModel(undecided), state, IndexNoise(0, torch.arange(len(x)))).points != x
     rows, columns = changed.any(dim=3).squeeze(1), changed.any(dim=2).squeeze(1)
     assert torch.equal(rows.sum(dim=1), columns.sum(dim=1))
     # Nothing but the one square has changed, and all of it.
@@ -126,9 +126,9 @@ def test_squares_lie_everywhere_but_on_the_last_row_and_column(norm: Norm) -> No
 def test_signs_are_fair_and_channels_do_not_know_of_each_other(norm: Norm) -> None:
     x = torch.full((4000, 3, 6, 6), 0.5)
     search = Square(norm=norm)
-    state = begin(search, x, torch.zeros(len(x), dtype=torch.int64))
+    state = init(search, x, torch.zeros(len(x), dtype=torch.int64))
     state.point, state.age = x, torch.full((len(x),), 3000)
-    delta = search.advance(Network(undecided), state, IndexNoise(0, torch.arange(len(x)))).points - x
+    delta = search.step(ChunkedModel(undecided), state, IndexNoise(0, torch.arange(len(x)))).points - x
     # The place in the square does not matter: where one channel has its peak, so have the others.
     place = delta.abs().sum(dim=1).flatten(1).argmax(dim=1)
     signs = delta.flatten(2).gather(2, place.view(-1, 1, 1).expand(-1, 3, 1)).squeeze(2).sign()
@@ -139,7 +139,7 @@ def test_signs_are_fair_and_channels_do_not_know_of_each_other(norm: Norm) -> No
 
 def test_the_linf_start_is_vertical_stripes() -> None:
     x = torch.full((50, 3, 8, 8), 0.5)
-    delta = begin(Square(eps=0.125), x, torch.zeros(50, dtype=torch.int64)).point - x
+    delta = init(Square(eps=0.125), x, torch.zeros(50, dtype=torch.int64)).point - x
     assert torch.equal(delta, delta[:, :, :1].expand_as(delta))
     assert torch.equal(delta.abs(), torch.full_like(x, 0.125))
     assert 0.4 < (delta > 0).float().mean() < 0.6
@@ -148,18 +148,18 @@ def test_the_linf_start_is_vertical_stripes() -> None:
 @pytest.mark.parametrize("size", [3, 4, 8, 9, 14, 19, 28, 32])
 def test_the_l2_start_is_on_the_sphere_for_every_size_of_image(size: int) -> None:
     x = torch.full((5, 3, size, size), 0.5)
-    start = begin(Square(eps=0.25, norm="l2"), x, torch.zeros(5, dtype=torch.int64)).point
+    start = init(Square(eps=0.25, norm="l2"), x, torch.zeros(5, dtype=torch.int64)).point
     torch.testing.assert_close(distance(start, x, "l2"), torch.full((5,), 0.25))
 
 
 @both_norms
 def test_the_network_is_asked_about_the_start_first(norm: Norm) -> None:
     search, x, y = Square(norm=norm), images(4), torch.zeros(4, dtype=torch.int64)
-    state = begin(search, x, y)
+    state = init(search, x, y)
     start = state.point.clone()
     # The rows beside it may be of other ages.
     state.age[2:] = 3000
-    points = search.advance(Network(undecided), state, IndexNoise(0, torch.arange(4))).points
+    points = search.step(ChunkedModel(undecided), state, IndexNoise(0, torch.arange(4))).points
     assert torch.equal(points[:2], start[:2])
     assert (points[2:] != start[2:]).flatten(1).any(dim=1).all()
 
@@ -172,7 +172,7 @@ def test_a_row_does_not_know_of_the_rows_beside_it(norm: Norm) -> None:
     ages = torch.tensor([0, 3, 45, 190, 480, 990, 1990, 3990, 0, 10, 5, 4970])
 
     def after(rows: Tensor) -> SquareState:
-        state = begin(search, x[rows], y[rows], index[rows])
+        state = init(search, x[rows], y[rows], index[rows])
         state.age = ages[rows].clone()
         run(search, logits, state, index[rows], 25)
         return state
@@ -189,10 +189,10 @@ def test_a_row_does_not_know_of_the_rows_beside_it(norm: Norm) -> None:
 def test_every_point_asked_about_is_in_the_ball_and_in_the_box(norm: Norm) -> None:
     eps = {"linf": 0.1, "l2": 1.5}[norm]
     x, y = images(8).round(decimals=1), torch.arange(8) % 2
-    search, state = Square(eps=eps, norm=norm), begin(Square(eps=eps, norm=norm), x, y)
+    search, state = Square(eps=eps, norm=norm), init(Square(eps=eps, norm=norm), x, y)
     logits = row_by_row(torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
     for _ in range(300):
-        points = search.advance(Network(logits), state, IndexNoise(0, torch.arange(8))).points
+        points = search.step(ChunkedModel(logits), state, IndexNoise(0, torch.arange(8))).points
         assert points.min() >= 0 and points.max() <= 1
         assert distance(points, x, norm).max() <= eps * (1 + 1e-6)
 
@@ -201,9 +201,9 @@ def test_every_point_asked_about_is_in_the_ball_and_in_the_box(norm: Norm) -> No
 def test_the_best_point_is_the_best_of_those_asked_about(norm: Norm) -> None:
     search, x, y = Square(norm=norm), images(4), torch.tensor([0, 1, 0, 1])
     logits = row_by_row(torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
-    state, best = begin(search, x, y), torch.full((4,), -torch.inf, dtype=torch.float64)
+    state, best = init(search, x, y), torch.full((4,), -torch.inf, dtype=torch.float64)
     for _ in range(50):
-        value = logits(search.advance(Network(logits), state, IndexNoise(0, torch.arange(4))).points)[:, 1]
+        value = logits(search.step(ChunkedModel(logits), state, IndexNoise(0, torch.arange(4))).points)[:, 1]
         best = torch.maximum(best, torch.where(y == 0, value, -value))
         # The state is as fine as the images, which are float32.
         assert torch.equal(state.loss, best.float())
@@ -214,7 +214,7 @@ def test_linf_on_a_linear_model_takes_all_pixels_to_their_corners_but_the_last_r
     x, y, eps = 0.3 + 0.4 * images(6, channels=1), torch.zeros(6, dtype=torch.int64), 0.1
     weight = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     search, index = Square(eps=eps), torch.arange(6)
-    state = begin(search, x, y)
+    state = init(search, x, y)
     start = state.point.clone()
     run(search, row_by_row(weight), state, index, 2800)
     corner = x + eps * weight.sign().float()
@@ -228,7 +228,7 @@ def test_l2_on_a_linear_model_goes_two_thirds_of_the_way_along_a_smooth_weight()
     ramp = torch.linspace(1, -1, 7, dtype=torch.float64)
     weight = nn.functional.pad(ramp[:, None] + 0 * ramp, (0, 1, 0, 1))[None]
     search, index = Square(eps=eps, norm="l2"), torch.arange(6)
-    state = begin(search, x, y)
+    state = init(search, x, y)
     logits = row_by_row(weight)
     run(search, logits, state, index, 600)
     gained = (logits(state.point)[:, 1] - logits(x)[:, 1]) / (eps * weight.norm())
@@ -250,11 +250,11 @@ def test_the_scale_of_the_logits_does_not_matter(norm: Norm) -> None:
 @both_norms
 def test_restarts_begin_and_go_on_differently(norm: Norm) -> None:
     search, x, y = Square(norm=norm, steps=20, restarts=2), images(4, size=32), torch.zeros(4, dtype=torch.int64)
-    first, second = (begin(search, x, y, attempt=attempt) for attempt in range(2))
+    first, second = (init(search, x, y, attempt=attempt) for attempt in range(2))
     assert (first.point != second.point).flatten(1).any(dim=1).all()
     second.point, first.age, second.age = first.point, first.age + 3, second.age + 3
     noise = IndexNoise(0, torch.arange(4))
-    points = [search.advance(Network(undecided), state, noise).points for state in (first, second)]
+    points = [search.step(ChunkedModel(undecided), state, noise).points for state in (first, second)]
     assert (points[0] != points[1]).flatten(1).any(dim=1).all()
 
 
@@ -271,7 +271,7 @@ def test_a_restart_breaks_images_that_withstood_the_first_search() -> None:
 @both_norms
 def test_radius_zero_changes_nothing(norm: Norm) -> None:
     x, y = images(4), torch.zeros(4, dtype=torch.int64)
-    search, state = Square(eps=0, norm=norm), begin(Square(eps=0, norm=norm), x, y)
+    search, state = Square(eps=0, norm=norm), init(Square(eps=0, norm=norm), x, y)
     run(search, undecided, state, torch.arange(4), 20)
     assert torch.equal(state.point, x)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from advdpnp import cli
+from advdpnp.callbacks import Silent
 from advdpnp.data import check, download
-from advdpnp.data.download.fetch import Patience, Silent
+from advdpnp.data.download.fetch import Patience
 from advdpnp.data.download.sources import SOURCES, Archive, DataFile
 
 from .server import FileServer, serving
@@ -124,7 +125,7 @@ def test_after_ctrl_c_the_bytes_stay_and_the_same_call_goes_on(server: FileServe
 
     server.stops = [50_000]
     with pytest.raises(KeyboardInterrupt):
-        download("cifar10", tmp_path, listener=Impatient(), patience=QUICK)
+        download("cifar10", tmp_path, callback=Impatient(), patience=QUICK)
     assert (tmp_path / "set.tar.gz.part").stat().st_size == 50_000
     assert "0.05 MB are kept in" in Impatient.lines[-1] and "same command" in Impatient.lines[-1]
     assert all(file.ok for file in download("cifar10", tmp_path, patience=QUICK))

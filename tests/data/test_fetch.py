@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advdpnp.data.download.fetch import Patience, Silent, fetch, megabytes
+from advdpnp.callbacks import Silent
+from advdpnp.data.download.fetch import Patience, fetch, megabytes
 from advdpnp.data.download.sources import Archive
 
 from .server import FileServer, serving

@@ -11,16 +11,16 @@ import yaml
 from torch import Tensor
 
 from advdpnp import cuda_graphs
-from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import ascend
+from advdpnp.callbacks import Silent
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import experiment, from_config
-from advdpnp.models.folding import freeze
+from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
-from advdpnp.progress import Silent
 from advdpnp.training import Task, fit
 from advdpnp.training.loop import Training, make_batch
-from training.small import StopAt, claimed, double_task, in_double, small_task, trained
+from training.small import StopAt, created, double_task, in_double, small_task, trained
 
 EVERY = pytest.mark.parametrize("name", DEFENSES)
 CRAFTING = pytest.mark.parametrize("name", [name for name, defense in DEFENSES.items() if defense.crafts])
@@ -100,9 +100,9 @@ def test_the_same_step_has_the_same_losses_and_terms_keep_their_names(name: str)
 
 @EVERY
 def test_resume_is_bit_identical_at_every_kind_of_place(name: str, tmp_path: Path) -> None:
-    whole = trained(tmp_path, small_task(name), claimed(tmp_path / "whole", name))
+    whole = trained(tmp_path, small_task(name), created(tmp_path / "whole", name))
     for steps in (2, 3, 4):
-        run = claimed(tmp_path / f"stopped-{steps}", name)
+        run = created(tmp_path / f"stopped-{steps}", name)
         with pytest.raises(KeyboardInterrupt):
             fit(small_task(name), run, StopAt(steps), resume=False, checkpoint_seconds=0)
         resumed = trained(tmp_path, small_task(name), run, resume=True)
@@ -113,7 +113,7 @@ def test_resume_is_bit_identical_at_every_kind_of_place(name: str, tmp_path: Pat
 @EVERY
 def test_the_state_dict_alone_restores_the_method(name: str, tmp_path: Path) -> None:
     task = small_task(name)
-    fit(task, claimed(tmp_path / "run", name), Silent(), resume=False, checkpoint_seconds=1e9)
+    fit(task, created(tmp_path / "run", name), Silent(), resume=False, checkpoint_seconds=1e9)
     again = small_task(name)
     again.model.load_state_dict(task.model.state_dict())
     terms = []
@@ -128,8 +128,8 @@ def test_the_state_dict_alone_restores_the_method(name: str, tmp_path: Path) -> 
 def test_a_fast_ascent_makes_the_eager_iterates_with_one_capture(name: str) -> None:
     task = double_task(name)
     task.defense.between_epochs(task.model, 0)
-    frozen = freeze(task.model)
-    fast = FastAscent((32, 1, 8, 8), capture=cuda_graphs.again, compiler=lambda function: function)
+    frozen = fold_batchnorm(task.model)
+    fast = CompiledAscent((32, 1, 8, 8), capture=cuda_graphs.again, compiler=lambda function: function)
     for step in range(2):
         batch = in_double(make_batch(task, torch.arange(32), 0, step))
         found = []

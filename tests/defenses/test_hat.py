@@ -12,7 +12,7 @@ from advdpnp.attacks.projected_ascent import cross_entropy as ce_ascent
 from advdpnp.attacks.projected_ascent import kl_divergence as kl_ascent
 from advdpnp.defenses import AT, HAT, ST, TRADES, Batch
 from advdpnp.models.classifier import Helper
-from advdpnp.models.folding import freeze, refresh, unfolded
+from advdpnp.models.folding import fold_batchnorm, refold, unfolded
 from advdpnp.training.loop import Training
 from defenses.smooth import CLASSES, Smooth, make, terms_and_logit_gradients
 from reference import hat as reference
@@ -163,12 +163,12 @@ def test_a_frozen_copy_shares_the_helper_and_leaves_it_as_it_is(dtype: torch.dty
     before = copy.deepcopy(model.state_dict())
     x = torch.rand(4, 1, 8, 8)
     answer = model.helper(x)
-    frozen = freeze(model, dtype)
+    frozen = fold_batchnorm(model, dtype)
     assert frozen.helper is model.helper and unfolded(frozen) == []
     assert not any(module._forward_pre_hooks for module in model.helper.modules())
     with torch.no_grad():
         model.head.linear.bias.add_(1.0)
-    refresh(frozen, model)
+    refold(frozen, model)
     torch.testing.assert_close(frozen(x), copy.deepcopy(model).eval()(x), rtol=0.05, atol=0.05)
     assert torch.equal(model.helper(x), answer)
     assert set(before) == set(model.state_dict())

@@ -13,12 +13,12 @@ from advdpnp.defenses import IKL
 from advdpnp.defenses.ikl import ikl_ascent, soft_cross_entropy, weighted_mse
 from advdpnp.experiments import experiment
 from advdpnp.losses import kl_divergence
-from advdpnp.models.folding import freeze, refresh
+from advdpnp.models.folding import fold_batchnorm, refold
 from advdpnp.training import fit
 from advdpnp.training.loop import Training, make_batch
 from defenses.smooth import CLASSES, make, terms_and_logit_gradients
 from reference import ikl as reference
-from training.small import StopAt, claimed, small_task, trained
+from training.small import StopAt, created, small_task, trained
 
 
 def logits_and_weights(images: int = 6, classes: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,15 +177,15 @@ def test_a_step_with_weight_perturbation_counts_every_image_once() -> None:
 def test_an_average_of_the_weights_has_the_networks_own_table(tmp_path: Path) -> None:
     settings = ("recipe.averaging.kind=ema", "recipe.averaging.decay=0.5")
     task = small_task("ikl", *settings)
-    weights = trained(tmp_path, task, claimed(tmp_path / "run", "ikl", *settings))
+    weights = trained(tmp_path, task, created(tmp_path / "run", "ikl", *settings))
     assert torch.equal(weights["class_table"], task.model.class_table)
     assert not torch.equal(weights["head.linear.weight"], task.model.head.linear.weight)
 
 
 def test_a_run_stopped_in_the_middle_of_an_epoch_ends_with_the_same_table(tmp_path: Path) -> None:
-    whole = trained(tmp_path, small_task("ikl"), claimed(tmp_path / "whole", "ikl"))
+    whole = trained(tmp_path, small_task("ikl"), created(tmp_path / "whole", "ikl"))
     for steps in (1, 3, 5):
-        run = claimed(tmp_path / f"stopped-{steps}", "ikl")
+        run = created(tmp_path / f"stopped-{steps}", "ikl")
         with pytest.raises(KeyboardInterrupt):
             fit(small_task("ikl"), run, StopAt(steps), resume=False, checkpoint_seconds=0)
         resumed = trained(tmp_path, small_task("ikl"), run, resume=True)
@@ -219,9 +219,9 @@ def test_the_attack_climbs_the_sce_or_both_with_the_rows_of_the_table() -> None:
 
 def test_a_frozen_copy_reads_the_table_of_today() -> None:
     model = small_task("ikl").model
-    frozen = freeze(model)
+    frozen = fold_batchnorm(model)
     model.class_table.fill_(0.0).fill_diagonal_(1.0)
-    refresh(frozen, model)
+    refold(frozen, model)
     assert torch.equal(frozen.class_table, torch.eye(10))
 
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 import advdpnp
-from advdpnp.api.stored_evaluation import Effort, suite_of
+from advdpnp.api.stored_evaluation import EvaluationOptions, suite_of
 from advdpnp.attacks import PGD, Suite
+from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate
 from advdpnp.evaluation.single_pass import as_stated
-from advdpnp.progress import Silent
 from advdpnp.runs import Json
 from attacks.robust import digits
 
@@ -207,7 +207,7 @@ def test_chunks_of_images_in_memory_are_checked_too() -> None:
 def test_an_effort_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     (name,) = fields
     with pytest.raises(ValueError, match=rf"{name} must be (a whole number|at least \d)"):
-        Effort(**fields)
+        EvaluationOptions(**fields)
 
 
 def test_an_empty_test_set_is_refused() -> None:

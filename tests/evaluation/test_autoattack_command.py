@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from advdpnp import api, cli
+from advdpnp.callbacks import Silent
 from advdpnp.experiments import experiment
-from advdpnp.progress import Silent
 from advdpnp.runs import Run
 from data.pictures import write
 
@@ -143,7 +143,7 @@ class Stop(Silent):
 
 def test_other_weights_under_the_same_name_do_not_resume(run: Path, call: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
-        api.evaluate(run, ["apgd-ce:steps=3", "square:steps=20"], suite_name="mine", limit=41, listener=Stop())
+        api.evaluate(run, ["apgd-ce:steps=3", "square:steps=20"], suite_name="mine", limit=41, callback=Stop())
     assert (run / "eval/mine.partial.json").exists()
     retrain(run)
     status, _, told = call("evaluate", run, *FEW, "--resume")

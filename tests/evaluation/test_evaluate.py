@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from advdpnp import data, metrics
 from advdpnp.attacks import PGD, Suite, suite
+from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, attacked_samples, embedding_arrays, evaluate
 from advdpnp.experiments import experiment
 from advdpnp.models.classifier import Classifier
-from advdpnp.progress import Silent
 from advdpnp.runs import Json
 
 QUICK = Suite("two", "two short attacks", (PGD(eps=0.1, steps=2), PGD(eps=0.2, steps=3)), features=0)

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from advdpnp.attacks import APGDT, FGSM, PGD, AutoAttack, Square, Suite
+from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate
-from advdpnp.evaluation.forecast import Probe, forecast, gradients, time_gradient
-from advdpnp.progress import Silent
+from advdpnp.evaluation.forecast import GradientTime, forecast, gradients, time_gradient
 
 N = 96
 
@@ -43,7 +43,7 @@ class Clock(Silent):
 
 def test_an_attack_takes_its_gradients() -> None:
     pgd = PGD(eps=0.1, steps=20, restarts=3)
-    probe = Probe(0.5, classes=10)
+    probe = GradientTime(0.5, classes=10)
     assert forecast(probe, [(None, 10), (pgd, 4)]) == 10 * 0.5 + 4 * 20 * 3 * 0.5
     assert forecast(probe, []) == 0
     assert gradients(FGSM(eps=0.1), 10) == 1
@@ -54,7 +54,7 @@ def test_a_search_takes_all_its_attempts() -> None:
     assert gradients(APGDT(eps=0.1, steps=20), 3) == 2 * 21
     assert gradients(Square(eps=0.1, steps=99), 10) == pytest.approx(100 * Square.cost)
     whole = gradients(AutoAttack(eps=0.1), 10)
-    assert whole == sum(gradients(stage, 10) for stage in AutoAttack(eps=0.1).stages())
+    assert whole == sum(gradients(progress, 10) for progress in AutoAttack(eps=0.1).stages())
 
 
 def test_the_probe_leaves_no_gradient_behind() -> None:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import APGDCE, FGSM, PGD, Attack, AutoAttack, CarliniWagner, Square, Suite, suite
+from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate, merge_shards, over_seeds, paired_test
 from advdpnp.evaluation.verdicts import UnevaluatedError, Verdicts
 from advdpnp.metrics import pack, unpack, wilson
-from advdpnp.progress import Silent, comparison_text, result_text
+from advdpnp.progress import comparison_text, result_text
 from advdpnp.runs import Json, write_json
 from attacks.broken import Holes, NoGradient, off_grid
 from attacks.robust import digits
@@ -200,10 +201,10 @@ def test_nothing_is_written_over_an_interruption_and_the_bit_survives_it(tmp_pat
         assert timeless(run(sick, *attacks, partial=partial, resume=True)) == whole
 
 
-def stopped(model: nn.Module, attacks: tuple[Attack, ...], listener: Silent, partial: Path) -> None:
+def stopped(model: nn.Module, attacks: tuple[Attack, ...], callback: Silent, partial: Path) -> None:
     _, x, y = digits(N)
     wanted = Evaluation(suite=Suite("some", "", attacks, None), n=N, facts={}, chunk=64, partial=partial)
-    evaluate(model, Images((x * 16).round().to(torch.uint8), y, levels=16), wanted, listener)
+    evaluate(model, Images((x * 16).round().to(torch.uint8), y, levels=16), wanted, callback)
 
 
 def timeless(result: Json) -> Json:
@@ -231,8 +232,8 @@ def test_a_partial_result_of_an_earlier_version_is_read_as_without_such_images(t
     content = json.loads(partial.read_text())
     for entry in content["entries"].values():
         del entry["hindered"], entry["finite"]
-    for stage in content["stages"].values():
-        del stage["hindered"]
+    for progress in content["stages"].values():
+        del progress["hindered"]
     write_json(partial, content)
     assert run(model, *attacks, partial=partial, resume=True) == whole
 

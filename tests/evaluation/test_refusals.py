@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 
 from advdpnp.api.stored_evaluation import attack_by_hand
 from advdpnp.attacks import APGDCE, AutoAttack, Square, Suite, suite
+from advdpnp.callbacks import Silent
 from advdpnp.cli import app
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate
-from advdpnp.evaluation.single_pass import attack_surface
-from advdpnp.progress import Silent
+from advdpnp.evaluation.single_pass import model_to_attack
 
 IMAGES = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
 
@@ -70,7 +70,7 @@ def test_suites_are_refused_whatever_they_are_made_of(eps: float, says: str) -> 
 
 def test_an_unknown_precision_is_no_fp32() -> None:
     with pytest.raises(ValueError, match="attacks can search in fp32, tf32, bf16; got 'FP16'"):
-        attack_surface(Unasked(), "FP16")  # type: ignore[arg-type]
+        model_to_attack(Unasked(), "FP16")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -37,13 +37,13 @@ def runs_in(out: Path) -> tuple[Run, Run]:
 
 
 def train(out: Path, resume: bool = False, steps: int = 10**9) -> list[str]:
-    """What the observer is told; the training is broken off after `steps`."""
-    observer = Notes(steps)
+    """What the callback is told; the training is broken off after `steps`."""
+    callback = Notes(steps)
     try:
-        api.train(small_experiment("hat"), out, device="cpu", resume=resume, observer=observer, checkpoint_seconds=0)
+        api.train(small_experiment("hat"), out, device="cpu", resume=resume, callback=callback, checkpoint_seconds=0)
     except KeyboardInterrupt:
-        observer.notes.append("stopped")
-    return observer.notes
+        callback.notes.append("stopped")
+    return callback.notes
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_a_classifier_loads_without_its_helpers_run(whole: Path, tmp_path: Path)
 
 def test_helper_and_run_each_have_a_forecast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = [*QUICK, "recipe.batch_size=4"]
-    api.train(experiment("digits/tiny/hat", settings=settings), tmp_path, device="cpu", observer=Lines())
+    api.train(experiment("digits/tiny/hat", settings=settings), tmp_path, device="cpu", callback=Lines())
     assert capsys.readouterr().err.count(" steps of ") == 2
 
 

@@ -9,7 +9,7 @@ import torch
 
 from advdpnp import api
 from advdpnp.experiments import experiment, from_config
-from advdpnp.exporting import Claim, Subject
+from advdpnp.exporting import ExportedModel, PaperReference
 from advdpnp.report.read import read_run
 from advdpnp.runs import Run, write_json
 from report.conftest import attack, evaluation
@@ -34,13 +34,13 @@ def make_run(folder: Path, name: str, *settings: str) -> Run:
     """A run folder whose network was not trained but stirred."""
     wanted = experiment(name, settings=settings)
     run = Run(folder)
-    run.claim(wanted.config())
+    run.create_or_verify(wanted.config())
     run.write_weights("last", stirred(wanted.build()).state_dict(), epoch=1)
     return run
 
 
-def make_subject(run: Run, claim: Claim | None = None, license: str = "MIT") -> Subject:
-    return Subject(
+def make_exported(run: Run, reference: PaperReference | None = None, license: str = "MIT") -> ExportedModel:
+    return ExportedModel(
         model=api.load(run.folder, device="cpu"),
         experiment=from_config(run.config()),
         stored=read_run(run.folder),
@@ -48,7 +48,7 @@ def make_subject(run: Run, claim: Claim | None = None, license: str = "MIT") -> 
         checkpoint="last",
         epoch=1,
         license=license,
-        claim=claim or Claim(),
+        reference=reference or PaperReference(),
     )
 
 

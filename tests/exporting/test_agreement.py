@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from advdpnp.exporting.agreement import agreement, probe
+from advdpnp.exporting.agreement import agreement, reference_logits
 
 
 def first_pixels(x: Tensor) -> Tensor:
@@ -21,13 +21,13 @@ def test_batches_are_of_one_seven_and_128_images(noise: Tensor) -> None:
         sizes.append(len(x))
         return first_pixels(x)
 
-    same = agreement(watch, probe(first_pixels, noise, "images"), "file")  # type: ignore[arg-type]
+    same = agreement(watch, reference_logits(first_pixels, noise, "images"), "file")  # type: ignore[arg-type]
     assert sizes == [1, 7, 128, 128, 36]
     assert (same.images, same.same_class, same.largest, same.relative) == (300, 300, 0.0, 0.0)
 
 
 def test_a_difference_is_measured_against_the_largest_logit(noise: Tensor) -> None:
-    seen = probe(first_pixels, noise, "images")  # type: ignore[arg-type]
+    seen = reference_logits(first_pixels, noise, "images")  # type: ignore[arg-type]
     found = agreement(lambda x: first_pixels(x) + 1e-5, seen, "file")
     assert found.largest == pytest.approx(1e-5, rel=0.1)
     assert found.relative == pytest.approx(found.largest / first_pixels(noise).max().item())
@@ -45,4 +45,4 @@ def test_a_difference_is_measured_against_the_largest_logit(noise: Tensor) -> No
 )
 def test_another_classifier_is_refused(noise: Tensor, wrong: object) -> None:
     with pytest.raises(ValueError, match=r"model\.x would not be the same classifier"):
-        agreement(wrong, probe(first_pixels, noise, "images"), "model.x")  # type: ignore[arg-type]
+        agreement(wrong, reference_logits(first_pixels, noise, "images"), "model.x")  # type: ignore[arg-type]

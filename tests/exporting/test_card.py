@@ -6,7 +6,7 @@ import yaml
 
 from advdpnp.exporting.card import card, not_measured
 
-from .conftest import make_run, make_subject, store_result
+from .conftest import make_exported, make_run, store_result
 
 ENVIRONMENT = {
     "advdpnp": "0.1.0",
@@ -21,7 +21,7 @@ FILE = {"name": "model.safetensors", "format": "safetensors", "bytes": 1234, "sh
 
 
 def text_of(run: object, **options: str) -> str:
-    return card(make_subject(run, **options), [FILE], ENVIRONMENT)  # type: ignore[arg-type]
+    return card(make_exported(run, **options), [FILE], ENVIRONMENT)  # type: ignore[arg-type]
 
 
 def matter(text: str) -> dict[str, object]:
@@ -49,10 +49,10 @@ def test_a_run_without_results_is_not_called_robust(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_said_and_only_that(tmp_path: Path) -> None:
     run = make_run(tmp_path, "digits/tiny/at")
-    assert "AutoAttack has not been run." in not_measured(make_subject(run))
+    assert "AutoAttack has not been run." in not_measured(make_exported(run))
     rows = [("autoattack", "0.1", 1, "0.1", 0.4), ("adaptive", "0.1", 20, "0.1", 0.4)]
     store_result(run, "all", "digits", 360, rows)
-    said = " ".join(not_measured(make_subject(run)))
+    said = " ".join(not_measured(make_exported(run)))
     assert (
         "AutoAttack" not in said and "gradients" not in said and "objective" not in said and "test images" not in said
     )
@@ -62,7 +62,7 @@ def test_what_was_not_measured_is_said_and_only_that(tmp_path: Path) -> None:
 def test_the_quick_tier_is_no_autoattack_but_an_attack_without_gradients(tmp_path: Path) -> None:
     run = make_run(tmp_path, "digits/tiny/at")
     store_result(run, "autoattack-quick", "digits", 360, [("autoattack-quick", "0.1", None, None, 0.4)])
-    said = not_measured(make_subject(run))
+    said = not_measured(make_exported(run))
     assert "AutoAttack has not been run; its quick tier is no substitute." in said
     assert not [text for text in said if "without gradients" in text]
     text = text_of(run)
@@ -75,7 +75,7 @@ def test_autoattack_in_another_norm_than_that_of_training_is_named_with_its_norm
     store_result(run, "l2", "digits", 360, [("autoattack", "0.5", None, None, 0.4)])
     path = run.eval_path("l2.json")
     path.write_text(path.read_text().replace('"linf"', '"l2"'))
-    assert "AutoAttack has not been run in ℓ∞." in not_measured(make_subject(run))
+    assert "AutoAttack has not been run in ℓ∞." in not_measured(make_exported(run))
 
 
 def test_precision_and_notes_of_the_attacks_are_on_the_card(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 import advdpnp
 from advdpnp import api, cli, data
-from advdpnp.external import ForeignModel
+from advdpnp.external import ExternalModel
 from advdpnp.runs import Json, read_json
 
 
@@ -61,14 +61,18 @@ def test_the_program_gets_the_verdicts_of_its_network(
 def test_another_program_of_the_same_name_is_another_network(exported: Path, tmp_path: Path) -> None:
     spec, copy = data.spec("digits"), tmp_path / "model.pt2"
     copy.write_bytes((exported / "model.pt2").read_bytes())
-    source = ForeignModel(str(exported / "model.pt2"))
+    source = ExternalModel(str(exported / "model.pt2"))
     config = source.config(spec, source.open(spec)[0])
-    assert config["foreign"]["sha256"] == ForeignModel(str(copy)).config(spec, torch.nn.Identity())["foreign"]["sha256"]
+    assert (
+        config["foreign"]["sha256"] == ExternalModel(str(copy)).config(spec, torch.nn.Identity())["foreign"]["sha256"]
+    )
     program = torch.export.load(copy)
     weight = program.state_dict["head.prototypes"]
     weight.data.mul_(2)
     torch.export.save(program, copy)
-    assert config["foreign"]["sha256"] != ForeignModel(str(copy)).config(spec, torch.nn.Identity())["foreign"]["sha256"]
+    assert (
+        config["foreign"]["sha256"] != ExternalModel(str(copy)).config(spec, torch.nn.Identity())["foreign"]["sha256"]
+    )
     assert source.name == "model" and source.checkpoint == "model.pt2"
 
 

@@ -7,7 +7,7 @@ import pytest
 from advdpnp import api, cli
 from advdpnp.exporting import Unavailable, chosen
 
-from .conftest import make_run, make_subject
+from .conftest import make_exported, make_run
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -18,16 +18,16 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_all_leaves_out_what_cannot_be_had_and_says_why(tmp_path: Path) -> None:
-    names, left_out = chosen(["all"], make_subject(make_run(tmp_path, "digits/tiny/at")))
+    names, left_out = chosen(["all"], make_exported(make_run(tmp_path, "digits/tiny/at")))
     assert "robustbench" not in names and {"safetensors", "torch-export"} <= set(names)
     assert left_out["robustbench"].startswith("its networks take images of 3x32x32; got 1x8x8")
 
 
 def test_a_format_asked_for_by_name_is_never_left_out(tmp_path: Path) -> None:
-    subject = make_subject(make_run(tmp_path, "digits/tiny/at"))
+    exported = make_exported(make_run(tmp_path, "digits/tiny/at"))
     for names in (["robustbench"], ["all", "robustbench"]):
         with pytest.raises(Unavailable, match="choose another format"):
-            chosen(names, subject)
+            chosen(names, exported)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_format_asked_for_by_name_is_never_left_out(tmp_path: Path) -> None:
 )
 def test_unknown_or_no_formats_are_refused(names: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        chosen(names, make_subject(make_run(tmp_path, "digits/tiny/at")))
+        chosen(names, make_exported(make_run(tmp_path, "digits/tiny/at")))
 
 
 def test_without_test_images_noise_is_used_and_the_card_says_so(tmp_path: Path) -> None:

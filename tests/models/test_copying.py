@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
+from advdpnp.callbacks import Silent
 from advdpnp.defenses import HAT
 from advdpnp.models import build_backbone
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.copying import copied
-from advdpnp.models.folding import freeze, refresh, unfolded
+from advdpnp.models.folding import fold_batchnorm, refold, unfolded
 from advdpnp.models.heads import LinearHead
-from advdpnp.progress import Silent
 from advdpnp.training import fit
 from training.small import claimed, small_task
 
@@ -96,7 +96,7 @@ def test_what_is_shared_is_not_copied_and_kept_activations_are_values() -> None:
 def test_a_frozen_copy_is_the_same_function_before_and_after_a_step(change: Change) -> None:
     model = network(change)
     step(model)
-    frozen, low = freeze(model), freeze(model, torch.bfloat16)
+    frozen, low = fold_batchnorm(model), fold_batchnorm(model, torch.bfloat16)
     # No convolution whose weight is computed is folded.
     assert len(unfolded(frozen)) == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     for _ in range(2):
@@ -104,8 +104,8 @@ def test_a_frozen_copy_is_the_same_function_before_and_after_a_step(change: Chan
         torch.testing.assert_close(answer(frozen), expected, rtol=1e-4, atol=1e-5)
         assert torch.cosine_similarity(answer(low), expected).min() > 0.99
         step(model)
-        refresh(frozen, model)
-        refresh(low, model)
+        refold(frozen, model)
+        refold(low, model)
 
 
 def test_a_batch_norm_that_is_no_affine_map_is_not_folded() -> None:
@@ -114,7 +114,7 @@ def test_a_batch_norm_that_is_no_affine_map_is_not_folded() -> None:
     assert isinstance(first, nn.BatchNorm2d)
     first.weight = first.bias = None
     step(model)
-    frozen = freeze(model)
+    frozen = fold_batchnorm(model)
     assert unfolded(frozen) == ["backbone.bn1"]
     torch.testing.assert_close(answer(frozen), answer(model), rtol=1e-4, atol=1e-5)
 

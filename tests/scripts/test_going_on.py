@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from advdpnp import api
+from advdpnp.callbacks import Silent
 from advdpnp.experiments import Experiment, experiment
-from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
 from advdpnp.training import StopTraining
 from gpu.going_on import MANIFEST, MomentumKind, quantize, read_going_on, write_going_on
@@ -40,7 +40,7 @@ def wanted(*more: str) -> Experiment:
 def stopped(folder: Path, *more: str, epoch: int = 0, step: int = 0) -> Run:
     """A run that ended after an epoch or a step."""
     with pytest.raises(StopTraining):
-        api.train(wanted(*more), folder, observer=StopAfter(epoch, step))
+        api.train(wanted(*more), folder, callback=StopAfter(epoch, step))
     return Run(wanted(*more).folder(folder))
 
 
@@ -122,7 +122,7 @@ def test_pieces_are_counted_over_several_machines(tmp_path: Path) -> None:
     write_going_on(stopped(tmp_path / "one", epoch=1), tmp_path / "back-1")
     read_going_on(tmp_path / "back-1", tmp_path / "two")
     with pytest.raises(StopTraining):
-        api.train(wanted(), tmp_path / "two", resume=True, observer=StopAfter(epoch=2))
+        api.train(wanted(), tmp_path / "two", resume=True, callback=StopAfter(epoch=2))
     write_going_on(Run(wanted().folder(tmp_path / "two")), tmp_path / "back-2", "zero")
     third = read_going_on(tmp_path / "back-2", tmp_path / "three")
     pieces = json.loads((third.folder / MANIFEST).read_text())["pieces"]

@@ -9,9 +9,9 @@ from torch import nn
 
 from advdpnp import data
 from advdpnp.api import make_task
+from advdpnp.callbacks import Silent
 from advdpnp.defenses.base import Batch
 from advdpnp.experiments import Experiment, experiment
-from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
 from advdpnp.training import Task, fit, loop
 from advdpnp.training.loop import make_batch
@@ -82,9 +82,9 @@ class StopAt(Silent):
             raise KeyboardInterrupt
 
 
-def claimed(folder: Path, defense: str = "adv-dpnp", *settings: str) -> Run:
+def created(folder: Path, defense: str = "adv-dpnp", *settings: str) -> Run:
     run = Run(folder)
-    run.claim(small_experiment(defense, *settings).config())
+    run.create_or_verify(small_experiment(defense, *settings).config())
     return run
 
 
@@ -100,7 +100,7 @@ def without_times(lines: list[Json]) -> list[Json]:
 __all__ = [
     "RATE_ERROR",
     "StopAt",
-    "claimed",
+    "created",
     "data",
     "double_task",
     "in_double",

@@ -11,15 +11,15 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from advdpnp.api import load
+from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.defenses import DEFENSES
-from advdpnp.progress import Silent
 from advdpnp.training import fit
 from advdpnp.training.averaging import WeightAverage, batch_norms, measure_statistics
 from advdpnp.training.loop import Training
 from advdpnp.training.validation import holdout_accuracy
 from reference import averaging as reference
-from training.small import claimed, small_task, trained
+from training.small import created, small_task, trained
 
 EMA = ("recipe.averaging.kind=ema", "recipe.averaging.decay=0.8")
 SWA = ("recipe.averaging.kind=swa", "recipe.epochs=3")
@@ -45,7 +45,7 @@ def followed(defense: str, run: Any, *settings: str) -> tuple[History, dict[str,
 @pytest.mark.parametrize("start, skipped", [("0", 0), ("0.5", 3)])
 def test_ema_is_the_weighted_sum_of_every_step_from_its_start(start: str, skipped: int, tmp_path: Path) -> None:
     settings = (*EMA, f"recipe.averaging.start={start}")
-    history, last = followed("at", claimed(tmp_path, "at", *settings), *settings)
+    history, last = followed("at", created(tmp_path, "at", *settings), *settings)
     for name, value in last.items():
         if value.is_floating_point():
             wanted = reference.exponential([weights[name] for weights in history.steps[skipped:]], 0.8)
@@ -63,7 +63,7 @@ def test_ema_is_torchs_averaged_model(tmp_path: Path) -> None:
                 torchs.append(AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True))
             torchs[0].update_parameters(task.model)
 
-    run = claimed(tmp_path, "at", *EMA)
+    run = created(tmp_path, "at", *EMA)
     fit(task, run, Torchs(), resume=False)
     last = run.read_weights("last")[0]
     for name, value in torchs[0].module.named_parameters():
@@ -74,7 +74,7 @@ def test_ema_is_torchs_averaged_model(tmp_path: Path) -> None:
 def test_swa_is_the_mean_of_the_epochs_ends_with_statistics_measured_anew(defense: str, tmp_path: Path) -> None:
     settings = (*SWA, "recipe.averaging.start=0.34")
     task = small_task(defense, *settings)
-    run = claimed(tmp_path, defense, *settings)
+    run = created(tmp_path, defense, *settings)
     history, last = followed(defense, run, *settings)
     ends = [history.steps[step] for step in (5, 8)]
     names = {name for name, _ in task.model.named_parameters()}
@@ -117,7 +117,7 @@ def test_statistics_of_images_sorted_by_class_are_those_of_all_images() -> None:
 @pytest.mark.parametrize("settings", [EMA, SWA])
 @pytest.mark.parametrize("defense", ["dpnp", "adv-dpnp"])
 def test_averaged_prototypes_are_back_on_the_sphere(settings: tuple[str, ...], defense: str, tmp_path: Path) -> None:
-    run = claimed(tmp_path, defense, *settings)
+    run = created(tmp_path, defense, *settings)
     trained(tmp_path, small_task(defense, *settings), run)
     for which in ("last", "best"):
         norms = run.read_weights(which)[0]["head.prototypes"].norm(dim=1)
@@ -160,14 +160,14 @@ def test_a_helper_is_shared_and_not_averaged(settings: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("settings", [EMA, SWA, ("recipe.averaging.kind=none",)])
 def test_the_training_weights_do_not_feel_the_average(settings: tuple[str, ...], tmp_path: Path) -> None:
     epochs = "recipe.epochs=3"
-    plain, _ = followed("at", claimed(tmp_path / "plain", "at", epochs), epochs)
-    beside, _ = followed("at", claimed(tmp_path / "beside", "at", *settings, epochs), *settings, epochs)
+    plain, _ = followed("at", created(tmp_path / "plain", "at", epochs), epochs)
+    beside, _ = followed("at", created(tmp_path / "beside", "at", *settings, epochs), *settings, epochs)
     assert all(torch.equal(plain.steps[-1][name], beside.steps[-1][name]) for name in plain.steps[-1])
 
 
 @pytest.mark.parametrize("settings", [EMA, SWA])
 def test_what_is_loaded_validated_and_called_best_is_the_average(settings: tuple[str, ...], tmp_path: Path) -> None:
-    run = claimed(tmp_path, "at", *settings)
+    run = created(tmp_path, "at", *settings)
     task = small_task("at", *settings)
     trained(tmp_path, task, run)
     model = load(run.folder, "best", "cpu")
@@ -179,13 +179,13 @@ def test_what_is_loaded_validated_and_called_best_is_the_average(settings: tuple
 
 def test_without_a_holdout_the_last_weights_are_the_average_all_the_same(tmp_path: Path) -> None:
     settings = (*SWA, "recipe.holdout=0")
-    history, last = followed("st", claimed(tmp_path, "st", *settings), *settings)
+    history, last = followed("st", created(tmp_path, "st", *settings), *settings)
     wanted = reference.equal([history.steps[step]["head.linear.weight"] for step in (2, 5, 8)])
     torch.testing.assert_close(last["head.linear.weight"].double(), wanted, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_every_defense_trains_with_an_average(defense: str, tmp_path: Path) -> None:
-    run = claimed(tmp_path, defense, *EMA)
+    run = created(tmp_path, defense, *EMA)
     last = trained(tmp_path, small_task(defense, *EMA), run)
     assert all(value.isfinite().all() for value in last.values() if value.is_floating_point())

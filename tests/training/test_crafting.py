@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from advdpnp import cuda_graphs
-from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.defenses import DEFENSES
 from advdpnp.training import InnerAttack, fit, loop
 from advdpnp.training.crafting import RampedBudget
 from advdpnp.training.loop import Training, make_batch
 from advdpnp.training.validation import holdout_accuracy
 from reference import schedule as reference
-from training.small import RATE_ERROR, StopAt, claimed, double_task, in_double, small_task, train_in_double, trained
+from training.small import RATE_ERROR, StopAt, created, double_task, in_double, small_task, train_in_double, trained
 
 RAMP = "recipe.attack.ramp=1"
 PARTS = {
@@ -66,7 +66,7 @@ def test_the_full_radius_is_bit_for_bit_the_constant_attack_and_the_first_epoch_
 
 def test_validation_attacks_with_the_whole_radius(tmp_path: Path) -> None:
     task = small_task("at", RAMP, "recipe.epochs=1")
-    run = claimed(tmp_path, "at", RAMP, "recipe.epochs=1")
+    run = created(tmp_path, "at", RAMP, "recipe.epochs=1")
     trained(tmp_path, task, run)
     constant = small_task("at").recipe.attack
     assert task.holdout is not None
@@ -93,7 +93,7 @@ def test_a_growing_radius_makes_one_ascent_and_one_capture(monkeypatch: pytest.M
 
     monkeypatch.setattr(torch, "compile", uncompiled)
     plain, fast = Training(double_task("at", RAMP)), Training(double_task("at", RAMP))
-    fast.craft._ascend = FastAscent((32, 1, 8, 8), counted)
+    fast.craft._ascend = CompiledAscent((32, 1, 8, 8), counted)
     for epoch in (0, 1, 0):
         torch.testing.assert_close(crafted(fast, epoch), crafted(plain, epoch), rtol=0, atol=1e-10)
     assert fast.craft._ascend.made == 1 and len(captures) == 1
@@ -137,7 +137,7 @@ def test_captured_steps_with_every_part_train_like_the_folded_engine(
 )
 def test_every_part_resumes_bit_for_bit(defense: str, parts: str, steps: int, tmp_path: Path) -> None:
     settings = PARTS.get(parts, EVERYTHING + (PARTS["swa"] if parts.startswith("swa") else ()))
-    whole_run, broken_run = (claimed(tmp_path / name, defense, *settings) for name in ("whole", "broken"))
+    whole_run, broken_run = (created(tmp_path / name, defense, *settings) for name in ("whole", "broken"))
     trained(tmp_path, small_task(defense, *settings), whole_run)
     with pytest.raises(KeyboardInterrupt):
         fit(small_task(defense, *settings), broken_run, StopAt(steps), resume=False, checkpoint_seconds=0)
@@ -151,8 +151,8 @@ def test_every_part_resumes_bit_for_bit(defense: str, parts: str, steps: int, tm
 
 
 def test_a_state_without_an_average_of_an_older_version_is_continued(tmp_path: Path) -> None:
-    whole = trained(tmp_path, small_task(), claimed(tmp_path / "whole"))
-    run = claimed(tmp_path / "broken")
+    whole = trained(tmp_path, small_task(), created(tmp_path / "whole"))
+    run = created(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
         fit(small_task(), run, StopAt(4), resume=False, checkpoint_seconds=0)
     state = run.read_state()
@@ -176,10 +176,10 @@ def test_compiled_training_with_every_part_compiles_each_graph_once_and_resumes(
     settings = (*EVERYTHING, "recipe.engine=compiled", "recipe.train_images=96")
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    whole = trained(tmp_path, small_task("at", *settings), claimed(tmp_path / "whole", "at", *settings))
+    whole = trained(tmp_path, small_task("at", *settings), created(tmp_path / "whole", "at", *settings))
     counters = dict(torch._dynamo.utils.counters["stats"])
     assert counters["unique_graphs"] == 2, counters
-    broken = claimed(tmp_path / "broken", "at", *settings)
+    broken = created(tmp_path / "broken", "at", *settings)
     with pytest.raises(KeyboardInterrupt):
         fit(small_task("at", *settings), broken, StopAt(4), resume=False, checkpoint_seconds=0)
     torch._dynamo.reset()

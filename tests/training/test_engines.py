@@ -10,17 +10,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from advdpnp import cuda_graphs
-from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.defenses import DEFENSES
 from advdpnp.defenses.base import Batch
 from advdpnp.experiments import experiment
-from advdpnp.models.folding import freeze
+from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
 from advdpnp.training import Task, fit, loop
 from advdpnp.training.loop import Training, check_engine, make_batch
-from training.small import RATE_ERROR, StopAt, claimed, double_task, in_double, small_task, train_in_double, trained
+from training.small import RATE_ERROR, StopAt, created, double_task, in_double, small_task, train_in_double, trained
 
 BUDGET = Budget(ThreatModel("linf", 0.1), 4, 0.03, "uniform")
 CRAFTING = [name for name, defense in DEFENSES.items() if defense.crafts]
@@ -108,8 +108,8 @@ def test_an_attack_iteration_costs_two_forwards(engine: str) -> None:
 
 
 def test_captured_iterations_equal_the_eager_loop_and_read_new_inputs() -> None:
-    frozen = freeze(experiment("digits/tiny/at").build())
-    fast = FastAscent((8, 1, 8, 8), capture=warmed_up, compiler=eager)
+    frozen = fold_batchnorm(experiment("digits/tiny/at").build())
+    fast = CompiledAscent((8, 1, 8, 8), capture=warmed_up, compiler=eager)
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
         x, y = torch.rand(8, 1, 8, 8, generator=generator), torch.arange(8)
@@ -123,18 +123,18 @@ def test_rows_reach_their_iterations_in_a_captured_ascent() -> None:
     def scaled(output: torch.Tensor, reference: Any, row: Any) -> torch.Tensor:
         return row[0] * cross_entropy(output, reference, row)
 
-    frozen = freeze(experiment("digits/tiny/at").build())
+    frozen = fold_batchnorm(experiment("digits/tiny/at").build())
     x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
     rows = (torch.tensor([1.0, -1.0, 1.0, -1.0]),)
     noise = IndexNoise(0, torch.arange(4))
-    fast = FastAscent(x.shape, capture=cuda_graphs.again, compiler=eager)
+    fast = CompiledAscent(x.shape, capture=cuda_graphs.again, compiler=eager)
     found = fast(frozen, scaled, x, (y,), rows, budget=BUDGET, noise=noise)
     assert torch.equal(found, ascend(frozen, scaled, x, (y,), rows, budget=BUDGET, noise=noise))
 
 
 def test_other_shapes_take_the_eager_loop() -> None:
-    frozen = freeze(experiment("digits/tiny/at").build())
-    fast = FastAscent((8, 1, 8, 8), compiler=eager)
+    frozen = fold_batchnorm(experiment("digits/tiny/at").build())
+    fast = CompiledAscent((8, 1, 8, 8), compiler=eager)
     x = torch.rand(5, 1, 8, 8)
     fast(frozen, cross_entropy, x, (torch.arange(5),), budget=BUDGET, noise=IndexNoise(0, torch.arange(5)))
     assert fast.made == 0
@@ -210,8 +210,8 @@ def test_layers_that_cannot_be_folded_are_named_in_the_log(backbone: str) -> Non
 
 @pytest.mark.parametrize("settings", [["recipe.precision=bf16"], ["recipe.engine=eager"]])
 def test_resume_is_bit_identical_in_bf16_and_with_every_engine(settings: list[str], tmp_path: Path) -> None:
-    whole = trained(tmp_path, small_task("adv-dpnp", *settings), claimed(tmp_path / "whole", "adv-dpnp", *settings))
-    broken = claimed(tmp_path / "broken", "adv-dpnp", *settings)
+    whole = trained(tmp_path, small_task("adv-dpnp", *settings), created(tmp_path / "whole", "adv-dpnp", *settings))
+    broken = created(tmp_path / "broken", "adv-dpnp", *settings)
     with pytest.raises(KeyboardInterrupt):
         fit(small_task("adv-dpnp", *settings), broken, StopAt(4), resume=False, checkpoint_seconds=0)
     resumed = trained(tmp_path, small_task("adv-dpnp", *settings), broken, resume=True)
@@ -239,13 +239,13 @@ def test_compiled_training_compiles_once_and_resumes_bit_for_bit(tmp_path: Path)
     settings = ["recipe.engine=compiled", "recipe.train_images=96"]
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    whole_run = claimed(tmp_path / "whole", "adv-dpnp", *settings)
+    whole_run = created(tmp_path / "whole", "adv-dpnp", *settings)
     task = small_task("adv-dpnp", *settings)
     whole = trained(tmp_path, task, whole_run)
     counters = dict(torch._dynamo.utils.counters["stats"])
     # One graph for the attack's iteration and one for the losses; a graph break would make more.
     assert counters["unique_graphs"] == 2, counters
-    broken = claimed(tmp_path / "broken", "adv-dpnp", *settings)
+    broken = created(tmp_path / "broken", "adv-dpnp", *settings)
     with pytest.raises(KeyboardInterrupt):
         fit(small_task("adv-dpnp", *settings), broken, StopAt(4), resume=False, checkpoint_seconds=0)
     torch._dynamo.reset()

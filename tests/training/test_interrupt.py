@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from advdpnp.progress import Silent
+from advdpnp.callbacks import Silent
 from advdpnp.training import StopTraining, fit
 from advdpnp.training.interrupt import deferred_interrupt
-from training.small import claimed, small_task, trained
+from training.small import created, small_task, trained
 
 
 @pytest.fixture(autouse=True)
@@ -43,17 +43,17 @@ class PressAt(Silent):
 
 @pytest.mark.parametrize(("steps", "place"), [(2, "epoch 0, step 2"), (3, "epoch 0, step 3"), (4, "epoch 1, step 1")])
 def test_the_state_is_stored_at_once_and_resume_is_bitwise(steps: int, place: str, tmp_path: Path) -> None:
-    whole = trained(tmp_path, small_task(), claimed(tmp_path / "whole"))
-    run, observer = claimed(tmp_path / "interrupted"), PressAt(steps)
+    whole = trained(tmp_path, small_task(), created(tmp_path / "whole"))
+    run, callback = created(tmp_path / "interrupted"), PressAt(steps)
     with pytest.raises(KeyboardInterrupt):
-        fit(small_task(), run, observer, resume=False, checkpoint_seconds=1e9)
-    assert f"stored after {place}" in observer.notes
+        fit(small_task(), run, callback, resume=False, checkpoint_seconds=1e9)
+    assert f"stored after {place}" in callback.notes
     resumed = trained(tmp_path, small_task(), run, resume=True)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 class OutOfTimeError(StopTraining):
-    """A stop of the observer's own."""
+    """A stop of the callback's own."""
 
 
 class StopIn(Silent):
@@ -84,11 +84,11 @@ class StopIn(Silent):
 def test_an_observer_stops_a_run_in_order_and_its_error_comes_through(
     method: str, calls: int, place: str, tmp_path: Path
 ) -> None:
-    whole = trained(tmp_path, small_task(), claimed(tmp_path / "whole"))
-    run, observer = claimed(tmp_path / "stopped"), StopIn(method, calls, OutOfTimeError("time is up"))
+    whole = trained(tmp_path, small_task(), created(tmp_path / "whole"))
+    run, callback = created(tmp_path / "stopped"), StopIn(method, calls, OutOfTimeError("time is up"))
     with pytest.raises(OutOfTimeError, match="time is up"):
-        fit(small_task(), run, observer, resume=False, checkpoint_seconds=1e9)
-    assert f"stored after {place}" in observer.notes
+        fit(small_task(), run, callback, resume=False, checkpoint_seconds=1e9)
+    assert f"stored after {place}" in callback.notes
     assert (run.read_state()["epoch"], run.read_state()["step"]) == tuple(
         int(word) for word in place.replace(",", "").split() if word.isdigit()
     )
@@ -97,7 +97,7 @@ def test_an_observer_stops_a_run_in_order_and_its_error_comes_through(
 
 
 def test_a_run_that_is_finished_when_it_is_stopped_is_finished(tmp_path: Path) -> None:
-    run = claimed(tmp_path)
+    run = created(tmp_path)
     fit(small_task(), run, StopIn("on_epoch", 2, StopTraining()), resume=False, checkpoint_seconds=1e9)
     assert run.weights_path("last").is_file() and len(run.epochs()) == 2
 
@@ -106,8 +106,8 @@ def test_a_run_that_is_finished_when_it_is_stopped_is_finished(tmp_path: Path) -
 def test_any_other_error_of_an_observer_leaves_the_last_checkpoint_whole(
     method: str, calls: int, tmp_path: Path
 ) -> None:
-    whole = trained(tmp_path, small_task(), claimed(tmp_path / "whole"))
-    run = claimed(tmp_path / "broken")
+    whole = trained(tmp_path, small_task(), created(tmp_path / "whole"))
+    run = created(tmp_path / "broken")
     with pytest.raises(RuntimeError, match="disk of the log is full"):
         error = RuntimeError("disk of the log is full")
         fit(small_task(), run, StopIn(method, calls, error), resume=False, checkpoint_seconds=0)

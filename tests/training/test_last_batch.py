@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import api, cuda_graphs
+from advdpnp.callbacks import Silent
 from advdpnp.experiments import experiment
 from advdpnp.models.classifier import Backbone
-from advdpnp.progress import Silent
 from advdpnp.training import Task, crafting, fit, loop
 from advdpnp.training.loop import Training
-from training.small import StopAt, claimed, small_task, trained, without_times
+from training.small import StopAt, created, small_task, trained, without_times
 
 # Two batches of 32 and one image; the defaults of `small_task` but for the count.
 ONE_LEFT = ("recipe.train_images=65",)
@@ -73,7 +73,7 @@ def test_every_engine_trains_on_it_and_resumes_bit_by_bit(
     monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", lambda *given, **_: given[0] if given else lambda function: function)
     setting = f"recipe.engine={engine}"
-    whole, broken = (claimed(tmp_path / name, defense, *ONE_LEFT, setting) for name in ("whole", "broken"))
+    whole, broken = (created(tmp_path / name, defense, *ONE_LEFT, setting) for name in ("whole", "broken"))
     expected = trained(tmp_path, task(defense, setting), whole)
     with pytest.raises(KeyboardInterrupt):
         fit(task(defense, setting), broken, StopAt(1), resume=False, checkpoint_seconds=0)
@@ -87,7 +87,7 @@ def test_every_engine_trains_on_it_and_resumes_bit_by_bit(
     "setting", ["recipe.attack.mode=train", "recipe.averaging.kind=swa", "recipe.weight_perturbation.gamma=0.01"]
 )
 def test_whatever_forwards_training_batches_takes_it(setting: str, tmp_path: Path) -> None:
-    run = claimed(tmp_path, "at", *ONE_LEFT, setting)
+    run = created(tmp_path, "at", *ONE_LEFT, setting)
     fit(task("at", setting), run, Silent(), resume=False, checkpoint_seconds=1e9)
     assert len(run.epochs()) == 2
 

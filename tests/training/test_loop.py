@@ -5,22 +5,22 @@ import pytest
 import torch
 from torch import nn
 
+from advdpnp.callbacks import Silent
 from advdpnp.defenses import DEFENSES
-from advdpnp.progress import Silent
 from advdpnp.training import fit
 from advdpnp.training.crafting import attack_mode
-from advdpnp.training.finite_check import FiniteGuard, NonFiniteLossError
+from advdpnp.training.finite_check import FiniteCheck, NonFiniteLossError
 from advdpnp.training.loop import Training, make_batch
-from training.small import StopAt, claimed, small_task, trained, without_times
+from training.small import StopAt, created, small_task, trained, without_times
 
 
 @pytest.mark.parametrize("defense", DEFENSES)
 @pytest.mark.parametrize("steps", [1, 3, 4])
 def test_a_resumed_run_is_bit_identical_to_an_unbroken_one(defense: str, steps: int, tmp_path: Path) -> None:
     # 3 steps make an epoch: the stop falls inside the first epoch, at its end, and inside the second.
-    whole_run = claimed(tmp_path / "whole", defense)
+    whole_run = created(tmp_path / "whole", defense)
     whole = trained(tmp_path, small_task(defense), whole_run)
-    broken_run = claimed(tmp_path / "broken", defense)
+    broken_run = created(tmp_path / "broken", defense)
     with pytest.raises(KeyboardInterrupt):
         fit(small_task(defense), broken_run, StopAt(steps), resume=False, checkpoint_seconds=0)
     resumed = trained(tmp_path, small_task(defense), broken_run, resume=True)
@@ -31,7 +31,7 @@ def test_a_resumed_run_is_bit_identical_to_an_unbroken_one(defense: str, steps: 
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
-    run = claimed(tmp_path)
+    run = created(tmp_path)
     trained(tmp_path, small_task(), run)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     trained(tmp_path, small_task(), run, resume=True)
@@ -42,7 +42,7 @@ def test_the_global_generator_has_no_part(tmp_path: Path) -> None:
     weights = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        weights.append(trained(tmp_path, small_task(), claimed(tmp_path / str(seed))))
+        weights.append(trained(tmp_path, small_task(), created(tmp_path / str(seed))))
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
@@ -104,7 +104,7 @@ def test_crafting_in_eval_mode_leaves_batchnorm_untouched_and_in_train_mode_does
 
 
 def test_an_epochs_line_says_what_was_trained(tmp_path: Path) -> None:
-    run = claimed(tmp_path)
+    run = created(tmp_path)
     trained(tmp_path, small_task(), run)
     line = run.epochs()[-1]
     assert (line["epoch"], line["epochs"], line["steps"]) == (2, 2, 3)
@@ -117,7 +117,7 @@ def test_an_epochs_line_says_what_was_trained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_training_learns_the_digits(defense: str, tmp_path: Path) -> None:
-    run = claimed(tmp_path, defense, "recipe.epochs=8", "recipe.train_images=600")
+    run = created(tmp_path, defense, "recipe.epochs=8", "recipe.train_images=600")
     task = small_task(defense, "recipe.epochs=8", "recipe.train_images=600")
     trained(tmp_path, task, run)
     assert run.epochs()[-1]["holdout"]["clean_accuracy"] > 0.6
@@ -125,7 +125,7 @@ def test_training_learns_the_digits(defense: str, tmp_path: Path) -> None:
 
 def test_a_nan_stops_the_run_naming_epoch_step_and_term_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     task = small_task()
-    run = claimed(tmp_path)
+    run = created(tmp_path)
 
     class Poison(Silent):
         def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
@@ -141,21 +141,21 @@ def test_a_nan_stops_the_run_naming_epoch_step_and_term_and_keeps_the_last_good_
 
 
 def test_the_guard_names_the_first_bad_term_without_reading_the_device_in_between() -> None:
-    guard, inf = FiniteGuard(torch.device("cpu")), float("inf")
+    finite, inf = FiniteCheck(torch.device("cpu")), float("inf")
     for step, values in enumerate(([1.0, 1.0], [1.0, inf], [inf, inf])):
-        guard.watch(torch.tensor(values), 10 + step)
+        finite.watch(torch.tensor(values), 10 + step)
     with pytest.raises(NonFiniteLossError, match="loss term kl became non-finite in epoch 3, step 4"):
-        guard.check_losses(["ce", "kl"], steps_per_epoch=4)
+        finite.check_losses(["ce", "kl"], steps_per_epoch=4)
 
 
 def test_the_term_that_broke_is_named_by_a_run(tmp_path: Path) -> None:
     task = small_task("adv-dpnp", "defense.lambda_dnp=1e38", "recipe.lr=0")
     with pytest.raises(NonFiniteLossError, match="loss term dnp became non-finite in epoch 1, step 1"):
-        fit(task, claimed(tmp_path), Silent(), resume=False, checkpoint_seconds=0)
+        fit(task, created(tmp_path), Silent(), resume=False, checkpoint_seconds=0)
 
 
 def test_prototypes_are_on_the_sphere_in_what_is_stored(tmp_path: Path) -> None:
-    run = claimed(tmp_path)
+    run = created(tmp_path)
     weights = trained(tmp_path, small_task(), run)
     torch.testing.assert_close(weights["head.prototypes"].norm(dim=1), torch.full((10,), 40.0))
 
@@ -164,5 +164,5 @@ def test_configurations_survive_json(tmp_path: Path) -> None:
     from advdpnp.experiments import from_config
 
     for defense in DEFENSES:
-        config = small_task(defense) and claimed(tmp_path / defense, defense).config()
+        config = small_task(defense) and created(tmp_path / defense, defense).config()
         assert from_config(json.loads(json.dumps(config))).config() == from_config(config).config()

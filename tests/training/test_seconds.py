@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from advdpnp.progress import Silent
+from advdpnp.callbacks import Silent
 from advdpnp.runs import Run
 from advdpnp.training import fit, loop, stopwatch
 from advdpnp.training.loop import Training
-from training.small import StopAt, claimed, small_task
+from training.small import StopAt, created, small_task
 
 # Enqueueing a step, its work on the device, a checkpoint, validation.
 ENQUEUE, WORK, STORE, VALIDATE = 1.0, 10.0, 1000.0, 500.0
@@ -63,7 +63,7 @@ def test_an_epochs_seconds_are_its_work_whatever_is_stored(
     checkpoint_seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Device(monkeypatch)
-    run = claimed(tmp_path)
+    run = created(tmp_path)
     fit(small_task(), run, Silent(), resume=False, checkpoint_seconds=checkpoint_seconds)
     assert seconds_of(run) == EXPECTED
 
@@ -73,7 +73,7 @@ def test_a_resumed_epoch_has_the_seconds_of_both_its_halves(
     steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = Device(monkeypatch)
-    run = claimed(tmp_path)
+    run = created(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         fit(small_task(), run, StopAt(steps), resume=False, checkpoint_seconds=0)
     # The step after the last checkpoint is lost, and its work with it.

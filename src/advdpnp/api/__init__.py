@@ -3,7 +3,7 @@
 from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
 from advdpnp.api.export import export
-from advdpnp.api.external import evaluate_foreign, evaluate_model
+from advdpnp.api.external import evaluate_external, evaluate_model
 from advdpnp.api.loading import load, load_checkpoint
 from advdpnp.api.predicting import predict
 from advdpnp.api.training import make_task, train
@@ -12,7 +12,7 @@ __all__ = [
     "compare",
     "environment",
     "evaluate",
-    "evaluate_foreign",
+    "evaluate_external",
     "evaluate_model",
     "evaluate_run",
     "export",

@@ -12,9 +12,10 @@ from advdpnp import attacks, data
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.external import evaluate_model
 from advdpnp.api.loading import load_checkpoint, stored_experiment
-from advdpnp.api.stored_evaluation import Effort, EffortOptions, Measurement, Protocol, suite_of
+from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
 from advdpnp.data import DataSpec
-from advdpnp.evaluation import CHUNK, Listener, attacked_samples, embedding_arrays, paired_test
+from advdpnp.deprecation import renamed
+from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.runs import Json, Run
@@ -31,8 +32,8 @@ def evaluate(
     checkpoint: str = "last",
     device: str | None = None,
     data_root: Path | None = None,
-    listener: Listener | None = None,
-    **effort: Unpack[EffortOptions],
+    callback: EvaluationCallback | None = None,
+    **effort: Unpack[EvaluationKeywords],
 ) -> Json: ...
 
 
@@ -44,7 +45,7 @@ def evaluate(
     *,
     suite: Protocol = "quick",
     eps: float = 8 / 255,
-    listener: Listener | None = None,
+    callback: EvaluationCallback | None = None,
     chunk: int = CHUNK,
 ) -> Json: ...
 
@@ -73,6 +74,7 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
     return evaluate_run(what, *arguments, **options)
 
 
+@renamed(listener="callback")
 @as_stated()
 def evaluate_run(
     folder: Path | str,
@@ -84,8 +86,8 @@ def evaluate_run(
     checkpoint: str = "last",
     device: str | None = None,
     data_root: Path | None = None,
-    listener: Listener | None = None,
-    **effort: Unpack[EffortOptions],
+    callback: EvaluationCallback | None = None,
+    **effort: Unpack[EvaluationKeywords],
 ) -> Json:
     """Attack a run's classifier on a test set; writes and returns eval/<suite>.json.
 
@@ -99,8 +101,8 @@ def evaluate_run(
         checkpoint: "last" or "best".
         device: torch device.
         data_root: folder of the data files.
-        listener: told of every attack and chunk.
-        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.Effort`.
+        callback: told of every attack and chunk.
+        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
     """
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
@@ -121,7 +123,7 @@ def evaluate_run(
         "precision": "fp32",
     }
     other = tested.name if tested.name != done.data.name else ""
-    return Measurement(run, wanted, images, facts, Effort(**effort), other).measure(model, on, listener)
+    return StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**effort), other).measure(model, on, callback)
 
 
 def _check_alike(trained: DataSpec, tested: DataSpec) -> None:

@@ -8,8 +8,17 @@ import torch
 from advdpnp import data
 from advdpnp.api.environment import environment
 from advdpnp.api.loading import load_checkpoint, stored_experiment
+from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
-from advdpnp.exporting import Claim, Probe, Subject, check_folder, chosen, probe, write_export
+from advdpnp.exporting import (
+    ExportedModel,
+    PaperReference,
+    ReferenceLogits,
+    check_folder,
+    chosen,
+    reference_logits,
+    write_export,
+)
 from advdpnp.report.read import read_run
 from advdpnp.runs import Json, Run
 
@@ -17,6 +26,7 @@ from advdpnp.runs import Json, Run
 _RANDOM = 256
 
 
+@renamed(claim="reference")
 @float32_default()
 def export(
     folder: Path | str,
@@ -25,7 +35,7 @@ def export(
     *,
     checkpoint: str = "last",
     license: str = "MIT",
-    claim: Claim | None = None,
+    reference: PaperReference | None = None,
     force: bool = False,
     images: int = 1000,
     data_root: Path | None = None,
@@ -52,7 +62,7 @@ def export(
     run, on = Run(Path(folder)), torch.device("cpu")
     model, epoch = load_checkpoint(run, checkpoint, on)
     checkpoint = run.stored_checkpoint(checkpoint)
-    subject = Subject(
+    exported = ExportedModel(
         model=model,
         experiment=stored_experiment(run),
         stored=read_run(run.folder),
@@ -60,20 +70,20 @@ def export(
         checkpoint=checkpoint,
         epoch=epoch,
         license=license,
-        claim=claim or Claim(),
+        reference=reference or PaperReference(),
     )
-    names, left_out = chosen(formats, subject)
-    check_folder(Path(out), subject, force)
-    written = write_export(subject, _probe(subject, images, data_root), Path(out), names, environment(on), force)
+    names, left_out = chosen(formats, exported)
+    check_folder(Path(out), exported, force)
+    written = write_export(exported, _probe(exported, images, data_root), Path(out), names, environment(on), force)
     return {"out": str(out), **written, "left_out": left_out}
 
 
-def _probe(subject: Subject, images: int, data_root: Path | None) -> Probe:
-    spec = subject.experiment.data
+def _probe(exported: ExportedModel, images: int, data_root: Path | None) -> ReferenceLogits:
+    spec = exported.experiment.data
     try:
         test = data.load(spec, "test", data_root)
     except FileNotFoundError:
         x = torch.rand(_RANDOM, *spec.image_shape, generator=torch.Generator().manual_seed(0))
-        return probe(subject.model, x, "random images (the test images were not at hand)")
+        return reference_logits(exported.model, x, "random images (the test images were not at hand)")
     x, _ = test.batch(torch.arange(min(images, len(test))))
-    return probe(subject.model, x, f"test images of {spec.name}")
+    return reference_logits(exported.model, x, f"test images of {spec.name}")

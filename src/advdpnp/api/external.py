@@ -10,19 +10,21 @@ from torch import Tensor, nn
 
 from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device
-from advdpnp.api.stored_evaluation import Effort, EffortOptions, Measurement, Protocol, suite_of
+from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
 from advdpnp.attacks.attack import check_images, check_labels
 from advdpnp.attacks.monitored_model import out_of_inference
+from advdpnp.callbacks import Silent
 from advdpnp.data import DataSpec, Images
-from advdpnp.evaluation import CHUNK, Evaluation, Listener, check_mode, examine
+from advdpnp.deprecation import renamed
+from advdpnp.evaluation import CHUNK, Evaluation, EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.single_pass import as_stated
-from advdpnp.external import ForeignModel
+from advdpnp.external import ExternalModel
 from advdpnp.external.source import single_precision
-from advdpnp.progress import Silent
 from advdpnp.runs import Json, Run
 
 
+@renamed(listener="callback")
 @as_stated()
 def evaluate_model(
     model: nn.Module,
@@ -31,7 +33,7 @@ def evaluate_model(
     *,
     suite: Protocol = "quick",
     eps: float = 8 / 255,
-    listener: Listener | None = None,
+    callback: EvaluationCallback | None = None,
     chunk: int = CHUNK,
 ) -> Json:
     """Attack any classifier on images in memory; nothing is written.
@@ -42,7 +44,7 @@ def evaluate_model(
         y: (N,) int64.
         suite: a suite's name, a suite, or attacks, as objects or texts such as "pgd:steps=40,step_size=0.01".
         eps: linf radius of a suite by name, and of texts that give none.
-        listener: told of every attack and chunk.
+        callback: told of every attack and chunk.
         chunk: rows of every forward.
     Returns:
         What a run's eval/<suite>.json holds, with "warnings".
@@ -59,13 +61,14 @@ def evaluate_model(
     _warn(notes)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     evaluation = Evaluation(suite=wanted, n=len(images), facts=facts, chunk=chunk)
-    result = run_evaluation(ready, images, evaluation, listener or Silent())
+    result = run_evaluation(ready, images, evaluation, callback or Silent())
     return result | {"warnings": notes, "environment": environment(on)}
 
 
+@renamed(listener="callback")
 @as_stated()
-def evaluate_foreign(
-    source: ForeignModel,
+def evaluate_external(
+    source: ExternalModel,
     on_data: DataSpec | str,
     suite: Protocol = "quick",
     *,
@@ -74,8 +77,8 @@ def evaluate_foreign(
     out: Path | str = "runs",
     device: str | None = None,
     data_root: Path | None = None,
-    listener: Listener | None = None,
-    **effort: Unpack[EffortOptions],
+    callback: EvaluationCallback | None = None,
+    **effort: Unpack[EvaluationKeywords],
 ) -> Json:
     """Attack a network from elsewhere on a test set, and store the result like a run's.
 
@@ -88,31 +91,31 @@ def evaluate_foreign(
         out: folder of all runs.
         device: torch device.
         data_root: folder of the data files.
-        listener: told of every attack and chunk.
-        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.Effort`.
+        callback: told of every attack and chunk.
+        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
     Raises:
         ValueError, FileNotFoundError: in one line, what does not load, fit or make sense. Nothing is stored then.
     """
     spec, on = data.spec(on_data) if isinstance(on_data, str) else on_data, resolve_device(device)
     wanted = suite_of(suite, spec.eps, math.prod(spec.image_shape), eps, suite_name)
     images = data.load(spec, "test", data_root).to(on)
-    how = Effort(**effort)
+    how = EvaluationOptions(**effort)
     if how.limit is not None and not 1 <= how.limit <= len(images):
         raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {how.limit}")
     model, notes = source.open(spec)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
-    measurement = Measurement(run, wanted, images, facts, how)
+    measurement = StoredEvaluation(run, wanted, images, facts, how)
     if (run.folder / "config.json").exists():
         # Before minutes of checks.
-        run.claim(config)
+        run.create_or_verify(config)
         measurement.check_free()
     model = model.to(on)
     notes += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
     _warn(notes)
-    if not run.claim(config):
+    if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))
-    return measurement.measure(model, on, listener, warnings=notes)
+    return measurement.measure(model, on, callback, warnings=notes)
 
 
 def _images(x: Tensor, y: Tensor) -> Images:

@@ -11,6 +11,8 @@ from advdpnp import data
 from advdpnp.api.environment import resolve_device, use_tf32
 from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.api.training import trained_on
+from advdpnp.callbacks import Silent
+from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.evaluation import check_mode
 from advdpnp.experiments import Experiment
@@ -31,11 +33,11 @@ from advdpnp.predicting import (
     keep,
     kept,
 )
-from advdpnp.progress import Silent
 from advdpnp.ranges import Count, Natural, check
 from advdpnp.runs import Run
 
 
+@renamed(listener="callback")
 @float32_default()
 def predict(
     source: Path | str | nn.Module | ExportedProgram,
@@ -48,7 +50,7 @@ def predict(
     class_names: Sequence[str] = (),
     device: str | None = None,
     data_root: Path | None = None,
-    listener: Silent | None = None,
+    callback: Silent | None = None,
 ) -> Predictions:
     """Class, probabilities, distances and angles to the class centers, and nearest training images, for each image.
 
@@ -68,7 +70,7 @@ def predict(
         class_names: of a model; by default its classes are called by number.
         device: torch device, of a run; a model and its images stay where they are.
         data_root: folder of the data files.
-        listener: told how reading and the embedding of the training images go.
+        callback: told how reading and the embedding of the training images go.
     Raises:
         ValueError: a number out of range, a folder without images, unfit tensors, a model in training mode.
         FileNotFoundError: no such run, checkpoint or path. A file that is no image is a `Failure` in the answer.
@@ -81,15 +83,15 @@ def predict(
         return _predict_with_model(source, images, tuple(class_names), top, invert)
     run, on = Run(Path(source)), resolve_device(device)
     done = stored_experiment(run)
-    listener = listener or Silent()
-    inputs = _inputs(images, done.data, invert, listener)
+    callback = callback or Silent()
+    inputs = _inputs(images, done.data, invert, callback)
     use_tf32(False)
     model, _ = load_checkpoint(run, checkpoint, on)
     checkpoint = run.stored_checkpoint(checkpoint)
     centers, notes = _centers(model)
     training = None
     if neighbors and inputs.names:
-        training, missing = _training_set(run, checkpoint, model, done, data_root, listener)
+        training, missing = _training_set(run, checkpoint, model, done, data_root, callback)
         notes += missing
     predictor = Predictor(model, done.data.class_names, centers, training, top, neighbors, done.data.levels)
     return _answers(str(source), checkpoint, predictor, inputs, on, notes)
@@ -109,14 +111,14 @@ def _predict_with_model(
 
 
 def _inputs(
-    images: Path | str | Sequence[Path | str] | Tensor, spec: data.DataSpec, invert: bool, listener: Silent
+    images: Path | str | Sequence[Path | str] | Tensor, spec: data.DataSpec, invert: bool, callback: Silent
 ) -> Inputs:
     if isinstance(images, Tensor):
         if images.shape[1:] != spec.image_shape:
             raise ValueError(f"images of {spec.name} are (N, *{spec.image_shape}); got {tuple(images.shape)}")
         return from_tensor(images, spec.levels, invert)
     paths = [images] if isinstance(images, Path | str) else images
-    return from_files(find_images([Path(path) for path in paths]), spec, invert, listener.on_note)
+    return from_files(find_images([Path(path) for path in paths]), spec, invert, callback.on_note)
 
 
 def _centers(model: nn.Module) -> tuple[Centers | None, list[str]]:
@@ -140,7 +142,7 @@ def _answers(
 
 
 def _training_set(
-    run: Run, checkpoint: str, model: Classifier, done: Experiment, data_root: Path | None, listener: Silent
+    run: Run, checkpoint: str, model: Classifier, done: Experiment, data_root: Path | None, callback: Silent
 ) -> tuple[TrainingSet | None, list[str]]:
     """The embeddings that the run keeps, or new ones; and what is missing."""
     stored = kept(run, checkpoint, done.data.class_names)
@@ -152,7 +154,7 @@ def _training_set(
     if stored is not None:
         return stored.with_pixels(images.pixels), []
     index = trained_on(images.labels, done.recipe)
-    training = embed(model, images, index, done.data.class_names, listener)
+    training = embed(model, images, index, done.data.class_names, callback)
     try:
         keep(run, checkpoint, training)
     except OSError as error:

@@ -12,15 +12,15 @@ from torch import nn
 from advdpnp import attacks, runs
 from advdpnp.api.environment import environment
 from advdpnp.attacks import ATTACKS, Attack, Suite, record, suite_names
-from advdpnp.attacks.autoattack import stages_of
+from advdpnp.attacks.autoattack import stepwise_attacks
+from advdpnp.callbacks import Silent
 from advdpnp.data import Images
-from advdpnp.evaluation import Evaluation, Listener, merge_shards, over_seeds
+from advdpnp.evaluation import Evaluation, EvaluationCallback, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.combine import apart, budget
 from advdpnp.evaluation.model_checks import check_not_empty
 from advdpnp.evaluation.single_pass import SearchPrecision, check_precision
 from advdpnp.experiments.config import decode, nearest
-from advdpnp.progress import Silent
 from advdpnp.ranges import Count, Natural, check_fields
 from advdpnp.runs import Json, Run
 from advdpnp.threat import eps_text
@@ -86,8 +86,8 @@ def _slug(text: str) -> str:
     return text.replace("/", "-")
 
 
-class EffortOptions(TypedDict, total=False):
-    """Fields of `Effort`, as keyword arguments."""
+class EvaluationKeywords(TypedDict, total=False):
+    """Fields of `EvaluationOptions`, as keyword arguments."""
 
     limit: int | None
     seeds: int
@@ -98,7 +98,7 @@ class EffortOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Effort:
+class EvaluationOptions:
     """How an evaluation is run, beside what it measures.
 
     Args:
@@ -137,7 +137,7 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class StoredEvaluation:
     """One evaluation whose result is stored in a run's folder.
 
     Args:
@@ -153,7 +153,7 @@ class Measurement:
     suite: Suite
     images: Images
     facts: Json
-    effort: Effort = Effort()
+    effort: EvaluationOptions = EvaluationOptions()
     other_data: str = ""
 
     def __post_init__(self) -> None:
@@ -179,7 +179,9 @@ class Measurement:
         if [budget(row) for row in runs.read_json(self.path)["attacks"]] != wanted:
             raise ValueError(f"{self.path} holds other attacks: call yours something else with --suite, or remove it")
 
-    def measure(self, model: nn.Module, device: torch.device, listener: Listener | None, **entries: object) -> Json:
+    def measure(
+        self, model: nn.Module, device: torch.device, callback: EvaluationCallback | None, **entries: object
+    ) -> Json:
         """Attack the network, write and return the result; `entries` are added to it.
 
         A shard is written to eval/shards/; whoever finishes the last of them writes, and returns, the whole.
@@ -191,14 +193,14 @@ class Measurement:
         check_not_empty(self.images)
         self.check_free()
         self._check_precision(device)
-        listener = listener or Silent()
+        callback = callback or Silent()
         more = {**entries, "environment": environment(device)}
-        results = [self._seed(seed, model, listener) for seed in range(self.effort.seeds)]
+        results = [self._seed(seed, model, callback) for seed in range(self.effort.seeds)]
         result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {}) | more
         part, parts = self.effort.part()
         if parts > 1:
             runs.write_json(self._shard_path(part, parts), result)
-            result = self._whole(result, listener) or result
+            result = self._whole(result, callback) or result
         else:
             runs.write_json(self.path, result)
         for seed in range(self.effort.seeds):
@@ -208,17 +210,17 @@ class Measurement:
     def _check_precision(self, device: torch.device) -> None:
         """Raise ValueError if the result would name a precision in which nothing was searched."""
         precision = self.effort.search_precision
-        if precision != "fp32" and not any(map(stages_of, self.suite.attacks)):
+        if precision != "fp32" and not any(map(stepwise_attacks, self.suite.attacks)):
             raise ValueError(
                 f"suite {self.suite.name} has no search such as autoattack: leave --search-precision {precision} out"
             )
         if precision == "tf32" and device.type != "cuda":
             raise ValueError(f"tf32 is a precision of GPUs, and this is a {device.type}: search in fp32 or bf16")
 
-    def _seed(self, seed: int, model: nn.Module, listener: Listener) -> Json:
+    def _seed(self, seed: int, model: nn.Module, callback: EvaluationCallback) -> Json:
         effort = self.effort
         if effort.seeds > 1:
-            listener.on_note(f"seed {seed} ({seed + 1} of {effort.seeds})")
+            callback.on_note(f"seed {seed} ({seed + 1} of {effort.seeds})")
         n = len(self.images) if effort.limit is None else effort.limit
         wanted = Evaluation(
             suite=self.suite,
@@ -231,7 +233,7 @@ class Measurement:
             partial=self._partial(seed),
             resume=effort.resume,
         )
-        return run_evaluation(model, self.images, wanted, listener)
+        return run_evaluation(model, self.images, wanted, callback)
 
     def _partial(self, seed: int) -> Path:
         # Kept until all seeds are done, so that a finished one is not begun again.
@@ -244,19 +246,19 @@ class Measurement:
     def _shard_path(self, part: int, parts: int) -> Path:
         return self.run.eval_path(f"shards/{self.stem}.{part}-of-{parts}.json")
 
-    def _whole(self, own: Json, listener: Listener) -> Json | None:
-        """The result of all shards, written, if all are there; else the listener is told what is missing."""
+    def _whole(self, own: Json, callback: EvaluationCallback) -> Json | None:
+        """The result of all shards, written, if all are there; else the callback is told what is missing."""
         parts, missing = self.effort.part()[1], []
         paths = [self._shard_path(part, parts) for part in range(1, parts + 1)]
         found = [runs.read_json(path) if path.is_file() else None for path in paths]
         for part, (path, shard) in enumerate(zip(paths, found, strict=True), start=1):
             differing = "" if shard is None else apart(shard, own)
             if differing:
-                listener.on_note(f"{path} is of another evaluation ({differing}): measure --shard {part}/{parts} again")
+                callback.on_note(f"{path} is of another evaluation ({differing}): measure --shard {part}/{parts} again")
             if shard is None or differing:
                 missing.append(f"{part}/{parts}")
         if missing:
-            listener.on_note(f"the whole is written once these shards are measured too: {', '.join(missing)}")
+            callback.on_note(f"the whole is written once these shards are measured too: {', '.join(missing)}")
             return None
         result = merge_shards([shard for shard in found if shard is not None])
         runs.write_json(self.path, result)

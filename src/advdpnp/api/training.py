@@ -10,11 +10,13 @@ from torch import Tensor
 
 from advdpnp import data
 from advdpnp.api.environment import check_environment, cudnn_benchmark, environment, resolve_device, use_tf32
+from advdpnp.callbacks import Silent
+from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, experiment, from_config
-from advdpnp.progress import Silent, duration
+from advdpnp.progress import duration
 from advdpnp.runs import Json, Run
-from advdpnp.training import Observer, Recipe, Task, check_task, fit
+from advdpnp.training import Recipe, Task, TrainingCallback, check_task, fit
 
 
 def make_task(wanted: Experiment, device: torch.device, data_root: Path | None = None) -> Task:
@@ -45,6 +47,7 @@ def trained_on(labels: Tensor, recipe: Recipe) -> Tensor:
     return rest
 
 
+@renamed(observer="callback")
 @float32_default()
 def train(
     what: Experiment | str,
@@ -53,7 +56,7 @@ def train(
     device: str | None = None,
     data_root: Path | None = None,
     resume: bool = False,
-    observer: Observer | None = None,
+    callback: TrainingCallback | None = None,
     checkpoint_seconds: float = 60.0,
     benchmark_cudnn: bool = False,
 ) -> Run:
@@ -65,18 +68,18 @@ def train(
         device: torch device; by default the GPU where there is one.
         data_root: folder of the data files; see `advdpnp.data.data_root`.
         resume: continue an interrupted run; one that is finished stays as it is.
-        observer: told of every step and epoch.
+        callback: told of every step and epoch.
         checkpoint_seconds: how much work a kill may cost.
         benchmark_cudnn: cuDNN tries its algorithms and keeps the fastest; see `cudnn_benchmark`.
     Raises:
-        StopTraining: the observer's; the state is stored.
+        StopTraining: the callback's; the state is stored.
         ValueError: the folder holds another configuration, or this one without `resume`.
     """
     wanted = experiment(what) if isinstance(what, str) else what
-    on, out, told = resolve_device(device), Path(out), observer or Silent()
+    on, out, told = resolve_device(device), Path(out), callback or Silent()
     run = Run(wanted.folder(out))
     if (run.folder / "config.json").exists() and not resume:
-        run.claim(_config(wanted, _recorded_helper(run)), _completed)
+        run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
     options = {"checkpoint_seconds": checkpoint_seconds, "benchmark_cudnn": benchmark_cudnn}
     helper = _helper(wanted, run, out, told, device=device, data_root=data_root, **options)
@@ -84,7 +87,7 @@ def train(
     task = make_task(wanted, on, data_root)
     check_task(task)
     record = _recorded_helper(run) if helper is None else _record(helper, out)
-    run.claim(_config(wanted, record), _completed)
+    run.create_or_verify(_config(wanted, record), _completed)
     run.sweep()
     if helper is not None:
         task.defense.install(task.model, helper.read_weights("last")[0])
@@ -97,22 +100,22 @@ def train(
     return run
 
 
-def _helper(wanted: Experiment, run: Run, out: Path, observer: Observer, **options: Any) -> Run | None:
+def _helper(wanted: Experiment, run: Run, out: Path, callback: TrainingCallback, **options: Any) -> Run | None:
     """The finished run that `wanted` needs, trained now unless it is there; None where nothing is needed any more."""
     if wanted.needs is None:
         return None
     helper = Run(wanted.needs.folder(out))
     if helper.weights_path("last").is_file():
-        helper.claim(wanted.needs.config(), _completed)
-        observer.on_note(f"helper: {helper.folder} is there")
+        helper.create_or_verify(wanted.needs.config(), _completed)
+        callback.on_note(f"helper: {helper.folder} is there")
         return helper
     if run.state_path.exists():
-        observer.on_note("helper: its weights are in the stored state")
+        callback.on_note("helper: its weights are in the stored state")
         return None
-    observer.on_note(f"helper: {helper.folder} is {'continued' if helper.state_path.exists() else 'trained'} first")
+    callback.on_note(f"helper: {helper.folder} is {'continued' if helper.state_path.exists() else 'trained'} first")
     began = time.monotonic()
-    train(wanted.needs, out, observer=observer, resume=True, **options)
-    observer.on_note(f"helper: finished after {duration(time.monotonic() - began)}; now {run.folder}")
+    train(wanted.needs, out, callback=callback, resume=True, **options)
+    callback.on_note(f"helper: finished after {duration(time.monotonic() - began)}; now {run.folder}")
     return helper
 
 

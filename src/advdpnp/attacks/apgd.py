@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from advdpnp import losses
-from advdpnp.attacks.apgd_step import Climb, Climber, MomentumClimber, SparseClimber
+from advdpnp.attacks.apgd_step import APGDState, APGDStep, MomentumStep, SparseStep
 from advdpnp.attacks.attack import Logits, attack_call, check_attack
-from advdpnp.attacks.stepwise import Network, Seen, fewer_targets, search_batch
+from advdpnp.attacks.stepwise import ChunkedModel, Queries, attack_batch, fewer_targets
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative, Range
 from advdpnp.threat import Norm
@@ -92,24 +92,24 @@ class _AutoPGD(ABC):
     def attempts(self, num_classes: int) -> int:
         return self.restarts
 
-    def rival(self, attempt: int) -> int:
+    def target_rank(self, attempt: int) -> int:
         return -1
 
-    def begin(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> Climb:
-        state: Climb = self._climber().begin(x, y, target, noise, f"{self.name}/start-{attempt}")
+    def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> APGDState:
+        state: APGDState = self._climber().init(x, y, target, noise, f"{self.name}/start-{attempt}")
         return state
 
-    def advance(self, network: Network, state: Climb, noise: Noise) -> Seen:
+    def step(self, network: ChunkedModel, state: APGDState, noise: Noise) -> Queries:
         # In l1 an iterate that touches the box is outside of it by a rounding.
         points = state.point.clamp(0.0, 1.0)
         answer = network.gradient(points, self._loss, state.y, state.target)
         state.point = self._climber().move(state, answer)
         state.age = state.age + 1
-        return Seen(points, answer.logits)
+        return Queries(points, answer.logits)
 
     @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return search_batch(self, logits_fn, x, y, noise)
+        return attack_batch(self, logits_fn, x, y, noise)
 
     def note(self, num_classes: int) -> str:
         """What a network with so many classes changes, in a sentence; "" for nothing."""
@@ -120,10 +120,10 @@ class _AutoPGD(ABC):
         """(B, C), (B,), (B,) -> (B,), to be maximized."""
 
     # Which state belongs to which norm is known here only, hence Any.
-    def _climber(self) -> Climber[Any]:
+    def _climber(self) -> APGDStep[Any]:
         if self.norm == "l1":
-            return SparseClimber(self._phases())
-        return MomentumClimber(self.norm, self.eps, self.steps, self.rho)
+            return SparseStep(self._phases())
+        return MomentumStep(self.norm, self.eps, self.steps, self.rho)
 
     def _phases(self) -> tuple[tuple[float, int], ...]:
         if not self.multi_eps:
@@ -184,7 +184,7 @@ class APGDT(_AutoPGD):
     def attempts(self, num_classes: int) -> int:
         return min(self.targets, num_classes - 1) * self.restarts
 
-    def rival(self, attempt: int) -> int:
+    def target_rank(self, attempt: int) -> int:
         return attempt // self.restarts
 
     def note(self, num_classes: int) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.stepwise import Answer, State
+from advdpnp.attacks.stepwise import AttackState, LossGradient
 from advdpnp.noise import Noise
 from advdpnp.threat import Norm, ThreatModel
 
@@ -20,7 +20,7 @@ def per_image(values: Tensor) -> Tensor:
 
 
 @dataclass
-class Climb(State):
+class APGDState(AttackState):
     """A row on its way up, and the best point it came by.
 
     Args:
@@ -33,7 +33,7 @@ class Climb(State):
     best_loss: Tensor
     step_size: Tensor
 
-    def remember(self, answer: Answer, fresh: Tensor) -> None:
+    def remember(self, answer: LossGradient, fresh: Tensor) -> None:
         """Keep the point if it is the best; where `fresh` (B,) it is the first."""
         better = fresh | (answer.loss > self.best_loss)
         self.best_loss = torch.where(better, answer.loss, self.best_loss)
@@ -41,23 +41,23 @@ class Climb(State):
         self.best_gradient = torch.where(per_image(better), answer.gradient, self.best_gradient)
 
 
-ClimbT = TypeVar("ClimbT", bound=Climb)
+APGDStateT = TypeVar("APGDStateT", bound=APGDState)
 
 
-class Climber(Protocol[ClimbT]):
+class APGDStep(Protocol[APGDStateT]):
     """How rows begin and move in a norm."""
 
     @property
     def length(self) -> int: ...
 
-    def begin(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> ClimbT: ...
+    def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> APGDStateT: ...
 
-    def move(self, state: ClimbT, answer: Answer) -> Tensor:
+    def move(self, state: APGDStateT, answer: LossGradient) -> Tensor:
         """Learn from the answer at the point, and say which point is next."""
 
 
 @dataclass
-class MomentumClimb(Climb):
+class MomentumState(APGDState):
     """A row in linf or l2; a check is where the step size may be halved.
 
     Args:
@@ -79,7 +79,7 @@ class MomentumClimb(Climb):
 
 
 @dataclass(frozen=True)
-class MomentumClimber:
+class MomentumStep:
     """Sign or normalized gradient steps with momentum, halved where the loss stalls (2020, Algorithm 1)."""
 
     norm: Norm
@@ -91,10 +91,10 @@ class MomentumClimber:
     def length(self) -> int:
         return self.steps + 1
 
-    def begin(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> MomentumClimb:
+    def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> MomentumState:
         point = self._start(x, noise, stream)
         zeros, period = x.new_zeros(len(x)), torch.full_like(y, self._share(0.22))
-        return MomentumClimb(
+        return MomentumState(
             x=x,
             y=y,
             target=target,
@@ -113,7 +113,7 @@ class MomentumClimber:
             checked_loss=zeros.clone(),
         )
 
-    def move(self, state: MomentumClimb, answer: Answer) -> Tensor:
+    def move(self, state: MomentumState, answer: LossGradient) -> Tensor:
         fresh = state.age == 0
         state.remember(answer, fresh)
         # Not at the start: the official code compares the first step's loss with 0, and so does this.
@@ -129,7 +129,7 @@ class MomentumClimber:
             torch.where(back, state.best_gradient, answer.gradient),
         )
 
-    def _check(self, state: MomentumClimb) -> Tensor:
+    def _check(self, state: MomentumState) -> Tensor:
         """Halve the step size of rows whose loss stalls or rises seldom, if they are due: (B,) bool, which ones."""
         due = state.wait == 0
         stalls = ~state.halved & (state.checked_loss >= state.best_loss)
@@ -143,7 +143,7 @@ class MomentumClimber:
         state.wait = torch.where(due, shorter, state.wait)
         return halve
 
-    def _step(self, state: MomentumClimb, point: Tensor, gradient: Tensor) -> Tensor:
+    def _step(self, state: MomentumState, point: Tensor, gradient: Tensor) -> Tensor:
         direction = gradient.sign() if self.norm == "linf" else self._unit(gradient)
         ahead = self._project(point + per_image(state.step_size) * direction, state.x)
         new = torch.where(per_image(state.age) == 0, 1.0, 0.75).to(point.dtype)
@@ -213,7 +213,7 @@ def _shrinkage(least: Tensor, most: Tensor, need: Tensor) -> Tensor:
 
 
 @dataclass
-class SparseClimb(Climb):
+class SparseState(APGDState):
     """A row in l1.
 
     Args:
@@ -226,7 +226,7 @@ class SparseClimb(Climb):
 
 
 @dataclass(frozen=True)
-class SparseClimber:
+class SparseStep:
     """Steps along the largest entries of the gradient, as many as the best point suggests (2021, Algorithm 1).
 
     Args:
@@ -239,10 +239,10 @@ class SparseClimber:
     def length(self) -> int:
         return sum(steps + 1 for _, steps in self.phases)
 
-    def begin(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> SparseClimb:
+    def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> SparseState:
         point = self._start(x, noise, stream)
         zeros = x.new_zeros(len(x))
-        return SparseClimb(
+        return SparseState(
             x=x,
             y=y,
             target=target,
@@ -256,7 +256,7 @@ class SparseClimber:
             support=torch.full_like(zeros, x[0].numel()),
         )
 
-    def move(self, state: SparseClimb, answer: Answer) -> Tensor:
+    def move(self, state: SparseState, answer: LossGradient) -> Tensor:
         phase, age = self._place(state.age)
         radius = _choose(phase, [radius for radius, _ in self.phases], state.x.dtype)
         fresh = age == 0
@@ -284,7 +284,7 @@ class SparseClimber:
             phase = phase + (age >= start)
         return phase, age - _choose(phase, starts)
 
-    def _check(self, state: SparseClimb, phase: Tensor, age: Tensor, radius: Tensor) -> Tensor:
+    def _check(self, state: SparseState, phase: Tensor, age: Tensor, radius: Tensor) -> Tensor:
         """Set density and step size of the rows that are due: (B,) bool, which ones go back to the best point.
 
         A best point with fewer changed pixels than before means large steps again, else they get smaller.
@@ -303,7 +303,7 @@ class SparseClimber:
         state.support = torch.where(told, support, state.support)
         return sparser
 
-    def _step(self, state: SparseClimb, point: Tensor, gradient: Tensor) -> Tensor:
+    def _step(self, state: SparseState, point: Tensor, gradient: Tensor) -> Tensor:
         pixels = gradient[0].numel()
         ordered = gradient.abs().flatten(1).sort(dim=1)[0]
         place = ((1.0 - state.density) * pixels).clamp(0, pixels - 1).long()

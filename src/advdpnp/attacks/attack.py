@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks.monitored_model import Watched, out_of_inference
+from advdpnp.attacks.monitored_model import MonitoredModel, out_of_inference
 from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Start, ascend
 from advdpnp.losses import at_least_fp32, has_answer, margin
 from advdpnp.mode import holds_program, training_parts
@@ -191,9 +191,9 @@ def attack_call(run: CallT) -> CallT:
     """The `__call__` of an attack, with arguments as `run` may take them.
 
     Raises ValueError on input that would make the result meaningless, and where the network's answers leave it open; no
-    images give no images. `run` gets images that are detached and at least fp32, and the network as `Watched`: the
-    caller's, which counts for itself what is left open, or one for this call. An autocast around the call reaches the
-    network alone, and an inference mode around it ends here, since attacks need gradients.
+    images give no images. `run` gets images that are detached and at least fp32, and a `MonitoredModel`: the caller's,
+    which counts for itself what is left open, or one for this call. An autocast around the call reaches the network
+    alone, and an inference mode around it ends here, since attacks need gradients.
     """
 
     @functools.wraps(run)
@@ -208,10 +208,10 @@ def attack_call(run: CallT) -> CallT:
             images, labels = at_least_fp32(_usable(x)), _usable(y)
             if len(x) == 0:
                 return images
-            if isinstance(logits_fn, Watched):
+            if isinstance(logits_fn, MonitoredModel):
                 return run(attack, logits_fn, images, labels, noise=noise)
             usable = out_of_inference(logits_fn) if isinstance(logits_fn, nn.Module) else logits_fn
-            network = Watched(usable, len(x), x.device, _taken(usable, model, x))
+            network = MonitoredModel(usable, len(x), x.device, _taken(usable, model, x))
             check_labels(labels, len(x), network(images[:1]).shape[1])
             x_adv = run(attack, network, images, labels, noise=noise)
             network.check_answers(x_adv, labels)

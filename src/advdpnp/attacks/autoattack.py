@@ -11,7 +11,7 @@ from advdpnp.attacks.attack import Attack, Logits, attack_call, check_attack
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.monitored_model import about
 from advdpnp.attacks.square import Square
-from advdpnp.attacks.stepwise import Network, Search, search_batch
+from advdpnp.attacks.stepwise import ChunkedModel, StepwiseAttack, attack_batch
 from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import NonNegative
@@ -43,16 +43,16 @@ class AutoAttack:
         if self.norm == "l1":
             raise ValueError(f"{self.name} is for linf and l2; got l1: there use apgd-t:norm=l1,multi_eps=true")
         check_attack(self)
-        self.stages()
+        self.parts()
 
-    def stages(self) -> tuple[Search[Any], ...]:
+    def parts(self) -> tuple[StepwiseAttack[Any], ...]:
         """The searches, in their order."""
         how: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
         return APGDCE(**how), APGDT(**how), FABT(**how), Square(**how)
 
     @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return cascade(self.stages(), logits_fn, x, y, noise)
+        return cascade(self.parts(), logits_fn, x, y, noise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,31 +65,31 @@ class QuickAutoAttack(AutoAttack):
 
     name: ClassVar[str] = "autoattack-quick"
 
-    def stages(self) -> tuple[Search[Any], ...]:
+    def parts(self) -> tuple[StepwiseAttack[Any], ...]:
         """The searches, in their order."""
         how: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
         return APGDCE(**how, steps=50), APGDT(**how, steps=50, targets=3), Square(**how, steps=250)
 
 
-def stages_of(attack: Attack) -> tuple[Search[Any], ...]:
+def stepwise_attacks(attack: Attack) -> tuple[StepwiseAttack[Any], ...]:
     """The searches that an attack is made of; none where it is no search, as PGD."""
     if isinstance(attack, AutoAttack):
-        return attack.stages()
-    return (cast(Search[Any], attack),) if hasattr(attack, "advance") else ()
+        return attack.parts()
+    return (cast(StepwiseAttack[Any], attack),) if hasattr(attack, "step") else ()
 
 
 def cascade(
-    stages: tuple[Search[Any], ...], logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise | None = None
+    parts: tuple[StepwiseAttack[Any], ...], logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise | None = None
 ) -> Tensor:
     """Run searches on one batch, each on the images that are still classified correctly; arguments as an attack's."""
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
-    best, robust = x.clone(), is_right(Network(logits_fn).logits(x), y)
-    for stage in stages:
+    best, robust = x.clone(), is_right(ChunkedModel(logits_fn).logits(x), y)
+    for stage in parts:
         rows = robust.nonzero().squeeze(1)
         if len(rows) == 0:
             break
         with about(logits_fn, rows):
-            found = search_batch(stage, logits_fn, x[rows], y[rows], noise.anew().rows(rows))
+            found = attack_batch(stage, logits_fn, x[rows], y[rows], noise.anew().rows(rows))
         fell = (found != x[rows]).flatten(1).any(dim=1)
         best[rows[fell]] = found[fell]
         robust[rows[fell]] = False

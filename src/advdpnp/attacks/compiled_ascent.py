@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Forward, Tensors, climb
+from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Forward, Tensors, pgd_steps
 from advdpnp.cuda_graphs import Capture, Slots
 from advdpnp.noise import Noise
 
@@ -51,7 +51,7 @@ class _Captured:
         return self._replay().clone()
 
 
-class FastAscent:
+class CompiledAscent:
     """`ascend`, compiled; one compilation, and one capture, for each (forward, loss, budget) at the static shape.
 
     Args:
@@ -86,7 +86,7 @@ class FastAscent:
     ) -> Tensor:
         start = budget.begin(x, noise, stream)
         if x.shape != self._shape:
-            return climb(forward, loss, x, start, reference, per_step, budget)
+            return pgd_steps(forward, loss, x, start, reference, per_step, budget)
         key = (forward, loss, budget)
         if key not in self._ready:
             self._ready[key] = self._make(forward, loss, budget)

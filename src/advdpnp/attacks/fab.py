@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from advdpnp.attacks.attack import Logits, attack_call, check_attack
-from advdpnp.attacks.stepwise import Network, Seen, State, fewer_targets, search_batch
+from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, attack_batch, fewer_targets
 from advdpnp.losses import is_right, lead
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative, Range, Share, unknown
@@ -97,7 +97,7 @@ class FABT:
 
     @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return search_batch(self, logits_fn, x, y, noise)
+        return attack_batch(self, logits_fn, x, y, noise)
 
     @property
     def length(self) -> int:
@@ -106,7 +106,7 @@ class FABT:
     def attempts(self, num_classes: int) -> int:
         return min(self.targets, num_classes - 1) * self.restarts
 
-    def rival(self, attempt: int) -> int:
+    def target_rank(self, attempt: int) -> int:
         return attempt // self.restarts
 
     def note(self, num_classes: int) -> str:
@@ -114,19 +114,19 @@ class FABT:
         said = fewer_targets(self.targets, num_classes)
         return f"{self.name}: {said}" if said else ""
 
-    def begin(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> State:
+    def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> AttackState:
         at_image = attempt % self.restarts == 0
         point = x.clone() if at_image else self._random_point(x, noise, f"fab-{attempt}")
-        return State(x, y, target, point, torch.zeros_like(y))
+        return AttackState(x, y, target, point, torch.zeros_like(y))
 
-    def advance(self, network: Network, state: State, noise: Noise) -> Seen:
+    def step(self, network: ChunkedModel, state: AttackState, noise: Noise) -> Queries:
         answer = network.gradient(state.point, lead, state.y, state.target)
         # The steps of the point and of the image to the plane on which the linearized lead is 0.
         w = answer.gradient.flatten(1)
         both = torch.stack((state.point.flatten(1), state.x.flatten(1)))
         steps = to_hyperplane(both, w, (w * both[0]).sum(dim=1) - answer.loss, self.norm)
         point = self._biased(both, steps).view_as(state.x)
-        seen = Seen(point, network.logits(point))
+        seen = Queries(point, network.logits(point))
         across = ~is_right(seen.logits, state.y).view(-1, 1, 1, 1)
         state.point = torch.where(across, state.x + (point - state.x) * self.beta, point)
         state.age += 1

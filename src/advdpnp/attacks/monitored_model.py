@@ -16,7 +16,7 @@ from advdpnp.attacks.projected_ascent import Forward
 from advdpnp.losses import at_least_fp32, has_answer, is_right
 
 
-class Watched(nn.Module):
+class MonitoredModel(nn.Module):
     """A network that answers in at least fp32, and the images about which it answered no numbers.
 
     It gets a copy of what it is asked about, so one that writes to its input changes nobody else's images.
@@ -37,7 +37,7 @@ class Watched(nn.Module):
         self._of = torch.arange(images, device=device)
 
     @property
-    def hindered(self) -> Tensor:
+    def nonfinite(self) -> Tensor:
         """(images,) bool: the images of which an answer, logits or gradient, was not finite."""
         return self._times > 0
 
@@ -74,7 +74,7 @@ class Watched(nn.Module):
             y: (images,) int64 labels.
         """
         logits = self(x_adv)
-        left = int((self.hindered & (~has_answer(logits) | is_right(logits, y))).sum())
+        left = int((self.nonfinite & (~has_answer(logits) | is_right(logits, y))).sum())
         if left:
             raise ValueError(
                 f"the network's answers about {left} of {len(x_adv)} images are not finite (NaN or Inf in logits or "
@@ -95,8 +95,8 @@ class Watched(nn.Module):
 
 
 def about(network: Forward, rows: Tensor | slice) -> contextlib.AbstractContextManager[None]:
-    """`Watched.about` for a network that may be watched or not."""
-    return network.about(rows) if isinstance(network, Watched) else contextlib.nullcontext()
+    """`MonitoredModel.about` for a network that may be watched or not."""
+    return network.about(rows) if isinstance(network, MonitoredModel) else contextlib.nullcontext()
 
 
 def out_of_inference(network: nn.Module) -> nn.Module:

@@ -65,7 +65,7 @@ def kl_divergence(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
     return losses.kl_divergence(reference[0], output)
 
 
-def climb(
+def pgd_steps(
     forward: Forward,
     loss: AscentLoss,
     x: Tensor,
@@ -115,4 +115,4 @@ def ascend(
     Returns:
         (B, channels, H, W), in the ball and in [0, 1], detached.
     """
-    return climb(forward, loss, x, budget.begin(x, noise, stream), reference, per_step, budget)
+    return pgd_steps(forward, loss, x, budget.begin(x, noise, stream), reference, per_step, budget)

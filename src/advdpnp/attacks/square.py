@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from advdpnp.attacks.attack import Logits, attack_call, check_attack
-from advdpnp.attacks.stepwise import Network, Seen, State, search_batch
+from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, attack_batch
 from advdpnp.losses import margin
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative, Range
@@ -24,7 +24,7 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass
-class SquareState(State):
+class SquareState(AttackState):
     """A row of Square Attack; the point is the best so far.
 
     Args:
@@ -72,20 +72,20 @@ class Square:
     def attempts(self, num_classes: int) -> int:
         return self.restarts
 
-    def rival(self, attempt: int) -> int:
+    def target_rank(self, attempt: int) -> int:
         return -1
 
     def note(self, num_classes: int) -> str:
         return ""
 
-    def begin(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> SquareState:
+    def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> SquareState:
         age = torch.zeros_like(y)
         drawn = torch.full_like(y, attempt * self.length)
         start = _stripes if self.norm == "linf" else _tiles
         point = start(x, self.eps, noise.at(drawn))
         return SquareState(x, y, target, point, age, x.new_full(y.shape, -torch.inf), drawn)
 
-    def advance(self, network: Network, state: SquareState, noise: Noise) -> Seen:
+    def step(self, network: ChunkedModel, state: SquareState, noise: Noise) -> Queries:
         points = self._proposals(state, noise.at(state.drawn + state.age))
         logits = network.logits(points)
         loss = margin(logits, state.y).to(state.loss.dtype)
@@ -93,7 +93,7 @@ class Square:
         state.point = torch.where(better.view(-1, 1, 1, 1), points, state.point)
         state.loss = torch.where(better, loss, state.loss)
         state.age = state.age + 1
-        return Seen(points, logits)
+        return Queries(points, logits)
 
     def _proposals(self, state: SquareState, noise: Noise) -> Tensor:
         """The points to ask the network about; of age 0 the start itself."""
@@ -108,7 +108,7 @@ class Square:
 
     @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return search_batch(self, logits_fn, x, y, noise)
+        return attack_batch(self, logits_fn, x, y, noise)
 
 
 @functools.cache

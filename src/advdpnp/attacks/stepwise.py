@@ -1,6 +1,6 @@
 """Attacks as searches whose rows advance independently, so that one batch can hold images, targets and ages at will.
 
-A search says how one row begins and what one iteration does to it. `search_batch` runs a batch from beginning to end;
+A search says how one row begins and what one iteration does to it. `attack_batch` runs a batch from beginning to end;
 `advdpnp.evaluation` keeps a fixed number of rows busy over a whole data set with the same searches.
 """
 
@@ -25,7 +25,7 @@ SLACK = 1e-5
 
 
 @dataclass
-class State:
+class AttackState:
     """What a search knows of its rows: every field of a subclass, too, is a tensor with the row first.
 
     Args:
@@ -52,10 +52,10 @@ class State:
             getattr(self, field.name)[rows] = getattr(other, field.name)
 
 
-StateT = TypeVar("StateT", bound=State)
+AttackStateT = TypeVar("AttackStateT", bound=AttackState)
 
 
-class Answer(NamedTuple):
+class LossGradient(NamedTuple):
     """What the network says of points: logits (B, C), loss (B,), input gradient of the loss (B, channels, H, W)."""
 
     logits: Tensor
@@ -63,14 +63,14 @@ class Answer(NamedTuple):
     gradient: Tensor
 
 
-class Seen(NamedTuple):
+class Queries(NamedTuple):
     """Points (B, channels, H, W) at which an iteration has asked the network, and their logits (B, C)."""
 
     points: Tensor
     logits: Tensor
 
 
-class Network:
+class ChunkedModel:
     """The attacked network, asked in parts of one shape.
 
     Args:
@@ -87,10 +87,10 @@ class Network:
         parts = [self._logits_fn(part) for (part,) in self._parts(x)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def gradient(self, x: Tensor, loss: RowLoss, y: Tensor, target: Tensor) -> Answer:
+    def gradient(self, x: Tensor, loss: RowLoss, y: Tensor, target: Tensor) -> LossGradient:
         """The loss of each row and its gradient with respect to that row."""
         parts = [self._one_gradient(loss, *part) for part in self._parts(x, y, target)]
-        return parts[0] if len(parts) == 1 else Answer(*(torch.cat(values) for values in zip(*parts)))
+        return parts[0] if len(parts) == 1 else LossGradient(*(torch.cat(values) for values in zip(*parts)))
 
     def _parts(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """The batch in parts, each asked about its own rows."""
@@ -100,7 +100,7 @@ class Network:
             with about(self._logits_fn, rows):
                 yield tuple(values[rows] for values in batch)
 
-    def _one_gradient(self, loss: RowLoss, x: Tensor, y: Tensor, target: Tensor) -> Answer:
+    def _one_gradient(self, loss: RowLoss, x: Tensor, y: Tensor, target: Tensor) -> LossGradient:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits = self._logits_fn(x)
@@ -110,10 +110,10 @@ class Network:
         # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
         values = values.detach().to(x.dtype)
         # No number is no ground to prefer a point for.
-        return Answer(logits.detach(), torch.where(values.isnan(), -torch.inf, values), gradient.contiguous())
+        return LossGradient(logits.detach(), torch.where(values.isnan(), -torch.inf, values), gradient.contiguous())
 
 
-class Search(Attack, Protocol[StateT]):
+class StepwiseAttack(Attack, Protocol[AttackStateT]):
     """A frozen dataclass; every tensor operation of it treats each row alone."""
 
     # Whether the official code takes a row out of the batch as soon as it is misclassified. It decides nothing but the
@@ -129,29 +129,29 @@ class Search(Attack, Protocol[StateT]):
     def attempts(self, num_classes: int) -> int:
         """Independent attempts at each image: targets times restarts."""
 
-    def rival(self, attempt: int) -> int:
+    def target_rank(self, attempt: int) -> int:
         """Which other class the attempt aims at, 0 the likeliest; -1 for none."""
 
     def note(self, num_classes: int) -> str:
         """What a network with so many classes changes, in a sentence; "" for nothing."""
 
-    def begin(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> StateT:
+    def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> AttackStateT:
         """Rows of age 0; does not ask the network."""
 
-    def advance(self, network: Network, state: StateT, noise: Noise) -> Seen:
+    def step(self, network: ChunkedModel, state: AttackStateT, noise: Noise) -> Queries:
         """One iteration of every row: writes to `state`, adds 1 to its ages, and returns what the network was asked."""
 
 
-def ranked_rivals(logits: Tensor, y: Tensor) -> Tensor:
+def ranked_targets(logits: Tensor, y: Tensor) -> Tensor:
     """The classes other than the label, likeliest first: (B, C), (B,) -> (B, C - 1) int64."""
     own = is_label(y, logits.shape[1])
     return logits.masked_fill(own, torch.inf).sort(dim=1)[1].flip(1)[:, 1:]
 
 
-def targets(search: Search[StateT], attempt: int, rivals: Tensor, y: Tensor) -> Tensor:
+def targets(search: StepwiseAttack[AttackStateT], attempt: int, ranked: Tensor, y: Tensor) -> Tensor:
     """The classes that an attempt aims at: (B,) int64; the label where it aims at none."""
-    place = search.rival(attempt)
-    return y if place < 0 else rivals[:, place]
+    place = search.target_rank(attempt)
+    return y if place < 0 else ranked[:, place]
 
 
 def fewer_targets(wanted: int, num_classes: int) -> str:
@@ -162,7 +162,7 @@ def fewer_targets(wanted: int, num_classes: int) -> str:
     return f"{num_classes} classes: {others} {'target' if others == 1 else 'targets'} instead of {wanted}"
 
 
-def succeeds(search: Search[StateT], state: StateT, seen: Seen, among: Tensor) -> Tensor:
+def succeeds(search: StepwiseAttack[AttackStateT], state: AttackStateT, seen: Queries, among: Tensor) -> Tensor:
     """Which rows' points are not right and within the radius, of those `among`: (B,) bool -> (B,) bool."""
     found = among & ~is_right(seen.logits, state.y)
     # In most iterations there is none, and no distance is needed.
@@ -175,7 +175,9 @@ def within(points: Tensor, x: Tensor, norm: Norm, eps: float) -> Tensor:
     return inside & (distance(points, x, norm) <= eps * (1 + SLACK) + 1e-7)
 
 
-def search_batch(search: Search[StateT], logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise | None = None) -> Tensor:
+def attack_batch(
+    search: StepwiseAttack[AttackStateT], logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise | None = None
+) -> Tensor:
     """Run a search on one batch, attempt after attempt, each on the images that are still classified correctly.
 
     Args:
@@ -185,18 +187,18 @@ def search_batch(search: Search[StateT], logits_fn: Logits, x: Tensor, y: Tensor
         (B, channels, H, W): the first adversarial image that was found for each image, else the image itself.
     """
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
-    network = Network(logits_fn)
+    network = ChunkedModel(logits_fn)
     clean = network.logits(x)
-    rivals, robust, best = ranked_rivals(clean, y), is_right(clean, y), x.clone()
+    ranked, robust, best = ranked_targets(clean, y), is_right(clean, y), x.clone()
     for attempt in range(search.attempts(clean.shape[1])):
         rows = robust.nonzero().squeeze(1)
         if len(rows) == 0:
             break
-        target = targets(search, attempt, rivals[rows], y[rows])
-        state = search.begin(x[rows], y[rows], target, attempt, noise.rows(rows))
+        target = targets(search, attempt, ranked[rows], y[rows])
+        state = search.init(x[rows], y[rows], target, attempt, noise.rows(rows))
         for _ in range(search.length):
             with about(logits_fn, rows):
-                seen = search.advance(network, state, noise.rows(rows))
+                seen = search.step(network, state, noise.rows(rows))
             fresh = succeeds(search, state, seen, robust[rows])
             best[rows[fresh]] = seen.points[fresh]
             robust[rows[fresh]] = False

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from advdpnp.api import use_tf32
 from advdpnp.bench.ceilings import convolution_rates, describe_machine, measure_ceilings, stem_seconds
-from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Ladder, Rung, add_rates, one_line, silent, timed
-from advdpnp.bench.variants import Subject, attack_rungs, judge, make_subject, started, step_rungs
+from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Variant, Variants, add_rates, one_line, silent, timed
+from advdpnp.bench.variants import BenchModel, attack_variants, judge, make_bench_model, started, step_variants
 from advdpnp.runs import Json, Run, write_json
 from advdpnp.training.loop import make_batch
 
@@ -108,13 +108,13 @@ def _left_out(models: Json) -> list[str]:
         for ladder in ("attack", "step")
         if ladder in ladders
     ]
-    rungs = [
-        f"{path}/{rung}"
+    variants = [
+        f"{path}/{variant}"
         for path, table in ladders
-        for rung, entry in table.items()
+        for variant, entry in table.items()
         if "error" in entry or entry.get("skipped", "").startswith(OUT_OF_TIME)
     ]
-    return rungs + [
+    return variants + [
         f"{name}/{ladder}" for name in models for ladder in ("attack", "step") if ladder not in models[name]
     ]
 
@@ -132,10 +132,10 @@ def _measure_model(
         return
     protocol, ceilings, entry = result["protocol"], result["ceilings"], result["models"][name]
     batch, repeats = protocol["batch"], protocol["repeats"]
-    subject = make_subject(name, device, batch, protocol["steps"])
+    subject = make_bench_model(name, device, batch, protocol["steps"])
 
-    def at_least(rung: Rung) -> float:
-        return float(rung.gflop * batch / 1000 / ceilings[f"{rung.precision}_tflop_per_second"])
+    def at_least(variant: Variant) -> float:
+        return float(variant.gflop * batch / 1000 / ceilings[f"{variant.precision}_tflop_per_second"])
 
     def keep(table: Json) -> Callable[[], None]:
         def rated() -> None:
@@ -144,17 +144,17 @@ def _measure_model(
 
         return rated
 
-    def ladder(kind: str, until: Deadline) -> Ladder:
+    def ladder(kind: str, until: Deadline) -> Variants:
         table: Json = {}
         entry[kind] = table
-        return Ladder(device, repeats, until, at_least, table, keep(table), _under(kind, tell))
+        return Variants(device, repeats, until, at_least, table, keep(table), _under(kind, tell))
 
     def attack(until: Deadline) -> None:
         climbed = ladder("attack", until)
-        judge(subject, climbed.climb(attack_rungs(subject, precisions)), climbed.table)
+        judge(subject, climbed.climb(attack_variants(subject, precisions)), climbed.table)
 
     def step(until: Deadline) -> None:
-        ladder("step", until).climb(step_rungs(subject, precisions))
+        ladder("step", until).climb(step_variants(subject, precisions))
 
     if device.type == "cuda":
         step(deadline)
@@ -172,7 +172,7 @@ def _measure_model(
         torch.cuda.empty_cache()
 
 
-def _bookkeeping(subject: Subject, device: torch.device, step_seconds: float) -> Json:
+def _bookkeeping(subject: BenchModel, device: torch.device, step_seconds: float) -> Json:
     """What a step spends outside attack, losses and optimizer, and what a checkpoint every minute costs."""
     training = started(subject.task(engine="folded"))
     training.advance(subject.index)
@@ -194,7 +194,7 @@ def _bookkeeping(subject: Subject, device: torch.device, step_seconds: float) ->
     entry: Json = {"seconds": round(seconds, 6), "share_of_step": round(seconds / step_seconds, 5)}
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))
-        run.claim(subject.experiment.config())
+        run.create_or_verify(subject.experiment.config())
         try:
             checkpoint = timed(device, lambda: training.save(run, final=False))[1]
         except ValueError as error:

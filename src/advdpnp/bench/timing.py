@@ -23,7 +23,7 @@ _WARM_UPS = {"cuda": 3}
 
 
 @dataclass(frozen=True)
-class Rung:
+class Variant:
     """One way to do the work.
 
     Args:
@@ -103,7 +103,7 @@ def silent(text: str) -> None:
 
 
 @dataclass(frozen=True)
-class Ladder:
+class Variants:
     """Fills `table`, one entry for each rung, and saves after every piece of work.
 
     Args:
@@ -119,70 +119,70 @@ class Ladder:
     device: torch.device
     repeats: int
     deadline: Deadline
-    at_least: Callable[[Rung], float]
+    at_least: Callable[[Variant], float]
     table: Json
     save: Callable[[], None]
     tell: Callable[[str], None] = silent
 
-    def climb(self, rungs: Sequence[Rung]) -> dict[str, Tensor]:
+    def climb(self, variants: Sequence[Variant]) -> dict[str, Tensor]:
         """Measure the rungs, on a GPU from the last, which is the fastest and matters most, to the first.
 
         Returns:
             What each rung gave in its first run, where that is a tensor.
         """
         # A table that is cut off has all its rows.
-        for rung in rungs:
-            entry = {"precision": rung.precision, "gflop_per_image": round(rung.gflop, 4), "skipped": OUT_OF_TIME}
-            self.table[rung.name] = entry
-        ready: list[tuple[Rung, Work]] = []
+        for variant in variants:
+            entry = {"precision": variant.precision, "gflop_per_image": round(variant.gflop, 4), "skipped": OUT_OF_TIME}
+            self.table[variant.name] = entry
+        ready: list[tuple[Variant, Work]] = []
         outputs: dict[str, Tensor] = {}
-        for rung in reversed(rungs) if self.device.type == "cuda" else rungs:
-            reason = self._reason_against(rung)
+        for variant in reversed(variants) if self.device.type == "cuda" else variants:
+            reason = self._reason_against(variant)
             if reason:
-                self.table[rung.name]["skipped"] = reason
+                self.table[variant.name]["skipped"] = reason
             else:
-                with self._alone(rung):
-                    ready.append((rung, self._begin(rung, outputs)))
-            self.tell(f"{rung.name}: {_outcome(self.table[rung.name])}")
+                with self._alone(variant):
+                    ready.append((variant, self._begin(variant, outputs)))
+            self.tell(f"{variant.name}: {_outcome(self.table[variant.name])}")
             self.save()
         for _ in range(self.repeats - 1):
-            for rung, work in ready:
-                if not self.deadline.passed() and "error" not in self.table[rung.name]:
-                    with self._alone(rung):
-                        self._time(rung, work)
+            for variant, work in ready:
+                if not self.deadline.passed() and "error" not in self.table[variant.name]:
+                    with self._alone(variant):
+                        self._time(variant, work)
                     self.save()
         return outputs
 
-    def _reason_against(self, rung: Rung) -> str:
-        if rung.needs_gpu and self.device.type != "cuda":
-            return "needs a CUDA device: " + ("cuDNN" if rung.benchmark_cudnn else "CUDA graphs")
+    def _reason_against(self, variant: Variant) -> str:
+        if variant.needs_gpu and self.device.type != "cuda":
+            return "needs a CUDA device: " + ("cuDNN" if variant.benchmark_cudnn else "CUDA graphs")
         if self.deadline.passed():
             return OUT_OF_TIME
-        needed = (1 + self.repeats) * self.at_least(rung)
+        needed = (1 + self.repeats) * self.at_least(variant)
         if needed > 60 * self.deadline.left():
-            return f"{OUT_OF_TIME}: needs at least {needed:.0f} s at the measured {rung.precision} ceiling"
+            return f"{OUT_OF_TIME}: needs at least {needed:.0f} s at the measured {variant.precision} ceiling"
         return ""
 
     @contextmanager
-    def _alone(self, rung: Rung) -> Iterator[None]:
+    def _alone(self, variant: Variant) -> Iterator[None]:
         """Whatever goes wrong with a rung, it must not take the others with it."""
         try:
             yield
         except Exception as error:
-            self.table[rung.name]["error"] = one_line(error)
+            self.table[variant.name]["error"] = one_line(error)
 
-    def _begin(self, rung: Rung, outputs: dict[str, Tensor]) -> Work:
-        entry = self.table[rung.name]
+    def _begin(self, variant: Variant, outputs: dict[str, Tensor]) -> Work:
+        entry = self.table[variant.name]
         del entry["skipped"]
-        work, output = _warm_up(rung, self.device, entry)
-        self._time(rung, work)
+        work, output = _warm_up(variant, self.device, entry)
+        self._time(variant, work)
         if output is not None:
-            outputs[rung.name] = output
+            outputs[variant.name] = output
         return work
 
-    def _time(self, rung: Rung, work: Work) -> None:
-        with cudnn_benchmark(rung.benchmark_cudnn):
-            _add_time(self.table[rung.name], *timed(self.device, work, _RUNS_PER_TIMING.get(self.device.type, 1)))
+    def _time(self, variant: Variant, work: Work) -> None:
+        with cudnn_benchmark(variant.benchmark_cudnn):
+            _add_time(self.table[variant.name], *timed(self.device, work, _RUNS_PER_TIMING.get(self.device.type, 1)))
 
 
 def _outcome(entry: Json) -> str:
@@ -191,10 +191,10 @@ def _outcome(entry: Json) -> str:
     return str(entry.get("error") or entry["skipped"])
 
 
-def _warm_up(rung: Rung, device: torch.device, entry: Json) -> tuple[Work, Tensor | None]:
+def _warm_up(variant: Variant, device: torch.device, entry: Json) -> tuple[Work, Tensor | None]:
     began, held = time.perf_counter(), _start_memory(device)
-    with cudnn_benchmark(rung.benchmark_cudnn):
-        work = rung.make()
+    with cudnn_benchmark(variant.benchmark_cudnn):
+        work = variant.make()
         for _ in range(_WARM_UPS.get(device.type, 1)):
             output = work()
         synchronize(device)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import noise
-from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.bench.flops import count_flops
-from advdpnp.bench.timing import Rung, Work
+from advdpnp.bench.timing import Variant, Work
 from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.data import Images
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.models.classifier import Classifier
-from advdpnp.models.folding import freeze
+from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.runs import Json
 from advdpnp.training import Task
@@ -29,7 +29,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchModel:
     """One network and its images: what every rung works on.
 
     Args:
@@ -73,7 +73,7 @@ def synthetic_images(n: int, shape: tuple[int, ...], classes: int, device: torch
     return Images(pixels.to(torch.uint8), labels).to(device)
 
 
-def make_subject(name: str, device: torch.device, batch: int, steps: int) -> Subject:
+def make_bench_model(name: str, device: torch.device, batch: int, steps: int) -> BenchModel:
     """The network called `name` with Adv-DPNP's head, after a few training steps on synthetic images."""
     # A small rate: the same batch is trained on again and again, and the numbers shall stay finite.
     settings = [f"recipe.batch_size={batch}", f"recipe.attack.steps={steps}", "recipe.lr=0.01"]
@@ -92,7 +92,7 @@ def make_subject(name: str, device: torch.device, batch: int, steps: int) -> Sub
         training.advance(order)
     task.defense.between_epochs(model, 1)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return Subject(wanted, model.eval(), images)
+    return BenchModel(wanted, model.eval(), images)
 
 
 def naive_attack(model: nn.Module, x: Tensor, y: Tensor, budget: Budget, draws: Noise) -> Tensor:
@@ -106,7 +106,7 @@ def naive_attack(model: nn.Module, x: Tensor, y: Tensor, budget: Budget, draws: 
     return x_adv.detach()
 
 
-def attack_rungs(subject: Subject, precisions: tuple[str, ...]) -> list[Rung]:
+def attack_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Variant]:
     """The inner attack alone, from the naive loop to one CUDA graph."""
     x, y, budget = subject.x, subject.images.labels, subject.budget
     draws = IndexNoise(0, subject.index)
@@ -126,50 +126,50 @@ def attack_rungs(subject: Subject, precisions: tuple[str, ...]) -> list[Rung]:
         return crafted(plain, model, x)
 
     def folded_nchw() -> Work:
-        model = freeze(subject.model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model = fold_batchnorm(subject.model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return crafted(plain, model, nchw)
 
     def frozen(precision: str, how: str) -> Work:
-        model = freeze(subject.model, _DTYPES[precision])
+        model = fold_batchnorm(subject.model, _DTYPES[precision])
         if how == "folded":
             return crafted(plain, model, x)
-        fast = FastAscent(tuple(x.shape), cuda_graph if how == "attack_graph" else None)
+        fast = CompiledAscent(tuple(x.shape), cuda_graph if how == "attack_graph" else None)
         return crafted(functools.partial(fast), model, x)
 
     work = attack_gflop(subject)
-    rungs = [
-        Rung("naive", "fp32", work["naive"], naive),
-        Rung("input_gradient", "fp32", work["lean"], lambda: crafted(plain, copy.deepcopy(subject.model), nchw)),
-        Rung("channels_last", "fp32", work["lean"], channels_last),
-        Rung("folded_nchw", "fp32", work["lean"], folded_nchw),
+    variants = [
+        Variant("naive", "fp32", work["naive"], naive),
+        Variant("input_gradient", "fp32", work["lean"], lambda: crafted(plain, copy.deepcopy(subject.model), nchw)),
+        Variant("channels_last", "fp32", work["lean"], channels_last),
+        Variant("folded_nchw", "fp32", work["lean"], folded_nchw),
     ]
     for precision in precisions:
         for how in ("folded", "compiled", "attack_graph"):
             make = functools.partial(frozen, precision, how)
-            rungs.append(Rung(_named(precision, how), precision, work["lean"], make, how == "attack_graph"))
-    return rungs
+            variants.append(Variant(_named(precision, how), precision, work["lean"], make, how == "attack_graph"))
+    return variants
 
 
-def step_rungs(subject: Subject, precisions: tuple[str, ...]) -> list[Rung]:
+def step_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Variant]:
     """A whole training step of Adv-DPNP: the naive loop, then the project's own with each engine."""
     work = attack_gflop(subject)
     update = update_gflop(subject)
-    rungs = [Rung("naive", "fp32", work["naive"] + update, functools.partial(_naive_step, subject))]
+    variants = [Variant("naive", "fp32", work["naive"] + update, functools.partial(_naive_step, subject))]
     for precision in precisions:
         for engine in get_args(Engine):
             make = functools.partial(_training_step, subject, precision, engine)
             name, gflop = _named(precision, engine), work["lean"] + update
             if engine == "step":
-                rungs.append(Rung(f"{name}_cudnn_benchmark", precision, gflop, make, True, benchmark_cudnn=True))
-            rungs.append(Rung(name, precision, gflop, make, engine in ("graph", "step")))
-    return rungs
+                variants.append(Variant(f"{name}_cudnn_benchmark", precision, gflop, make, True, benchmark_cudnn=True))
+            variants.append(Variant(name, precision, gflop, make, engine in ("graph", "step")))
+    return variants
 
 
 def _named(precision: str, name: str) -> str:
     return name if precision == "fp32" else f"{precision}_{name}"
 
 
-def _naive_step(subject: Subject) -> Work:
+def _naive_step(subject: BenchModel) -> Work:
     task = subject.task()
     model, budget, draws = task.model, subject.budget, IndexNoise(0, subject.index)
     recipe = task.recipe
@@ -198,7 +198,7 @@ def started(task: Task) -> Training:
     return training
 
 
-def _training_step(subject: Subject, precision: str, engine: Engine) -> Work:
+def _training_step(subject: BenchModel, precision: str, engine: Engine) -> Work:
     training = started(subject.task(precision, engine))
 
     def step() -> None:
@@ -208,7 +208,7 @@ def _training_step(subject: Subject, precision: str, engine: Engine) -> Work:
     return step
 
 
-def attack_gflop(subject: Subject) -> dict[str, float]:
+def attack_gflop(subject: BenchModel) -> dict[str, float]:
     """Counted 10^9 operations per image of the attack: "naive" with all gradients, "lean" with the images' alone."""
     n = min(2, len(subject.images))
     x, y = subject.x[:n], subject.images.labels[:n]
@@ -221,7 +221,7 @@ def attack_gflop(subject: Subject) -> dict[str, float]:
     }
 
 
-def update_gflop(subject: Subject) -> float:
+def update_gflop(subject: BenchModel) -> float:
     """Counted 10^9 operations per image of the losses and their backward pass."""
     n = min(2, len(subject.images))
     task = subject.task()
@@ -235,7 +235,7 @@ def update_gflop(subject: Subject) -> float:
 
 
 @torch.no_grad()
-def judge(subject: Subject, iterates: dict[str, Tensor], table: Json) -> None:
+def judge(subject: BenchModel, iterates: dict[str, Tensor], table: Json) -> None:
     """Compare every rung's adversarial images with those of "input_gradient", and try them on the fp32 network."""
     reference = iterates.get("input_gradient")
     for name, x_adv in iterates.items():

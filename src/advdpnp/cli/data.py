@@ -20,8 +20,6 @@ from advdpnp.cli.command import (
     data_app,
     facts_of,
 )
-from advdpnp.data.download.fetch import megabytes
-from advdpnp.progress import duration
 
 if TYPE_CHECKING:
     from advdpnp.data import DataSpec, FileCheck
@@ -41,12 +39,17 @@ class TransferLines:
         print(text, file=sys.stderr, flush=True)
 
     def on_file(self, name: str, size: int, done: int) -> None:
+        from advdpnp.data.download.fetch import megabytes
+
         self._name, self._size, self._done, self._start = name, size, done, done
         self._began = self._told = time.monotonic()
         already = f", {megabytes(done)} of it here already" if done else ""
         self.on_note(f"{name}: {megabytes(size)}{already}")
 
     def on_bytes(self, count: int) -> None:
+        from advdpnp.data.download.fetch import megabytes
+        from advdpnp.progress import duration
+
         self._done += count
         now = time.monotonic()
         if now - self._told < _SECONDS_BETWEEN_LINES:
@@ -131,8 +134,8 @@ def download(
     """Fetch a published data set; an interrupted download goes on where it stopped."""
     from advdpnp import data
 
-    with transferring() as listener:
-        return _answer(name, data.download(name, data.data_root(data_root), mirror, listener))
+    with transferring() as callback:
+        return _answer(name, data.download(name, data.data_root(data_root), mirror, callback))
 
 
 @command(data_app)

@@ -26,7 +26,7 @@ def predict(
 
     if picture is not None:
         check_format(picture)
-    with watching() as listener:
+    with watching() as callback:
         found = api.predict(
             run,
             images,
@@ -36,7 +36,7 @@ def predict(
             invert=invert,
             device=switches.device,
             data_root=data_root,
-            listener=listener,
+            callback=callback,
         )
     if len(found.images) == len(found.failed) == 1:
         raise ValueError(f"{found.failed[0].file}: {found.failed[0].error}")
@@ -68,7 +68,7 @@ def export(
 ) -> Answer:
     """Write a classifier with a model card for other programs: safetensors, torch.export, ONNX, RobustBench."""
     from advdpnp import api
-    from advdpnp.exporting import Claim
+    from advdpnp.exporting import PaperReference
 
     if switches.device not in (None, "cpu"):
         raise ValueError(f"an export is made on the CPU; got --device {switches.device}: leave --device out")
@@ -78,7 +78,7 @@ def export(
         format_ or ["safetensors"],
         checkpoint=checkpoint,
         license=license_,
-        claim=Claim(link, name, authors, venue),
+        reference=PaperReference(link, name, authors, venue),
         force=force,
         images=images,
         data_root=data_root,

@@ -77,17 +77,17 @@ def evaluate(
         "data_root": data_root,
         "resume": resume,
     }
-    with watching() as listener:
-        tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, listener.on_note)
+    with watching() as callback:
+        tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
-            result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint or "last", listener=listener, **how)
+            result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint or "last", callback=callback, **how)
             return Answer(result, result_text(result))
-        from advdpnp.external import ForeignModel, parse_arguments
+        from advdpnp.external import ExternalModel, parse_arguments
 
         assert model is not None and tested
         arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))
-        source = ForeignModel(model, weights, weights_key, arguments, *normalization, name)
-        result = api.evaluate_foreign(source, tested, out=out, listener=listener, **how)
+        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name)
+        result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
         return Answer(result, f"{result_text(result)}\n{source.folder(out, tested)}")
 
 

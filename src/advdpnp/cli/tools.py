@@ -45,8 +45,8 @@ def bench(
     engines = check_engine or []
     for engine in engines:
         check_name(engine)
-    with watching() as observer:
-        result = run_bench(chosen, on, batch, steps, repeats, out, minutes, engines=engines, tell=observer.on_note)
+    with watching() as callback:
+        result = run_bench(chosen, on, batch, steps, repeats, out, minutes, engines=engines, tell=callback.on_note)
     return Answer(result, bench_text(result))
 
 

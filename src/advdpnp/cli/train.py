@@ -54,21 +54,21 @@ def train(
 
     _check_names(name, data, model, defense)
     options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
-    with watching() as observer:
+    with watching() as callback:
         if data is None:
             wanted = experiment(name or "", *options)
         else:
-            facts = facts_of(data, image_size, split_seed, skip_broken, data_root, observer.on_note)
+            facts = facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
             wanted = experiment_on(facts, model or "resnet18", defense or "adv-dpnp", *options)
         if tensorboard is not None:
-            observer = TensorBoard(observer, str(tensorboard))
+            callback = TensorBoard(callback, str(tensorboard))
         run = api.train(
             wanted,
             out,
             device=switches.device,
             data_root=data_root,
             resume=resume,
-            observer=observer,
+            callback=callback,
             checkpoint_seconds=checkpoint_seconds,
             benchmark_cudnn=cudnn_benchmark,
         )

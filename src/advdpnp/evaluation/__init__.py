@@ -1,10 +1,10 @@
 """Evaluation: accuracy with intervals, robustness with verdicts, geometry."""
 
 from advdpnp.attacks.attack import check_mode
+from advdpnp.callbacks import EvaluationCallback
 from advdpnp.evaluation.combine import merge_shards, over_seeds, paired_test
 from advdpnp.evaluation.evaluate import Evaluation, evaluate
 from advdpnp.evaluation.features import attacked_samples, embedding_arrays
-from advdpnp.evaluation.listener import Listener
 from advdpnp.evaluation.model_checks import examine
 from advdpnp.evaluation.single_pass import CHUNK
 from advdpnp.evaluation.verdicts import UnevaluatedError
@@ -12,7 +12,7 @@ from advdpnp.evaluation.verdicts import UnevaluatedError
 __all__ = [
     "CHUNK",
     "Evaluation",
-    "Listener",
+    "EvaluationCallback",
     "UnevaluatedError",
     "attacked_samples",
     "check_mode",

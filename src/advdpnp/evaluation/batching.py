@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, record
-from advdpnp.attacks.autoattack import stages_of
-from advdpnp.attacks.monitored_model import Watched
-from advdpnp.attacks.stepwise import Network, Search, StateT, ranked_rivals, succeeds, targets
+from advdpnp.attacks.autoattack import stepwise_attacks
+from advdpnp.attacks.monitored_model import MonitoredModel
+from advdpnp.attacks.stepwise import AttackStateT, ChunkedModel, StepwiseAttack, ranked_targets, succeeds, targets
+from advdpnp.callbacks import EvaluationCallback
 from advdpnp.data import Images
-from advdpnp.evaluation.listener import Listener
 from advdpnp.evaluation.single_pass import SearchPrecision, chunks, searching
-from advdpnp.evaluation.state import Ledger, Stage
+from advdpnp.evaluation.state import AttackProgress, EvaluationState
 from advdpnp.evaluation.verdicts import Verdicts
 from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise
@@ -29,7 +29,7 @@ from advdpnp.threat import distance
 
 
 @dataclass(frozen=True)
-class Subject:
+class AttackTarget:
     """What is attacked, on which images.
 
     Args:
@@ -42,18 +42,18 @@ class Subject:
     """
 
     model: nn.Module
-    surface: nn.Module
+    attacked_model: nn.Module
     images: Images
     places: Tensor
     seed: int
     precision: SearchPrecision = "fp32"
 
-    def judged_by_search(self) -> bool:
+    def decided_by_search(self) -> bool:
         """Whether the search asks the very network that gives the verdicts, as the verdicts want it."""
-        return self.surface is self.model and self.precision == "fp32"
+        return self.attacked_model is self.model and self.precision == "fp32"
 
 
-class Sweep(Generic[StateT]):
+class BatchedSearch(Generic[AttackStateT]):
     """One search, going on where its record stands.
 
     Args:
@@ -66,14 +66,20 @@ class Sweep(Generic[StateT]):
     """
 
     def __init__(
-        self, search: Search[StateT], subject: Subject, rivals: Tensor, stage: Stage, chunk: int, rows: int
+        self,
+        search: StepwiseAttack[AttackStateT],
+        subject: AttackTarget,
+        ranked: Tensor,
+        progress: AttackProgress,
+        chunk: int,
+        rows: int,
     ) -> None:
-        self._search, self._subject, self._rivals, self._stage = search, subject, rivals, stage
+        self._search, self._subject, self._ranked, self._progress = search, subject, ranked, progress
         self._chunk, self._rows = chunk, rows
         # One place more than images, for rows that are free: what is asked about them is about no image.
-        self._watched = Watched(subject.surface, len(subject.places) + 1, subject.places.device)
-        self._network = Network(self._watched, chunk)
-        self._state: StateT | None = None
+        self._watched = MonitoredModel(subject.attacked_model, len(subject.places) + 1, subject.places.device)
+        self._network = ChunkedModel(self._watched, chunk)
+        self._state: AttackStateT | None = None
         # Of each row: its image, its attempt, its iterations, and whether it counts. On the CPU, where they are read.
         self._image = torch.zeros(0, dtype=torch.int64)
         self._attempt, self._age, self._live = self._image.clone(), self._image.clone(), self._image.bool()
@@ -82,14 +88,14 @@ class Sweep(Generic[StateT]):
     @property
     def steps_left(self) -> int:
         """Iterations that are still to be made, if no further image falls."""
-        return self._stage.left() * self._search.length - int(self._age[self._live].sum())
+        return self._progress.left() * self._search.length - int(self._age[self._live].sum())
 
     def run(self, tell: Callable[[], None]) -> None:
         """To the end; `tell` is called after every iteration."""
         while self._fill():
             began = time.perf_counter()
-            self._advance()
-            self._stage.seconds += time.perf_counter() - began
+            self._step()
+            self._progress.seconds += time.perf_counter() - began
             tell()
 
     def _fill(self) -> bool:
@@ -104,38 +110,38 @@ class Sweep(Generic[StateT]):
 
     def _pop(self, count: int) -> tuple[int, Tensor] | None:
         """Up to `count` images for one attempt, or None. The first attempt at every image comes before any second."""
-        stage = self._stage
+        progress = self._progress
         while True:
-            self._queue = self._queue[~stage.broken[self._queue]]
+            self._queue = self._queue[~progress.broken[self._queue]]
             if len(self._queue):
                 images, self._queue = self._queue[:count], self._queue[count:]
                 return self._next_attempt - 1, images
-            if self._next_attempt == len(stage.tried):
+            if self._next_attempt == len(progress.tried):
                 return None
-            self._queue = (stage.surviving & ~stage.tried[self._next_attempt]).nonzero().squeeze(1)
+            self._queue = (progress.surviving & ~progress.tried[self._next_attempt]).nonzero().squeeze(1)
             self._next_attempt += 1
 
-    def _begin(self, attempt: int, images: Tensor) -> StateT:
+    def _init(self, attempt: int, images: Tensor) -> AttackStateT:
         subject, where = self._subject, images.to(self._subject.places.device)
         index = subject.places[where]
         x, y = subject.images.batch(index)
-        target = targets(self._search, attempt, self._rivals[where], y)
-        return self._search.begin(x, y, target, attempt, IndexNoise(subject.seed, index))
+        target = targets(self._search, attempt, self._ranked[where], y)
+        return self._search.init(x, y, target, attempt, IndexNoise(subject.seed, index))
 
     def _grow(self) -> None:
         """As many rows as there is work for, free at first."""
-        rows = min(self._rows, self._whole_chunks(self._stage.left()))
+        rows = min(self._rows, self._whole_chunks(self._progress.left()))
         if rows and (jobs := self._pop(1)) is not None:
             attempt, images = jobs
             self._queue = torch.cat([images, self._queue])
             self._image, self._attempt = images.repeat(rows), torch.full((rows,), attempt)
             self._age, self._live = torch.zeros(rows, dtype=torch.int64), torch.zeros(rows, dtype=torch.bool)
-            self._state = self._begin(attempt, self._image)
+            self._state = self._init(attempt, self._image)
 
     def _load(self, attempt: int, images: Tensor) -> None:
         free = (~self._live).nonzero().squeeze(1)[: len(images)]
         assert self._state is not None
-        self._state.put(free.to(self._rivals.device), self._begin(attempt, images))
+        self._state.put(free.to(self._ranked.device), self._init(attempt, images))
         self._image[free], self._attempt[free], self._age[free], self._live[free] = images, attempt, 0, True
 
     def _whole_chunks(self, count: int) -> int:
@@ -145,52 +151,52 @@ class Sweep(Generic[StateT]):
         """Keep the busy rows, and free ones up to a whole chunk."""
         order = (~self._live).int().argsort(stable=True)[: self._whole_chunks(int(self._live.sum()))]
         assert self._state is not None
-        self._state = self._state.take(order.to(self._rivals.device))
+        self._state = self._state.take(order.to(self._ranked.device))
         self._image, self._attempt, self._age, self._live = (
             values[order] for values in (self._image, self._attempt, self._age, self._live)
         )
 
-    def _advance(self) -> None:
-        state, stage, device = self._state, self._stage, self._rivals.device
+    def _step(self) -> None:
+        state, progress, device = self._state, self._progress, self._ranked.device
         assert state is not None
         if not self._live.all():
             # Free rows go through the network too; their age stays one that a schedule knows.
             state.age.masked_fill_(~self._live.to(device), 0)
         noise = IndexNoise(self._subject.seed, self._subject.places[self._image.to(device)])
-        asked = torch.where(self._live, self._image, len(stage.entering)).to(device)
+        asked = torch.where(self._live, self._image, len(progress.entering)).to(device)
         with searching(self._subject.precision), self._watched.about(asked):
-            seen = self._search.advance(self._network, state, noise)
+            seen = self._search.step(self._network, state, noise)
         self._age += 1
         hits = succeeds(self._search, state, seen, self._live.to(device)).cpu().nonzero().squeeze(1)
         if len(hits):
             rows = hits.to(device)
             self._judge(self._image[hits], seen.points[rows], state.x[rows], state.y[rows])
-            self._live &= ~stage.broken[self._image]
+            self._live &= ~progress.broken[self._image]
         over = self._live & (self._age >= self._search.length)
         if over.any():
             # No later than the attempts are noted, since they are not made again.
-            stage.hindered |= self._watched.hindered[:-1].cpu()
-            stage.tried[self._attempt[over], self._image[over]] = True
+            progress.nonfinite |= self._watched.nonfinite[:-1].cpu()
+            progress.tried[self._attempt[over], self._image[over]] = True
             self._live &= ~over
 
     def _judge(self, images: Tensor, points: Tensor, x: Tensor, y: Tensor) -> None:
         """Count a success only where the network itself is wrong at the point, in fp32 and at the shape of a chunk."""
         norms = distance(points, x, self._search.norm).cpu()
         wrong = ~self._confirmed_right(points, y).cpu()
-        self._stage.fell(images[wrong], norms[wrong])
-        self._stage.unconfirmed[images[~wrong]] = True
+        self._progress.fell(images[wrong], norms[wrong])
+        self._progress.unconfirmed[images[~wrong]] = True
 
     def _confirmed_right(self, points: Tensor, y: Tensor) -> Tensor:
-        if self._subject.judged_by_search():
+        if self._subject.decided_by_search():
             return torch.zeros_like(y, dtype=torch.bool)
         count = len(points)
         padded = torch.arange(self._whole_chunks(count), device=points.device).clamp_max(count - 1)
-        logits = Network(self._subject.model, self._chunk).logits(points[padded])[:count]
+        logits = ChunkedModel(self._subject.model, self._chunk).logits(points[padded])[:count]
         return is_right(logits, y)
 
 
 @dataclass
-class Cascade:
+class AttackSequence:
     """One attack made of searches, on one set of images.
 
     Args:
@@ -200,16 +206,16 @@ class Cascade:
         in_flight: chunks in flight.
         ledger: where the records are kept.
         name: the attack's name there.
-        listener: told of every search and iteration.
+        callback: told of every search and iteration.
     """
 
     attack: Attack
-    subject: Subject
+    subject: AttackTarget
     chunk: int
     in_flight: int
-    ledger: Ledger
+    state: EvaluationState
     name: str
-    listener: Listener
+    callback: EvaluationCallback
 
     def run(self, clean: Tensor) -> tuple[Verdicts, Json]:
         """Attack the images that are right without an attack.
@@ -219,59 +225,59 @@ class Cascade:
         Returns:
             Verdicts after all searches, and the attack's row of the result.
         """
-        searches = stages_of(self.attack)
-        rivals, classes = self._rivals(searches)
-        survivors, hindered, stages, rows, notes = clean, torch.zeros_like(clean), [], [], []
+        searches = stepwise_attacks(self.attack)
+        ranked, classes = self._ranked(searches)
+        survivors, nonfinite, stages, rows, notes = clean, torch.zeros_like(clean), [], [], []
         for number, search in enumerate(searches):
             note = search.note(classes)
             if note:
-                self.listener.on_note(note)
+                self.callback.on_note(note)
                 notes.append(note)
             name = f"{self.name}: {number + 1}. {search.name}" if len(searches) > 1 else self.name
-            stage = Stage(self.ledger.stage(name), survivors, search.attempts(classes))
-            self._run(name, search, rivals, stage)
-            survivors, hindered = stage.surviving, hindered | stage.hindered
-            stages.append(stage)
-            rows.append(record(search) | _row(Verdicts.after(survivors, hindered)) | stage.row())
-        self.ledger.write_note(done(self.name), True)
-        unconfirmed = torch.stack([stage.unconfirmed for stage in stages]).any(dim=0) & survivors
-        found = Verdicts.after(survivors, hindered)
+            progress = AttackProgress(self.state.progress(name), survivors, search.attempts(classes))
+            self._run(name, search, ranked, progress)
+            survivors, nonfinite = progress.surviving, nonfinite | progress.nonfinite
+            stages.append(progress)
+            rows.append(record(search) | _row(Verdicts.after(survivors, nonfinite)) | progress.row())
+        self.state.write_note(done(self.name), True)
+        unconfirmed = torch.stack([progress.unconfirmed for progress in stages]).any(dim=0) & survivors
+        found = Verdicts.after(survivors, nonfinite)
         row = record(self.attack) | _row(found) | _together(rows) | {"unconfirmed": int(unconfirmed.sum())}
         return found, row | {"notes": notes} | ({"searches": rows} if len(rows) > 1 else {})
 
-    def _rivals(self, searches: tuple[Search[Any], ...]) -> tuple[Tensor, int]:
+    def _ranked(self, searches: tuple[StepwiseAttack[Any], ...]) -> tuple[Tensor, int]:
         """The other classes of each image, likeliest first, as many as searches aim at, (n, k) int64; and C."""
-        network, found, classes = Network(self.subject.surface), [], 0
+        network, found, classes = ChunkedModel(self.subject.attacked_model), [], 0
         for chunk in chunks(self.subject.images, self.subject.places, self.chunk):
             logits = network.logits(chunk.x)
             classes = logits.shape[1]
-            aims = (search.rival(attempt) for search in searches for attempt in range(search.attempts(classes)))
-            found.append(ranked_rivals(logits, chunk.y)[: chunk.valid, : max(aims) + 1])
+            aims = (search.target_rank(attempt) for search in searches for attempt in range(search.attempts(classes)))
+            found.append(ranked_targets(logits, chunk.y)[: chunk.valid, : max(aims) + 1])
         return torch.cat(found), classes
 
-    def _run(self, name: str, search: Search[Any], rivals: Tensor, stage: Stage) -> None:
+    def _run(self, name: str, search: StepwiseAttack[Any], ranked: Tensor, progress: AttackProgress) -> None:
         """Run or continue one search."""
-        self.listener.on_search(name, int(stage.surviving.sum()), stage.left() * search.length)
+        self.callback.on_search(name, int(progress.surviving.sum()), progress.left() * search.length)
         while True:
-            stage.chunk = self.chunk
-            sweep = Sweep(search, self.subject, rivals, stage, self.chunk, self.chunk * self.in_flight)
+            progress.chunk = self.chunk
+            sweep = BatchedSearch(search, self.subject, ranked, progress, self.chunk, self.chunk * self.in_flight)
             try:
-                sweep.run(lambda: self._tell(sweep, stage))  # noqa: B023 - not called after this turn
+                sweep.run(lambda: self._tell(sweep, progress))  # noqa: B023 - not called after this turn
                 return
             except torch.OutOfMemoryError:
                 if self.chunk == 1:
                     raise
             finally:
-                stage.write()
+                progress.write()
             # Outside the handler's frame the failed tensors are freed. What is finished stays.
             del sweep
             self.chunk = max(1, self.chunk // 2)
 
-    def _tell(self, sweep: Sweep[Any], stage: Stage) -> None:
-        self.listener.on_steps(sweep.steps_left, int(stage.surviving.sum()) / len(stage.entering))
-        if stage.changed:
-            stage.write()
-            self.ledger.save()
+    def _tell(self, sweep: BatchedSearch[Any], progress: AttackProgress) -> None:
+        self.callback.on_steps(sweep.steps_left, int(progress.surviving.sum()) / len(progress.entering))
+        if progress.changed:
+            progress.write()
+            self.state.save()
 
 
 def done(name: str) -> str:

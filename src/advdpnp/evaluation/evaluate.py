@@ -8,25 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
-from advdpnp.attacks.autoattack import stages_of
+from advdpnp.attacks.autoattack import stepwise_attacks
 from advdpnp.attacks.monitored_model import out_of_inference
+from advdpnp.callbacks import EvaluationCallback
 from advdpnp.data import Images
-from advdpnp.evaluation.batching import Cascade, Subject, done
+from advdpnp.evaluation.batching import AttackSequence, AttackTarget, done
 from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics
 from advdpnp.evaluation.forecast import forecast, time_gradient
-from advdpnp.evaluation.listener import Listener
 from advdpnp.evaluation.model_checks import check_protocol
 from advdpnp.evaluation.single_pass import (
     CHUNK,
     SearchPrecision,
     as_stated,
-    attack_surface,
     check_precision,
     chunks_in_flight,
     judge,
+    model_to_attack,
     search_chunk,
 )
-from advdpnp.evaluation.state import Entry, Ledger
+from advdpnp.evaluation.state import EvaluationState, PassProgress
 from advdpnp.evaluation.verdicts import Verdicts, check_evaluated
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
@@ -93,14 +93,14 @@ class Evaluation:
 
 
 @as_stated()
-def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener: Listener) -> Json:
+def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback: EvaluationCallback) -> Json:
     """Run a suite; content of eval/<suite>.json, in fractions.
 
     Args:
         model: any classifier in eval mode, images in [0, 1] -> logits; geometry needs `embed` and `class_centers`.
         images: the test set, on the model's device.
         evaluation: what is measured.
-        listener: told of every attack and chunk.
+        callback: told of every attack and chunk.
     Raises:
         ValueError: a model in training mode, labels or n out of range.
         UnevaluatedError: a ValueError, where more than 1 % of the images are unevaluated; shards are judged together.
@@ -112,7 +112,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener:
     chunk = evaluation.chunk
     while True:
         try:
-            result = _evaluate(model, images, evaluation, chunk, listener)
+            result = _evaluate(model, images, evaluation, chunk, callback)
         except torch.OutOfMemoryError:
             if chunk == 1:
                 raise
@@ -124,9 +124,11 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, listener:
             return result
 
 
-def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, listener: Listener) -> Json:
+def _evaluate(
+    model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, callback: EvaluationCallback
+) -> Json:
     suite = evaluation.suite
-    pass_ = _Pass(model, images, evaluation, chunk, listener)
+    pass_ = _Pass(model, images, evaluation, chunk, callback)
     pass_.tell_forecast(suite)
     try:
         clean = pass_.entry("clean", None, embed=suite.features is not None).verdicts()
@@ -137,13 +139,13 @@ def _evaluate(model: nn.Module, images: Images, evaluation: Evaluation, chunk: i
             rows.append(row)
     finally:
         # Ctrl-C too: what is finished is kept.
-        pass_.ledger.save(now=True)
+        pass_.state.save(now=True)
     result = pass_.result(rows, worst)
     if suite.features is not None and isinstance(model, Classifier):
         attacked = label(rows[suite.features])
         result["geometry"] = {
-            "clean": pass_.ledger.note("clean"),
-            "adversarial": {**pass_.ledger.note(f"{suite.features + 1}. {attacked}"), "attack": attacked},
+            "clean": pass_.state.note("clean"),
+            "adversarial": {**pass_.state.note(f"{suite.features + 1}. {attacked}"), "attack": attacked},
             **center_geometry(model.class_centers()),
         }
     return result
@@ -157,13 +159,13 @@ class _Pass:
     """One evaluation's fixed part: everything but the attack."""
 
     def __init__(
-        self, model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, listener: Listener
+        self, model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, callback: EvaluationCallback
     ) -> None:
         self.model, self.images, self.evaluation, self.chunk = model, images, evaluation, chunk
-        self.listener = listener
-        self.surface = attack_surface(model)
+        self.callback = callback
+        self.attacked_model = model_to_attack(model)
         precision = evaluation.search_precision
-        self.search_surface = self.surface if precision != "bf16" else attack_surface(model, precision)
+        self.searched_model = self.attacked_model if precision != "bf16" else model_to_attack(model, precision)
         self.places = evaluation.places(images.labels.device)
         # What departs from the ordinary is named.
         special: Json = {"shard": list(evaluation.shard)} if evaluation.shard != (1, 1) else {}
@@ -179,54 +181,54 @@ class _Pass:
         }
         budgets = {"attacks": [record(attack) for attack in evaluation.suite.attacks]}
         resume = evaluation.resume and chunk == evaluation.chunk
-        self.ledger = Ledger(evaluation.partial, self.protocol | budgets, resume)
+        self.state = EvaluationState(evaluation.partial, self.protocol | budgets, resume)
 
     def tell_forecast(self, suite: Suite) -> None:
         """Say how long the suite will take."""
         n = len(self.places)
-        left: list[tuple[Attack | None, int]] = [(None, n - self.ledger.entry("clean").n)]
+        left: list[tuple[Attack | None, int]] = [(None, n - self.state.entry("clean").n)]
         for position, attack in enumerate(suite.attacks):
             left.append((attack, self._images_left(_entry_name(position, attack), attack)))
         if any(images for _, images in left):
-            probe = time_gradient(self.surface, self.images, self.chunk)
-            self.listener.on_forecast(forecast(probe, left))
+            probe = time_gradient(self.attacked_model, self.images, self.chunk)
+            self.callback.on_forecast(forecast(probe, left))
 
     def _images_left(self, name: str, attack: Attack) -> int:
-        if stages_of(attack):
-            return 0 if self.ledger.note(done(name)) else len(self.places)
-        return len(self.places) - self.ledger.entry(name).n
+        if stepwise_attacks(attack):
+            return 0 if self.state.note(done(name)) else len(self.places)
+        return len(self.places) - self.state.entry(name).n
 
     def attack(self, position: int, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
         """Verdicts under one attack, and its row of the result; `clean` (n,) bool is right without an attack."""
         name = _entry_name(position, attack)
-        if not stages_of(attack):
+        if not stepwise_attacks(attack):
             entry = self.entry(name, attack, embed=position == self.evaluation.suite.features)
             return entry.verdicts(), record(attack) | _row(entry)
         evaluation = self.evaluation
         chunk = evaluation.search_chunk or search_chunk(self.images)
         in_flight = chunks_in_flight(chunk, evaluation.batch_size)
-        surface, precision = self.search_surface, evaluation.search_precision
-        subject = Subject(self.model, surface, self.images, self.places, evaluation.seed, precision)
-        return Cascade(attack, subject, chunk, in_flight, self.ledger, name, self.listener).run(clean)
+        attacked_model, precision = self.searched_model, evaluation.search_precision
+        subject = AttackTarget(self.model, attacked_model, self.images, self.places, evaluation.seed, precision)
+        return AttackSequence(attack, subject, chunk, in_flight, self.state, name, self.callback).run(clean)
 
-    def entry(self, name: str, attack: Attack | None, embed: bool) -> Entry:
+    def entry(self, name: str, attack: Attack | None, embed: bool) -> PassProgress:
         """Verdicts under one attack (None: clean) and, with `embed`, a note of the features' statistics."""
-        entry, see = self.ledger.entry(name), None
-        if embed and isinstance(self.model, Classifier) and self.ledger.note(name) is None:
+        entry, see = self.state.entry(name), None
+        if embed and isinstance(self.model, Classifier) and self.state.note(name) is None:
             see = Embeddings(self.model)
             # Features are not stored: without statistics the attack begins again.
             entry.forget()
-        self.listener.on_attack(name, len(self.places) - entry.n)
-        tell, seed = self.listener.on_images, self.evaluation.seed
-        judge(self.model, self.surface, attack, self.images, self.places, self.chunk, seed, entry, tell, see)
+        self.callback.on_attack(name, len(self.places) - entry.n)
+        tell, seed = self.callback.on_images, self.evaluation.seed
+        judge(self.model, self.attacked_model, attack, self.images, self.places, self.chunk, seed, entry, tell, see)
         if see is not None and isinstance(self.model, Classifier):
-            self.ledger.write_note(name, class_statistics(see, self.model.class_centers()))
-        self.ledger.save(now=True)
+            self.state.write_note(name, class_statistics(see, self.model.class_centers()))
+        self.state.save(now=True)
         return entry
 
     def result(self, rows: list[Json], worst: Verdicts) -> Json:
         """Content of the result file, without geometry."""
-        entry = self.ledger.entry("clean")
+        entry = self.state.entry("clean")
         clean, unevaluated = entry.verdicts(), int(worst.unevaluated.sum())
         return {
             "schema": 1,
@@ -240,6 +242,6 @@ class _Pass:
         }
 
 
-def _row(entry: Entry) -> Json:
+def _row(entry: PassProgress) -> Json:
     found = entry.verdicts()
     return found.accuracy() | entry.mean_cross_entropy() | {"seconds": round(entry.seconds, 3)} | found.bits()

@@ -10,7 +10,7 @@ from torch import Tensor
 from advdpnp import metrics
 from advdpnp.attacks import Attack, label, record
 from advdpnp.data import Images
-from advdpnp.evaluation.single_pass import Chunk, attack_surface, attacked, chunks
+from advdpnp.evaluation.single_pass import Chunk, attacked, chunks, model_to_attack
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
 
@@ -91,7 +91,7 @@ def attacked_samples(
     first = [int((images.labels == label).int().argmax()) for label in range(len(class_names))][:count]
     chosen = images.select(torch.tensor(first, device=images.labels.device))
     (block,) = chunks(chosen, len(chosen), chunk)
-    x_adv, _ = attacked(attack_surface(model), attack, block, seed=0)
+    x_adv, _ = attacked(model_to_attack(model), attack, block, seed=0)
     with torch.no_grad():
         clean, adversarial = model(block.x).argmax(dim=1), model(x_adv).argmax(dim=1)
     valid = slice(0, block.valid)
@@ -110,10 +110,10 @@ def embedding_arrays(
     model: Classifier, images: Images, class_names: tuple[str, ...], attack: Attack, n: int, chunk: int
 ) -> Arrays:
     """Embeddings of the first n images, clean and attacked, with the class centers (Figure 2)."""
-    clean, adversarial, surface = Embeddings(model), Embeddings(model), attack_surface(model)
+    clean, adversarial, attacked_model = Embeddings(model), Embeddings(model), model_to_attack(model)
     for block in chunks(images, n, chunk):
         clean(block.x, block)
-        adversarial(attacked(surface, attack, block, seed=0)[0], block)
+        adversarial(attacked(attacked_model, attack, block, seed=0)[0], block)
     return {
         "clean": _array(clean.features),
         "adversarial": _array(adversarial.features),

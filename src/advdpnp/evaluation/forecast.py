@@ -9,7 +9,7 @@ from torch import nn
 
 from advdpnp.attacks import Attack
 from advdpnp.attacks.attack import Ascending
-from advdpnp.attacks.autoattack import stages_of
+from advdpnp.attacks.autoattack import stepwise_attacks
 from advdpnp.data import Images
 from advdpnp.losses import cross_entropy
 
@@ -17,14 +17,14 @@ from advdpnp.losses import cross_entropy
 _CPU_ROWS = 16
 
 
-class Probe(NamedTuple):
+class GradientTime(NamedTuple):
     """Seconds that one input gradient takes for each image, and the network's classes."""
 
     seconds: float
     classes: int
 
 
-def time_gradient(surface: nn.Module, images: Images, chunk: int) -> Probe:
+def time_gradient(attacked_model: nn.Module, images: Images, chunk: int) -> GradientTime:
     """Time one input gradient."""
     on_cpu = images.labels.device.type == "cpu"
     rows = min(_CPU_ROWS, chunk) if on_cpu else chunk
@@ -35,25 +35,25 @@ def time_gradient(surface: nn.Module, images: Images, chunk: int) -> Probe:
         began = time.perf_counter()
         probe = x.clone().requires_grad_()
         # A copy, for networks that change their input in place.
-        logits = surface(probe.clone())
+        logits = attacked_model(probe.clone())
         (gradient,) = torch.autograd.grad(cross_entropy(logits, y).sum(), probe)
         # Waits for the device.
         gradient.sum().item()
         seconds, classes = time.perf_counter() - began, logits.shape[1]
-    return Probe(seconds / rows, classes)
+    return GradientTime(seconds / rows, classes)
 
 
 def gradients(attack: Attack | None, classes: int) -> float:
     """Input gradients that an attack (None: clean images) takes as long as, for an image that withstands it."""
     if attack is None:
         return 1
-    if stages := stages_of(attack):
-        return sum(stage.attempts(classes) * stage.length * stage.cost for stage in stages)
+    if parts := stepwise_attacks(attack):
+        return sum(progress.attempts(classes) * progress.length * progress.cost for progress in parts)
     ascending = cast(Ascending, attack)
     return ascending.steps * ascending.restarts
 
 
-def forecast(probe: Probe, left: Iterable[tuple[Attack | None, int]]) -> float:
+def forecast(probe: GradientTime, left: Iterable[tuple[Attack | None, int]]) -> float:
     """Seconds that attacks will take, at most: searches are over sooner for images that fall.
 
     Args:

@@ -31,7 +31,7 @@ def _gradient(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor]) -> 
     return None if gradient is None else gradient.flatten(1)
 
 
-def gradient_notes(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
+def gradient_warnings(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
     """Warnings about masked gradients; ValueError where attacks would have no gradient, or none to follow.
 
     Args:
@@ -71,11 +71,11 @@ def gradient_notes(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
     return notes
 
 
-def accuracy_notes(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> list[str]:
+def accuracy_warnings(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> list[str]:
     """Warnings about clean accuracy that other pixel ranges raise, or near chance; ValueError where it is both.
 
     Args:
-        model, x, y: as in `gradient_notes`.
+        model, x, y: as in `gradient_warnings`.
         classes: number of classes C.
     """
 
@@ -164,8 +164,8 @@ def examine(model: nn.Module, images: Images, num_classes: int | None = None, at
     check_labels(y, len(y), logits.shape[1])
     _check_repeats(model, few, logits)
     _check_batches(model, few, logits)
-    notes = gradient_notes(model, few, few_labels) if attacked else []
-    notes += accuracy_notes(model, x, y, logits.shape[1])
+    notes = gradient_warnings(model, few, few_labels) if attacked else []
+    notes += accuracy_warnings(model, x, y, logits.shape[1])
     changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, state.get(name, buffer))]
     if changed:
         notes.append(f"the model changes its buffers when it is called ({', '.join(changed[:3])}): is that meant?")

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack
-from advdpnp.attacks.monitored_model import Watched
+from advdpnp.attacks.monitored_model import MonitoredModel
 from advdpnp.data import Images
-from advdpnp.evaluation.state import Entry
+from advdpnp.evaluation.state import PassProgress
 from advdpnp.losses import cross_entropy, is_right
 from advdpnp.models.classifier import Classifier
-from advdpnp.models.folding import freeze
+from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 
 # Rows of a forward where each attack goes over the images once.
@@ -91,11 +91,11 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"attacks can search in {known}; got {precision!r}")
 
 
-def attack_surface(model: nn.Module, precision: SearchPrecision = "fp32") -> nn.Module:
+def model_to_attack(model: nn.Module, precision: SearchPrecision = "fp32") -> nn.Module:
     """What attacks search on: a folded copy of our own classifiers, which is faster; other networks themselves."""
     check_precision(precision)
     if isinstance(model, Classifier):
-        return freeze(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+        return fold_batchnorm(model, torch.bfloat16 if precision == "bf16" else torch.float32)
     if precision == "bf16":
         raise ValueError("only networks that advdpnp has built are searched in bf16: leave it fp32, or tf32 on a GPU")
     return model
@@ -178,27 +178,27 @@ def searching(precision: SearchPrecision) -> Iterator[None]:
 Tell = Callable[[int], None]
 
 
-def attacked(surface: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -> tuple[Tensor, Tensor]:
+def attacked(attacked_model: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -> tuple[Tensor, Tensor]:
     """The chunk's images after the attack (None: clean); the noise is keyed by image index.
 
     Returns:
         (chunk, channels, H, W); and (chunk,) bool, the images about which an answer to the attack was not finite.
     """
-    watched = Watched(surface, len(chunk.x), chunk.x.device)
+    watched = MonitoredModel(attacked_model, len(chunk.x), chunk.x.device)
     if attack is None:
-        return chunk.x, watched.hindered
-    return attack(watched, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index)), watched.hindered
+        return chunk.x, watched.nonfinite
+    return attack(watched, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index)), watched.nonfinite
 
 
 def judge(
     model: nn.Module,
-    surface: nn.Module,
+    attacked_model: nn.Module,
     attack: Attack | None,
     images: Images,
     places: Tensor,
     chunk_size: int,
     seed: int,
-    entry: Entry,
+    entry: PassProgress,
     tell: Tell,
     see: Callable[[Tensor, Chunk], None] | None = None,
 ) -> None:
@@ -218,7 +218,7 @@ def judge(
     """
     for chunk in chunks(images, places, chunk_size, first=math.ceil(entry.n / chunk_size)):
         began = time.perf_counter()
-        x, hindered = attacked(surface, attack, chunk, seed)
+        x, nonfinite = attacked(attacked_model, attack, chunk, seed)
         with torch.no_grad():
             # A copy: the images are looked at again below.
             logits = model(x.clone())[: chunk.valid]
@@ -228,5 +228,5 @@ def judge(
             see(x, chunk)
         # Waits for the device, whose work is part of the time.
         right, loss = right.cpu(), loss.cpu()
-        entry.add(right, hindered[: chunk.valid], loss, time.perf_counter() - began)
+        entry.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began)
         tell(chunk.valid)

@@ -13,7 +13,7 @@ from advdpnp.metrics import pack, unpack
 from advdpnp.runs import Json, differences, read_json, write_json
 
 
-class Stage:
+class AttackProgress:
     """The record of one search over n images.
 
     Args:
@@ -31,7 +31,7 @@ class Stage:
             unpack(content[name], n) if stored else torch.zeros(n).bool() for name in ("broken", "unconfirmed")
         )
         # Images about which an answer was not finite; records of an earlier version do not have them.
-        self.hindered = unpack(content["hindered"], n) if "hindered" in content else torch.zeros(n).bool()
+        self.nonfinite = unpack(content["hindered"], n) if "hindered" in content else torch.zeros(n).bool()
         # Norms of the successes.
         self.largest, self.total = float(content.get("largest", 0.0)), float(content.get("total", 0.0))
         self.seconds = float(content.get("seconds", 0.0))
@@ -68,7 +68,7 @@ class Stage:
             tried=[pack(row) for row in self.tried],
             broken=pack(self.broken),
             unconfirmed=pack(self.unconfirmed),
-            hindered=pack(self.hindered),
+            nonfinite=pack(self.nonfinite),
             largest=self.largest,
             total=self.total,
             seconds=self.seconds,
@@ -99,7 +99,7 @@ SAVE_SHARE = 0.02
 _NOTHING: Json = {"n": 0, "verdicts": "", "hindered": "", "sum": 0.0, "finite": 0, "seconds": 0.0}
 
 
-class Ledger:
+class EvaluationState:
     """Finished chunks of each attack, by name.
 
     Args:
@@ -122,11 +122,11 @@ class Ledger:
                 raise ValueError(f"{path} is of another protocol ({'; '.join(found)}): run without --resume")
             self._content = content
 
-    def entry(self, name: str) -> "Entry":
+    def entry(self, name: str) -> "PassProgress":
         """What is known of one attack."""
-        return Entry(self, self._content["entries"].setdefault(name, dict(_NOTHING)))
+        return PassProgress(self, self._content["entries"].setdefault(name, dict(_NOTHING)))
 
-    def stage(self, name: str) -> Json:
+    def progress(self, name: str) -> Json:
         """What is known of one search, to be changed in place."""
         content: Json = self._content["stages"].setdefault(name, {})
         return content
@@ -155,11 +155,11 @@ def _sweep(path: Path) -> None:
         torn.unlink()
 
 
-class Entry:
+class PassProgress:
     """What one attack has done to the first `n` images."""
 
-    def __init__(self, ledger: Ledger, content: Json) -> None:
-        self._ledger, self._content = ledger, content
+    def __init__(self, state: EvaluationState, content: Json) -> None:
+        self._ledger, self._content = state, content
 
     @property
     def n(self) -> int:
@@ -195,7 +195,7 @@ class Entry:
         """Start this attack again."""
         self._content.update(_NOTHING)
 
-    def add(self, right: Tensor, hindered: Tensor, cross_entropy: Tensor, seconds: float) -> None:
+    def add(self, right: Tensor, nonfinite: Tensor, cross_entropy: Tensor, seconds: float) -> None:
         """One more chunk.
 
         Args:
@@ -204,11 +204,11 @@ class Entry:
             cross_entropy: (valid,) nats.
             seconds: what it took.
         """
-        right, hindered = torch.cat([self._right(), right.cpu()]), torch.cat([self._hindered(), hindered.cpu()])
+        right, nonfinite = torch.cat([self._right(), right.cpu()]), torch.cat([self._hindered(), nonfinite.cpu()])
         finite = cross_entropy[cross_entropy.isfinite()]
         self._content.update(
             verdicts=pack(right),
-            hindered=pack(hindered),
+            nonfinite=pack(nonfinite),
             sum=self._content["sum"] + finite.double().sum().item(),
             finite=self._finite() + len(finite),
             seconds=self.seconds + seconds,

@@ -27,10 +27,10 @@ class Verdicts:
     unevaluated: Tensor
 
     @classmethod
-    def after(cls, withstood: Tensor, hindered: Tensor | None = None) -> "Verdicts":
+    def after(cls, withstood: Tensor, nonfinite: Tensor | None = None) -> "Verdicts":
         """Of images that are right in the end, and images about which an answer was not finite: each (n,) bool."""
-        hindered = torch.zeros_like(withstood) if hindered is None else hindered
-        return cls(withstood & ~hindered, withstood & hindered)
+        nonfinite = torch.zeros_like(withstood) if nonfinite is None else nonfinite
+        return cls(withstood & ~nonfinite, withstood & nonfinite)
 
     @classmethod
     def read(cls, row: Json, n: int) -> "Verdicts":

@@ -14,7 +14,7 @@ Answers = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Probe:
+class ReferenceLogits:
     """Images, and what the classifier answers to them.
 
     Args:
@@ -68,12 +68,12 @@ def _in_batches(answer: Answers, x: Tensor) -> Tensor:
     return torch.cat([answer(part) for part in torch.split(x, _sizes(len(x)))])
 
 
-def probe(model: nn.Module, x: Tensor, what: str) -> Probe:
+def reference_logits(model: nn.Module, x: Tensor, what: str) -> ReferenceLogits:
     """What a model in eval mode answers to x, (N, channels, H, W) in [0, 1]; `what` names the images."""
-    return Probe(x, _in_batches(model, x), what)
+    return ReferenceLogits(x, _in_batches(model, x), what)
 
 
-def agreement(answer: Answers, probe: Probe, name: str) -> Agreement:
+def agreement(answer: Answers, reference_logits: ReferenceLogits, name: str) -> Agreement:
     """Compare a file's answers with the classifier's.
 
     Args:
@@ -83,10 +83,10 @@ def agreement(answer: Answers, probe: Probe, name: str) -> Agreement:
     Raises:
         ValueError: logits farther apart than `TOLERANCE` of the largest one, or another class for some image.
     """
-    logits = _in_batches(answer, probe.x)
-    largest = (logits - probe.logits).abs().max().item()
-    relative = largest / max(probe.logits.abs().max().item(), 1e-12)
-    same_class = int((logits.argmax(1) == probe.logits.argmax(1)).sum())
+    logits = _in_batches(answer, reference_logits.x)
+    largest = (logits - reference_logits.logits).abs().max().item()
+    relative = largest / max(reference_logits.logits.abs().max().item(), 1e-12)
+    same_class = int((logits.argmax(1) == reference_logits.logits.argmax(1)).sum())
     # Written so that a NaN is refused.
     if not relative <= TOLERANCE or same_class < len(logits):
         raise ValueError(
@@ -94,4 +94,4 @@ def agreement(answer: Answers, probe: Probe, name: str) -> Agreement:
             f"largest, at most {TOLERANCE:g} is allowed), and {len(logits) - same_class} of {len(logits)} images get "
             "another class. It is not written: leave this format out, or train on if the logits are not finite"
         )
-    return Agreement(len(logits), probe.what, largest, relative, same_class)
+    return Agreement(len(logits), reference_logits.what, largest, relative, same_class)

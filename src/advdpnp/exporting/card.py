@@ -9,9 +9,9 @@ from typing import Any
 import jinja2
 import yaml
 
-from advdpnp.exporting.claim import obstacles
+from advdpnp.exporting.exported_model import ExportedModel
+from advdpnp.exporting.paper_reference import obstacles
 from advdpnp.exporting.robustbench import architecture
-from advdpnp.exporting.subject import Subject
 from advdpnp.report.names import NORMS
 from advdpnp.report.stored import Accuracy, Suite
 from advdpnp.runs import Json
@@ -59,11 +59,11 @@ def _hub_results(suite: Suite) -> Json:
     return {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": metrics}
 
 
-def _front_matter(subject: Subject) -> str:
-    experiment, results = subject.experiment, subject.results()
+def _front_matter(exported: ExportedModel) -> str:
+    experiment, results = exported.experiment, exported.results()
     name = f"{experiment.defense.name} {experiment.backbone} {experiment.data.name} seed {experiment.seed}"
     matter: Json = {
-        **_license(subject.license),
+        **_license(exported.license),
         "library_name": "advdpnp",
         "pipeline_tag": "image-classification",
         "tags": ["adversarial-robustness", "image-classification", experiment.defense.name, experiment.backbone],
@@ -75,13 +75,13 @@ def _front_matter(subject: Subject) -> str:
     return yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=100).strip()
 
 
-def not_measured(subject: Subject) -> list[str]:
+def not_measured(exported: ExportedModel) -> list[str]:
     """What the stored results are silent about, in sentences."""
-    results, data = subject.results(), subject.experiment.data
+    results, data = exported.results(), exported.experiment.data
     attacks = [key for result in results for key in result.attacks]
     names = {key.name for key in attacks}
     found = []
-    norm = subject.experiment.recipe.attack.norm
+    norm = exported.experiment.recipe.attack.norm
     if all((key.name, key.norm) != ("autoattack", norm) for key in attacks):
         where = f" in {NORMS[norm]}" if "autoattack" in names else ""
         quick = "; its quick tier is no substitute" if "autoattack-quick" in names else ""
@@ -118,14 +118,14 @@ def _software(environment: Mapping[str, Any]) -> str:
     return f"{versions} on {environment.get('device', '?')}, commit {commit}{changed}"
 
 
-def _network(subject: Subject, files: Sequence[Json]) -> Any:
+def _network(exported: ExportedModel, files: Sequence[Json]) -> Any:
     if all(file["format"] != "robustbench" for file in files):
         return None
-    data = subject.experiment.data
-    return architecture(subject.experiment.backbone, data.image_shape, data.num_classes)
+    data = exported.experiment.data
+    return architecture(exported.experiment.backbone, data.image_shape, data.num_classes)
 
 
-def card(subject: Subject, files: Sequence[Json], environment: Json) -> str:
+def card(exported: ExportedModel, files: Sequence[Json], environment: Json) -> str:
     """Text of README.md.
 
     Args:
@@ -133,7 +133,7 @@ def card(subject: Subject, files: Sequence[Json], environment: Json) -> str:
         files: entries of export.json, without the card itself.
         environment: of the export.
     """
-    experiment, stored = subject.experiment, subject.stored
+    experiment, stored = exported.experiment, exported.stored
     attack = experiment.recipe.attack
     engine = jinja2.Environment(
         autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
@@ -141,9 +141,9 @@ def card(subject: Subject, files: Sequence[Json], environment: Json) -> str:
     )  # fmt: skip
     engine.filters |= {"cell": _cell, "percent": _percent, "interval": _interval, "software": _software}
     template = Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")
-    network = _network(subject, files)
+    network = _network(exported, files)
     return engine.from_string(template).render(
-        front_matter=_front_matter(subject),
+        front_matter=_front_matter(exported),
         method=stored.method,
         method_line=_first_line(inspect.getmodule(type(experiment.defense))),
         experiment=experiment,
@@ -152,18 +152,18 @@ def card(subject: Subject, files: Sequence[Json], environment: Json) -> str:
         norm=NORMS[attack.norm],
         eps=eps_text(attack.eps),
         step_size=eps_text(attack.step_size),
-        parameters=sum(parameter.numel() for parameter in subject.model.parameters()),
-        checkpoint=subject.checkpoint,
-        epoch=subject.epoch,
-        results=subject.results(),
-        foreign=subject.foreign_results(),
-        not_measured=not_measured(subject),
+        parameters=sum(parameter.numel() for parameter in exported.model.parameters()),
+        checkpoint=exported.checkpoint,
+        epoch=exported.epoch,
+        results=exported.results(),
+        foreign=exported.other_results(),
+        not_measured=not_measured(exported),
         fields=list(_leaves(stored.config)),
         files=files,
         formats={file["format"] for file in files},
         network=network,
-        obstacles=obstacles(subject) if network else [],
-        license=subject.license.strip(),
+        obstacles=obstacles(exported) if network else [],
+        license=exported.license.strip(),
         trained=stored.environment,
         environment=environment,
     )

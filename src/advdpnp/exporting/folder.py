@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from advdpnp.exporting.agreement import Probe
+from advdpnp.exporting.agreement import ReferenceLogits
 from advdpnp.exporting.card import card
+from advdpnp.exporting.exported_model import ExportedModel
 from advdpnp.exporting.formats import FORMATS, Artifact
-from advdpnp.exporting.subject import Subject
 from advdpnp.runs import EXPORT_MANIFEST as MANIFEST
 from advdpnp.runs import Json, differences, read_json, write_bytes, write_json
 
@@ -24,13 +24,13 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def identity(subject: Subject) -> Json:
+def identity(exported: ExportedModel) -> Json:
     """What makes two exports those of the same model."""
     return {
-        "config": subject.stored.config,
-        "checkpoint": subject.checkpoint,
-        "epoch": subject.epoch,
-        "weights": _sha256(subject.weights),
+        "config": exported.stored.config,
+        "checkpoint": exported.checkpoint,
+        "epoch": exported.epoch,
+        "weights": _sha256(exported.weights),
     }
 
 
@@ -46,7 +46,7 @@ def _manifest(out: Path) -> Json | None:
     return stored
 
 
-def check_folder(out: Path, subject: Subject, force: bool) -> None:
+def check_folder(out: Path, exported: ExportedModel, force: bool) -> None:
     """Refuse a folder that an export would spoil.
 
     Args:
@@ -58,14 +58,14 @@ def check_folder(out: Path, subject: Subject, force: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
-    if out.resolve() == subject.stored.folder.resolve():
+    if out.resolve() == exported.stored.folder.resolve():
         raise ValueError(f"--out {out} is the run's own folder: give another one")
     stored = _manifest(out)
     if stored is None:
         if out.is_dir() and any(out.iterdir()):
             raise ValueError(f"{out} holds files and no finished export: give a new folder with --out, or remove it")
         return
-    found = list(differences(stored.get("model"), identity(subject)))
+    found = list(differences(stored.get("model"), identity(exported)))
     if found and not force:
         more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         raise ValueError(
@@ -74,12 +74,12 @@ def check_folder(out: Path, subject: Subject, force: bool) -> None:
         )
 
 
-def _record(subject: Subject) -> list[Artifact]:
-    folder = subject.stored.folder
+def _record(exported: ExportedModel) -> list[Artifact]:
+    folder = exported.stored.folder
     files = [("config.json", folder / "config.json", "the experiment; `advdpnp.load` builds the network from it")]
     if (folder / "environment.json").is_file():
         files.append(("environment.json", folder / "environment.json", "what it was trained with"))
-    for result in subject.results():
+    for result in exported.results():
         about = f"evaluation {result.name}, with a verdict for every image"
         files.append((f"eval/{result.path.name}", result.path, about))
     return [Artifact(name, path.read_bytes(), about) for name, path, about in files]
@@ -110,7 +110,12 @@ def _kept(out: Path, stored: Json | None, same_model: bool, replaced: Sequence[s
 
 
 def write_export(
-    subject: Subject, probe: Probe, out: Path, formats: Sequence[str], environment: Json, force: bool = False
+    exported: ExportedModel,
+    reference_logits: ReferenceLogits,
+    out: Path,
+    formats: Sequence[str],
+    environment: Json,
+    force: bool = False,
 ) -> Json:
     """Write the files of these formats with config, results and model card; returns the content of export.json.
 
@@ -126,13 +131,13 @@ def write_export(
     Raises:
         ValueError: as `check_folder`; or a file would not answer as the classifier does.
     """
-    check_folder(out, subject, force)
-    groups = {RECORD: _record(subject), **{name: FORMATS[name](subject, probe) for name in formats}}
-    stored, model = _manifest(out), identity(subject)
+    check_folder(out, exported, force)
+    groups = {RECORD: _record(exported), **{name: FORMATS[name](exported, reference_logits) for name in formats}}
+    stored, model = _manifest(out), identity(exported)
     same_model = stored is not None and stored.get("model") == model
     files = [_entry(artifact, name) for name, artifacts in groups.items() for artifact in artifacts]
     files += _kept(out, stored, same_model, [*groups, "card"])
-    text = card(subject, files, environment)
+    text = card(exported, files, environment)
     readme = Artifact("README.md", text.encode(), "the model card")
     files.append(_entry(readme, "card"))
     if stored is not None:

@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class ForeignModel:
+class ExternalModel:
     """A network that advdpnp did not train.
 
     Args:

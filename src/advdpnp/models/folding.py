@@ -21,7 +21,7 @@ from advdpnp.models.copying import copied
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
-def freeze(model: ModelT, dtype: torch.dtype = torch.float32) -> ModelT:
+def fold_batchnorm(model: ModelT, dtype: torch.dtype = torch.float32) -> ModelT:
     """A copy whose logits in eval mode are the model's, with less work for each input gradient.
 
     Args:
@@ -31,31 +31,31 @@ def freeze(model: ModelT, dtype: torch.dtype = torch.float32) -> ModelT:
     Returns:
         A module of the model's class: channels_last, without gradients for parameters, in eval mode for good.
     """
-    frozen = copied(model, [module for module in model.modules() if isinstance(module, Helper)])
+    folded = copied(model, [module for module in model.modules() if isinstance(module, Helper)])
     for conv, batch_norm in _fold_pairs(model):
-        folded = cast(nn.Conv2d, frozen.get_submodule(conv))
-        folded.bias = nn.Parameter(folded.weight.new_empty(folded.out_channels))
-        frozen.set_submodule(batch_norm, nn.Identity())
+        layer = cast(nn.Conv2d, folded.get_submodule(conv))
+        layer.bias = nn.Parameter(layer.weight.new_empty(layer.out_channels))
+        folded.set_submodule(batch_norm, nn.Identity())
     if dtype != torch.float32:
-        _compute_in(frozen, dtype)
-    frozen.requires_grad_(False).eval()
-    for _, tensor in _tensors(frozen):
+        _compute_in(folded, dtype)
+    folded.requires_grad_(False).eval()
+    for _, tensor in _tensors(folded):
         if tensor.dim() == 4:
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
-    refresh(frozen, model)
-    frozen.train = functools.partial(_stay_in_eval, frozen)  # type: ignore[method-assign]
-    return frozen
+    refold(folded, model)
+    folded.train = functools.partial(_stay_in_eval, folded)  # type: ignore[method-assign]
+    return folded
 
 
 @torch.no_grad()
-def refresh(frozen: nn.Module, model: nn.Module) -> None:
+def refold(folded: nn.Module, model: nn.Module) -> None:
     """Bring a frozen copy up to date with its model, in place: no storage moves and the host does not wait.
 
     Args:
         frozen: what `freeze(model)` returned.
         model: the same model, with other parameters or statistics.
     """
-    targets, sources = dict(_tensors(frozen)), dict(_tensors(model))
+    targets, sources = dict(_tensors(folded)), dict(_tensors(model))
     for conv, batch_norm in _fold_pairs(model):
         weight, bias = targets.pop(f"{conv}.weight"), targets.pop(f"{conv}.bias")
         _fold_into(weight, bias, model.get_submodule(conv), model.get_submodule(batch_norm))
@@ -63,9 +63,9 @@ def refresh(frozen: nn.Module, model: nn.Module) -> None:
         target.copy_(sources[name])
 
 
-def unfolded(frozen: nn.Module) -> list[str]:
+def unfolded(folded: nn.Module) -> list[str]:
     """Names of the BatchNorm layers that are left in a frozen copy."""
-    return [name for name, module in _own_modules(frozen) if isinstance(module, _BatchNorm)]
+    return [name for name, module in _own_modules(folded) if isinstance(module, _BatchNorm)]
 
 
 def _own_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -104,8 +104,8 @@ def _fold_into(weight: Tensor, bias: Tensor, conv: Any, batch_norm: Any) -> None
     torch.addcmul(batch_norm.bias, mean, scale, value=-1, out=bias)
 
 
-def _compute_in(frozen: nn.Module, dtype: torch.dtype) -> None:
-    backbone = frozen.backbone if isinstance(frozen, Classifier) else frozen
+def _compute_in(folded: nn.Module, dtype: torch.dtype) -> None:
+    backbone = folded.backbone if isinstance(folded, Classifier) else folded
     for module in backbone.modules():
         # BatchNorm reads low-precision images with float32 statistics, which lose nothing that way.
         if not isinstance(module, _BatchNorm):
@@ -116,7 +116,7 @@ def _compute_in(frozen: nn.Module, dtype: torch.dtype) -> None:
             for buffer in module.buffers():
                 buffer.data = buffer.data.to(dtype)
     # Each layer casts what it reads, so that taps and feature maps work as well as the backbone's own forward.
-    for _, module in _own_modules(frozen):
+    for _, module in _own_modules(folded):
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_pre_hook(_cast_input)
     backbone.register_forward_hook(_cast_output)
@@ -130,5 +130,5 @@ def _cast_output(_: nn.Module, __: object, output: Tensor) -> Tensor:
     return output.float()
 
 
-def _stay_in_eval(frozen: ModelT, mode: bool = True) -> ModelT:
-    return frozen
+def _stay_in_eval(folded: ModelT, mode: bool = True) -> ModelT:
+    return folded

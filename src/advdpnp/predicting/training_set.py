@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from advdpnp.data import Images
-from advdpnp.evaluation import CHUNK, Listener
+from advdpnp.evaluation import CHUNK, EvaluationCallback
 from advdpnp.evaluation.single_pass import chunks
 from advdpnp.models.classifier import Classifier
 from advdpnp.predicting.answers import TrainingImage
@@ -82,7 +82,9 @@ class TrainingSet:
 
 
 @torch.no_grad()
-def embed(model: Classifier, images: Images, index: Tensor, names: tuple[str, ...], listener: Listener) -> TrainingSet:
+def embed(
+    model: Classifier, images: Images, index: Tensor, names: tuple[str, ...], callback: EvaluationCallback
+) -> TrainingSet:
     """Embeddings of the images at `index`, (N,) int64 positions in `images`, in static chunks.
 
     Args:
@@ -90,13 +92,13 @@ def embed(model: Classifier, images: Images, index: Tensor, names: tuple[str, ..
         images: the training split, on the model's device.
         index: the images that the run was trained on.
         names: one for each class.
-        listener: told of every chunk.
+        callback: told of every chunk.
     """
     chosen, features = images.select(index.to(images.labels.device)), []
-    listener.on_attack("embeddings of the training images, kept for the next time", len(chosen))
+    callback.on_attack("embeddings of the training images, kept for the next time", len(chosen))
     for chunk in chunks(chosen, len(chosen), CHUNK):
         features.append(model.embed(chunk.x)[: chunk.valid].float().cpu())
-        listener.on_images(chunk.valid)
+        callback.on_images(chunk.valid)
     return TrainingSet(torch.cat(features), chosen.labels.cpu(), index.cpu(), names, images.pixels.cpu())
 
 

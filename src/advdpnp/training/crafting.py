@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks.compiled_ascent import FastAscent
+from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend
 from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
-from advdpnp.models.folding import freeze, refresh, unfolded
+from advdpnp.models.folding import fold_batchnorm, refold, unfolded
 from advdpnp.noise import IndexNoise
 from advdpnp.ranges import check
 from advdpnp.threat import ThreatModel
@@ -87,10 +87,10 @@ class Crafter:
         self._frozen = None
         self._ascend: BudgetedAscent = ascend
         if defense.crafts and recipe.engine != "eager" and recipe.attack.mode == "eval":
-            self._frozen = freeze(model, torch.bfloat16 if self._low_precision else torch.float32)
+            self._frozen = fold_batchnorm(model, torch.bfloat16 if self._low_precision else torch.float32)
             if recipe.engine != "folded":
                 # In the engine "step" the attack is part of a larger graph.
-                self._ascend = FastAscent(shape, cuda_graph if recipe.engine == "graph" else None)
+                self._ascend = CompiledAscent(shape, cuda_graph if recipe.engine == "graph" else None)
 
     def note(self) -> str:
         """What the attack runs on, for the log."""
@@ -111,7 +111,7 @@ class Crafter:
         noise = IndexNoise(batch.seed, batch.index, batch.epoch)
         bound = functools.partial(self._ascend, budget=self._budget(batch.epoch), noise=noise, stream="attack")
         if self._frozen is not None:
-            refresh(self._frozen, self._model)
+            refold(self._frozen, self._model)
             return self._defense.perturb(self._frozen, batch, bound)
         low = torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self._low_precision)
         with attack_mode(self._model, self._inner.mode), low:

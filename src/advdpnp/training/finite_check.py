@@ -10,7 +10,7 @@ class NonFiniteLossError(ValueError):
     """A loss term or the weights became NaN or infinite."""
 
 
-class FiniteGuard:
+class FiniteCheck:
     """Remembers the first (step, term) that was not finite, in a tensor on the device.
 
     Args:

@@ -7,10 +7,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class StopTraining(Exception):
-    """Raised by an observer, in `on_step` or `on_epoch`: the state is stored, then `fit` raises it to its caller."""
-
-
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """While it lasts, the first Ctrl-C is only noted; a second one interrupts at once.

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from advdpnp import noise
+from advdpnp.callbacks import StopTraining, TrainingCallback
 from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.data import Images, augment
 from advdpnp.defenses.base import Batch, Defense
@@ -19,8 +20,8 @@ from advdpnp.ranges import Integer, check_fields
 from advdpnp.runs import Json, Run
 from advdpnp.training.averaging import WeightAverage
 from advdpnp.training.crafting import Crafter
-from advdpnp.training.finite_check import FiniteGuard
-from advdpnp.training.interrupt import StopTraining, deferred_interrupt
+from advdpnp.training.finite_check import FiniteCheck
+from advdpnp.training.interrupt import deferred_interrupt
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.step_graph import StepGraph
@@ -28,21 +29,9 @@ from advdpnp.training.stopwatch import Stopwatch
 from advdpnp.training.validation import center_statistics, holdout_accuracy
 from advdpnp.training.weight_perturbation import weights_perturbed
 
-GUARD_INTERVAL = 50
+CHECK_INTERVAL = 50
 
 Losses = Callable[[Batch, Tensor], dict[str, Tensor]]
-
-
-class Observer(Protocol):
-    """Who is told how a run goes; sees every step and every finished epoch.
-
-    A method that raises `StopTraining` ends the run in order, its state stored. Any other error ends it at once, and
-    leaves the last checkpoint as it is.
-    """
-
-    def on_note(self, text: str) -> None: ...
-    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None: ...
-    def on_epoch(self, line: Json) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -165,7 +154,7 @@ class Training:
         self.sums: Tensor | None = None
         self.best: tuple[float, float, int] | None = None
         self.best_weights: dict[str, Tensor] | None = None
-        self.guard = FiniteGuard(task.train.labels.device)
+        self.finite = FiniteCheck(task.train.labels.device)
 
     def state(self) -> Json:
         """Everything that a bit-identical continuation needs."""
@@ -202,7 +191,7 @@ class Training:
         captured = self.task.recipe.engine == "step" and len(index) == self.task.batch_size
         values = (self._graph() if captured else self._update)(index, self.epoch, self.step)
         self._average.after_step(self.epoch)
-        self.guard.watch(values, done)
+        self.finite.watch(values, done)
         weighted = values.double() * len(index)
         self.sums = weighted if self.sums is None else self.sums + weighted
         self.step += 1
@@ -281,12 +270,12 @@ class Training:
 
     def check(self) -> None:
         """Raise NonFiniteLossError if a loss was not finite; the host waits for the device."""
-        self.guard.check_losses(self.terms, self.task.steps_per_epoch)
+        self.finite.check_losses(self.terms, self.task.steps_per_epoch)
 
     def save(self, run: Run, final: bool) -> None:
         """Write a checkpoint, if everything is finite."""
         self.check()
-        self.guard.check_weights(self.task.model)
+        self.finite.check_weights(self.task.model)
         if self.best is not None and self.best_weights is not None:
             run.write_weights("best", self.best_weights, self.best[2])
             self.best_weights = None
@@ -295,19 +284,19 @@ class Training:
         run.write_state(self.state())
 
 
-def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_seconds: float = 60.0) -> None:
+def fit(task: Task, run: Run, callback: TrainingCallback, resume: bool, checkpoint_seconds: float = 60.0) -> None:
     """Train, or continue, until the recipe's last epoch.
 
     Args:
         task: what is trained on what.
-        run: the folder, already claimed for this experiment.
-        observer: told of every step and epoch.
+        run: the folder, made for this experiment.
+        callback: told of every step and epoch.
         resume: continue from the stored state where there is one.
         checkpoint_seconds: a checkpoint is written when the last one is older than this, mid-epoch too, and at the end.
     Raises:
         NonFiniteLossError: a loss or weight is NaN or infinite; the last good checkpoint is kept.
         KeyboardInterrupt: Ctrl-C was pressed; the step in progress is finished and the state stored.
-        StopTraining: the observer's, likewise once the state is stored. A run that is finished with it just returns.
+        StopTraining: the callback's, likewise once the state is stored. A run that is finished with it just returns.
     """
     training = Training(task)
     if resume and run.state_path.exists():
@@ -315,33 +304,33 @@ def fit(task: Task, run: Run, observer: Observer, resume: bool, checkpoint_secon
     else:
         task.defense.between_epochs(task.model, 0)
     run.keep_epochs(training.epoch)
-    observer.on_note(training.craft.note())
+    callback.on_note(training.craft.note())
     task.model.train()
     with deferred_interrupt() as interrupted:
         due = _Due(checkpoint_seconds, interrupted)
         while training.epoch < task.recipe.epochs:
-            _train_epoch(training, observer, run, due)
+            _train_epoch(training, callback, run, due)
             line = training.finish_epoch()
             run.append_epoch(line)
-            due.tell(observer.on_epoch, line)
+            due.tell(callback.on_epoch, line)
             if training.epoch == task.recipe.epochs:
                 training.save(run, final=True)
             elif due():
-                _checkpoint(training, observer, run, due)
+                _checkpoint(training, callback, run, due)
 
 
-def _train_epoch(training: Training, observer: Observer, run: Run, due: "_Due") -> None:
+def _train_epoch(training: Training, callback: TrainingCallback, run: Run, due: "_Due") -> None:
     task = training.task
     order = noise.permutation(task.seed, "order", training.epoch, len(task.train), task.train.labels.device)
     training.clock.start()
     while training.step < task.steps_per_epoch:
         training.advance(order)
-        due.tell(observer.on_step, training.epoch, training.step, task.steps_per_epoch, task.recipe.epochs)
-        if training.step % GUARD_INTERVAL == 0:
+        due.tell(callback.on_step, training.epoch, training.step, task.steps_per_epoch, task.recipe.epochs)
+        if training.step % CHECK_INTERVAL == 0:
             training.check()
         if due():
             _stop_clock(training)
-            _checkpoint(training, observer, run, due)
+            _checkpoint(training, callback, run, due)
             training.clock.start()
     _stop_clock(training)
 
@@ -352,10 +341,10 @@ def _stop_clock(training: Training) -> None:
     training.clock.stop()
 
 
-def _checkpoint(training: Training, observer: Observer, run: Run, due: "_Due") -> None:
+def _checkpoint(training: Training, callback: TrainingCallback, run: Run, due: "_Due") -> None:
     training.save(run, final=False)
     if (stop := due.stop) is not None:
-        observer.on_note(f"stored after epoch {training.epoch}, step {training.step}")
+        callback.on_note(f"stored after epoch {training.epoch}, step {training.step}")
         raise stop
 
 
@@ -366,16 +355,16 @@ class _Due:
         self._seconds, self._last, self._interrupted = seconds, time.monotonic(), interrupted
         self._told: StopTraining | None = None
 
-    def tell(self, listener: Callable[..., None], *what: object) -> None:
-        """Tell the observer, and remember if it wants to stop."""
+    def tell(self, callback: Callable[..., None], *what: object) -> None:
+        """Tell the callback, and remember if it wants to stop."""
         try:
-            listener(*what)
+            callback(*what)
         except StopTraining as stop:
             self._told = stop
 
     @property
     def stop(self) -> BaseException | None:
-        """What ends the run after the next checkpoint: the observer's wish, or Ctrl-C."""
+        """What ends the run after the next checkpoint: the callback's wish, or Ctrl-C."""
         return self._told or (KeyboardInterrupt() if self._interrupted() else None)
 
     def __call__(self) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import PGD
-from advdpnp.attacks.monitored_model import Watched
+from advdpnp.attacks.monitored_model import MonitoredModel
 from advdpnp.data import Images
 from advdpnp.losses import is_right
 from advdpnp.metrics import mean_pairwise_angle_degrees, min_separation_degrees
@@ -43,9 +43,9 @@ def holdout_accuracy(model: Classifier, images: Images, attack: InnerAttack, bat
     for index in torch.split(everything, batch_size):
         x, y = images.batch(index)
         clean += int(_correct(model, x, y).sum())
-        watched = Watched(model, len(x), x.device)
+        watched = MonitoredModel(model, len(x), x.device)
         withstood = _correct(model, pgd(watched, x, y, noise=IndexNoise(0, index)), y)
         # Nothing is known of images without a gradient to follow, so they choose no checkpoint.
-        robust += int((withstood & ~watched.hindered).sum())
+        robust += int((withstood & ~watched.nonfinite).sum())
     model.train(was_training)
     return {"n": len(images), "clean_accuracy": clean / len(images), "robust_accuracy": robust / len(images)}

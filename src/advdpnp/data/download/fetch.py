@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from advdpnp.callbacks import DownloadCallback
 from advdpnp.data.download.checks import md5_of
 from advdpnp.data.download.sources import Archive
 from advdpnp.ranges import Count, NonNegative, Positive, check_fields
@@ -19,29 +20,6 @@ from advdpnp.ranges import Count, NonNegative, Positive, check_fields
 _CHUNK = 1 << 18
 # What a server may answer now and not in a moment.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
-
-
-class Listener(Protocol):
-    """Who is told how a download goes."""
-
-    def on_file(self, name: str, size: int, done: int) -> None:
-        """A file of `size` bytes begins, or begins again, with `done` of them there."""
-
-    def on_bytes(self, count: int) -> None:
-        """So many more bytes are there."""
-
-    def on_note(self, text: str) -> None:
-        """Something that a person should know."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def on_file(self, name: str, size: int, done: int) -> None: ...
-
-    def on_bytes(self, count: int) -> None: ...
-
-    def on_note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -75,13 +53,13 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e6:.2g} MB"
 
 
-def fetch(archive: Archive, part: Path, listener: Listener, patience: Patience) -> None:
+def fetch(archive: Archive, part: Path, callback: DownloadCallback, patience: Patience) -> None:
     """Bring `part` to the whole of an archive, beginning with what it holds already.
 
     Args:
         archive: what to fetch; its addresses are tried in turn.
         part: where it goes. What came stays there if this is interrupted or fails; wrong bytes are removed.
-        listener: is told of bytes and of trouble.
+        callback: is told of bytes and of trouble.
         patience: how long a server is waited for.
     Raises:
         ConnectionError: no address gave the published file; one reason for each.
@@ -89,12 +67,12 @@ def fetch(archive: Archive, part: Path, listener: Listener, patience: Patience) 
     reasons = []
     for address in archive.addresses:
         try:
-            _complete(f"{address.rstrip('/')}/{archive.name}", archive, part, listener, patience)
+            _complete(f"{address.rstrip('/')}/{archive.name}", archive, part, callback, patience)
             _verify(archive, part)
         except _Useless as error:
             reasons.append(f"{address}: {error}")
             if len(reasons) < len(archive.addresses):
-                listener.on_note(f"{reasons[-1]}; trying the next address")
+                callback.on_note(f"{reasons[-1]}; trying the next address")
         else:
             _validator_path(part).unlink(missing_ok=True)
             return
@@ -118,14 +96,14 @@ def _verify(archive: Archive, part: Path) -> None:
         raise _Useless(f"it has MD5 {actual} where {archive.md5} was published, so it was removed")
 
 
-def _complete(url: str, archive: Archive, part: Path, listener: Listener, patience: Patience) -> None:
+def _complete(url: str, archive: Archive, part: Path, callback: DownloadCallback, patience: Patience) -> None:
     """Ask until `part` has all bytes."""
     if _length(part) > archive.size:
         part.unlink()
     failures, best = 0, _length(part)
     while _length(part) < archive.size:
         try:
-            _ask(url, archive, part, listener, patience.timeout)
+            _ask(url, archive, part, callback, patience.timeout)
             reason = "the connection was closed early"
         except _Passing as error:
             reason = str(error)
@@ -137,11 +115,11 @@ def _complete(url: str, archive: Archive, part: Path, listener: Listener, patien
         if failures >= patience.tries:
             raise _Useless(f"{reason}, {failures} times in a row")
         pause = patience.pause * 2 ** max(failures - 1, 0)
-        listener.on_note(f"{archive.name}: {reason} after {megabytes(length)}; asking again in {pause:g} s")
+        callback.on_note(f"{archive.name}: {reason} after {megabytes(length)}; asking again in {pause:g} s")
         time.sleep(pause)
 
 
-def _ask(url: str, archive: Archive, part: Path, listener: Listener, timeout: float) -> None:
+def _ask(url: str, archive: Archive, part: Path, callback: DownloadCallback, timeout: float) -> None:
     """One request for what is missing, and what comes of it."""
     have = _length(part)
     with _network_failures(part):
@@ -149,14 +127,14 @@ def _ask(url: str, archive: Archive, part: Path, listener: Listener, timeout: fl
     with response:
         start = _start(response.status or 200, response.headers, have, archive.size)
         _note_validator(part, url, response.headers)
-        listener.on_file(archive.name, archive.size, start)
+        callback.on_file(archive.name, archive.size, start)
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
-            _receive(response, file, archive.size - start, part, listener)
+            _receive(response, file, archive.size - start, part, callback)
 
 
-def _receive(response: IO[bytes], file: IO[bytes], missing: int, part: Path, listener: Listener) -> None:
+def _receive(response: IO[bytes], file: IO[bytes], missing: int, part: Path, callback: DownloadCallback) -> None:
     while True:
         with _network_failures(part):
             # One byte more than is missing tells a longer file.
@@ -172,7 +150,7 @@ def _receive(response: IO[bytes], file: IO[bytes], missing: int, part: Path, lis
         except OSError as error:
             error.filename = error.filename or str(part)
             raise
-        listener.on_bytes(len(chunk))
+        callback.on_bytes(len(chunk))
 
 
 @contextlib.contextmanager

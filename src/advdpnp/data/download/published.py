@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from advdpnp.callbacks import DownloadCallback, Silent
 from advdpnp.data.download.checks import FileCheck, check
-from advdpnp.data.download.fetch import Listener, Patience, Silent, fetch, kept_text, megabytes
+from advdpnp.data.download.fetch import Patience, fetch, kept_text, megabytes
 from advdpnp.data.download.sources import Archive, files
 from advdpnp.data.download.unpack import unpack
 
@@ -15,7 +16,7 @@ def download(
     name: str,
     root: Path,
     mirror: str | None = None,
-    listener: Listener | None = None,
+    callback: DownloadCallback | None = None,
     patience: Patience | None = None,
 ) -> list[FileCheck]:
     """Bring the files of a data set under `root`; what is there and right is not fetched again.
@@ -24,7 +25,7 @@ def download(
         name: the data set; a corruption of cifar10-c brings all of them, unless it is there.
         root: the data root; it need not exist yet.
         mirror: address of a folder that holds the archives, in place of the published ones.
-        listener: is told how it goes.
+        callback: is told how it goes.
         patience: how long a server is waited for.
     Returns:
         One entry for each file, as `check` does; none for embedded data.
@@ -32,7 +33,7 @@ def download(
         ValueError: unknown data set, an address of another kind, or an archive that cannot be unpacked.
         ConnectionError: no address gave the published archive. OSError: too little space, or no right to write.
     """
-    listener, patience = listener or Silent(), patience or Patience()
+    callback, patience = callback or Silent(), patience or Patience()
     checked = zip(files(name), check(name, root), strict=True)
     incomplete = dict.fromkeys(archive for (_, archive), found in checked if not found.ok)
     wanted = [_from(archive, mirror) for archive in incomplete]
@@ -40,7 +41,7 @@ def download(
         root.mkdir(parents=True, exist_ok=True)
         _need_space(wanted, root)
     for archive in wanted:
-        _bring(archive, root, listener, patience)
+        _bring(archive, root, callback, patience)
     return check(name, root)
 
 
@@ -69,13 +70,13 @@ def _need_space(wanted: list[Archive], root: Path) -> None:
         )
 
 
-def _bring(archive: Archive, root: Path, listener: Listener, patience: Patience) -> None:
+def _bring(archive: Archive, root: Path, callback: DownloadCallback, patience: Patience) -> None:
     part = _part(archive, root)
     try:
-        fetch(archive, part, listener, patience)
+        fetch(archive, part, callback, patience)
     except KeyboardInterrupt:
         if part.exists():
-            listener.on_note(kept_text(part))
+            callback.on_note(kept_text(part))
         raise
     try:
         unpack(part, archive, root)

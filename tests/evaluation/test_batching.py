@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from advdpnp import metrics
 from advdpnp.attacks import APGDCE, APGDT, FABT, AutoAttack, Square, Suite
-from advdpnp.attacks.stepwise import Network, Search, ranked_rivals, succeeds, targets
+from advdpnp.attacks.stepwise import ChunkedModel, StepwiseAttack, ranked_targets, succeeds, targets
+from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate, merge_shards, over_seeds
-from advdpnp.evaluation.single_pass import attack_surface, chunks_in_flight, search_chunk
+from advdpnp.evaluation.single_pass import chunks_in_flight, model_to_attack, search_chunk
 from advdpnp.noise import IndexNoise
-from advdpnp.progress import Silent
 from advdpnp.runs import Json
 from attacks.robust import digits, exact
 
 N, CHUNK = 60, 8
 EPS = 0.14
-STAGES: tuple[Search[Any], ...] = (
+STAGES: tuple[StepwiseAttack[Any], ...] = (
     APGDCE(eps=EPS, steps=1),
     APGDT(eps=EPS, steps=3, targets=3),
     FABT(eps=EPS, steps=6, targets=2),
@@ -38,7 +38,7 @@ class Short(AutoAttack):
 
     name = "short"
 
-    def stages(self) -> tuple[Search[Any], ...]:
+    def stages(self) -> tuple[StepwiseAttack[Any], ...]:
         return STAGES
 
 
@@ -51,9 +51,9 @@ def subject(model: nn.Module | None = None) -> tuple[nn.Module, Images]:
     return model or network, Images((x * 16).round().to(torch.uint8), y, levels=16)
 
 
-def run(model: nn.Module, images: Images, listener: Silent | None = None, **fields: Any) -> Json:
+def run(model: nn.Module, images: Images, callback: Silent | None = None, **fields: Any) -> Json:
     wanted = Evaluation(**{"suite": SUITE, "n": N, "facts": {}, "chunk": 32, "search_chunk": CHUNK, **fields})
-    return evaluate(model, images, wanted, listener or Silent())
+    return evaluate(model, images, wanted, callback or Silent())
 
 
 @functools.cache
@@ -82,25 +82,25 @@ def alone(model: nn.Module, images: Images, number: int) -> list[bool]:
 
     The image fills a whole chunk, since a network may round differently in batches of other shapes.
     """
-    surface = attack_surface(model)
+    attacked_model = model_to_attack(model)
     index = torch.full((CHUNK,), number)
     x, y = images.batch(index)
-    network, judge, noise = Network(surface), Network(model), IndexNoise(0, index)
+    network, judge, noise = ChunkedModel(attacked_model), ChunkedModel(model), IndexNoise(0, index)
     right = [bool(judge.logits(x).argmax(1)[0] == y[0])]
-    rivals = ranked_rivals(network.logits(x), y)
+    ranked = ranked_targets(network.logits(x), y)
     for search in STAGES:
-        right.append(right[-1] and not any(_succeeds(search, a, network, judge, x, y, rivals, noise)
+        right.append(right[-1] and not any(_succeeds(search, a, network, judge, x, y, ranked, noise)
                                            for a in range(search.attempts(10))))  # fmt: skip
     return right
 
 
 def _succeeds(
-    search: Search[Any], attempt: int, network: Network, judge: Network, x: Tensor, y: Tensor, rivals: Tensor,
-    noise: IndexNoise,
+    search: StepwiseAttack[Any], attempt: int, network: ChunkedModel, judge: ChunkedModel,
+    x: Tensor, y: Tensor, ranked: Tensor, noise: IndexNoise,
 ) -> bool:  # fmt: skip
-    state = search.begin(x, y, targets(search, attempt, rivals, y), attempt, noise)
+    state = search.init(x, y, targets(search, attempt, ranked, y), attempt, noise)
     for _ in range(search.length):
-        seen = search.advance(network, state, noise)
+        seen = search.step(network, state, noise)
         if (
             succeeds(search, state, seen, torch.ones(CHUNK).bool())[0]
             and judge.logits(seen.points).argmax(1)[0] != y[0]

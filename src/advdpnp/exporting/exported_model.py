@@ -4,14 +4,14 @@ import hashlib
 from dataclasses import dataclass, field
 
 from advdpnp.experiments import Experiment
-from advdpnp.exporting.claim import Claim
+from advdpnp.exporting.paper_reference import PaperReference
 from advdpnp.models.classifier import Classifier
 from advdpnp.report.stored import Run as StoredRun
 from advdpnp.report.stored import Suite
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class ExportedModel:
     """A classifier and its story.
 
     Args:
@@ -22,7 +22,7 @@ class Subject:
         checkpoint: "last" or "best".
         epoch: epochs that these weights were trained for.
         license: of the weights, a name such as MIT.
-        claim: what a leaderboard asks of the authors.
+        reference: what a leaderboard asks of the authors.
     """
 
     model: Classifier
@@ -32,7 +32,7 @@ class Subject:
     checkpoint: str
     epoch: int
     license: str = "MIT"
-    claim: Claim = field(default_factory=Claim)
+    reference: PaperReference = field(default_factory=PaperReference)
 
     def __post_init__(self) -> None:
         if not self.license.strip() or not self.license.isprintable():
@@ -42,7 +42,7 @@ class Subject:
         """Evaluations of these very weights; those of another checkpoint or epoch say nothing about them."""
         return [result for result in self._all_results() if self._measured(result)]
 
-    def foreign_results(self) -> list[Suite]:
+    def other_results(self) -> list[Suite]:
         """Evaluations of other weights of the same run."""
         return [result for result in self._all_results() if not self._measured(result)]
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from advdpnp.attacks import APGDCE, APGDT, FABT, FGSM, PGD, Attack, AutoAttack, CarliniWagner, Square
 from advdpnp.attacks.apgd import dlr, targeted_dlr
-from advdpnp.attacks.monitored_model import Watched
-from advdpnp.attacks.stepwise import Network
+from advdpnp.attacks.monitored_model import MonitoredModel
+from advdpnp.attacks.stepwise import ChunkedModel
 from advdpnp.losses import has_answer, is_right, lead
 from attacks.broken import Holes, NoGradient, off_grid
 from attacks.linear import LinearClassifier
@@ -66,34 +66,34 @@ def test_an_answer_is_a_highest_logit_that_is_a_number() -> None:
 
 def test_a_gradient_that_is_not_finite_becomes_0_and_its_image_is_noted_wherever_it_stands() -> None:
     model, x, _ = strong()
-    watched = Watched(NoGradient(model, Second(x)), N, x.device)
+    watched = MonitoredModel(NoGradient(model, Second(x)), N, x.device)
     asked = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(watched(asked)[:, 0].sum(), asked)
     assert gradient.flatten(1).any(dim=1).tolist() == [True, False, True, True] and gradient.isfinite().all()
-    assert watched.hindered.tolist() == [False, True, False, False]
+    assert watched.nonfinite.tolist() == [False, True, False, False]
 
-    moved = Watched(NoGradient(model, Second(x)), N, x.device)
+    moved = MonitoredModel(NoGradient(model, Second(x)), N, x.device)
     rows = torch.tensor([3, 1, 1, 0])
     with moved.about(rows), moved.about(torch.tensor([0, 2])):
         asked = x[rows[[0, 2]]].requires_grad_()
         torch.autograd.grad(moved(asked)[:, 0].sum(), asked)
-    assert moved.hindered.tolist() == [False, True, False, False]
+    assert moved.nonfinite.tolist() == [False, True, False, False]
 
 
 def test_a_network_that_is_asked_in_parts_notes_the_same_images() -> None:
     model, x, y = strong()
-    watched = Watched(NoGradient(model, Second(x)), N, x.device)
-    answer = Network(watched, part=1).gradient(x, lead, y, y + 1)
-    assert watched.hindered.tolist() == [False, True, False, False]
+    watched = MonitoredModel(NoGradient(model, Second(x)), N, x.device)
+    answer = ChunkedModel(watched, part=1).gradient(x, lead, y, y + 1)
+    assert watched.nonfinite.tolist() == [False, True, False, False]
     assert answer.gradient.flatten(1).any(dim=1).tolist() == [True, False, True, True]
 
 
 def test_an_attack_that_repacks_its_rows_in_secret_leaves_no_image_out() -> None:
     model, x, _ = strong()
-    watched = Watched(NoGradient(model, Second(x)), N, x.device)
+    watched = MonitoredModel(NoGradient(model, Second(x)), N, x.device)
     asked = x[:2].clone().requires_grad_()
     torch.autograd.grad(watched(asked)[:, 0].sum(), asked)
-    assert watched.hindered.all()
+    assert watched.nonfinite.all()
 
 
 @pytest.mark.parametrize("attack", GRADIENT, ids=name)
@@ -113,7 +113,7 @@ def test_an_attack_called_directly_says_of_how_many_images_logits_were_not_finit
 
 def test_autoattack_called_directly_counts_the_images_of_all_searches() -> None:
     class Short(AutoAttack):
-        def stages(self) -> tuple[Any, ...]:
+        def parts(self) -> tuple[Any, ...]:
             return APGDCE(eps=0.05, steps=2), FABT(eps=0.05, steps=2, targets=1)
 
     model, x, y = strong()
@@ -126,9 +126,9 @@ def test_without_a_gradient_an_iterate_stays_a_picture_in_the_ball_and_other_row
     attack: Attack,
 ) -> None:
     model, x, y = strong()
-    watched = Watched(NoGradient(model, Second(x)), N, x.device)
-    found, expected = attack(watched, x, y), attack(Watched(model, N, x.device), x, y)
-    assert watched.hindered.tolist() == [False, True, False, False]
+    watched = MonitoredModel(NoGradient(model, Second(x)), N, x.device)
+    found, expected = attack(watched, x, y), attack(MonitoredModel(model, N, x.device), x, y)
+    assert watched.nonfinite.tolist() == [False, True, False, False]
     others = [0, 2, 3]
     assert torch.equal(found[others], expected[others])
     assert found.isfinite().all() and found.amin() >= 0 and found.amax() <= 1
@@ -163,22 +163,22 @@ def test_a_first_restart_without_a_gradient_does_not_block_the_later_ones(loss: 
 
     def found(restarts: int) -> tuple[Tensor, Tensor]:
         attack = loss(eps=0.1, steps=10, step_size=0.05, random_start=True, restarts=restarts)
-        watched = Watched(broken_half, len(x), x.device)
+        watched = MonitoredModel(broken_half, len(x), x.device)
         x_adv = attack(watched, x, y)
-        return ~is_right(model(x_adv), y), watched.hindered
+        return ~is_right(model(x_adv), y), watched.nonfinite
 
-    fell, hindered = found(1)
-    assert 0 < hindered.sum() < len(x)
-    assert torch.equal(fell[~hindered], falls[~hindered])
+    fell, nonfinite = found(1)
+    assert 0 < nonfinite.sum() < len(x)
+    assert torch.equal(fell[~nonfinite], falls[~nonfinite])
     # That all ten starts of one of the images that can fall are blind has a probability of 40 / 1024.
-    fell, hindered = found(10)
-    assert hindered.float().mean() > 0.9 and torch.equal(fell, falls) and 0 < falls.sum() < len(x)
+    fell, nonfinite = found(10)
+    assert nonfinite.float().mean() > 0.9 and torch.equal(fell, falls) and 0 < falls.sum() < len(x)
 
 
 def test_a_number_is_better_evidence_than_none() -> None:
     model, x, y, falls = vulnerable()
     holes = Holes(model, started_high)
-    watched = Watched(holes, len(x), x.device)
+    watched = MonitoredModel(holes, len(x), x.device)
     x_adv = PGD(eps=0.1, steps=10, step_size=0.05, restarts=10)(watched, x, y)
     answered = has_answer(holes(x_adv))
     # Where a misclassification was found it is given, else a point without an answer.

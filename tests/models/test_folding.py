@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from advdpnp.models import build_backbone
 from advdpnp.models.classifier import Backbone, Classifier
-from advdpnp.models.folding import freeze, refresh, unfolded
+from advdpnp.models.folding import fold_batchnorm, refold, unfolded
 from advdpnp.models.heads import LinearHead, PrototypeHead
 
 NAMES = ["resnet8", "resnet18", "preact-resnet18", "wrn-10-2", "tiny", "tiny-2d", "lenets++"]
@@ -45,7 +45,7 @@ def logits_and_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor,
     return logits.detach(), torch.autograd.grad(cross_entropy(logits, y, reduction="sum"), x)[0]
 
 
-def assert_same_function(frozen: nn.Module, model: nn.Module) -> None:
+def assert_same_function(folded: nn.Module, model: nn.Module) -> None:
     """Logits and input gradients of the copy are those of the model in eval mode.
 
     The model in float64. In a copy of float32 a ReLU at rounding distance from zero may switch part of an image's
@@ -53,11 +53,11 @@ def assert_same_function(frozen: nn.Module, model: nn.Module) -> None:
     """
     x, y = images()
     expected, expected_gradient = logits_and_gradient(copy.deepcopy(model).double().eval(), x.double(), y)
-    logits, gradient = logits_and_gradient(frozen, x.to(dtype_of(frozen)), y)
-    rounding = 1000 * torch.finfo(dtype_of(frozen)).eps
+    logits, gradient = logits_and_gradient(folded, x.to(dtype_of(folded)), y)
+    rounding = 1000 * torch.finfo(dtype_of(folded)).eps
     assert (logits - expected).norm() < rounding * expected.norm()
     apart = (gradient - expected_gradient).flatten(1).norm(dim=1) / expected_gradient.flatten(1).norm(dim=1)
-    assert (apart.max() if dtype_of(frozen) == torch.float64 else apart.median()) < rounding
+    assert (apart.max() if dtype_of(folded) == torch.float64 else apart.median()) < rounding
 
 
 def sgd_step(model: nn.Module) -> None:
@@ -77,77 +77,77 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_copy_is_the_same_function(name: str, dtype: torch.dtype) -> None:
     model = classifier(name).to(dtype)
-    assert_same_function(freeze(model), model)
+    assert_same_function(fold_batchnorm(model), model)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_refresh_after_an_optimizer_step_is_the_new_function_in_the_old_storage(name: str) -> None:
     model = classifier(name).double()
-    frozen, (x, y) = freeze(model), images()
-    before = {key: tensor.data_ptr() for key, tensor in tensors(frozen).items()}
-    stale, _ = logits_and_gradient(frozen, x.double(), y)
+    folded, (x, y) = fold_batchnorm(model), images()
+    before = {key: tensor.data_ptr() for key, tensor in tensors(folded).items()}
+    stale, _ = logits_and_gradient(folded, x.double(), y)
     sgd_step(model)
-    refresh(frozen, model)
-    assert {key: tensor.data_ptr() for key, tensor in tensors(frozen).items()} == before
-    assert not torch.allclose(logits_and_gradient(frozen, x.double(), y)[0], stale, rtol=1e-3)
-    assert_same_function(frozen, model)
+    refold(folded, model)
+    assert {key: tensor.data_ptr() for key, tensor in tensors(folded).items()} == before
+    assert not torch.allclose(logits_and_gradient(folded, x.double(), y)[0], stale, rtol=1e-3)
+    assert_same_function(folded, model)
 
 
 def test_refresh_equals_a_fresh_copy_bit_for_bit() -> None:
     model = classifier("wrn-10-2")
-    frozen = freeze(model)
+    folded = fold_batchnorm(model)
     sgd_step(model)
-    refresh(frozen, model)
-    fresh = tensors(freeze(model))
-    assert tensors(frozen).keys() == fresh.keys()
-    assert all(torch.equal(tensor, fresh[key]) for key, tensor in tensors(frozen).items())
+    refold(folded, model)
+    fresh = tensors(fold_batchnorm(model))
+    assert tensors(folded).keys() == fresh.keys()
+    assert all(torch.equal(tensor, fresh[key]) for key, tensor in tensors(folded).items())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_input_gradient_through_the_copy_costs_two_forwards(name: str) -> None:
-    frozen, (x, y) = freeze(classifier(name)), images(1)
+    folded, (x, y) = fold_batchnorm(classifier(name)), images(1)
     with FlopCounterMode(display=False) as forward, torch.no_grad():
-        frozen(x)
+        folded(x)
     with FlopCounterMode(display=False) as both:
-        logits_and_gradient(frozen, x, y)
+        logits_and_gradient(folded, x, y)
     assert both.get_total_flops() == 2 * forward.get_total_flops()
 
 
 def test_an_attack_on_the_copy_leaves_the_model_as_it_was() -> None:
     model = classifier("resnet8")
     before = {key: tensor.clone() for key, tensor in tensors(model).items()}
-    frozen = freeze(model)
+    folded = fold_batchnorm(model)
     x, y = images()
-    cross_entropy(frozen(x.requires_grad_()), y).backward()
+    cross_entropy(folded(x.requires_grad_()), y).backward()
     assert model.training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
-    assert all(parameter.grad is None for parameter in frozen.parameters())
+    assert all(parameter.grad is None for parameter in folded.parameters())
     assert all(torch.equal(tensor, before[key]) for key, tensor in tensors(model).items())
 
 
 def test_the_copy_has_the_class_and_methods_of_the_model_and_stays_in_eval() -> None:
     model = classifier("preact-resnet18")
-    frozen = freeze(model)
-    assert type(frozen) is type(model)
-    assert torch.equal(frozen.class_centers(), model.class_centers())
-    assert frozen.train() is frozen
-    assert not any(module.training for module in frozen.modules())
-    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    folded = fold_batchnorm(model)
+    assert type(folded) is type(model)
+    assert torch.equal(folded.class_centers(), model.class_centers())
+    assert folded.train() is folded
+    assert not any(module.training for module in folded.modules())
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
 
 
 def test_convolutions_of_the_copy_are_channels_last() -> None:
-    frozen = freeze(classifier("resnet8"))
-    weights = [parameter for parameter in frozen.parameters() if parameter.dim() == 4]
+    folded = fold_batchnorm(classifier("resnet8"))
+    weights = [parameter for parameter in folded.parameters() if parameter.dim() == 4]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
 
 
 def test_every_batch_norm_folds_where_activation_comes_after() -> None:
     for name in ("resnet8", "resnet18", "tiny", "tiny-2d", "lenets++"):
-        assert unfolded(freeze(classifier(name))) == []
+        assert unfolded(fold_batchnorm(classifier(name))) == []
 
 
 def test_only_the_second_batch_norm_of_a_block_folds_where_activation_comes_first() -> None:
-    left = unfolded(freeze(classifier("wrn-10-2")))
+    left = unfolded(fold_batchnorm(classifier("wrn-10-2")))
     assert left == [*(f"backbone.stages.{stage}.0.bn1" for stage in range(3)), "backbone.bn"]
 
 
@@ -176,51 +176,51 @@ def test_foreign_and_shared_layers_are_copied(kind: type[ForeignBackbone], left:
     backbone = kind()
     nn.init.normal_(backbone.bn.running_mean)
     model = Classifier(backbone, LinearHead(8, 10)).double()
-    frozen = freeze(model)
-    assert isinstance(frozen.backbone, ForeignBackbone)
-    assert frozen.backbone.again is frozen.backbone.twice
-    assert unfolded(frozen) == left
-    assert_same_function(frozen, model)
+    folded = fold_batchnorm(model)
+    assert isinstance(folded.backbone, ForeignBackbone)
+    assert folded.backbone.again is folded.backbone.twice
+    assert unfolded(folded) == left
+    assert_same_function(folded, model)
     sgd_step(model)
-    refresh(frozen, model)
-    assert_same_function(frozen, model)
+    refold(folded, model)
+    assert_same_function(folded, model)
 
 
 def test_a_helper_that_is_frozen_in_the_model_stays_frozen_there() -> None:
     model = classifier("tiny")
     model.helper = classifier("tiny").requires_grad_(False).eval()
-    frozen = freeze(model)
-    assert unfolded(frozen) == []
+    folded = fold_batchnorm(model)
+    assert unfolded(folded) == []
     assert not any(parameter.requires_grad for parameter in model.helper.parameters())
     assert all(parameter.requires_grad for parameter in model.backbone.parameters())
-    assert_same_function(frozen.get_submodule("helper"), model.helper)
+    assert_same_function(folded.get_submodule("helper"), model.helper)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bf16_copy_gives_fp32_logits_near_the_model(name: str) -> None:
     model = classifier(name)
-    frozen, (x, y) = freeze(model, torch.bfloat16), images()
+    folded, (x, y) = fold_batchnorm(model, torch.bfloat16), images()
     sgd_step(model)
-    refresh(frozen, model)
+    refold(folded, model)
     expected, expected_gradient = logits_and_gradient(model.eval(), x, y)
-    logits, gradient = logits_and_gradient(frozen, x, y)
+    logits, gradient = logits_and_gradient(folded, x, y)
     assert logits.dtype == gradient.dtype == torch.float32
     assert torch.cosine_similarity(logits, expected).min() > 0.99
     assert torch.cosine_similarity(gradient.flatten(), expected_gradient.flatten(), dim=0) > 0.9
 
 
 def test_a_bf16_copy_computes_the_backbone_in_bf16_and_the_head_in_fp32() -> None:
-    frozen = freeze(classifier("wrn-10-2"), torch.bfloat16)
-    convolutions = [module for module in frozen.modules() if isinstance(module, nn.Conv2d)]
+    folded = fold_batchnorm(classifier("wrn-10-2"), torch.bfloat16)
+    convolutions = [module for module in folded.modules() if isinstance(module, nn.Conv2d)]
     assert all(convolution.weight.dtype == torch.bfloat16 for convolution in convolutions)
     x, _ = images()
-    assert frozen.backbone.feature_map(x).dtype == torch.bfloat16
-    assert frozen.embed(x).dtype == frozen.class_centers().dtype == torch.float32
+    assert folded.backbone.feature_map(x).dtype == torch.bfloat16
+    assert folded.embed(x).dtype == folded.class_centers().dtype == torch.float32
 
 
 def test_bf16_reaches_a_foreign_model_too() -> None:
     torch.manual_seed(0)
     model, (x, _) = nn.Sequential(nn.Flatten(), nn.Linear(768, 16), nn.ReLU(), nn.Linear(16, 10)), images()
-    logits = freeze(model, torch.bfloat16)(x)
+    logits = fold_batchnorm(model, torch.bfloat16)(x)
     assert logits.dtype == torch.float32
     assert torch.cosine_similarity(logits, model(x)).min() > 0.99

@@ -14,14 +14,14 @@ from advdpnp.runs import Json
 from advdpnp.threat import eps_text
 
 if TYPE_CHECKING:
-    from advdpnp.exporting.subject import Subject
+    from advdpnp.exporting.exported_model import ExportedModel
 
 LEADERBOARDS = ("cifar10", "cifar100")
 NO_AUTOATTACK = "AutoAttack has not been run as published, and RobustBench takes no model without it."
 
 
 @dataclass(frozen=True)
-class Claim:
+class PaperReference:
     """What a leaderboard asks of the authors; "" for not said.
 
     Args:
@@ -41,9 +41,9 @@ def _percent(accuracy: Accuracy | None) -> str | None:
     return None if accuracy is None else f"{100 * accuracy.value:.2f}"
 
 
-def _own_results(subject: Subject) -> list[Suite]:
+def _own_results(exported: ExportedModel) -> list[Suite]:
     """Evaluations on the test images of the data that it was trained on, the ones of most images first."""
-    own = [result for result in subject.results() if result.data == subject.experiment.data.name]
+    own = [result for result in exported.results() if result.data == exported.experiment.data.name]
     return sorted(own, key=lambda result: -result.n)
 
 
@@ -60,9 +60,9 @@ def _at_radius(results: list[Suite], eps: str) -> list[tuple[str, int, Accuracy]
     ]
 
 
-def obstacles(subject: Subject) -> list[str]:
+def obstacles(exported: ExportedModel) -> list[str]:
     """Why the record cannot be submitted as it is, in sentences."""
-    data, results = subject.experiment.data, _own_results(subject)
+    data, results = exported.experiment.data, _own_results(exported)
     attacks = _at_radius(results, eps_text(data.eps))
     found = []
     if not any(label == "AutoAttack" for label, _, _ in attacks):
@@ -71,13 +71,13 @@ def obstacles(subject: Subject) -> list[str]:
         found.append(f"RobustBench has no leaderboard for {data.name}.")
     if not any(n == data.test_size for label, n, _ in attacks if label == "AutoAttack") and results:
         found.append(f"RobustBench wants all {data.test_size:,} test images, for clean accuracy and AutoAttack.")
-    empty = [name for name in ("link", "name", "authors", "venue") if not getattr(subject.claim, name)]
+    empty = [name for name in ("link", "name", "authors", "venue") if not getattr(exported.reference, name)]
     if empty:
         found.append(f"Not said: {', '.join(empty)} (options of `advdpnp export`).")
     return found
 
 
-def claim_json(subject: Subject, network: Architecture) -> Json:
+def model_info_json(exported: ExportedModel, network: Architecture) -> Json:
     """Content of robustbench.json; what was not measured is null.
 
     `reported` is the lowest robust accuracy that was measured at the radius, with any attack.
@@ -86,7 +86,7 @@ def claim_json(subject: Subject, network: Architecture) -> Json:
         subject: what is exported.
         network: its architecture there.
     """
-    data, claim, results = subject.experiment.data, subject.claim, _own_results(subject)
+    data, reference, results = exported.experiment.data, exported.reference, _own_results(exported)
     eps = eps_text(data.eps)
     attacks = _at_radius(results, eps)
     weakest = min(attacks, key=lambda row: row[2].value, default=None)
@@ -97,13 +97,13 @@ def claim_json(subject: Subject, network: Architecture) -> Json:
     if auto is None:
         notes.append(NO_AUTOATTACK)
     return {
-        "link": claim.link,
-        "name": claim.name,
-        "authors": claim.authors,
+        "link": reference.link,
+        "name": reference.name,
+        "authors": reference.authors,
         "additional_data": False,
         "number_forward_passes": 1,
         "dataset": data.name,
-        "venue": claim.venue,
+        "venue": reference.venue,
         "architecture": network.label,
         "eps": eps,
         "clean_acc": _percent(results[0].clean if results else None),
