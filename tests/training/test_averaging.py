@@ -16,7 +16,7 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.progress import Silent
 from advdpnp.training import fit
 from advdpnp.training.averaging import WeightAverage, batch_norms, measure_statistics
-from advdpnp.training.loop import Training
+from advdpnp.training.loop import Training, statistics_batches
 from advdpnp.training.validation import holdout_accuracy
 from reference import averaging as reference
 from training.small import claimed, small_task, trained
@@ -101,11 +101,10 @@ def test_statistics_of_images_sorted_by_class_are_those_of_all_images() -> None:
     labels = torch.arange(12).repeat_interleave(32) % 10
     grays = torch.arange(12).repeat_interleave(32)[:, None, None, None].expand(-1, 1, 8, 8)
     task = replace(small_task("at", *SWA), train=Images(grays.to(torch.uint8), labels, levels=12))
-    training = Training(task)
-    batches = list(training._training_images())
+    batches = list(statistics_batches(task, 0))
     together = torch.cat(batches).double()
     assert torch.equal(together[:, 0, 4, 4].mul(12).round().sort().values, grays[:, 0, 0, 0].double())
-    assert all(torch.equal(batch, again) for batch, again in zip(batches, training._training_images(), strict=True))
+    assert all(torch.equal(batch, again) for batch, again in zip(batches, statistics_batches(task, 0), strict=True))
     measure_statistics(task.model, batches)
     backbone = task.model.double().backbone
     seen = torch.nn.functional.conv2d(together, backbone.conv1.weight, padding=1)
