@@ -18,6 +18,7 @@ from advdpnp.runs import Json, read_json
 from advdpnp.training import Task
 from advdpnp.training.loop import Training
 from gpu.context import Context, OutOfTimeError
+from gpu.plan import rung_seconds
 from gpu.processes import AGAIN, DONE, FAILED
 from gpu.scale import Arm, Rung
 from gpu.train import arm_experiment
@@ -70,23 +71,28 @@ def _before(context: Context) -> Json:
 
 
 def ladder_stage(context: Context) -> int:
-    """Time the rungs in the options that no process before this one has tried."""
+    """Time the rungs in the options that no process before this one has tried, and that can end in time."""
     device, done = resolve_device(), _before(context)
     arm = next(arm for arm in context.scale.arms if arm.label == "mean")
     use_tf32(False)
     context.keep(machine=describe_machine(device), rungs={})
     waiting = [rung for rung in (Rung(**values) for values in context.options["rungs"]) if rung.name not in done]
+    skipped = False
     try:
         with torch._dynamo.config.patch(recompile_limit=64):
             for position, rung in enumerate(waiting):
                 context.check_time()
-                if not _climb(context, arm, rung, device):
+                if (needed := rung_seconds(rung, context.found["rungs"])) > context.left:
+                    skipped = True
+                    reason = f"out of time: needs about {needed:.0f} s, {context.left:.0f} left"
+                    context.keep(rungs=context.found["rungs"] | {rung.name: {**vars(rung), "skipped": reason}})
+                elif not _climb(context, arm, rung, device):
                     return FAILED
                 if position == 1 and not done:
                     _parts(context, device)
     except OutOfTimeError:
         return AGAIN
-    return DONE
+    return AGAIN if skipped else DONE
 
 
 def _climb(context: Context, arm: Arm, rung: Rung, device: torch.device) -> bool:
