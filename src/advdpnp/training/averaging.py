@@ -48,7 +48,7 @@ def averaged_tensors(model: nn.Module) -> dict[str, Tensor]:
 def measure_statistics(network: nn.Module, images: Iterable[Tensor]) -> None:
     """Set BatchNorm's statistics to their mean over batches: those of averaged weights are no average of statistics.
 
-    Weights that move about have larger outputs than their mean has, so the variances of the one do not fit the other.
+    An average of statistics keeps a share of the variance 1 that they begin with, and layers have variances of 0.02.
 
     Args:
         network: changed in place, and left in train mode. One without BatchNorm sees no image.
