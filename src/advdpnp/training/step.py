@@ -1,6 +1,7 @@
 """One step of training: the batch, the attack, the losses, the optimizer; and the state that steps change."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from advdpnp.models.copying import copied
 from advdpnp.noise import IndexNoise
 from advdpnp.ranges import Integer, check_fields
 from advdpnp.runs import Json, Run
-from advdpnp.training.averaging import WeightAverage
+from advdpnp.training.averaging import STATISTICS_IMAGES, WeightAverage
 from advdpnp.training.crafting import Crafter
 from advdpnp.training.finite_check import FiniteCheck
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch
@@ -94,6 +95,17 @@ def make_batch(task: Task, index: Tensor, epoch: int | Tensor, step: int | Tenso
     pixels = augment(task.train.pixels, index, task.recipe.augmentation, draw)
     x = pixels.to(torch.float32, memory_format=torch.channels_last) / task.train.levels
     return Batch(x, task.train.labels[index], index, task.seed, epoch, step, task.recipe.label_smoothing)
+
+
+def statistics_batches(task: Task, epoch: int) -> Iterator[Tensor]:
+    """Augmented training batches (B, channels, H, W) from which an average's statistics are measured after an epoch.
+
+    They are a function of (seed, epoch) alone.
+    """
+    # As stored, a batch may hold a single class, as in folders: its variance is not that of the images.
+    order = noise.permutation(task.seed, "statistics", epoch, len(task.train), task.train.labels.device)
+    for step in range(min(math.ceil(STATISTICS_IMAGES / task.batch_size), task.steps_per_epoch)):
+        yield make_batch(task, task.batch(order, step), epoch, 0).x
 
 
 def check_engine(recipe: Recipe, device: torch.device) -> None:
@@ -271,7 +283,7 @@ class Training:
         task.defense.between_epochs(task.model, self.epoch + 1)
         self._average.after_epoch(self.epoch)
         if task.holdout or self.epoch + 1 == task.recipe.epochs:
-            self._evaluated = self._average.network(self._training_images)
+            self._evaluated = self._average.network(lambda: statistics_batches(task, self.epoch))
         holdout = None
         if task.holdout:
             holdout = holdout_accuracy(self._evaluated, task.holdout, task.recipe.attack, task.batch_size)
@@ -289,13 +301,6 @@ class Training:
         }
         self.epoch, self.step, self.clock, self.sums = self.epoch + 1, 0, Stopwatch(), None
         return line
-
-    def _training_images(self) -> Iterator[Tensor]:
-        train = self.task.train
-        # As stored, a batch may hold a single class, as in folders: its variance is not that of the images.
-        order = noise.permutation(self.task.seed, "statistics", self.epoch, len(train), train.labels.device)
-        for step in range(self.task.steps_per_epoch):
-            yield make_batch(self.task, self.task.batch(order, step), self.epoch, 0).x
 
     def _keep_best(self, robust: float, clean: float) -> None:
         if self._best is None or (robust, clean) > self._best[:2]:
