@@ -24,7 +24,7 @@ from advdpnp.runs import Json, Run, write_json
 from advdpnp.training import Task
 from advdpnp.training.averaging import batch_norms, measure_statistics
 from advdpnp.training.crafting import Crafter
-from advdpnp.training.loop import make_batch, statistics_batches
+from advdpnp.training.step import make_batch, statistics_batches
 from advdpnp.training.validation import holdout_accuracy
 
 

@@ -40,7 +40,7 @@ def remeasured(source: Run, into: Path, name: str, data_root: Path | None = None
     task = make_task(stored, device, data_root)
     task.model.load_state_dict(weights)
     measure_statistics(task.model, statistics_batches(task, epoch - 1))
-    out.claim(wanted.config())
+    out.create_or_verify(wanted.config())
     out.write_weights("last", task.model.state_dict(), epoch)
     for file in COPIED:
         write_bytes(out.folder / file, (source.folder / file).read_bytes())
