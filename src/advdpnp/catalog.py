@@ -4,8 +4,8 @@ from advdpnp.attacks import ATTACKS, suite, suite_names
 from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import VARIANTS
-from advdpnp.experiments.config import nearest
 from advdpnp.models import BACKBONES
+from advdpnp.ranges import nearest
 from advdpnp.training import RECIPE_NAMES
 
 

@@ -5,7 +5,9 @@
 
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -73,6 +75,20 @@ def check(name: str, value: object, kind: Any) -> None:
 def unknown(name: str, value: object, choices: Any) -> ValueError:
     """What to raise on a word that a Literal does not have, where a compiler must not see the search for it."""
     return ValueError(f"{name} must be {_one_of(get_args(choices))}; got {_shown(value)}")
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.0) -> str:
+    """The known names most like `name`, for messages about an unknown one.
+
+    Args:
+        name: what was given.
+        known: the names that there are.
+        count: at most so many of them.
+        cutoff: the least similarity, in [0, 1]; 0 lists the nearest however far they are.
+    Returns:
+        "a, b, c", the nearest first; "" where none is left.
+    """
+    return ", ".join(get_close_matches(name, list(known), n=count, cutoff=cutoff))
 
 
 @functools.cache

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from advdpnp.attacks.attack import Attack
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
-from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields
+from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
 from advdpnp.threat import check_level
 
 
@@ -124,6 +123,5 @@ def suite(name: str, eps: float, pixels: int = 3 * 32 * 32) -> Suite:
     check_level("linf", eps)
     check("pixels", pixels, Count)
     if name not in _SUITES:
-        near = get_close_matches(name, _SUITES, n=3, cutoff=0.0)
-        raise ValueError(f"unknown suite {name!r}; nearest: {', '.join(near)}")
+        raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, _SUITES)}")
     return _SUITES[name](eps, pixels)

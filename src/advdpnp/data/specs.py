@@ -1,11 +1,10 @@
 """Facts about the data sets that are known by name."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.corruptions import CORRUPTIONS, FAMILY, SEVERITIES, parse_corruption
-from advdpnp.ranges import Count, Natural, Share, check_fields
+from advdpnp.ranges import Count, Natural, Share, check_fields, nearest
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def spec(name: str) -> DataSpec:
     if name == FAMILY or name.startswith(f"{FAMILY}/"):
         return _corrupted(name)
     if name not in SPECS:
-        near = get_close_matches(name, [*SPECS, FAMILY], n=1, cutoff=0.0)[0]
         known = ", ".join([*SPECS, f"{FAMILY}/<corruption>"])
+        near = nearest(name, [*SPECS, FAMILY], 1)
         raise ValueError(f"unknown data set {name!r}; expected one of {known}. Did you mean {near}?")
     return SPECS[name]

@@ -4,7 +4,7 @@ from typing import Any
 
 from advdpnp.data import Augmentation, DataSpec
 from advdpnp.defenses import DEFENSES, Defense
-from advdpnp.experiments.config import nearest
+from advdpnp.ranges import nearest
 from advdpnp.training.recipe import RECIPE_NAMES, InnerAttack, Recipe
 
 # Named variants of a defense: (defense, fields that differ). The variant's name after the defense's becomes the tag.

@@ -15,7 +15,7 @@ from advdpnp.experiments.defaults import defense_for, recipe_for
 from advdpnp.experiments.official import official_changes
 from advdpnp.models import build_backbone, check_backbone
 from advdpnp.models.classifier import Classifier
-from advdpnp.ranges import Integer, check_fields
+from advdpnp.ranges import Integer, check_fields, nearest
 from advdpnp.threat import check_fits
 from advdpnp.training.recipe import Recipe, WeightPerturbation
 
@@ -132,7 +132,7 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
     fields = dict(values.pop("defense"))
     name = fields.pop("name")
     if name not in DEFENSES:
-        raise ValueError(f"unknown defense {name!r}; nearest: {config.nearest(name, DEFENSES)}")
+        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, DEFENSES)}")
     defense = config.decode(DEFENSES[name], fields, "defense")
     recipe = config.decode(Recipe, values.pop("recipe"), "recipe")
     data = _read_data(values.pop("data"))

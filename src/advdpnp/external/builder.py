@@ -5,7 +5,6 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from advdpnp.external.program import SUFFIX, read_program
+from advdpnp.ranges import nearest
 
 Scalar = int | float | bool | str
 
@@ -160,7 +160,7 @@ def _find(module: ModuleType, name: str, reference: str) -> Any:
         return reduce(getattr, name.split("."), module)
     except AttributeError:
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        near = ", ".join(get_close_matches(name, names, n=3, cutoff=0.0)) or "none: it defines no callable"
+        near = nearest(name, names) or "none: it defines no callable"
         raise ValueError(f"{reference}: there is no {name!r}; nearest: {near}") from None
 
 
@@ -193,8 +193,7 @@ def _from_timm(name: str, arguments: Mapping[str, Scalar]) -> nn.Module:
     except Exception as error:  # such as a torchvision of another torch version
         raise ValueError(f"timm cannot be imported ({_said(error)}): mend its installation") from error
     if not timm.is_model(name):
-        near = ", ".join(get_close_matches(name, timm.list_models(), n=3, cutoff=0.0))
-        raise ValueError(f"timm has no model {name!r}; nearest: {near}")
+        raise ValueError(f"timm has no model {name!r}; nearest: {nearest(name, timm.list_models())}")
     return _called(lambda **fields: timm.create_model(name, pretrained=False, **fields), f"timm:{name}", arguments)
 
 

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+
+from advdpnp.ranges import nearest
 
 State = dict[str, Tensor]
 
@@ -229,5 +230,5 @@ def _contradictions(state: State, wanted: Mapping[str, Tensor]) -> list[str]:
 
 def _with_nearest(missing: list[str], unexpected: list[str]) -> Iterator[str]:
     for name in missing:
-        near = get_close_matches(name, unexpected, n=1, cutoff=0.5)
-        yield f"{name}, nearest {near[0]}" if near else name
+        near = nearest(name, unexpected, 1, cutoff=0.5)
+        yield f"{name}, nearest {near}" if near else name
