@@ -1,4 +1,4 @@
-"""The benchmark does the same work on every rung, and a kill or a failure costs one rung."""
+"""The benchmark does the same work on every variant, and a kill or a failure costs one variant."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ import torch
 from advdpnp.bench import bench_text, run_bench, timing
 from advdpnp.bench import run as bench_run
 from advdpnp.bench.ceilings import _stem_backward, _stem_forward, convolution_rates, measure_ceilings, stem_seconds
-from advdpnp.bench.flops import count_flops
-from advdpnp.bench.timing import Deadline, Variant, Variants, add_rates
+from advdpnp.bench.timing import Deadline, Variant, VariantTiming, add_rates
 from advdpnp.bench.variants import (
     _training_step,
     attack_gflop,
+    count_flops,
     make_bench_model,
     naive_attack,
     step_variants,
@@ -49,16 +49,16 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Json:
 
 
 def test_every_rung_is_measured_or_says_why_not(result: Json) -> None:
-    ladders = result["models"]["tiny"]
-    for ladder, variants in (("attack", 10), ("step", 13)):
-        assert len(ladders[ladder]) == variants
-        for name, entry in ladders[ladder].items():
+    tables = result["models"]["tiny"]
+    for kind, variants in (("attack", 10), ("step", 13)):
+        assert len(tables[kind]) == variants
+        for name, entry in tables[kind].items():
             if "graph" in name or "step" in name:
                 assert "needs a CUDA device" in entry["skipped"]
             else:
                 assert len(entry["times"]) == 2 and entry["seconds"] > 0
     assert result["left_out"] == []
-    assert ladders["bookkeeping"]["share_of_step"] > 0 and ladders["bookkeeping"]["checkpoint_seconds"] > 0
+    assert tables["bookkeeping"]["share_of_step"] > 0 and tables["bookkeeping"]["checkpoint_seconds"] > 0
 
 
 def test_exact_rungs_craft_the_same_images_and_bf16_stays_near(result: Json) -> None:
@@ -107,7 +107,7 @@ def _table(variants: list[Variant], minutes: float = 5, repeats: int = 1) -> tup
     def save() -> None:
         saved.append({name: dict(entry) for name, entry in table.items()})
 
-    Variants(CPU, repeats, Deadline(minutes), lambda variant: variant.gflop, table, save).climb(variants)
+    VariantTiming(CPU, repeats, Deadline(minutes), lambda variant: variant.gflop, table, save).measure(variants)
     return table, saved
 
 
@@ -118,7 +118,7 @@ def test_a_rung_that_fails_is_recorded_and_the_ladder_goes_on() -> None:
     table, saved = _table([Variant("broken", "fp32", 1.0, broken), Variant("sound", "fp32", 1.0, lambda: lambda: None)])
     assert table["broken"]["error"] == "RuntimeError: no such kernel second line"
     assert "seconds" in table["sound"]
-    # Written after each rung, and a kill leaves all rows.
+    # Written after each variant, and a kill leaves all rows.
     assert len(saved) == 2 and saved[0]["sound"]["skipped"] == "out of time"
 
 
@@ -151,15 +151,15 @@ def test_a_failure_in_a_later_time_costs_its_rung_alone() -> None:
 def test_on_a_gpu_the_fastest_way_comes_first_and_naive_code_last(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
     monkeypatch.setattr(timing, "_warm_up", lambda variant, device, entry: begun.append(variant.name) or (None, None))
-    monkeypatch.setattr(Variants, "_time", lambda self, variant, work: None)
+    monkeypatch.setattr(VariantTiming, "_time", lambda self, variant, work: None)
     monkeypatch.setattr(timing, "_outcome", lambda entry: "")
     subject = make_bench_model("tiny", CPU, batch=2, steps=2)
     table: Json = {}
-    climb = Variants(torch.device("cuda"), 1, Deadline(5), lambda variant: 0.0, table, lambda: None).climb
+    measure = VariantTiming(torch.device("cuda"), 1, Deadline(5), lambda variant: 0.0, table, lambda: None).measure
     variants = step_variants(subject, ("fp32", "bf16"))
-    climb(variants)
+    measure(variants)
     assert begun[:3] == ["bf16_step", "bf16_step_cudnn_benchmark", "bf16_graph"] and begun[-1] == "naive"
-    # The table is read from the bottom of the ladder up.
+    # The last, fastest variant is timed first.
     assert list(table) == [variant.name for variant in variants] and next(iter(table)) == "naive"
 
 
@@ -225,10 +225,10 @@ def test_many_compiled_rungs_stay_under_the_compilers_limit(monkeypatch: pytest.
     monkeypatch.setattr(torch, "compile", lambda *work, **named: COMPILE(*work, **{**named, "backend": "eager"}))
     torch.compiler.reset()
     subjects = [make_bench_model("tiny", CPU, batch, steps=2) for batch in (2, 3, 4)]
-    # What is alive counts: a rung stays, to be timed again.
+    # What is alive counts: a variant stays, to be timed again.
     works = []
 
-    def climb(forget: bool) -> None:
+    def measure(forget: bool) -> None:
         for subject in subjects:
             if forget:
                 torch.compiler.reset()
@@ -237,9 +237,9 @@ def test_many_compiled_rungs_stay_under_the_compilers_limit(monkeypatch: pytest.
 
     with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
         with pytest.raises(FailOnRecompileLimitHit):
-            climb(forget=False)
+            measure(forget=False)
         # As every training begins: with an empty compiler.
-        climb(forget=True)
+        measure(forget=True)
     torch.compiler.reset()
 
 

@@ -57,7 +57,7 @@ def test_the_benchmarks_rungs_are_all_there() -> None:
 
     subject = make_bench_model("tiny", pretended_runs.torch.device("cpu"), batch=2, steps=2)
     made = {"attack": attack_variants(subject, ("fp32", "bf16")), "step": step_variants(subject, ("fp32", "bf16"))}
-    for kind, names in pretended_runs.RUNGS.items():
+    for kind, names in pretended_runs.VARIANTS.items():
         assert {variant.name for variant in made[kind]} == set(names)
 
 

@@ -1,4 +1,4 @@
-"""How fast a training step is on this machine, whichever way it is run; on disk after every rung."""
+"""The stage `ladder`: how fast each variant of a training step is on this machine; stored after every variant."""
 
 import statistics
 import time
@@ -61,7 +61,7 @@ def compile_stage(context: Context) -> int:
 
 
 def _before(context: Context) -> Json:
-    """Rungs of the processes before this one: measured, failed, or begun when the process ended."""
+    """Variants of the processes before this one: measured, failed, or begun when the process ended."""
     variants: Json = {}
     for path in sorted(context.places.stage("ladder").parent.glob("ladder*.json")):
         if path.stem != context.name:
@@ -70,11 +70,11 @@ def _before(context: Context) -> Json:
 
 
 def ladder_stage(context: Context) -> int:
-    """Time the rungs in the options that no process before this one has tried."""
+    """Time the variants in the options that no earlier process has tried; stored under the name "rungs"."""
     device, done = resolve_device(), _before(context)
     arm = next(arm for arm in context.scale.arms if arm.label == "mean")
     use_tf32(False)
-    context.keep(machine=describe_machine(device), variants={})
+    context.keep(machine=describe_machine(device), rungs={})
     waiting = [
         variant for variant in (Variant(**values) for values in context.options["rungs"]) if variant.name not in done
     ]
@@ -82,7 +82,7 @@ def ladder_stage(context: Context) -> int:
         with torch._dynamo.config.patch(recompile_limit=64):
             for position, variant in enumerate(waiting):
                 context.check_time()
-                if not _climb(context, arm, variant, device):
+                if not _try(context, arm, variant, device):
                     return FAILED
                 if position == 1 and not done:
                     _parts(context, device)
@@ -91,8 +91,8 @@ def ladder_stage(context: Context) -> int:
     return DONE
 
 
-def _climb(context: Context, arm: Arm, variant: Variant, device: torch.device) -> bool:
-    """One rung; False where the device can do nothing more in this process."""
+def _try(context: Context, arm: Arm, variant: Variant, device: torch.device) -> bool:
+    """One variant; False where the device can do nothing more in this process."""
     entry = context.found["rungs"][variant.name] = {**vars(variant), "begun": True}
     context.keep()
     torch.backends.cudnn.benchmark = variant.benchmark
@@ -100,7 +100,7 @@ def _climb(context: Context, arm: Arm, variant: Variant, device: torch.device) -
         _time(context, training_of(context, arm, variant, device), entry, device)
     except OutOfTimeError:
         raise
-    # Whatever it is, it must not take the other rungs with it.
+    # An error of one variant is stored, and the others go on.
     except Exception as error:
         entry["error"] = one_line(error)
     context.keep()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gpu.scale import Arm, Rung, Scale
+from gpu.scale import Arm, Scale, Variant
 
 # A larger batch takes another rate, and fewer steps learn less: it has to pay.
 WORTH = 1.25
@@ -19,8 +19,8 @@ class Measured:
     """What is known so far.
 
     Args:
-        steps: seconds of one training step of the ladder's arm, by the name of the rung.
-        starts: seconds of a rung until its first step was over, compilation included.
+        steps: seconds of one training step in the stage `ladder`, by the variant's name.
+        starts: seconds of a variant until its first step was over, compilation included.
         epochs: wall seconds of an epoch and forwards of the arm it was of, by (engine, batch): from a training itself.
         measure, search: seconds that the suite and AutoAttack took.
     """
@@ -59,7 +59,7 @@ def engines_by_speed(scale: Scale, refused: Sequence[str], measured: Measured) -
     """The engines that can be trusted: those that were timed, fastest first, then the others in their order."""
 
     def seconds(engine: str) -> float:
-        return measured.steps.get(Rung(engine, scale.batches[0]).name, math.inf)
+        return measured.steps.get(Variant(engine, scale.batches[0]).name, math.inf)
 
     trusted = [engine for engine in scale.engines if engine not in refused]
     return sorted(trusted, key=lambda engine: (seconds(engine), scale.engines.index(engine)))
@@ -68,7 +68,7 @@ def engines_by_speed(scale: Scale, refused: Sequence[str], measured: Measured) -
 def choose_batch(scale: Scale, engine: str, measured: Measured) -> int:
     """Twice the usual batch if it was measured to be worth it, else the usual one."""
     usual, larger = scale.batches[:2]
-    times = [measured.steps.get(Rung(engine, batch).name) for batch in (usual, larger)]
+    times = [measured.steps.get(Variant(engine, batch).name) for batch in (usual, larger)]
     if times[0] is None or times[1] is None:
         return usual
     return larger if larger / times[1] >= WORTH * usual / times[0] else usual
@@ -76,16 +76,16 @@ def choose_batch(scale: Scale, engine: str, measured: Measured) -> int:
 
 def choose_benchmark(scale: Scale, engine: str, measured: Measured) -> bool:
     """Whether cuDNN tries its algorithms out: unless its first choice was measured to be faster."""
-    tried, plain = (measured.steps.get(Rung(engine, scale.batches[0], on).name, math.inf) for on in (True, False))
+    tried, plain = (measured.steps.get(Variant(engine, scale.batches[0], on).name, math.inf) for on in (True, False))
     return tried <= plain
 
 
 def epoch_seconds(scale: Scale, arm: Arm, engine: str, batch: int, benchmark: bool, measured: Measured) -> float:
-    """Wall seconds of an epoch of an arm: from a training with the same engine, else from the ladder, else assumed."""
+    """Wall seconds of an epoch of an arm: from a training with the same engine, else from `ladder`, else assumed."""
     if (engine, batch) in measured.epochs:
         seconds, forwards = measured.epochs[engine, batch]
         return MARGIN * seconds * arm.forwards / forwards
-    names = (Rung(engine, batch, benchmark).name, Rung(engine, batch).name)
+    names = (Variant(engine, batch, benchmark).name, Variant(engine, batch).name)
     step = next((measured.steps[name] for name in names if name in measured.steps), None)
     whole = scale.epoch_seconds if step is None else MARGIN * step * math.ceil(scale.train_images / batch)
     return whole * arm.forwards / MEASURED_FORWARDS
@@ -117,7 +117,7 @@ def make_plan(
     batch = like[1] if like else choose_batch(scale, engine, measured)
     benchmark = choose_benchmark(scale, engine, measured)
     most = min(scale.most_epochs, like[0]) if like else scale.most_epochs
-    start = max(scale.start_seconds, MARGIN * measured.starts.get(Rung(engine, batch).name, 0.0))
+    start = max(scale.start_seconds, MARGIN * measured.starts.get(Variant(engine, batch).name, 0.0))
     measure = measured.measure or scale.measure_seconds
     search = measured.search or scale.search_seconds
     needed = [arm for arm in waiting if not arm.optional]

@@ -34,8 +34,8 @@ ARMS = (
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One timing of the ladder: a whole training step of Adv-DPNP.
+class Variant:
+    """One way to run a training step of Adv-DPNP, which the stage `ladder` times.
 
     Args:
         engine, batch: how it is run, and on how many images.
@@ -63,7 +63,7 @@ class Scale:
         settings: of every arm's recipe.
         precision: of training.
         engines: in the order in which they are tried.
-        batches: sizes that the ladder times; the first is the usual one.
+        batches: sizes that the stage `ladder` times; the first is the usual one.
         limit: test images under PGD; None for all.
         suite: what every arm is measured with, geometry included.
         search_suite, search_images, search_precision: of AutoAttack.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gpu.plan import Measured, choose_batch, choose_benchmark, engines_by_speed, epoch_seconds, make_plan
-from gpu.scale import ARMS, REAL, Rung
+from gpu.scale import ARMS, REAL, Variant
 
 AT, MEAN, SUM = ARMS
 
@@ -88,6 +88,6 @@ def test_engines_go_by_measured_time_then_by_their_order_and_refused_ones_never(
 
 def test_cudnn_tries_its_algorithms_unless_its_first_choice_was_faster() -> None:
     assert choose_benchmark(REAL, "step", Measured())
-    slower = Measured(steps={Rung("step", 128).name: 0.02, Rung("step", 128, False).name: 0.019})
+    slower = Measured(steps={Variant("step", 128).name: 0.02, Variant("step", 128, False).name: 0.019})
     assert not choose_benchmark(REAL, "step", slower)
     assert epoch_seconds(REAL, MEAN, "step", 128, False, slower) == pytest.approx(1.05 * 391 * 0.019)

@@ -16,7 +16,7 @@ from gpu.gathered import arm_record, stored
 from gpu.ladder import ladder_stage
 from gpu.measure import measure_stage
 from gpu.processes import AGAIN, DONE, FAILED
-from gpu.scale import ARMS, REAL, TINY, Rung
+from gpu.scale import ARMS, REAL, TINY, Variant
 from gpu.slot import Places
 from gpu.train import Pace, arm_experiment, hand_over, train_stage
 
@@ -173,12 +173,12 @@ def test_an_evaluation_of_nothing_is_told(tmp_path: Path) -> None:
     assert "train the arm first" in stored(tmp_path / "stages" / "measure-at.json")["error"]
 
 
-def rungs(*names: str) -> list[Json]:
-    return [vars(Rung(name, 64)) for name in names]
+def variants(*names: str) -> list[Json]:
+    return [vars(Variant(name, 64)) for name in names]
 
 
 def test_the_ladder_times_what_runs_and_tells_what_does_not(tmp_path: Path) -> None:
-    assert ladder_stage(context(tmp_path, "ladder", rungs=rungs("folded", "step"))) == DONE
+    assert ladder_stage(context(tmp_path, "ladder", rungs=variants("folded", "step"))) == DONE
     found = stored(tmp_path / "stages" / "ladder.json")["rungs"]
     assert found["folded/64"]["finite"] and found["folded/64"]["seconds"] > 0 and len(found["folded/64"]["times"]) == 3
     assert "needs a CUDA device" in found["step/64"]["error"]
@@ -186,11 +186,11 @@ def test_the_ladder_times_what_runs_and_tells_what_does_not(tmp_path: Path) -> N
 
 def test_a_second_ladder_leaves_out_what_the_first_has_begun(tmp_path: Path) -> None:
     first = context(tmp_path, "ladder", rungs=[])
-    # As a process leaves it that died in its second rung.
+    # As a process leaves it that died in its second variant.
     first.keep(rungs={"folded/64": {"seconds": 1.0, "begun": True}, "step/64": {"begun": True}})
-    assert ladder_stage(context(tmp_path, "ladder.2", rungs=rungs("folded", "step", "eager"))) == DONE
+    assert ladder_stage(context(tmp_path, "ladder.2", rungs=variants("folded", "step", "eager"))) == DONE
     assert list(stored(tmp_path / "stages" / "ladder.2.json")["rungs"]) == ["eager/64"]
 
 
 def test_a_ladder_out_of_time_says_so(tmp_path: Path) -> None:
-    assert ladder_stage(context(tmp_path, "ladder", seconds=-1.0, rungs=rungs("folded"))) == AGAIN
+    assert ladder_stage(context(tmp_path, "ladder", seconds=-1.0, rungs=variants("folded"))) == AGAIN

@@ -27,7 +27,7 @@ class Variant:
     """One way to do the work.
 
     Args:
-        name: of the row.
+        name: of its row in the table.
         precision: "fp32" or "bf16": of the convolutions, and of the ceiling that the rate is compared with.
         gflop: counted operations for each image, in 10^9.
         make: sets up and returns what is timed.
@@ -45,7 +45,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Deadline:
-    """When no further work is begun.
+    """The time after which no further work is begun.
 
     Args:
         minutes: from now.
@@ -99,21 +99,21 @@ def one_line(error: Exception) -> str:
 
 
 def silent(text: str) -> None:
-    """Tells nobody."""
+    """Prints nothing."""
 
 
 @dataclass(frozen=True)
-class Variants:
-    """Fills `table`, one entry for each rung, and saves after every piece of work.
+class VariantTiming:
+    """Times variants into a table, one entry for each, and saves it after every piece of work.
 
     Args:
-        device: where.
-        repeats: timings of each rung.
-        deadline: of this ladder.
-        at_least: seconds that one run of a rung cannot do without; one that cannot be over in time is not begun.
-        table: filled in place.
-        save: called with the table as it is.
-        tell: called with a line for people after every rung.
+        device: where they run.
+        repeats: timings of each variant.
+        deadline: for all of them.
+        at_least: a lower bound of the seconds of one run of a variant; one that cannot end in time is not begun.
+        table: filled in place, variant name -> entry.
+        save: called after every change of the table.
+        tell: called with a line for people after every variant.
     """
 
     device: torch.device
@@ -124,13 +124,13 @@ class Variants:
     save: Callable[[], None]
     tell: Callable[[str], None] = silent
 
-    def climb(self, variants: Sequence[Variant]) -> dict[str, Tensor]:
-        """Measure the rungs, on a GPU from the last, which is the fastest and matters most, to the first.
+    def measure(self, variants: Sequence[Variant]) -> dict[str, Tensor]:
+        """Time the variants, on a GPU from the last, which is the fastest and matters most, to the first.
 
         Returns:
-            What each rung gave in its first run, where that is a tensor.
+            The output of each variant's first run, where that is a tensor.
         """
-        # A table that is cut off has all its rows.
+        # All rows are in the table from the beginning, so that one that is cut off is complete.
         for variant in variants:
             entry = {"precision": variant.precision, "gflop_per_image": round(variant.gflop, 4), "skipped": OUT_OF_TIME}
             self.table[variant.name] = entry
@@ -165,7 +165,7 @@ class Variants:
 
     @contextmanager
     def _alone(self, variant: Variant) -> Iterator[None]:
-        """Whatever goes wrong with a rung, it must not take the others with it."""
+        """An error of one variant is stored, and the others go on."""
         try:
             yield
         except Exception as error:
@@ -225,7 +225,7 @@ def _add_time(entry: Json, seconds: float, wall: float) -> None:
 
 
 def add_rates(table: Json, batch: int, ceilings: Json) -> None:
-    """Ratio to the first rung, images/s, TFLOP/s and its fraction of the ceiling of the same precision, in place."""
+    """Speed-up over `naive`, images/s, TFLOP/s and its fraction of the ceiling of the same precision, in place."""
     measured = {name: entry for name, entry in table.items() if "seconds" in entry}
     naive = measured.get("naive", {}).get("seconds")
     for entry in measured.values():

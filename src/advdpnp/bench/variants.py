@@ -1,17 +1,19 @@
-"""The rungs: naive code first, then what each trick adds. All do the same attack, or step, on the same images."""
+"""Naive code first, then one optimization after another: variants of the same attack, or step, on the same images."""
 
 import copy
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from advdpnp import noise
 from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
-from advdpnp.bench.flops import count_flops
 from advdpnp.bench.timing import Variant, Work
 from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.data import Images
@@ -30,10 +32,10 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class BenchModel:
-    """One network and its images: what every rung works on.
+    """The network and the images that every variant works on.
 
     Args:
-        experiment: Adv-DPNP on CIFAR-10's shapes; batch size and steps of the attack are the ladder's.
+        experiment: Adv-DPNP on CIFAR-10's shapes; batch size and steps of the attack are the benchmark's.
         model: a few steps from its initialization, so that its gradients and BatchNorm statistics are not degenerate.
         images: one batch.
     """
@@ -151,7 +153,7 @@ def attack_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Va
 
 
 def step_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Variant]:
-    """A whole training step of Adv-DPNP: the naive loop, then the project's own with each engine."""
+    """A whole training step of Adv-DPNP: the naive loop, then the package's own with each engine."""
     work = attack_gflop(subject)
     update = update_gflop(subject)
     variants = [Variant("naive", "fp32", work["naive"] + update, functools.partial(_naive_step, subject))]
@@ -191,7 +193,7 @@ def _naive_step(subject: BenchModel) -> Work:
 
 
 def started(task: Task) -> Training:
-    """The project's own training, ready for its first step."""
+    """The package's own training, ready for its first step."""
     training = Training(task)
     task.defense.between_epochs(task.model, 0)
     task.model.train()
@@ -234,9 +236,32 @@ def update_gflop(subject: BenchModel) -> float:
     return count_flops(update) / n / 1e9
 
 
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    # torch's own FlopCounterMode follows modules, which autograd.grad on a leaf does not survive.
+    count: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.count += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def count_flops(work: Callable[[], object]) -> int:
+    """Floating-point operations of the convolutions and matrix products that `work` runs eagerly, backward included.
+
+    A multiply-add is two.
+    """
+    counter = _Counter()  # type: ignore[no-untyped-call]
+    with counter:
+        work()
+    return int(counter.count)
+
+
 @torch.no_grad()
-def judge(subject: BenchModel, iterates: dict[str, Tensor], table: Json) -> None:
-    """Compare every rung's adversarial images with those of "input_gradient", and try them on the fp32 network."""
+def compare_iterates(subject: BenchModel, iterates: dict[str, Tensor], table: Json) -> None:
+    """Compare every variant's adversarial images with those of "input_gradient", and classify them in fp32."""
     reference = iterates.get("input_gradient")
     for name, x_adv in iterates.items():
         logits, y = subject.model(x_adv), subject.images.labels

@@ -29,13 +29,13 @@ def bench(
     out: Annotated[Path, typer.Option(help="JSON file of the result.")] = Path("bench.json"),
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 128,
     steps: Annotated[int, typer.Option(min=1, help="Iterations of the attack.")] = 10,
-    repeats: Annotated[int, typer.Option(min=1, help="Timings of each rung, taken in turn.")] = 5,
-    minutes: Annotated[float, typer.Option(min=0, help="After them no rung is begun.")] = 5.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each variant, taken in turn.")] = 5,
+    minutes: Annotated[float, typer.Option(min=0, help="After them no variant is begun.")] = 5.0,
     check_engine: Annotated[
         list[str] | None, typer.Option(help="First compare this engine with folded, in fp32; may be repeated.")
     ] = None,
 ) -> Answer:
-    """Measure the speed ladder on this machine: naive, folded, bf16, compiled, captured."""
+    """Time the variants of attack and training step on this machine: naive, folded, bf16, compiled, captured."""
     from advdpnp.api import resolve_device
     from advdpnp.bench import bench_text, run_bench
     from advdpnp.bench.engines import check_name
