@@ -46,7 +46,8 @@ def _quick(eps: float, pixels: int) -> Suite:
 
 def _text(eps: float, pixels: int) -> Suite:
     attacks = (FGSM(eps=eps), PGD(eps=eps))
-    return Suite("text", "PGD-20 as the text of Adv-DPNP has it: step 2.5 eps / 20, uniform start", attacks, features=1)
+    description = "FGSM and PGD-20 with the settings in the text of the Adv-DPNP paper: step 2.5 eps / 20, random start"
+    return Suite("text", description, attacks, features=1)
 
 
 def _fsr(eps: float, pixels: int) -> Suite:
@@ -58,7 +59,8 @@ def _fsr(eps: float, pixels: int) -> Suite:
     )
     return Suite(
         "fsr",
-        "the attacks of Table 2 as FSR's code runs them: steps of eps / 10 from the image; worst case is Ensemble",
+        "Adv-DPNP's Table 2, with the settings in the code of FSR (Kim et al. 2023): FGSM, PGD-20, PGD-100 and C&W-30, "
+        "step eps / 10, no random start; the worst case over them is the table's Ensemble",
         attacks,
         features=1,
     )
