@@ -1,4 +1,4 @@
-"""Devices, and the facts of an environment that a result needs to be believed."""
+"""Devices, and the environment that is stored with every run and result."""
 
 import os
 import platform
@@ -17,20 +17,12 @@ from advdpnp.runs import Json, Run
 # Facts of the environment on which bitwise resume depends.
 _BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark")
 
-# Names the commit where the code has been copied without its history.
+# Gives the commit where the code was copied without its git history.
 COMMIT_VARIABLE = "ADVDPNP_COMMIT"
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
 def environment(device: torch.device) -> Json:
-    """Versions, device, threads, commit and command: what a result file needs to be believed."""
+    """Versions, device, threads, commit and command, as JSON values that are stored with a result."""
     from advdpnp import __version__
 
     on_gpu = device.type == "cuda"
@@ -84,7 +76,7 @@ def use_tf32(allowed: bool) -> None:
 def cudnn_benchmark(wanted: bool) -> Iterator[None]:
     """Whether cuDNN tries its algorithms for every new shape and keeps the fastest; as it was before, afterwards.
 
-    It changes no mathematics, but the choice depends on the moment, and with it the rounding.
+    It changes no mathematics, but the choice may differ from run to run, and with it the rounding.
     """
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = wanted
@@ -92,3 +84,11 @@ def cudnn_benchmark(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -22,6 +22,10 @@ _RUNS_PER_TIMING = {"cuda": 5}
 _WARM_UPS = {"cuda": 3}
 
 
+def silent(text: str) -> None:
+    """Prints nothing."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """One way to do the work.
@@ -64,42 +68,6 @@ class Deadline:
     def elapsed(self) -> float:
         """Seconds since the beginning."""
         return time.monotonic() - self._began
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def timed(device: torch.device, work: Callable[[], object], runs: int = 1) -> tuple[float, float]:
-    """Seconds for one of `runs` runs in a row: (GPU time between events, or the process's CPU time; wall time)."""
-    synchronize(device)
-    wall = time.perf_counter()
-    if device.type == "cuda":
-        begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        begin.record()
-        for _ in range(runs):
-            work()
-        end.record()
-        end.synchronize()
-        seconds = begin.elapsed_time(end) / 1000
-    else:
-        process = time.process_time()
-        for _ in range(runs):
-            work()
-        seconds = time.process_time() - process
-    return seconds / runs, (time.perf_counter() - wall) / runs
-
-
-def one_line(error: Exception) -> str:
-    """The kind of an error and the beginning of what it says."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-def silent(text: str) -> None:
-    """Prints nothing."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +153,52 @@ class VariantTiming:
             _add_time(self.table[variant.name], *timed(self.device, work, _RUNS_PER_TIMING.get(self.device.type, 1)))
 
 
+def timed(device: torch.device, work: Callable[[], object], runs: int = 1) -> tuple[float, float]:
+    """Seconds for one of `runs` runs in a row: (GPU time between events, or the process's CPU time; wall time)."""
+    synchronize(device)
+    wall = time.perf_counter()
+    if device.type == "cuda":
+        begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        begin.record()
+        for _ in range(runs):
+            work()
+        end.record()
+        end.synchronize()
+        seconds = begin.elapsed_time(end) / 1000
+    else:
+        process = time.process_time()
+        for _ in range(runs):
+            work()
+        seconds = time.process_time() - process
+    return seconds / runs, (time.perf_counter() - wall) / runs
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def add_rates(table: Json, batch: int, ceilings: Json) -> None:
+    """Speed-up over `naive`, images/s, TFLOP/s and its fraction of the ceiling of the same precision, in place."""
+    measured = {name: entry for name, entry in table.items() if "seconds" in entry}
+    naive = measured.get("naive", {}).get("seconds")
+    for entry in measured.values():
+        seconds = entry["seconds"]
+        rate = entry["gflop_per_image"] * batch / seconds / 1000
+        entry["images_per_second"] = round(batch / seconds, 2)
+        entry["tflop_per_second"] = round(rate, 5)
+        entry["fraction_of_ceiling"] = round(rate / ceilings[f"{entry['precision']}_tflop_per_second"], 4)
+        if naive is not None:
+            entry["times_naive"] = round(naive / seconds, 3)
+
+
+def one_line(error: Exception) -> str:
+    """The kind of an error and the beginning of what it says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
 def _outcome(entry: Json) -> str:
     if "seconds" in entry:
         return f"{entry['seconds']:.4g} s, the first run {entry['warm_up_seconds']:.3g} s"
@@ -222,17 +236,3 @@ def _add_time(entry: Json, seconds: float, wall: float) -> None:
     entry.setdefault("wall_times", []).append(round(wall, 6))
     entry["seconds"] = statistics.median(entry["times"])
     entry["wall_seconds"] = statistics.median(entry["wall_times"])
-
-
-def add_rates(table: Json, batch: int, ceilings: Json) -> None:
-    """Speed-up over `naive`, images/s, TFLOP/s and its fraction of the ceiling of the same precision, in place."""
-    measured = {name: entry for name, entry in table.items() if "seconds" in entry}
-    naive = measured.get("naive", {}).get("seconds")
-    for entry in measured.values():
-        seconds = entry["seconds"]
-        rate = entry["gflop_per_image"] * batch / seconds / 1000
-        entry["images_per_second"] = round(batch / seconds, 2)
-        entry["tflop_per_second"] = round(rate, 5)
-        entry["fraction_of_ceiling"] = round(rate / ceilings[f"{entry['precision']}_tflop_per_second"], 4)
-        if naive is not None:
-            entry["times_naive"] = round(naive / seconds, 3)

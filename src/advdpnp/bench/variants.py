@@ -66,15 +66,6 @@ class BenchModel:
         return make_batch(self._task(self.model, self.experiment.recipe), self.index, 0, 0).x
 
 
-def synthetic_images(n: int, shape: tuple[int, ...], classes: int, device: torch.device) -> Images:
-    """Bytes with a random template for each class, and noise: timing needs no data set."""
-    index = torch.arange(n)
-    labels = index % classes
-    templates = 96 + 64 * noise.uniform(0, "bench/template", 0, torch.arange(classes), shape)
-    pixels = templates[labels] + 64 * (noise.uniform(0, "bench/image", 0, index, shape) - 0.5)
-    return Images(pixels.to(torch.uint8), labels).to(device)
-
-
 def make_bench_model(name: str, device: torch.device, batch: int, steps: int) -> BenchModel:
     """The network called `name` with Adv-DPNP's head, after a few training steps on synthetic images."""
     # A small rate: the same batch is trained on again and again, and the numbers shall stay finite.
@@ -97,15 +88,13 @@ def make_bench_model(name: str, device: torch.device, batch: int, steps: int) ->
     return BenchModel(wanted, model.eval(), images)
 
 
-def naive_attack(model: nn.Module, x: Tensor, y: Tensor, budget: Budget, draws: Noise) -> Tensor:
-    """PGD as it is often written: `backward()` of the mean loss, the gradients of all parameters included."""
-    x_adv = budget.begin(x, draws, "attack")
-    for _ in range(budget.steps):
-        x_adv = x_adv.detach().requires_grad_(True)
-        torch.autograd.backward(cross_entropy(model(x_adv), (y,), ()).mean())
-        assert x_adv.grad is not None
-        x_adv = budget.threat.project(x_adv.detach() + budget.step_size * budget.threat.step(x_adv.grad), x)
-    return x_adv.detach()
+def synthetic_images(n: int, shape: tuple[int, ...], classes: int, device: torch.device) -> Images:
+    """Bytes with a random template for each class, and noise: timing needs no data set."""
+    index = torch.arange(n)
+    labels = index % classes
+    templates = 96 + 64 * noise.uniform(0, "bench/template", 0, torch.arange(classes), shape)
+    pixels = templates[labels] + 64 * (noise.uniform(0, "bench/image", 0, index, shape) - 0.5)
+    return Images(pixels.to(torch.uint8), labels).to(device)
 
 
 def attack_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Variant]:
@@ -167,29 +156,15 @@ def step_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Vari
     return variants
 
 
-def _named(precision: str, name: str) -> str:
-    return name if precision == "fp32" else f"{precision}_{name}"
-
-
-def _naive_step(subject: BenchModel) -> Work:
-    task = subject.task()
-    model, budget, draws = task.model, subject.budget, IndexNoise(0, subject.index)
-    recipe = task.recipe
-    optimizer = torch.optim.SGD(
-        task.defense.param_groups(model), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=False
-    )
-
-    def step() -> None:
-        batch = make_batch(task, subject.index, 0, 0)
-        batch = replace(batch, x=batch.x.contiguous())
-        model.eval()
-        x_adv = naive_attack(model, batch.x, batch.y, budget, draws)
-        model.train()
-        optimizer.zero_grad()
-        torch.autograd.backward(torch.stack(list(task.defense.loss(model, batch, x_adv).values())).sum())
-        optimizer.step()
-
-    return step
+def naive_attack(model: nn.Module, x: Tensor, y: Tensor, budget: Budget, draws: Noise) -> Tensor:
+    """PGD as it is often written: `backward()` of the mean loss, the gradients of all parameters included."""
+    x_adv = budget.begin(x, draws, "attack")
+    for _ in range(budget.steps):
+        x_adv = x_adv.detach().requires_grad_(True)
+        torch.autograd.backward(cross_entropy(model(x_adv), (y,), ()).mean())
+        assert x_adv.grad is not None
+        x_adv = budget.threat.project(x_adv.detach() + budget.step_size * budget.threat.step(x_adv.grad), x)
+    return x_adv.detach()
 
 
 def started(task: Task) -> Training:
@@ -198,16 +173,6 @@ def started(task: Task) -> Training:
     task.defense.between_epochs(task.model, 0)
     task.model.train()
     return training
-
-
-def _training_step(subject: BenchModel, precision: str, engine: Engine) -> Work:
-    training = started(subject.task(precision, engine))
-
-    def step() -> None:
-        training.step = 0
-        training.advance(subject.index)
-
-    return step
 
 
 def attack_gflop(subject: BenchModel) -> dict[str, float]:
@@ -236,18 +201,6 @@ def update_gflop(subject: BenchModel) -> float:
     return count_flops(update) / n / 1e9
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    # torch's own FlopCounterMode follows modules, which autograd.grad on a leaf does not survive.
-    count: int = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.count += formula(*args, **(kwargs or {}), out_val=result)
-        return result
-
-
 def count_flops(work: Callable[[], object]) -> int:
     """Floating-point operations of the convolutions and matrix products that `work` runs eagerly, backward included.
 
@@ -272,3 +225,50 @@ def compare_iterates(subject: BenchModel, iterates: dict[str, Tensor], table: Js
             difference = (x_adv - reference).abs()
             entry["largest_difference"] = difference.max().item()
             entry["differing_pixels"] = (difference > 1e-5).double().mean().item()
+
+
+def _named(precision: str, name: str) -> str:
+    return name if precision == "fp32" else f"{precision}_{name}"
+
+
+def _naive_step(subject: BenchModel) -> Work:
+    task = subject.task()
+    model, budget, draws = task.model, subject.budget, IndexNoise(0, subject.index)
+    recipe = task.recipe
+    optimizer = torch.optim.SGD(
+        task.defense.param_groups(model), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=False
+    )
+
+    def step() -> None:
+        batch = make_batch(task, subject.index, 0, 0)
+        batch = replace(batch, x=batch.x.contiguous())
+        model.eval()
+        x_adv = naive_attack(model, batch.x, batch.y, budget, draws)
+        model.train()
+        optimizer.zero_grad()
+        torch.autograd.backward(torch.stack(list(task.defense.loss(model, batch, x_adv).values())).sum())
+        optimizer.step()
+
+    return step
+
+
+def _training_step(subject: BenchModel, precision: str, engine: Engine) -> Work:
+    training = started(subject.task(precision, engine))
+
+    def step() -> None:
+        training.step = 0
+        training.advance(subject.index)
+
+    return step
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    # torch's own FlopCounterMode follows modules, which autograd.grad on a leaf does not survive.
+    count: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.count += formula(*args, **(kwargs or {}), out_val=result)
+        return result

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, Switches, app, command, watching
+from advdpnp.cli.command import Answer, Switches, app, command, showing_progress
 
 
 @command(app)
@@ -45,7 +45,7 @@ def bench(
     engines = check_engine or []
     for engine in engines:
         check_name(engine)
-    with watching() as callback:
+    with showing_progress() as callback:
         result = run_bench(chosen, on, batch, steps, repeats, out, minutes, engines=engines, tell=callback.on_note)
     return Answer(result, bench_text(result))
 

@@ -54,7 +54,7 @@ def open_array(path: Path) -> NDArray[np.generic]:
 
 
 def layout(path: Path) -> str:
-    """What tells a file of CIFAR-10-C from another: type and shape, and for labels the MD5 sum of their bytes."""
+    """Type and shape of the array in a file of CIFAR-10-C, and for labels the MD5 sum of their bytes, as text."""
     try:
         array = open_array(path)
     except ValueError:

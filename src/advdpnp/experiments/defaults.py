@@ -1,4 +1,4 @@
-"""What the papers, or common sense for small data, give each data set and defense."""
+"""Default hyper-parameters of each data set and defense: the papers', and our own for small data."""
 
 from typing import Any
 

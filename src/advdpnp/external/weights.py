@@ -1,4 +1,4 @@
-"""Anyone's weights file to a network's state, without running code from it."""
+"""Loads a weights file from anywhere into a network, without running code from the file."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,9 +13,10 @@ from advdpnp.ranges import nearest
 
 State = dict[str, Tensor]
 
-# Wrappers that put a name of their own into keys, and what weight averaging counts.
+# Names that wrappers such as DataParallel put into keys, and the counter of averaged models.
 _WRAPPERS = {"module", "_orig_mod"}
 _COUNTERS = {"n_averaged"}
+# Levels of nested mappings in which state dicts are looked for.
 _DEPTH = 3
 # Files of whole networks, and what to do with them.
 _NO_WEIGHTS = {

@@ -12,7 +12,7 @@ from advdpnp.predicting.inputs import Inputs, find_images, from_files, from_tens
 from advdpnp.predicting.picture import check_format, write_picture
 from advdpnp.predicting.predictor import Centers, Predictor, centers_of
 from advdpnp.predicting.text import predictions_text
-from advdpnp.predicting.training_set import TrainingSet, embed, keep, kept
+from advdpnp.predicting.training_set import TrainingSet, embed_training_set, read_training_set, write_training_set
 
 __all__ = [
     "Centers",
@@ -27,12 +27,12 @@ __all__ = [
     "TrainingSet",
     "centers_of",
     "check_format",
-    "embed",
+    "embed_training_set",
     "find_images",
     "from_files",
     "from_tensor",
-    "keep",
-    "kept",
     "predictions_text",
+    "read_training_set",
     "write_picture",
+    "write_training_set",
 ]

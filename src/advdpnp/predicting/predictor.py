@@ -20,7 +20,7 @@ from advdpnp.ranges import Count, Natural, check_fields
 
 @dataclass(frozen=True)
 class Centers:
-    """The vectors of the classes.
+    """One vector per class.
 
     Args:
         kind: "prototypes", "class weights" (rows of a linear layer) or "class centers" (of another head).
@@ -46,7 +46,7 @@ def centers_of(model: nn.Module) -> Centers:
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A network and what its answers are put in terms of.
+    """A network, and what its predictions are explained with: class names, class centers, training images.
 
     Args:
         model: in eval mode, images in [0, 1] -> logits.
@@ -102,7 +102,7 @@ class Predictor:
         return self.model.head(features).float().cpu(), features.float().cpu()
 
     def _names(self, logits: Tensor) -> tuple[str, ...]:
-        """One name for each class, of logits that are sound."""
+        """One name for each class, after a check of the logits."""
         if logits.ndim != 2 or len(self.class_names or logits[0]) != logits.shape[1]:
             raise ValueError(
                 f"the logits must be (B, C) with C = {len(self.class_names)} class names; got {tuple(logits.shape)}: "
