@@ -23,7 +23,7 @@ from advdpnp.bench.variants import (
     step_variants,
 )
 from advdpnp.runs import Json, Run, write_json
-from advdpnp.training.loop import make_batch
+from advdpnp.training.step import make_batch
 
 
 def run_bench(
