@@ -40,7 +40,7 @@ def export(
     images: int = 1000,
     data_root: Path | None = None,
 ) -> Json:
-    """Write a run's classifier with a model card into a folder that `load` reads; returns what export.json says.
+    """Write a run's classifier with a model card into a folder that `load` reads; returns the content of export.json.
 
     Args:
         folder: the run's folder.

@@ -195,7 +195,7 @@ def add_rates(table: Json, batch: int, ceilings: Json) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """The kind of an error and the beginning of what it says."""
+    """Type and message of an error, on one line, shortened."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 

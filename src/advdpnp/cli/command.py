@@ -139,7 +139,7 @@ def complain(line: str) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The message of an error, on one line."""
     import errno
 
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -72,7 +72,7 @@ def list_names(
     switches: Switches,
     kind: Annotated[str, typer.Argument(help="defenses, attacks, suites, data, models, recipes; all by default.")] = "",
 ) -> Answer:
-    """List what the other commands know by name."""
+    """List the names that other commands take, with a description of each."""
     from advdpnp.catalog import catalog, catalog_text
 
     tables = catalog(kind)

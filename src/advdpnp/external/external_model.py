@@ -101,7 +101,7 @@ class ExternalModel:
         return settle(model).eval(), [*notes, *said]
 
     def config(self, data: DataSpec, model: nn.Module) -> dict[str, Any]:
-        """JSON values that tell this network from any other.
+        """JSON values that identify this network.
 
         Args:
             data: facts about the data set.

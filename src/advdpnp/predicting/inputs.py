@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advdpnp.data import DataSpec, Images
 from advdpnp.data.folder.decode import decode_all, is_image
-from advdpnp.predicting.answers import Failure, Prediction
+from advdpnp.predicting.predictions import Failure, Prediction
 
 # Shares of red, green and blue in a grey level, in thousandths (ITU-R BT.601, as Pillow has them).
 _GREY = torch.tensor([299, 587, 114])[:, None, None]
@@ -21,7 +21,7 @@ class Inputs:
     """The images to predict.
 
     Args:
-        entries: in the order of the answers: the name of an image, or why it could not be read.
+        entries: in the order of the predictions: the name of an image, or why it could not be read.
         images: those that could, in that order; their labels are 0 and not used.
     """
 

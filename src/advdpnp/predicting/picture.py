@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from advdpnp.predicting.answers import Pixels, Prediction, Predictions
+from advdpnp.predicting.predictions import Pixels, Prediction, Predictions
 from advdpnp.predicting.text import escape, printable
 from advdpnp.runs import write_bytes
 

@@ -1,4 +1,4 @@
-"""From images to answers: class, probabilities, distances and angles to the class centers, nearest training images."""
+"""Predicts images: class, probabilities, distances and angles to the class centers, nearest training images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from advdpnp.evaluation import CHUNK
 from advdpnp.evaluation.single_pass import chunks
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.heads import LinearHead, PrototypeHead
-from advdpnp.predicting.answers import ClassCenter, ClassProbability, Prediction, TrainingImage
-from advdpnp.predicting.relations import angles_degrees, distances, optional
+from advdpnp.predicting.distances import angles_degrees, distances, or_none
+from advdpnp.predicting.predictions import ClassCenter, ClassProbability, Prediction, TrainingImage
 from advdpnp.predicting.training_set import TrainingSet
 from advdpnp.ranges import Count, Natural, check_fields
 
@@ -55,7 +55,7 @@ class Predictor:
         training: images to look among for the nearest, or None.
         top: how many classes are listed, at least 1.
         neighbors: how many training images are listed, each near the winner's center and near the image.
-        levels: the pixel value that stands for 1.0 in the images that the answers show.
+        levels: the pixel value that stands for 1.0 in the pixels of the predictions.
     """
 
     model: nn.Module
@@ -124,7 +124,7 @@ class Predictor:
         vectors = self.centers.vectors
         far, angles = distances(features[row], vectors), angles_degrees(features[row], vectors)
         facts = zip(names, far.tolist(), angles.tolist())
-        return tuple(ClassCenter(name, distance, optional(angle)) for name, distance, angle in facts)
+        return tuple(ClassCenter(name, distance, or_none(angle)) for name, distance, angle in facts)
 
     def _near_prototype(self, label: int) -> list[TrainingImage]:
         if self.training is None or self.centers is None:

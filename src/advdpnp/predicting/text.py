@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from advdpnp.predicting.answers import Failure, Prediction, Predictions, TrainingImage
+from advdpnp.predicting.predictions import Failure, Prediction, Predictions, TrainingImage
 
 # With more images than this, each gets one line.
 _BLOCKS = 8

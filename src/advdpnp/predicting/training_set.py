@@ -15,8 +15,8 @@ from advdpnp.data import Images
 from advdpnp.evaluation import CHUNK, EvaluationCallback
 from advdpnp.evaluation.single_pass import chunks
 from advdpnp.models.classifier import Classifier
-from advdpnp.predicting.answers import TrainingImage
-from advdpnp.predicting.relations import angles_degrees, distances, optional
+from advdpnp.predicting.distances import angles_degrees, distances, or_none
+from advdpnp.predicting.predictions import TrainingImage
 from advdpnp.runs import Run
 
 # Candidates beyond the wanted ones, so that equal distances are put in order by position.
@@ -71,7 +71,7 @@ class TrainingSet:
     def _described(self, to: Literal["prototype", "image"], rows: Tensor, target: Tensor) -> list[TrainingImage]:
         near, far = distances(self.features[rows], target), angles_degrees(self.features[rows], target)
         return [
-            TrainingImage(to, index, self.class_names[label], distance, optional(angle), self._pixels(index))
+            TrainingImage(to, index, self.class_names[label], distance, or_none(angle), self._pixels(index))
             for index, label, distance, angle in zip(
                 self.index[rows].tolist(), self.labels[rows].tolist(), near.tolist(), far.tolist()
             )

@@ -88,14 +88,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers for all images of one call.
+    """The predictions for all images of one call.
 
     Args:
         source: the run's folder, or the class of the model.
         checkpoint: "last" or "best"; None for a model without a run.
         prototypes_are: what the centers are: "prototypes", "class weights", "class centers", or None without centers.
         images: one answer for each image, in their order.
-        notes: what the answers lack, and why.
+        notes: what is missing from the predictions, and why.
         levels: the pixel value that stands for 1.0.
     """
 

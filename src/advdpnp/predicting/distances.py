@@ -33,6 +33,6 @@ def _norm(vectors: Tensor) -> Tensor:
     return norm
 
 
-def optional(angle: float) -> float | None:
+def or_none(angle: float) -> float | None:
     """The angle, or None where it is NaN, undefined."""
     return None if angle != angle else angle
