@@ -1,6 +1,6 @@
 """Trains, attacks and times on a pretended GPU: `python pretended_runs.py CASE ...` prints what each case ran into.
 
-A case is train/<defense>/<engine>/<extra>, evaluate/<suite>, bench/<ladder>/<rung>, or fault/<kind>, which must fail;
+A case is train/<defense>/<engine>/<extra>, evaluate/<suite>, bench/<kind>/<variant>, or fault/<kind>, which must fail;
 a pattern such as "train/*/step/plain" stands for many.
 """
 
@@ -150,7 +150,7 @@ def cases() -> Iterator[tuple[str, Callable[[], object]]]:
     for suite in ("small-autoattack", *(name for name in suite_names() if not name.startswith("autoattack"))):
         yield f"evaluate/{suite}", functools.partial(evaluate, suite)
     for kind in ("attack", "step"):
-        for name in RUNGS[kind]:
+        for name in VARIANTS[kind]:
             yield f"bench/{kind}/{name}", functools.partial(bench, kind, name)
     for name in FAULTS:
         yield f"fault/{name}", functools.partial(fault, name)
@@ -158,7 +158,7 @@ def cases() -> Iterator[tuple[str, Callable[[], object]]]:
 
 _FAST = ("folded", "compiled", "attack_graph")
 _STEPS = ("eager", "folded", "compiled", "graph", "step_cudnn_benchmark", "step")
-RUNGS = {
+VARIANTS = {
     "attack": (
         *("naive", "input_gradient", "channels_last", "folded_nchw"),
         *(prefix + how for prefix in ("", "bf16_") for how in _FAST),

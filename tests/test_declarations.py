@@ -72,7 +72,7 @@ MADE = {
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
-    "advdpnp.predicting.answers",
+    "advdpnp.predicting.predictions",
     "advdpnp.report.stored",
     "advdpnp.report.sections",
     "advdpnp.report.tables",

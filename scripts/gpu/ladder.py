@@ -1,4 +1,4 @@
-"""How fast a training step is on this machine, whichever way it is run; on disk after every rung."""
+"""How fast a training step is on this machine, whichever way it is run; on disk after every variant."""
 
 import statistics
 import time
@@ -18,9 +18,9 @@ from advdpnp.runs import Json, read_json
 from advdpnp.training import Task
 from advdpnp.training.step import Training
 from gpu.context import Context, OutOfTimeError
-from gpu.plan import rung_seconds
+from gpu.plan import variant_seconds
 from gpu.processes import AGAIN, DONE, FAILED
-from gpu.scale import Arm, Rung
+from gpu.scale import Arm, Variant
 from gpu.train import arm_experiment
 
 # A captured step warms up in its first call; the second shows that it can be repeated.
@@ -28,10 +28,10 @@ _FIRST_STEPS, _REPEATS = 3, 3
 _STEPS = {"cuda": 10, "cpu": 1}
 
 
-def training_of(context: Context, arm: Arm, rung: Rung, device: torch.device) -> Training:
+def training_of(context: Context, arm: Arm, variant: Variant, device: torch.device) -> Training:
     """The arm's own training, averages and all, on one batch of synthetic images of the data's shape."""
-    wanted = arm_experiment(arm, context.scale, context.scale.most_epochs, rung.batch, rung.engine)
-    images = synthetic_images(rung.batch, wanted.data.image_shape, wanted.data.num_classes, device)
+    wanted = arm_experiment(arm, context.scale, context.scale.most_epochs, variant.batch, variant.engine)
+    images = synthetic_images(variant.batch, wanted.data.image_shape, wanted.data.num_classes, device)
     return started(Task(wanted.build().to(device), wanted.defense, wanted.recipe, images, None, 0))
 
 
@@ -48,10 +48,10 @@ def _step(training: Training) -> Callable[[], object]:
 def compile_stage(context: Context) -> int:
     """A few steps, so that what a compiler makes of them is on disk before anything is timed."""
     options = context.options
-    rung = Rung(options["engine"], options["batch"])
+    variant = Variant(options["engine"], options["batch"])
     began = time.perf_counter()
     try:
-        step = _step(training_of(context, context.arm, rung, resolve_device()))
+        step = _step(training_of(context, context.arm, variant, resolve_device()))
         for _ in range(_FIRST_STEPS):
             step()
     except Exception as error:
@@ -62,7 +62,7 @@ def compile_stage(context: Context) -> int:
 
 
 def _before(context: Context) -> Json:
-    """Rungs of the processes before this one: measured, failed, or begun when the process ended."""
+    """Variants of the processes before this one: measured, failed, or begun when the process ended."""
     rungs: Json = {}
     for path in sorted(context.places.stage("ladder").parent.glob("ladder*.json")):
         if path.stem != context.name:
@@ -71,22 +71,24 @@ def _before(context: Context) -> Json:
 
 
 def ladder_stage(context: Context) -> int:
-    """Time the rungs in the options that no process before this one has tried, and that can end in time."""
+    """Time the variants in the options that no process before this one has tried, and that can end in time."""
     device, done = resolve_device(), _before(context)
     arm = next(arm for arm in context.scale.arms if arm.label == "mean")
     use_tf32(False)
     context.keep(machine=describe_machine(device), rungs={})
-    waiting = [rung for rung in (Rung(**values) for values in context.options["rungs"]) if rung.name not in done]
+    waiting = [
+        variant for variant in (Variant(**values) for values in context.options["rungs"]) if variant.name not in done
+    ]
     skipped = False
     try:
         with torch._dynamo.config.patch(recompile_limit=64):
-            for position, rung in enumerate(waiting):
+            for position, variant in enumerate(waiting):
                 context.check_time()
-                if (needed := rung_seconds(rung, context.found["rungs"])) > context.left:
+                if (needed := variant_seconds(variant, context.found["rungs"])) > context.left:
                     skipped = True
                     reason = f"out of time: needs about {needed:.0f} s, {context.left:.0f} left"
-                    context.keep(rungs=context.found["rungs"] | {rung.name: {**vars(rung), "skipped": reason}})
-                elif not _climb(context, arm, rung, device):
+                    context.keep(rungs=context.found["rungs"] | {variant.name: {**vars(variant), "skipped": reason}})
+                elif not _try(context, arm, variant, device):
                     return FAILED
                 if position == 1 and not done:
                     _parts(context, device)
@@ -95,16 +97,16 @@ def ladder_stage(context: Context) -> int:
     return AGAIN if skipped else DONE
 
 
-def _climb(context: Context, arm: Arm, rung: Rung, device: torch.device) -> bool:
-    """One rung; False where the device can do nothing more in this process."""
-    entry = context.found["rungs"][rung.name] = {**vars(rung), "begun": True}
+def _try(context: Context, arm: Arm, variant: Variant, device: torch.device) -> bool:
+    """One variant; False where the device can do nothing more in this process."""
+    entry = context.found["rungs"][variant.name] = {**vars(variant), "begun": True}
     context.keep()
-    torch.backends.cudnn.benchmark = rung.benchmark
+    torch.backends.cudnn.benchmark = variant.benchmark
     try:
-        _time(context, training_of(context, arm, rung, device), entry, device)
+        _time(context, training_of(context, arm, variant, device), entry, device)
     except OutOfTimeError:
         raise
-    # Whatever it is, it must not take the other rungs with it.
+    # Whatever it is, it must not take the other variants with it.
     except Exception as error:
         entry["error"] = one_line(error)
     context.keep()

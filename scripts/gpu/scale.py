@@ -35,7 +35,7 @@ ARMS = (
 
 
 @dataclass(frozen=True)
-class Rung:
+class Variant:
     """One timing of the ladder: a whole training step of Adv-DPNP.
 
     Args:

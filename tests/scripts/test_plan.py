@@ -4,8 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from gpu.plan import Measured, choose_batch, choose_benchmark, engines_by_speed, epoch_seconds, make_plan, rung_seconds
-from gpu.scale import ARMS, REAL, Rung
+from gpu.plan import (
+    Measured,
+    choose_batch,
+    choose_benchmark,
+    engines_by_speed,
+    epoch_seconds,
+    make_plan,
+    variant_seconds,
+)
+from gpu.scale import ARMS, REAL, Variant
 
 AT, MEAN, SUM = ARMS
 
@@ -89,11 +97,13 @@ def test_where_nothing_was_measured_an_engine_is_as_fast_as_on_the_first_gpu() -
 def test_a_rung_of_a_new_batch_takes_as_long_as_the_slowest_start_and_another_engine_hardly_any_time() -> None:
     # As on the first GPU, where step/512 was begun in the last seconds and killed.
     begun = {"step/128": {"batch": 128, "start_seconds": 32.325}, "step/256": {"batch": 256, "start_seconds": 28.213}}
-    assert rung_seconds(Rung("step", 128), {}) == pytest.approx(1.05 * 35 + 5)
-    assert rung_seconds(Rung("step", 512), begun) == pytest.approx(1.05 * 32.325 + 5)
-    assert rung_seconds(Rung("graph", 128), begun) == pytest.approx(5)
+    assert variant_seconds(Variant("step", 128), {}) == pytest.approx(1.05 * 35 + 5)
+    assert variant_seconds(Variant("step", 512), begun) == pytest.approx(1.05 * 32.325 + 5)
+    assert variant_seconds(Variant("graph", 128), begun) == pytest.approx(5)
     # One that failed before its first step says nothing.
-    assert rung_seconds(Rung("graph", 128), {"step/128": {"batch": 128, "error": "no"}}) == pytest.approx(1.05 * 35 + 5)
+    assert variant_seconds(Variant("graph", 128), {"step/128": {"batch": 128, "error": "no"}}) == pytest.approx(
+        1.05 * 35 + 5
+    )
 
 
 def test_engines_go_by_measured_time_then_by_their_order_and_refused_ones_never() -> None:
@@ -105,6 +115,6 @@ def test_engines_go_by_measured_time_then_by_their_order_and_refused_ones_never(
 
 def test_cudnn_tries_its_algorithms_unless_its_first_choice_was_faster() -> None:
     assert choose_benchmark(REAL, "step", Measured())
-    slower = Measured(steps={Rung("step", 128).name: 0.02, Rung("step", 128, False).name: 0.019})
+    slower = Measured(steps={Variant("step", 128).name: 0.02, Variant("step", 128, False).name: 0.019})
     assert not choose_benchmark(REAL, "step", slower)
     assert epoch_seconds(REAL, MEAN, "step", 128, False, slower) == pytest.approx(1.05 * 391 * 0.019)

@@ -40,7 +40,7 @@ def _revision() -> tuple[str, bool]:
 
 
 def environment(device: torch.device) -> Json:
-    """Versions, device, threads, commit and command: what a result file needs to be believed."""
+    """Versions, device, threads, commit and command, as JSON values that are stored with a result."""
     from advdpnp import __version__
 
     on_gpu = device.type == "cuda"

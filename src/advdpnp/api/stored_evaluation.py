@@ -20,8 +20,8 @@ from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.combine import apart, budget
 from advdpnp.evaluation.model_checks import check_not_empty
 from advdpnp.evaluation.single_pass import SearchPrecision, check_precision
-from advdpnp.experiments.config import decode, nearest
-from advdpnp.ranges import Count, Natural, check_fields
+from advdpnp.experiments.config import decode
+from advdpnp.ranges import Count, Natural, check_fields, nearest
 from advdpnp.runs import Json, Run
 from advdpnp.threat import eps_text
 

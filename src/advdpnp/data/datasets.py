@@ -39,7 +39,7 @@ class Images:
     Args:
         pixels: (N, channels, H, W) uint8 in [0, levels].
         labels: (N,) int64.
-        levels: the integer that stands for 1.0.
+        levels: the pixel value that stands for 1.0.
     """
 
     pixels: Tensor

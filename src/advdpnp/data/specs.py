@@ -1,11 +1,10 @@
 """Facts about the data sets that are known by name."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.corruptions import CORRUPTIONS, FAMILY, SEVERITIES, parse_corruption
-from advdpnp.ranges import Count, Natural, Share, check_fields
+from advdpnp.ranges import Count, Natural, Share, check_fields, nearest
 
 
 @dataclass(frozen=True)
@@ -13,15 +12,15 @@ class DataSpec:
     """Facts about one data set.
 
     Args:
-        name: what it is called.
+        name: as on the command line and in results.
         image_shape: (channels, H, W).
-        class_names: one for each class.
+        class_names: one for each class, in the order of the labels.
         train_size: training images; 0 for a set that is only tested on.
         test_size: test images.
         eps: the field's usual l_inf radius, for images in [0, 1].
         holdout: training images that the recipe `default` holds out.
         augmentation: the field's usual crop and flip.
-        levels: the integer that stands for 1.0.
+        levels: the pixel value that stands for 1.0.
     """
 
     name: str
@@ -69,18 +68,11 @@ SPECS: dict[str, DataSpec] = {
 }
 
 
-# Sets that are told by a path, under the form of their names.
+# Data sets whose names follow a pattern.
 PATTERNS: dict[str, str] = {
     f"{FAMILY}/NAME/1-{SEVERITIES}": "CIFAR-10's test images, corrupted; without the severity, at all five; NAME: "
     + ", ".join(CORRUPTIONS),
 }
-
-
-def _corrupted(name: str) -> DataSpec:
-    _, severity = parse_corruption(name)
-    clean = SPECS["cifar10"]
-    images = clean.test_size * (SEVERITIES if severity is None else 1)
-    return DataSpec(name, clean.image_shape, clean.class_names, 0, images, clean.eps, 0, Augmentation())
 
 
 def spec(name: str) -> DataSpec:
@@ -92,7 +84,14 @@ def spec(name: str) -> DataSpec:
     if name == FAMILY or name.startswith(f"{FAMILY}/"):
         return _corrupted(name)
     if name not in SPECS:
-        near = get_close_matches(name, [*SPECS, FAMILY], n=1, cutoff=0.0)[0]
         known = ", ".join([*SPECS, f"{FAMILY}/<corruption>"])
+        near = nearest(name, [*SPECS, FAMILY], 1)
         raise ValueError(f"unknown data set {name!r}; expected one of {known}. Did you mean {near}?")
     return SPECS[name]
+
+
+def _corrupted(name: str) -> DataSpec:
+    _, severity = parse_corruption(name)
+    clean = SPECS["cifar10"]
+    images = clean.test_size * (SEVERITIES if severity is None else 1)
+    return DataSpec(name, clean.image_shape, clean.class_names, 0, images, clean.eps, 0, Augmentation())

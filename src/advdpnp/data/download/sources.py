@@ -32,7 +32,7 @@ class Archive:
         size: its bytes.
         md5: its published sum.
         addresses: folders that hold it; the first that answers is used.
-        files: what is taken from it.
+        files: the files that are taken from it.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Archive:
 _TORONTO = ("https://www.cs.toronto.edu/~kriz/",)
 _STANFORD = ("http://ufldl.stanford.edu/housenumbers/",)
 _ZENODO = ("https://zenodo.org/records/2535967/files/",)
-# The first host of MNIST often refuses, so its mirrors.
+# Mirrors: MNIST's original host often refuses requests.
 _MNIST = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
 
 

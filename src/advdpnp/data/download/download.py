@@ -1,4 +1,4 @@
-"""Published data sets, from their servers into the data root."""
+"""Downloads published data sets from their servers into the data root."""
 
 import shutil
 from dataclasses import replace
@@ -25,8 +25,8 @@ def download(
         name: the data set; a corruption of cifar10-c brings all of them, unless it is there.
         root: the data root; it need not exist yet.
         mirror: address of a folder that holds the archives, in place of the published ones.
-        callback: is told how it goes.
-        patience: how long a server is waited for.
+        callback: called as the download proceeds.
+        patience: retries and timeouts.
     Returns:
         One entry for each file, as `check` does; none for embedded data.
     Raises:
