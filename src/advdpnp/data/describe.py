@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from advdpnp.data.datasets import Images, read
-from advdpnp.data.download.sources import files
 from advdpnp.data.folder.folder_spec import FolderSpec
 from advdpnp.data.readers import Split
+from advdpnp.data.sets import files, spec
 from advdpnp.data.specs import DataSpec
 
 if TYPE_CHECKING:
@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 
-EMBEDDED = "embedded in scikit-learn"
-
-
 def _files(facts: DataSpec) -> str:
     if isinstance(facts, FolderSpec):
         return facts.path
-    return ", ".join(file.path for file, _ in files(facts.name)) or EMBEDDED
+    return ", ".join(file.path for file, _ in files(facts.name)) or spec(facts.name).origin
 
 
 def describe(facts: DataSpec) -> dict[str, str]:
