@@ -5,6 +5,7 @@ from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import VARIANTS
 from advdpnp.experiments.config import nearest
+from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
 from advdpnp.models import BACKBONES
 from advdpnp.training import RECIPE_NAMES
 
@@ -26,6 +27,10 @@ def _tables() -> dict[str, dict[str, str]]:
         }
         | PATTERNS,
         "models": dict.fromkeys(BACKBONES, ""),
+        "metrics": {
+            name: metric.title + (f", {metric.better} is better" if metric.better else "")
+            for name, metric in (FEATURE_METRICS | CENTER_METRICS).items()
+        },
         "recipes": {
             "paper": "all training images, the last weights count",
             "official": "as paper, with the settings of the defense's authors",
