@@ -9,8 +9,10 @@ from advdpnp.data.sets import files
 ARCHIVES = [*(archive for entry in SPECS.values() for archive in entry.archives), *sources.CIFAR10_C]
 
 
-def test_every_set_has_a_source_or_is_embedded() -> None:
-    assert [name for name in (*SPECS, "cifar10-c") if not files(name)] == ["digits"]
+@pytest.mark.parametrize("name", SPECS)
+def test_every_set_has_archives_or_says_where_its_images_are_from(name: str) -> None:
+    assert bool(files(name)) == bool(SPECS[name].archives)
+    assert SPECS[name].archives or SPECS[name].origin
 
 
 def test_a_corruption_is_read_from_its_own_file_and_the_labels() -> None:

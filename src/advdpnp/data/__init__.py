@@ -7,8 +7,8 @@ from advdpnp.data.download.checks import FileCheck, check
 from advdpnp.data.download.published import download
 from advdpnp.data.folder.folder_spec import FolderSpec, folder_spec
 from advdpnp.data.readers import data_root
-from advdpnp.data.sets import PATTERNS, SPECS, NamedSpec, spec
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.sets import PATTERNS, SPECS, spec
+from advdpnp.data.specs import DataSpec, NamedSpec
 from advdpnp.data.stratify import stratified
 
 __all__ = [

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from advdpnp.data.folder.folder_spec import FolderSpec, read_folder
-from advdpnp.data.readers import Split, data_root
-from advdpnp.data.sets import NamedSpec, spec
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.readers import data_root
+from advdpnp.data.sets import spec
+from advdpnp.data.specs import DataSpec, NamedSpec, Split
 from advdpnp.ranges import Count, check_fields
 
 

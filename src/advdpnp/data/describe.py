@@ -12,9 +12,8 @@ from torch import Tensor
 
 from advdpnp.data.datasets import Images, read
 from advdpnp.data.folder.folder_spec import FolderSpec
-from advdpnp.data.readers import Split
 from advdpnp.data.sets import files, spec
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.specs import DataSpec, Split
 
 if TYPE_CHECKING:
     from PIL.Image import Image

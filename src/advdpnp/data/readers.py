@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from advdpnp.data.corruptions import SEVERITIES, open_array, parse_corruption
 from advdpnp.data.formats.matlab import read_bytes_arrays
 from advdpnp.data.formats.restricted_pickle import CURE, read_pickle
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
 
 
@@ -23,10 +22,6 @@ def data_root(root: Path | str | None = None) -> Path:
     """Folder of the data files: `root`, else $ADVDPNP_DATA, else advdpnp/ in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     return Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp").expanduser()
-
-
-Split = Literal["train", "test"]
-Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def _size(spec: DataSpec, split: Split) -> int:

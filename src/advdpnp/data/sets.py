@@ -1,37 +1,13 @@
 """The data sets that are known by name, an entry each: facts, reader, and where the files come from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
 from advdpnp.data import readers
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.corruptions import CORRUPTIONS, FAMILY, SEVERITIES, parse_corruption
 from advdpnp.data.download import sources
 from advdpnp.data.download.sources import Archive, DataFile
-from advdpnp.data.readers import Arrays, Split
-from advdpnp.data.specs import DataSpec
-
-# (facts, split, data root) -> pixels (N, channels, H, W) uint8 and labels (N,) int64.
-Reader = Callable[[DataSpec, Split, Path], Arrays]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NamedSpec(DataSpec):
-    """Facts about a data set that is known by name.
-
-    Args:
-        reader: reads one split from the files under the data root; raises FileNotFoundError where one is missing and
-            ValueError where one is not what the facts say.
-        archives: what `advdpnp data download` fetches; none for a set that needs no download.
-        origin: where the images of a set without archives come from, in a few words.
-    """
-
-    reader: Reader
-    archives: tuple[Archive, ...] = ()
-    origin: str = "files of your own"
-
+from advdpnp.data.specs import NamedSpec
 
 _CROP = Augmentation(padding=4, mode="reflect")
 _CROP_AND_FLIP = Augmentation(padding=4, mode="reflect", flip=True)

@@ -1,9 +1,20 @@
-"""Facts about a data set."""
+"""Facts about a data set, and for one that is known by name its reader and where its files come from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from advdpnp.data.augment import Augmentation
+from advdpnp.data.download.sources import Archive
 from advdpnp.ranges import Count, Natural, Share, check_fields
+
+Split = Literal["train", "test"]
+# Pixels (N, channels, H, W) uint8 in [0, levels], and labels (N,) int64.
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -38,3 +49,23 @@ class DataSpec:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+
+# What reads one split from the files under the data root.
+Reader = Callable[[DataSpec, Split, Path], Arrays]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedSpec(DataSpec):
+    """Facts about a data set that is known by name.
+
+    Args:
+        reader: reads one split from the files under the data root; raises FileNotFoundError where one is missing and
+            ValueError where one is not what the facts say.
+        archives: what `advdpnp data download` fetches; none for a set that needs no download.
+        origin: where the images of a set without archives come from, in a few words.
+    """
+
+    reader: Reader
+    archives: tuple[Archive, ...] = ()
+    origin: str = "files of your own"

@@ -10,7 +10,7 @@ from torch import Tensor
 from advdpnp.attacks import Attack, label, record
 from advdpnp.data import Images
 from advdpnp.evaluation.single_pass import Chunk, attacked, chunks, model_to_attack
-from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
+from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS, Metric
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
 
@@ -56,7 +56,7 @@ def center_geometry(centers: Tensor) -> Json:
 
 def declarations() -> Json:
     """What a result says of the metrics that declare themselves, by name; nothing where there are none."""
-    metrics = [*FEATURE_METRICS.values(), *CENTER_METRICS.values()]
+    metrics: list[Metric[Any]] = [*FEATURE_METRICS.values(), *CENTER_METRICS.values()]
     found = {metric.name: metric.declaration() for metric in metrics if metric.declared}
     return {"declared": found} if found else {}
 
