@@ -16,7 +16,7 @@ from advdpnp.evaluation.single_pass import CHUNK
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.runs import Json, read_json
 from advdpnp.training import Task
-from advdpnp.training.loop import Training
+from advdpnp.training.step import Training
 from gpu.context import Context, OutOfTimeError
 from gpu.processes import AGAIN, DONE, FAILED
 from gpu.scale import Arm, Variant

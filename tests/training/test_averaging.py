@@ -16,7 +16,7 @@ from advdpnp.data import Images
 from advdpnp.defenses import DEFENSES
 from advdpnp.training import fit
 from advdpnp.training.averaging import WeightAverage, batch_norms, measure_statistics
-from advdpnp.training.loop import Training
+from advdpnp.training.step import Training
 from advdpnp.training.validation import holdout_accuracy
 from reference import averaging as reference
 from training.small import created, small_task, trained
