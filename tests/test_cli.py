@@ -69,7 +69,7 @@ def test_tensorboard_gets_every_term(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(board.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["", "defenses", "attacks", "suites", "data", "models", "recipes"])
+@pytest.mark.parametrize("kind", ["", "defenses", "attacks", "suites", "data", "models", "metrics", "recipes"])
 def test_list_prints_names(kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "list", *([kind] if kind else [])) == 0
     assert capsys.readouterr().out.strip()

@@ -4,6 +4,7 @@ from advdpnp.attacks import ATTACKS, suite, suite_names
 from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import VARIANTS
+from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
 from advdpnp.models import BACKBONES
 from advdpnp.ranges import nearest
 from advdpnp.training import RECIPE_NAMES
@@ -26,6 +27,10 @@ def _tables() -> dict[str, dict[str, str]]:
         }
         | PATTERNS,
         "models": dict.fromkeys(BACKBONES, ""),
+        "metrics": {
+            name: metric.title + (f", {metric.better} is better" if metric.better else "")
+            for name, metric in (FEATURE_METRICS | CENTER_METRICS).items()
+        },
         "recipes": {
             "paper": "Adv-DPNP's protocol: trained on all training images, evaluated at the last epoch",
             "official": "as paper, with the hyper-parameters of the defense's authors",

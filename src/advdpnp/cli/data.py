@@ -81,10 +81,12 @@ def describe(
 
 
 def _answer(name: str, checks: "list[FileCheck]") -> Answer:
+    from advdpnp.data import spec
+
     files = [
         {"path": str(file.path), "expected": file.expected, "actual": file.actual, "ok": file.ok} for file in checks
     ]
-    text = "\n".join(file.text() for file in checks) or f"{name}: embedded in scikit-learn, so there are no files"
+    text = "\n".join(file.text() for file in checks) or f"{name}: {spec(name).origin}, so there are none to check"
     return Answer({"data": name, "files": files}, text, status=0 if all(file.ok for file in checks) else 2)
 
 

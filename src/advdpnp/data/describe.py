@@ -11,16 +11,14 @@ import torch
 from torch import Tensor
 
 from advdpnp.data.datasets import Images, read
-from advdpnp.data.download.sources import files
 from advdpnp.data.folder.folder_spec import FolderSpec
-from advdpnp.data.readers import Split
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.sets import files, spec
+from advdpnp.data.specs import DataSpec, Split
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
-EMBEDDED = "embedded in scikit-learn"
 _LARGEST, _GAP, _MARGIN, _FONT_SIZE = 64, 3, 16, 14
 _LONGEST_NAME = 160
 # This many rows of a class with five images each make a square; with more classes there are several columns.
@@ -116,7 +114,7 @@ def contact_sheet(images: Images, class_names: Sequence[str], per_class: int = 1
 def _files(facts: DataSpec) -> str:
     if isinstance(facts, FolderSpec):
         return facts.path
-    return ", ".join(file.path for file, _ in files(facts.name)) or EMBEDDED
+    return ", ".join(file.path for file, _ in files(facts.name)) or spec(facts.name).origin
 
 
 def _moments(images: Images) -> tuple[list[float], list[float]]:

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,11 +14,8 @@ from numpy.typing import NDArray
 from advdpnp.data.corruptions import SEVERITIES, open_array, parse_corruption
 from advdpnp.data.formats.matlab import read_bytes_arrays
 from advdpnp.data.formats.restricted_pickle import CURE, read_pickle
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
-
-Split = Literal["train", "test"]
-Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def data_root(root: Path | str | None = None) -> Path:

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from advdpnp.report import published
+from advdpnp.report.declared import MISSING, Declared, declared, number
 from advdpnp.report.names import attack_name, method_name
 from advdpnp.report.read import MEAN_SEPARATION, PAIRWISE
 from advdpnp.report.stored import Accuracy, AttackKey, Run, Suite
@@ -24,7 +25,6 @@ PAPER_RECIPE = {
     "weight_decay": ("weight decay", 5e-4),
     "batch_size": ("images per batch", 128),
 }
-MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -307,18 +307,12 @@ GEOMETRY_COLUMNS = [
 ]
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return MISSING
-    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
-
-
 def _geometry_cells(
     statistics: Iterable[tuple[float | None, float | None]], floor: float | None, angles: Iterable[float | None]
 ) -> list[Cell]:
-    pairs = [Cell(f"{_number(clean)} | {_number(attacked)}") for clean, attacked in statistics]
+    pairs = [Cell(f"{number(clean)} | {number(attacked)}") for clean, attacked in statistics]
     degrees = [Cell(MISSING if angle is None else f"{angle:.2f}") for angle in angles]
-    return [*pairs, Cell(_number(floor)), *degrees]
+    return [*pairs, Cell(number(floor)), *degrees]
 
 
 _ALL_PAIRS = (
@@ -333,22 +327,24 @@ def _without_mean_separation(result: Result) -> list[str]:
     return [_ALL_PAIRS] if PAIRWISE in stored and MEAN_SEPARATION not in stored else []
 
 
-def _geometry_row(result: Result, footnotes: list[str]) -> Row:
+def _geometry_row(result: Result, more: list[Declared], footnotes: list[str]) -> Row:
     stored = result.suite.geometry or {}
     clean, attacked = stored.get("clean", {}), stored.get("adversarial", {})
     floor, *angles = map(stored.get, _CENTERS)
     cells = _geometry_cells(((clean.get(name), attacked.get(name)) for name in _STATISTICS), floor, angles)
+    cells += [Cell(metric.text(stored)) for metric in more]
     notes = tuple(map(footnotes.index, _without_mean_separation(result)))
     return Row("run", result.run.defense, result.run.method, result.source, cells, notes=notes)
 
 
-def _published_geometry(result: Result) -> Row | None:
+def _published_geometry(result: Result, more: list[Declared]) -> Row | None:
     printed = published.geometry(result.suite.data, result.run.backbone, result.run.defense)
     if printed is None:
         return None
     nothing = (None, None)
     statistics = [nothing, nothing, printed["fdr"], printed["afs"], printed["scr"]]
-    return _published(result, _geometry_cells(statistics, None, printed["separation"]))
+    cells = _geometry_cells(statistics, None, printed["separation"])
+    return _published(result, [*cells, *(Cell(MISSING) for _ in more)])
 
 
 def geometry_table(results: list[Result]) -> Table | None:
@@ -357,11 +353,12 @@ def geometry_table(results: list[Result]) -> Table | None:
     if not measured:
         return None
     footnotes = list(dict.fromkeys(text for result in measured for text in _without_mean_separation(result)))
+    more = declared(result.suite.geometry or {} for result in measured)
     rows: list[Row] = []
     for _, of_defense in groupby(measured, key=lambda result: result.run.defense):
         members = list(of_defense)
-        rows += [_geometry_row(member, footnotes) for member in members]
-        printed = _published_geometry(members[0])
+        rows += [_geometry_row(member, more, footnotes) for member in members]
+        printed = _published_geometry(members[0], more)
         rows += [printed] if printed else []
     first = measured[0]
     attacks = {(result.suite.geometry or {}).get("adversarial", {}).get("attack", "") for result in measured}
@@ -372,8 +369,9 @@ def geometry_table(results: list[Result]) -> Table | None:
         "between features and centers, so it compares only methods in which the two share a scale; features that are "
         "all zero score the floor. FDR is given as Eq. 8 prints it, as the ratio of total within- to between-class "
         "scatter (W/B), and that over the number of classes, the form whose size fits the paper's table. MeanSep: "
-        "angle of a center to its nearest rival, averaged over the centers.",
-        columns=GEOMETRY_COLUMNS,
+        "angle of a center to its nearest rival, averaged over the centers."
+        + "".join(f" {metric.head[2]}." for metric in more if metric.better),
+        columns=GEOMETRY_COLUMNS + [Column(*metric.head) for metric in more],
         rows=rows,
         footnotes=footnotes,
     )

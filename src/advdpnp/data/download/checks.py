@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advdpnp.data.corruptions import layout
-from advdpnp.data.download.sources import Archive, DataFile, files
+from advdpnp.data.download.sources import Archive, DataFile
 from advdpnp.data.formats.restricted_pickle import CURE
+from advdpnp.data.sets import files
 
 
 @dataclass(frozen=True)

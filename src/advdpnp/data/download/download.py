@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from advdpnp.callbacks import DownloadCallback, Silent
 from advdpnp.data.download.checks import FileCheck, check
 from advdpnp.data.download.fetch import Patience, fetch, kept_text, megabytes
-from advdpnp.data.download.sources import Archive, files
+from advdpnp.data.download.sources import Archive
 from advdpnp.data.download.unpack import unpack
+from advdpnp.data.sets import files
 
 
 def download(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from advdpnp.data.readers import Arrays
+from advdpnp.data.specs import Arrays
 
 # Raised when files decode to other pixels than before.
 SCHEMA = 1

@@ -20,8 +20,8 @@ from advdpnp.data.augment import Augmentation
 from advdpnp.data.folder.cache import Cache, Facts, checksum
 from advdpnp.data.folder.decode import decode_all
 from advdpnp.data.folder.listing import MIN_IMAGES, Listing, as_text, check_counts, scan
-from advdpnp.data.readers import Arrays, Split, data_root
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.readers import data_root
+from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
 from advdpnp.ranges import Integer
 
