@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from advdpnp.report import figures
-from advdpnp.report.names import METHODS
-from advdpnp.report.read import read_run, read_runs
-from advdpnp.report.stored import Samples
-from advdpnp.report.tables import Result
+from advdpnp.report.methods import METHODS, color
+from advdpnp.report.read import Result, Samples, read_run, read_runs
 
 MakeRun = Callable[..., Path]
 
@@ -25,7 +23,7 @@ def images(perturbation: float) -> Samples:
 
 
 def test_every_method_has_a_color_of_its_own() -> None:
-    colors = [figures.color(name) for name in METHODS if name != "adv-dpnp-literal"]
+    colors = [color(name) for name in METHODS if name != "adv-dpnp-literal"]
     assert len(set(colors)) == len(colors)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from advdpnp.attacks import ATTACKS
-from advdpnp.report.names import attack_name
-from advdpnp.report.read import SETTINGS, read_run, read_runs
-from advdpnp.report.stored import AttackKey, radius
+from advdpnp.report.read import read_run, read_runs
+from advdpnp.results import AttackKey, attack_name
 
 MakeRun = Callable[..., Path]
 

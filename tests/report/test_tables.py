@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from advdpnp.report.export import to_csv, to_latex
-from advdpnp.report.read import read_runs
+from advdpnp.report.read import grouped, read_runs
 from advdpnp.report.summary import findings, scope
-from advdpnp.report.tables import Table, accuracy_table, geometry_table, grouped, percent
+from advdpnp.report.tables import Table, accuracy_table, geometry_table, percent, to_csv, to_latex
 
 MakeRun = Callable[..., Path]
 CIFAR = (("fgsm", "8/255", 1, "8/255"), ("pgd", "8/255", 20, "0.8/255"), ("pgd", "8/255", 100, "0.8/255"))
@@ -199,7 +198,7 @@ def test_no_geometry_no_table(make_run: MakeRun) -> None:
 
 def test_csv_holds_fractions_that_read_back(make_run: MakeRun) -> None:
     groups = grouped(read_runs([make_run(clean=0.9, robust=(0.7, 0.6, 0.5)), make_run("trades")]))
-    rows = list(csv.DictReader(io.StringIO(to_csv(groups))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(map(accuracy_table, groups)))))
     assert len(rows) == 10
     pgd = rows[2]
     assert (pgd["method"], pgd["attack"], pgd["accuracy"], pgd["n"]) == ("AT", "PGD-40", "0.6", "360")
