@@ -324,7 +324,7 @@ def _values(cls: type, stored: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"{name} is {value!r}")
         if name.endswith("accuracy") and not 0 <= value <= 1:
             raise ValueError(f"{name} is {value!r}, no fraction in [0, 1]")
-        if name.endswith("interval95") and list(map(float, value)) != value[:2]:
+        if name.endswith("interval95") and [*map(float, value), 2] != [*value, len(value)]:
             raise ValueError(f"{name} is {value!r}, no pair of numbers")
     return values
 
