@@ -71,6 +71,8 @@ class Defense(Generic[ModelT]):
     """
 
     name: ClassVar[str]
+    # What a report calls it, where it is none of those that every report knows; "" for its name in capitals.
+    title: ClassVar[str] = ""
     # What the paper gives its inner attack where the recipe does not say.
     start: ClassVar[Start] = "uniform"
     # Whether training makes adversarial examples at all.

@@ -91,6 +91,8 @@ class Experiment:
             "recipe": config.encode(self.recipe),
             "seed": self.seed,
             "tag": self.tag,
+            # A report knows no defense by its class.
+            **({"title": self.defense.title} if self.defense.title else {}),
         }
 
     def build(self) -> Classifier:
@@ -129,6 +131,8 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
         )
     # Which helper a run was trained with: a record for `advdpnp.api.train`, whose weights are in the run's own.
     values.pop("needs", None)
+    # The defense itself says it.
+    values.pop("title", None)
     fields = dict(values.pop("defense"))
     name = fields.pop("name")
     if name not in DEFENSES:
