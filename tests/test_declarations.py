@@ -73,8 +73,8 @@ MADE = {
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
     "advdpnp.predicting.predictions",
-    "advdpnp.report.stored",
-    "advdpnp.report.sections",
+    "advdpnp.report.read",
+    "advdpnp.results",
     "advdpnp.report.tables",
 }
 

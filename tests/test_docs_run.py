@@ -118,18 +118,8 @@ def execute(block: Block, folder: Path) -> str:
     return output
 
 
-# The report of today drops a setting that it does not know, so two of the three columns of this page are lost.
-DROPS_SETTINGS = pytest.mark.xfail(strict=True, reason="report/read.py knows the settings of attacks by a list")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, id=page.stem, marks=DROPS_SETTINGS if page.stem == "adding-an-attack" else ())
-        for page in PAGES
-    ],
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run_in_order_and_print_what_it_shows(page: Path, tmp_path: Path) -> None:
     if page in ADDING:
         copy_of_the_repository(tmp_path)

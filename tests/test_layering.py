@@ -22,7 +22,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "mode": (set(), NUMERIC),
     "threat": ({"noise"}, NUMERIC),
     "losses": (set(), NUMERIC),
-    "metrics": (set(), {"torch", "scipy"}),
+    "metrics": ({"result_files"}, {"torch", "scipy"}),
     "models": (set(), NUMERIC),
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
@@ -52,6 +52,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "data",
             "models.classifier",
             "models.folding",
+            "result_files",
+            "results",
             "runs",
             "losses",
             "noise",
@@ -61,17 +63,19 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy"},
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat", "dtype"}, {"torch", "yaml"}),
-    "report": ({"runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "results": ({"runs"}, set()),
+    "result_files": ({"results", "runs"}, {"numpy"}),
+    "report": ({"results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
     "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
     ),
     "exporting": (
-        {"experiments", "models", "report.read", "report.stored", "report.names", "runs", "threat"},
+        {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"runs"}, {"rich", "torch"}),
+    "progress": ({"results", "runs"}, {"rich", "torch"}),
 }
 # Declarations, which every layer may make.
 EVERYWHERE = {"ranges", "callbacks"}

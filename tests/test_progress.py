@@ -79,7 +79,8 @@ def test_durations_have_the_unit_that_suits_them(seconds: float, text: str) -> N
 
 
 def row(name: str, accuracy: float, **more: Any) -> dict[str, Any]:
-    budget = {"name": name, "norm": "linf", "eps": "0.1", "steps": None, "step_size": None}
+    budget = {"name": name, "norm": "linf", "eps": "0.1", "steps": None, "step_size": None, "restarts": 1}
+    budget |= {"random_start": True}
     return budget | {"robust_accuracy": accuracy, "interval95": [accuracy, accuracy]} | more
 
 
@@ -102,6 +103,11 @@ def test_an_attack_without_steps_of_its_own_names_its_searches_and_no_steps() ->
     searches = [row("apgd-ce", 0.6, steps=100), row("square", 0.5, steps=5000)]
     text = result_text(result(row("autoattack", 0.5, searches=searches)))
     assert "after apgd-ce" in text and "after square" in text and "None" not in text and "first 50 test images" in text
+
+
+def test_attacks_that_differ_in_a_setting_alone_are_told_apart() -> None:
+    text = result_text(result(row("mi-fgsm", 0.6, decay=0.5), row("mi-fgsm", 0.5, decay=1.0)))
+    assert "mi-fgsm linf 0.1, decay = 0.5 " in text and "mi-fgsm linf 0.1, decay = 1 " in text
 
 
 def test_a_shard_says_which_images_it_has() -> None:

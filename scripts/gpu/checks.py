@@ -7,6 +7,7 @@ from torch import Tensor
 
 from advdpnp.experiments import from_config
 from advdpnp.metrics import unpack, wilson, worst_case
+from advdpnp.results import SCHEMA, Accuracy
 from advdpnp.runs import Json
 
 
@@ -16,36 +17,31 @@ def check_evaluation(result: Json) -> None:
     Raises:
         ValueError: what is not as its verdicts say; KeyError: an entry is missing.
     """
-    if result["schema"] != 1:
-        raise ValueError(f"schema must be 1; got {result['schema']}")
+    if result["schema"] != SCHEMA:
+        raise ValueError(f"schema must be {SCHEMA}; got {result['schema']}")
     n = result["n"]
     if result["indices"] != f"0-{n - 1}":
         raise ValueError(f"{n} images must be 0-{n - 1}; got {result['indices']}")
-    clean = _counted(result, "clean", "clean_verdicts", "clean_accuracy", "clean_interval95", n)
+    clean = _counted("clean", unpack(result["clean_verdicts"], n), Accuracy.read(result, "clean"))
     all_verdicts = [clean]
     for row in result["attacks"]:
-        all_verdicts.append(_counted(row, row["name"], "verdicts", "robust_accuracy", "interval95", n))
+        all_verdicts.append(_counted(row["name"], unpack(row["verdicts"], n), Accuracy.read(row)))
         for search in row.get("searches", ()):
-            _counted(search, f"{row['name']}: {search['name']}", "verdicts", "robust_accuracy", "interval95", n)
+            _counted(f"{row['name']}: {search['name']}", unpack(search["verdicts"], n), Accuracy.read(search))
         if row["name"].startswith("autoattack") and bool((all_verdicts[-1] & ~clean).any()):
             raise ValueError(f"{row['name']}: images withstand it that are wrong without it")
-    worst = worst_case(all_verdicts)
-    _compare("worst case", worst, result["worst_case_accuracy"], result["worst_case_interval95"])
+    _counted("worst case", worst_case(all_verdicts), Accuracy.read(result, "worst case"))
 
 
-def _counted(row: Json, name: str, verdicts: str, accuracy: str, interval: str, n: int) -> Tensor:
-    found = unpack(row[verdicts], n)
-    _compare(name, found, row[accuracy], row[interval])
-    return found
-
-
-def _compare(name: str, verdicts: Tensor, accuracy: float, interval: "list[float]") -> None:
+def _counted(name: str, verdicts: Tensor, stored: Accuracy) -> Tensor:
+    """The verdicts, whose accuracy and interval are those stored."""
     right, n = int(verdicts.sum()), len(verdicts)
-    if not math.isclose(accuracy, right / n, abs_tol=1e-12):
-        raise ValueError(f"{name}: accuracy {accuracy} where {right} of {n} verdicts are right")
-    expected = wilson(right, n)
+    if not math.isclose(stored.value, right / n, abs_tol=1e-12):
+        raise ValueError(f"{name}: accuracy {stored.value} where {right} of {n} verdicts are right")
+    interval, expected = [stored.low, stored.high], wilson(right, n)
     if any(not math.isclose(a, b, abs_tol=1e-9) for a, b in zip(interval, expected, strict=True)):
         raise ValueError(f"{name}: interval {interval} where the verdicts give {list(expected)}")
+    return verdicts
 
 
 def check_training(config: Json, lines: "list[Json]", trained: bool) -> None:

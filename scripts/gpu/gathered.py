@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from advdpnp.results import result_files
 from advdpnp.runs import Json, Run, list_runs, read_json, write_json
 
 SCHEMA = 1
@@ -39,16 +40,14 @@ def arm_record(folder: Path) -> Json:
     if not found:
         return {}
     run = Run(found[0])
-    results = sorted((run.folder / "eval").glob("*.json"))
-    finished = [path for path in results if not path.name.endswith(".partial.json")]
     return {
         "folder": run.folder.relative_to(folder).as_posix(),
         "config": run.config(),
         "environment": stored(run.folder / "environment.json"),
         "trained": run.weights_path("last").exists(),
         "train": run.epochs(),
-        "eval": {path.stem: read_json(path) for path in finished},
-        "partial": {path.stem: read_json(path) for path in results if path not in finished},
+        "eval": {path.stem: read_json(path) for path in result_files(run)},
+        "partial": {path.stem: read_json(path) for path in result_files(run, finished=False)},
         "going_on": stored(run.folder / "going-on.json"),
     }
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from advdpnp.callbacks import Silent
+from advdpnp.results import Accuracy, AttackKey
 from advdpnp.runs import Json
 
 
@@ -33,30 +34,26 @@ def epoch_text(line: Json) -> str:
 def result_text(result: Json) -> str:
     """A result file as a small table, percent with 95 % intervals."""
 
-    def row(name: str, accuracy: float, interval: list[float], unevaluated: int = 0) -> str:
-        left = f"  {unevaluated} unevaluated" if unevaluated else ""
-        return f"{name:<44} {accuracy:7.2%}  [{interval[0]:.2%}, {interval[1]:.2%}]{left}"
+    def row(name: str, found: Accuracy) -> str:
+        left = f"  {found.unevaluated} unevaluated" if found.unevaluated else ""
+        return f"{name:<44} {found.value:7.2%}  [{found.low:.2%}, {found.high:.2%}]{left}"
 
     lines = [f"{result['data']}, {_images_text(result)}, checkpoint {result['checkpoint']}, suite {result['suite']}"]
     if "search_precision" in result:
         lines.append(f"searches were made in {result['search_precision']}, verdicts in fp32")
-    lines.append(row("clean", result["clean_accuracy"], result["clean_interval95"]))
+    lines.append(row("clean", Accuracy.read(result, "clean")))
     for attack in result["attacks"]:
-        lines.append(row(_attack_text(attack), *_accuracy(attack)))
+        lines.append(row(_attack_text(attack), Accuracy.read(attack)))
         for search in attack.get("searches", ()):
             name = f"  after {search['name']}"
-            lines.append(row(name, *_accuracy(search)))
+            lines.append(row(name, Accuracy.read(search)))
         lines += [f"  {text}" for text in _remarks(attack)]
-    unevaluated = result.get("worst_case_unevaluated", 0)
-    lines.append(row("worst case", result["worst_case_accuracy"], result["worst_case_interval95"], unevaluated))
-    if unevaluated:
+    worst_case = Accuracy.read(result, "worst case")
+    lines.append(row("worst case", worst_case))
+    if worst_case.unevaluated:
         lines.append("unevaluated: not broken, but the gradient was not finite; the intervals allow for either verdict")
     lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
-
-
-def _accuracy(row: Json) -> tuple[float, list[float], int]:
-    return row["robust_accuracy"], row["interval95"], row.get("unevaluated", 0)
 
 
 def _images_text(result: Json) -> str:
@@ -69,7 +66,8 @@ def _images_text(result: Json) -> str:
 def _attack_text(attack: Json) -> str:
     steps = "" if attack["steps"] is None else f", {attack['steps']} steps"
     size = "" if attack["step_size"] is None else f" of {attack['step_size']}"
-    return f"{attack['name']} {attack['norm']} {attack['eps']}{steps}{size}"
+    settings = "".join(f", {text}" for text in AttackKey.read(attack).settings_texts)
+    return f"{attack['name']} {attack['norm']} {attack['eps']}{steps}{size}{settings}"
 
 
 def _remarks(attack: Json) -> list[str]:

@@ -1,5 +1,7 @@
 """Values that fields and arguments may have, as part of their types: numbers of a range, words of a list.
 
+Budgets of attacks are numbers in code and texts, such as "8/255", in files and on the command line.
+
 `steps: Count` is `Annotated[int, Range("[1, inf)")]`; `norm: Literal["linf", "l2"]` declares its words as it stands.
 """
 
@@ -8,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from fractions import Fraction
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -52,6 +55,21 @@ Count = Annotated[int, Range("[1, inf)")]
 Positive = Annotated[float, Range("(0, inf)")]
 NonNegative = Annotated[float, Range("[0, inf)")]
 Share = Annotated[float, Range("[0, 1]")]
+
+
+def eps_text(eps: float) -> str:
+    """A budget as people write it: "8/255" where that is short, else a decimal, as "0.3"."""
+    decimal, levels = f"{eps:.10g}", f"{eps * 255:.10g}"
+    return decimal if len(decimal) <= len(levels) else f"{levels}/255"
+
+
+def parse_eps(text: str) -> float:
+    """The number in "8/255" or "0.3"; ValueError if there is none."""
+    try:
+        numerator, _, denominator = text.partition("/")
+        return float(Fraction(numerator.strip()) / Fraction(denominator.strip() or "1"))
+    except (ValueError, OverflowError, ZeroDivisionError):
+        raise ValueError(f"a budget is a number or a fraction such as 8/255; got {text!r}") from None
 
 
 def check_fields(instance: Any, path: str = "") -> None:

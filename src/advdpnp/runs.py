@@ -10,15 +10,17 @@ import io
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 # The one file of weights of an exported folder, which is read as a run's.
 EXPORTED_WEIGHTS = "model.safetensors"
@@ -61,6 +63,15 @@ def read_json(path: Path) -> Json:
     return content
 
 
+def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
+    """What `read` gives; ValueError with the file's name and a cure where its content is not what it must be."""
+    try:
+        return read()
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, EOFError, zipfile.BadZipFile) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+        raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
+
+
 def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
     """Fields in which two configurations differ, as "recipe.epochs: 2, not 110" (stored first)."""
     if isinstance(stored, dict) and isinstance(wanted, dict):
@@ -84,6 +95,11 @@ class Run:
     @property
     def state_path(self) -> Path:
         return self.folder / "checkpoints" / "state.pt"
+
+    @property
+    def log_path(self) -> Path:
+        """train.jsonl, one line for each epoch."""
+        return self.folder / "train.jsonl"
 
     def weights_path(self, which: str) -> Path:
         return self.folder / "checkpoints" / f"{which}.safetensors"
@@ -235,13 +251,6 @@ class Run:
         self.check_belongs(config, self.state_path)
         return state
 
-    def result(self, suite: str) -> Json:
-        """The stored evaluation; FileNotFoundError with a cure if there is none."""
-        path = self.eval_path(f"{suite}.json")
-        if not path.is_file():
-            raise FileNotFoundError(f"no result at {path}: run `advdpnp evaluate {self.folder} --suite {suite}` first")
-        return read_json(path)
-
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Store numpy arrays as eval/<name>, an .npz."""
         import numpy as np
@@ -252,8 +261,8 @@ class Run:
 
     def epochs(self) -> list[Json]:
         """The lines of train.jsonl; a last line that a kill cut short is left out."""
-        path = self.folder / "train.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        path = self.log_path
+        lines = path.read_bytes().splitlines() if path.exists() else []
         parsed = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -265,13 +274,13 @@ class Run:
 
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
-        with (self.folder / "train.jsonl").open("a") as file:
+        with self.log_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def keep_epochs(self, count: int) -> None:
         """Drop what train.jsonl says of epochs after `count`, which a resumed run is about to repeat."""
         lines = "".join(json.dumps(line) + "\n" for line in self.epochs()[:count])
-        write_bytes(self.folder / "train.jsonl", lines.encode())
+        write_bytes(self.log_path, lines.encode())
 
 
 def list_runs(root: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -10,25 +9,12 @@ from torch import Tensor
 
 from advdpnp.noise import Noise
 from advdpnp.ranges import NonNegative, check_fields, unknown
+from advdpnp.ranges import eps_text as eps_text
+from advdpnp.ranges import parse_eps as parse_eps
 
 Norm = Literal["linf", "l2", "l1"]
 # Norms of `ThreatModel`; l1 needs a projection of its own, see `advdpnp.attacks.apgd_step`.
 Ball = Literal["linf", "l2"]
-
-
-def eps_text(eps: float) -> str:
-    """A budget as people write it: "8/255" where that is short, else a decimal, as "0.3"."""
-    decimal, levels = f"{eps:.10g}", f"{eps * 255:.10g}"
-    return decimal if len(decimal) <= len(levels) else f"{levels}/255"
-
-
-def parse_eps(text: str) -> float:
-    """The number in "8/255" or "0.3"; ValueError if there is none."""
-    try:
-        numerator, _, denominator = text.partition("/")
-        return float(Fraction(numerator.strip()) / Fraction(denominator.strip() or "1"))
-    except (ValueError, OverflowError, ZeroDivisionError):
-        raise ValueError(f"a budget is a number or a fraction such as 8/255; got {text!r}") from None
 
 
 def _per_image_norm(v: Tensor) -> Tensor:

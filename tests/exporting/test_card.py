@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from advdpnp.exporting.card import card, not_measured
+from advdpnp.runs import read_json, write_json
 
 from .conftest import make_exported, make_run, store_result
 
@@ -38,6 +39,19 @@ def test_every_number_comes_with_protocol_and_interval(tmp_path: Path) -> None:
     assert "1,000 test images of mnist (numbers 0-999)" in text
     assert "worst case: right on the clean image and under every attack above" in text
     assert matter(text)["model-index"][0]["results"][0]["metrics"][1]["value"] == 0.117  # type: ignore[index]
+
+
+def test_attacks_that_differ_in_a_setting_alone_are_told_apart(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "digits/tiny/at")
+    store_result(run, "mine", "digits", 360, [("mi-fgsm", "0.1", 10, "0.01", accuracy) for accuracy in (0.5, 0.4)])
+    path = run.eval_path("mine.json")
+    stored = read_json(path)
+    for row, decay in zip(stored["attacks"], (0.5, 1.0), strict=True):
+        row["decay"] = decay
+    write_json(path, stored)
+    text = text_of(run)
+    assert "| MI-FGSM-10, decay = 0.5 | ℓ∞ | 0.1 | 10 | 0.01 | the image | 1 | 50.0 % |" in text
+    assert "| MI-FGSM-10, decay = 1 | ℓ∞ | 0.1 | 10 | 0.01 | the image | 1 | 40.0 % |" in text
 
 
 def test_a_run_without_results_is_not_called_robust(tmp_path: Path) -> None:

@@ -157,3 +157,24 @@ def test_results_of_any_name_go_along_and_a_copy_counts_once(tmp_path: Path) -> 
     }
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.count("### curve: 360 test images of digits") == text.count("### curve: 360 test images of mnist") == 1
+
+
+def test_a_copy_of_a_result_is_left_out_of_an_export_and_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "digits/tiny/at")
+    rows = [("pgd", "0.05", 20, "0.01", 0.6), ("pgd", "0.1", 20, "0.01", 0.4)]
+    store_result(run, "curve", "digits", 360, rows)
+    store_result(run, "curve", "digits", 360, rows, path="curve@other")
+    with pytest.warns(UserWarning, match=r"curve@other\.json is left out: suite curve is read from curve\.json"):
+        written = api.export(run.folder, tmp_path / "out", ["safetensors"])
+    assert [file["name"] for file in written["files"] if "eval/" in file["name"]] == ["eval/curve.json"]
+    assert (tmp_path / "out/README.md").read_text().count("### curve: 360 test images") == 1
+
+
+def test_results_of_one_suite_on_two_test_sets_are_both_exported(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "digits/tiny/at")
+    for data, name in (("digits", "curve"), ("digits-c", "curve@digits-c")):
+        store_result(run, "curve", data, 360, [("pgd", "0.1", 20, "0.01", 0.4)], path=name)
+    written = api.export(run.folder, tmp_path / "out", ["safetensors"])
+    assert {file["name"] for file in written["files"]} >= {"eval/curve.json", "eval/curve@digits-c.json"}
+    text = (tmp_path / "out/README.md").read_text()
+    assert "curve: 360 test images of digits " in text and "curve: 360 test images of digits-c " in text

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from advdpnp.report import figures
-from advdpnp.report.names import METHODS
-from advdpnp.report.read import read_run, read_runs
-from advdpnp.report.stored import Samples
-from advdpnp.report.tables import Result
+from advdpnp.report.read import Result, Samples, read_run, read_runs
 
 MakeRun = Callable[..., Path]
 
@@ -22,11 +19,6 @@ def images(perturbation: float) -> Samples:
     clean = np.full((2, 3, 4, 4), 0.5, dtype=np.float32)
     labels = np.array([0, 1])
     return Samples(clean, clean + np.float32(perturbation), labels, labels, labels[::-1], ["cat", "dog"], "fgsm")
-
-
-def test_every_method_has_a_color_of_its_own() -> None:
-    colors = [figures.color(name) for name in METHODS if name != "adv-dpnp-literal"]
-    assert len(set(colors)) == len(colors)
 
 
 def test_a_figure_is_the_same_bytes_every_time(make_run: MakeRun) -> None:

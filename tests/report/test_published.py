@@ -2,7 +2,7 @@ import pytest
 
 from advdpnp.report import published
 from advdpnp.report.published import _TABLE_1, _TABLE_2
-from advdpnp.report.stored import AttackKey
+from advdpnp.results import AttackKey
 
 PGD20 = AttackKey("pgd", "linf", "8/255", 20, "1/255", 1, True)
 

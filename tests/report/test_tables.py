@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from advdpnp.report.export import to_csv, to_latex
-from advdpnp.report.read import read_runs
+from advdpnp.report import write_report
+from advdpnp.report.read import grouped, read_runs
 from advdpnp.report.summary import findings, scope
-from advdpnp.report.tables import Table, accuracy_table, geometry_table, grouped, percent
+from advdpnp.report.tables import Table, accuracy_table, geometry_table, percent, to_csv, to_latex
 
 MakeRun = Callable[..., Path]
 CIFAR = (("fgsm", "8/255", 1, "8/255"), ("pgd", "8/255", 20, "0.8/255"), ("pgd", "8/255", 100, "0.8/255"))
@@ -226,7 +226,7 @@ def test_no_geometry_no_table(make_run: MakeRun) -> None:
 
 def test_csv_holds_fractions_that_read_back(make_run: MakeRun) -> None:
     groups = grouped(read_runs([make_run(clean=0.9, robust=(0.7, 0.6, 0.5)), make_run("trades")]))
-    rows = list(csv.DictReader(io.StringIO(to_csv(groups))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(map(accuracy_table, groups)))))
     assert len(rows) == 10
     pgd = rows[2]
     assert (pgd["method"], pgd["attack"], pgd["accuracy"], pgd["n"]) == ("AT", "PGD-40", "0.6", "360")
@@ -269,3 +269,48 @@ def test_the_summary_says_what_was_compared_on_how_many_images(make_run: MakeRun
         "AT and Adv-DPNP, trained on digits with the backbone tiny (3 runs). "
         "Attacked with FGSM, PGD-40 and C&W-30 on 360 test images (suite demo)."
     )
+
+
+def unknown_attack(make_run: MakeRun, *settings: dict[str, object], accuracies: tuple[float, ...] = (0.6, 0.5)) -> Path:
+    folder = make_run("at", attacks=(("mi-fgsm", "0.1", 10, "0.01"),) * len(settings), robust=accuracies)
+    path = folder / "eval/demo.json"
+    stored = json.loads(path.read_text())
+    for row, more in zip(stored["attacks"], settings, strict=True):
+        row |= more
+    path.write_text(json.dumps(stored))
+    return folder
+
+
+@pytest.mark.parametrize("accuracies", [(0.6, 0.5), (0.6, 0.6)])
+def test_attacks_that_differ_in_a_setting_that_nobody_knows_are_two_columns_everywhere(
+    make_run: MakeRun, accuracies: tuple[float, float]
+) -> None:
+    folder = unknown_attack(make_run, {"decay": 0.5}, {"decay": 1.0}, accuracies=accuracies)
+    page = write_report([folder], folder / "page")
+    heads = ["MI-FGSM-10, decay = 0.5", "MI-FGSM-10, decay = 1"]
+    assert [column.head for column in only_table(folder).columns][1:3] == heads
+    with (page.parent / "results.csv").open() as file:
+        rows = [(row["attack"], float(row["accuracy"])) for row in csv.DictReader(file)]
+    assert rows[1:3] == list(zip(heads, accuracies, strict=True))
+    latex = (page.parent / "results.tex").read_text()
+    for head in heads:
+        assert f'<th scope="col">{head}' in page.read_text() and f"{head} " in latex
+
+
+def test_a_head_says_of_a_setting_only_what_tells_columns_apart(make_run: MakeRun) -> None:
+    folder = unknown_attack(make_run, {"decay": 0.5, "kappa": 2.0}, {"kappa": 2.0})
+    assert [column.head for column in only_table(folder).columns][1:3] == ["MI-FGSM-10, decay = 0.5", "MI-FGSM-10"]
+    alone = unknown_attack(make_run, {"decay": 0.5}, accuracies=(0.6,))
+    assert [column.head for column in only_table(alone).columns][1] == "MI-FGSM-10"
+
+
+def test_columns_that_differ_in_their_step_say_so(make_run: MakeRun) -> None:
+    attacks = (("pgd", "0.1", 20, "0.01"), ("pgd", "0.1", 20, "0.02"), ("pgd", "0.2", 20, "0.02"))
+    heads = [column.head for column in only_table(make_run(attacks=attacks)).columns]
+    assert heads[1:4] == ["PGD-20, step 0.01", "PGD-20, step 0.02", "PGD-20"]
+
+
+def test_a_row_that_is_there_twice_is_named(make_run: MakeRun) -> None:
+    folder = unknown_attack(make_run, {"decay": 0.5}, {"decay": 0.5})
+    with pytest.warns(UserWarning, match=r"demo\.json holds MI-FGSM-10: .* twice"):
+        assert [column.head for column in only_table(folder).columns][1:] == ["MI-FGSM-10", "Worst case"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from advdpnp.metrics import pack
+from advdpnp.result_files import ResultFiles
 from advdpnp.runs import Json, Run, list_runs, write_json
 from gpu.collect import collect
 from gpu.scale import ARMS, TINY
@@ -72,7 +73,7 @@ def test_what_is_whole_is_kept_as_runs_that_reports_and_evaluations_read(
     runs = [Run(folder) for folder in list_runs(tmp_path / "results")]
     assert [run.config()["defense"]["name"] for run in runs] == ["adv-dpnp", "at"]
     for run in runs:
-        assert run.result("text") == evaluation() and len(run.epochs()) == 2
+        assert ResultFiles(run, "text").read() == evaluation() and len(run.epochs()) == 2
         weights, epoch = run.read_weights("last")
         assert epoch == 2 and {w.dtype for w in weights.values()} == {torch.float32, torch.int64}
     built = arm_experiment(ARMS[0], TINY, 2, 128, "folded").build().state_dict()

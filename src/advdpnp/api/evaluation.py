@@ -18,6 +18,7 @@ from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
+from advdpnp.result_files import ResultFiles
 from advdpnp.runs import Json, Run
 
 
@@ -147,7 +148,7 @@ def _short(values: tuple[object, ...]) -> str:
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:
     """Paired test of two runs that were evaluated with `suite`; see `advdpnp.evaluation.paired_test`."""
-    results = [Run(Path(folder)).result(suite) for folder in (first, second)]
+    results = [ResultFiles(Run(Path(folder)), suite).read() for folder in (first, second)]
     try:
         return paired_test(*results)
     except (KeyError, TypeError, AttributeError) as error:

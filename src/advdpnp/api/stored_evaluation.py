@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -17,11 +16,12 @@ from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, EvaluationCallback, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
-from advdpnp.evaluation.combine import apart, budget
 from advdpnp.evaluation.model_checks import check_not_empty
 from advdpnp.evaluation.single_pass import SearchPrecision, check_precision
 from advdpnp.experiments.config import decode
 from advdpnp.ranges import Count, Natural, check_fields, nearest
+from advdpnp.result_files import ResultFiles, shard_differences
+from advdpnp.results import attack_of, result_name
 from advdpnp.runs import Json, Run
 from advdpnp.threat import eps_text
 
@@ -73,17 +73,14 @@ def suite_of(
     radius = usual_eps if eps is None else eps
     if isinstance(protocol, str):
         found = attacks.suite(protocol, radius, pixels)
-        return found if radius == usual_eps else replace(found, name=f"{protocol}-eps-{_slug(eps_text(radius))}")
+        named = f"{protocol}-eps-{eps_text(radius).replace('/', '-')}"
+        return found if radius == usual_eps else replace(found, name=named)
     if name in suite_names() or not re.fullmatch(r"[\w.+-]+", name):
         raise ValueError(f"attacks by hand need a name of their own, of letters, digits and ._+- alone; got {name!r}")
     members = tuple(attack_by_hand(one, radius) if isinstance(one, str) else one for one in protocol)
     if not members:
         raise ValueError("a suite needs at least one attack; for none, the suite is called clean")
     return Suite(name, "attacks by hand", members, features=None)
-
-
-def _slug(text: str) -> str:
-    return text.replace("/", "-")
 
 
 class EvaluationKeywords(TypedDict, total=False):
@@ -163,21 +160,19 @@ class StoredEvaluation:
             object.__setattr__(self, "suite", replace(self.suite, name=f"{self.suite.name}-{precision}"))
 
     @property
-    def stem(self) -> str:
-        """<suite>, or <suite>@<data> on another test set."""
-        return self.suite.name + (f"@{_slug(self.other_data)}" if self.other_data else "")
-
-    @property
-    def path(self) -> Path:
-        return self.run.eval_path(f"{self.stem}.json")
+    def files(self) -> ResultFiles:
+        """Where it lies."""
+        return ResultFiles(self.run, result_name(self.suite.name, self.other_data))
 
     def check_free(self) -> None:
         """Raise ValueError if the file holds a suite of the same name with other attacks."""
-        if self.suite.name in suite_names() or not self.path.is_file():
+        if self.suite.name in suite_names() or not self.files.result.is_file():
             return
         wanted = [record(attack) for attack in self.suite.attacks]
-        if [budget(row) for row in runs.read_json(self.path)["attacks"]] != wanted:
-            raise ValueError(f"{self.path} holds other attacks: call yours something else with --suite, or remove it")
+        if [attack_of(row) for row in self.files.read()["attacks"]] != wanted:
+            raise ValueError(
+                f"{self.files.result} holds other attacks: call yours something else with --suite, or remove it"
+            )
 
     def measure(
         self, model: nn.Module, device: torch.device, callback: EvaluationCallback | None, **entries: object
@@ -199,12 +194,13 @@ class StoredEvaluation:
         result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {}) | more
         part, parts = self.effort.part()
         if parts > 1:
-            runs.write_json(self._shard_path(part, parts), result)
+            runs.write_json(self.files.shard(part, parts), result)
             result = self._whole(result, callback) or result
         else:
-            runs.write_json(self.path, result)
+            runs.write_json(self.files.result, result)
+        # Kept until all seeds are done, so that a finished one is not begun again.
         for seed in range(self.effort.seeds):
-            self._partial(seed).unlink()
+            self.files.partial(seed, part, parts).unlink()
         return result
 
     def _check_precision(self, device: torch.device) -> None:
@@ -230,29 +226,18 @@ class StoredEvaluation:
             search_precision=effort.search_precision,
             seed=seed,
             shard=effort.part(),
-            partial=self._partial(seed),
+            partial=self.files.partial(seed, *effort.part()),
             resume=effort.resume,
         )
         return run_evaluation(model, self.images, wanted, callback)
 
-    def _partial(self, seed: int) -> Path:
-        # Kept until all seeds are done, so that a finished one is not begun again.
-        stem = self.stem if seed == 0 else f"{self.stem}.seed-{seed}"
-        part, parts = self.effort.part()
-        if parts > 1:
-            return self._shard_path(part, parts).with_suffix(".partial.json")
-        return self.run.eval_path(f"{stem}.partial.json")
-
-    def _shard_path(self, part: int, parts: int) -> Path:
-        return self.run.eval_path(f"shards/{self.stem}.{part}-of-{parts}.json")
-
     def _whole(self, own: Json, callback: EvaluationCallback) -> Json | None:
         """The result of all shards, written, if all are there; else the callback is told what is missing."""
         parts, missing = self.effort.part()[1], []
-        paths = [self._shard_path(part, parts) for part in range(1, parts + 1)]
+        paths = [self.files.shard(part, parts) for part in range(1, parts + 1)]
         found = [runs.read_json(path) if path.is_file() else None for path in paths]
         for part, (path, shard) in enumerate(zip(paths, found, strict=True), start=1):
-            differing = "" if shard is None else apart(shard, own)
+            differing = "" if shard is None else shard_differences(shard, own)
             if differing:
                 callback.on_note(f"{path} is of another evaluation ({differing}): measure --shard {part}/{parts} again")
             if shard is None or differing:
@@ -261,5 +246,5 @@ class StoredEvaluation:
             callback.on_note(f"the whole is written once these shards are measured too: {', '.join(missing)}")
             return None
         result = merge_shards([shard for shard in found if shard is not None])
-        runs.write_json(self.path, result)
+        runs.write_json(self.files.result, result)
         return result

@@ -71,6 +71,8 @@ class Defense(Generic[ModelT]):
     """
 
     name: ClassVar[str]
+    # What a report calls it, where it is none of those that every report knows; "" for its name in capitals.
+    title: ClassVar[str] = ""
     # Start of the paper's inner attack, where the recipe gives none.
     start: ClassVar[Start] = "uniform"
     # Whether training makes adversarial examples at all.

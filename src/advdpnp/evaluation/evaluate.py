@@ -31,6 +31,7 @@ from advdpnp.evaluation.verdicts import Verdicts, check_evaluated
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
 from advdpnp.ranges import Count, Integer, Natural, Range, check_fields
+from advdpnp.result_files import content
 from advdpnp.runs import Json
 from advdpnp.threat import check_fits
 
@@ -231,16 +232,10 @@ class _Pass:
         """Content of the result file, without geometry."""
         entry = self.state.entry("clean")
         clean, unevaluated = entry.verdicts(), int(worst.unevaluated.sum())
-        return {
-            "schema": 1,
-            **self.protocol,
-            **clean.accuracy("clean_accuracy", "clean_interval95"),
-            **entry.mean_cross_entropy("clean_"),
-            "clean_verdicts": pack(clean.robust),
-            "attacks": rows,
-            **worst.accuracy("worst_case_accuracy", "worst_case_interval95"),
-            **({"worst_case_unevaluated": unevaluated} if unevaluated else {}),
-        }
+        right = clean.accuracy("clean") | entry.mean_cross_entropy("clean_") | {"clean_verdicts": pack(clean.robust)}
+        worst_case = worst.accuracy("worst case")
+        worst_case |= {"worst_case_unevaluated": unevaluated} if unevaluated else {}
+        return content(self.protocol, right, rows, worst_case)
 
 
 def _row(entry: PassProgress) -> Json:

@@ -1,4 +1,4 @@
-"""What an evaluation finds of each image: it withstood, it fell, or nothing can be said of it."""
+"""What an evaluation finds of each image: robust, broken (misclassified), or unevaluated (no finite gradient)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from advdpnp.metrics import pack, unpack, wilson
+from advdpnp.metrics import pack, unpack
+from advdpnp.result_files import accuracy_fields
+from advdpnp.results import Of
 from advdpnp.runs import Json
 
 # Of the images; above it no accuracy is given.
@@ -15,12 +17,12 @@ MOST_UNEVALUATED = 0.01
 
 @dataclass(frozen=True)
 class Verdicts:
-    """One of three for each image; an image that is neither robust nor unevaluated was answered wrongly.
+    """One of three for each image; an image that is neither robust nor unevaluated is broken: misclassified.
 
     Args:
-        robust: (n,) bool, right, under attack if there is one.
-        unevaluated: (n,) bool, right as far as it was attacked, but an answer of the network to the attack was not
-            finite, so that it had no gradient to follow there.
+        robust: (n,) bool, classified correctly, under attack if there is one.
+        unevaluated: (n,) bool, not misclassified, but a logit or gradient that the attack was given was not finite,
+            so that it had no gradient to follow.
     """
 
     robust: Tensor
@@ -28,7 +30,7 @@ class Verdicts:
 
     @classmethod
     def after(cls, withstood: Tensor, nonfinite: Tensor | None = None) -> "Verdicts":
-        """Of images that are right in the end, and images about which an answer was not finite: each (n,) bool."""
+        """From images that no attack broke, and images with a logit or gradient that was not finite: each (n,) bool."""
         nonfinite = torch.zeros_like(withstood) if nonfinite is None else nonfinite
         return cls(withstood & ~nonfinite, withstood & nonfinite)
 
@@ -40,17 +42,16 @@ class Verdicts:
 
     @property
     def withstood(self) -> Tensor:
-        """(n,) bool, nothing has broken the image."""
+        """(n,) bool: not misclassified."""
         return self.robust | self.unevaluated
 
     def __and__(self, other: "Verdicts") -> "Verdicts":
         """Under both: what either has broken is broken."""
         return Verdicts.after(self.withstood & other.withstood, self.unevaluated | other.unevaluated)
 
-    def accuracy(self, name: str = "robust_accuracy", interval: str = "interval95") -> Json:
-        """Robust images of all, from Wilson's lower end of that to the upper end with the unevaluated ones."""
-        robust, withstood, n = int(self.robust.sum()), int(self.withstood.sum()), len(self.robust)
-        return {name: robust / n, interval: [wilson(robust, n)[0], wilson(withstood, n)[1]]}
+    def accuracy(self, of: Of = "attack") -> Json:
+        """The fields of a result that hold the fraction of robust images and its interval."""
+        return accuracy_fields(int(self.robust.sum()), int(self.unevaluated.sum()), len(self.robust), of)
 
     def bits(self) -> Json:
         """Packed verdicts; where there are unevaluated images, their count and bits too."""

@@ -95,6 +95,8 @@ class Experiment:
             "recipe": config.encode(self.recipe),
             "seed": self.seed,
             "tag": self.tag,
+            # A report knows no defense by its class.
+            **({"title": self.defense.title} if self.defense.title else {}),
         }
 
     def build(self) -> Classifier:
@@ -133,6 +135,8 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
         )
     # The helper that a run was trained with, for `advdpnp.api.train`; the run has its weights.
     values.pop("needs", None)
+    # The defense itself says it.
+    values.pop("title", None)
     fields = dict(values.pop("defense"))
     name = fields.pop("name")
     if name not in DEFENSES:

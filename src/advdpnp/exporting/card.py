@@ -12,8 +12,7 @@ import yaml
 from advdpnp.exporting.exported_model import ExportedModel
 from advdpnp.exporting.paper_reference import obstacles
 from advdpnp.exporting.robustbench import architecture
-from advdpnp.report.names import NORMS
-from advdpnp.report.stored import Accuracy, Suite
+from advdpnp.results import NORMS, Accuracy, EvaluationResult
 from advdpnp.runs import Json
 from advdpnp.threat import eps_text
 
@@ -50,7 +49,7 @@ def _license(text: str) -> Json:
     return {"license": name.lower()} if name.lower() in _HUB_LICENSES else {"license": "other", "license_name": name}
 
 
-def _hub_results(suite: Suite) -> Json:
+def _hub_results(suite: EvaluationResult) -> Json:
     metrics = [{"type": "accuracy", "name": "clean accuracy", "value": suite.clean.value}]
     for key, accuracy in suite.attacks.items():
         metrics.append({"type": "accuracy", "name": f"robust accuracy, {key.details}", "value": accuracy.value})

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from advdpnp.experiments import Experiment
 from advdpnp.exporting.paper_reference import PaperReference
 from advdpnp.models.classifier import Classifier
-from advdpnp.report.stored import Run as StoredRun
-from advdpnp.report.stored import Suite
+from advdpnp.report.read import RunResults
+from advdpnp.results import EvaluationResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class ExportedModel:
 
     model: Classifier
     experiment: Experiment
-    stored: StoredRun
+    stored: RunResults
     weights: bytes
     checkpoint: str
     epoch: int
@@ -38,19 +38,19 @@ class ExportedModel:
         if not self.license.strip() or not self.license.isprintable():
             raise ValueError(f"--license must be one line, such as MIT or CC-BY-4.0; got {self.license!r}")
 
-    def results(self) -> list[Suite]:
+    def results(self) -> list[EvaluationResult]:
         """Evaluations of these very weights; those of another checkpoint or epoch say nothing about them."""
         return [result for result in self._all_results() if self._measured(result)]
 
-    def other_results(self) -> list[Suite]:
+    def other_results(self) -> list[EvaluationResult]:
         """Evaluations of other weights of the same run."""
         return [result for result in self._all_results() if not self._measured(result)]
 
-    def _measured(self, result: Suite) -> bool:
+    def _measured(self, result: EvaluationResult) -> bool:
         # Older results do not say of which weights they are.
         same = result.weights in ("", hashlib.sha256(self.weights).hexdigest())
         return same and (result.checkpoint, result.epoch) == (self.checkpoint, self.epoch)
 
-    def _all_results(self) -> list[Suite]:
+    def _all_results(self) -> list[EvaluationResult]:
         curve = self.stored.curve
         return [*self.stored.suites, *([] if curve is None else [curve])]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from advdpnp.exporting.robustbench import Architecture
-from advdpnp.report.stored import Accuracy, AttackKey, Suite, radius
+from advdpnp.ranges import eps_text, parse_eps
+from advdpnp.results import Accuracy, AttackKey, EvaluationResult
 from advdpnp.runs import Json
-from advdpnp.threat import eps_text
 
 if TYPE_CHECKING:
     from advdpnp.exporting.exported_model import ExportedModel
@@ -41,22 +41,22 @@ def _percent(accuracy: Accuracy | None) -> str | None:
     return None if accuracy is None else f"{100 * accuracy.value:.2f}"
 
 
-def _own_results(exported: ExportedModel) -> list[Suite]:
+def _own_results(exported: ExportedModel) -> list[EvaluationResult]:
     """Evaluations on the test images of the data that it was trained on, the ones of most images first."""
     own = [result for result in exported.results() if result.data == exported.experiment.data.name]
     return sorted(own, key=lambda result: -result.n)
 
 
-def _label(key: AttackKey, suite: Suite) -> str:
+def _label(key: AttackKey, suite: EvaluationResult) -> str:
     return key.label + ("" if suite.search_precision == "fp32" else f" searched in {suite.search_precision}")
 
 
-def _at_radius(results: list[Suite], eps: str) -> list[tuple[str, int, Accuracy]]:
+def _at_radius(results: list[EvaluationResult], eps: str) -> list[tuple[str, int, Accuracy]]:
     return [
         (_label(key, result), result.n, accuracy)
         for result in results
         for key, accuracy in result.attacks.items()
-        if key.norm == "linf" and radius(key.eps) == radius(eps)
+        if key.norm == "linf" and parse_eps(key.eps) == parse_eps(eps)
     ]
 
 

@@ -3,11 +3,12 @@
 A verdict is stored for every image, so that intervals and paired tests can be redone without a second run.
 """
 
-import base64
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from advdpnp import result_files
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -20,10 +21,9 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     Returns:
         (low, high), fractions in [0, 1].
     """
-    from scipy.stats import binomtest
+    from scipy.special import ndtri
 
-    interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    return result_files.score_interval(successes, n, float(ndtri(0.5 + 0.5 * confidence)))
 
 
 def mcnemar(a: Tensor, b: Tensor) -> float:
@@ -50,11 +50,6 @@ def worst_case(verdicts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(verdicts)).all(dim=0)
 
 
-def _bit_places(device: torch.device) -> Tensor:
-    """(8,) uint8: the shift of each bit in its byte, first image in the highest bit."""
-    return torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
-
-
 def pack(verdicts: Tensor) -> str:
     """Verdicts as base64 of packed bits, first image in the highest bit, zeros at the end.
 
@@ -63,9 +58,7 @@ def pack(verdicts: Tensor) -> str:
     Returns:
         About N / 6 characters: 1.7 kB for 10,000 images.
     """
-    padded = torch.nn.functional.pad(verdicts.to(torch.uint8), (0, -len(verdicts) % 8)).view(-1, 8)
-    packed = (padded << _bit_places(verdicts.device)).sum(dim=1, dtype=torch.uint8)
-    return base64.b64encode(bytes(packed.tolist())).decode("ascii")
+    return result_files.pack(verdicts.cpu().numpy())
 
 
 def unpack(text: str, n: int) -> Tensor:
@@ -79,11 +72,4 @@ def unpack(text: str, n: int) -> Tensor:
     Raises:
         ValueError: the text is not base64 or not that of n images.
     """
-    raw = base64.b64decode(text, validate=True)
-    expected = -(-n // 8)
-    if len(raw) != expected:
-        raise ValueError(
-            f"verdicts of {n} images take {expected} bytes; got {len(raw)}: text and n are not of the same result"
-        )
-    packed = torch.tensor(list(raw), dtype=torch.uint8)
-    return ((packed[:, None] >> _bit_places(packed.device)) & 1).flatten()[:n].bool()
+    return torch.from_numpy(result_files.unpack(text, n))

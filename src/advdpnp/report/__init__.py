@@ -1,5 +1,5 @@
 """The report: stored results of runs as one self-contained page, CSV, LaTeX and figures."""
 
-from advdpnp.report.html import write_report
+from advdpnp.report.page import write_report
 
 __all__ = ["write_report"]

@@ -7,38 +7,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from advdpnp.report.names import METHODS, attack_name
-from advdpnp.report.stored import Accuracy, Embedding, Run, Samples, radius
-from advdpnp.report.tables import Result, attack_keys, by_method, spread
+from advdpnp.ranges import parse_eps
+from advdpnp.report.methods import color, method
+from advdpnp.report.read import Embedding, Result, RunResults, Samples, by_method
+from advdpnp.report.tables import attack_keys, spread
+from advdpnp.results import Accuracy, attack_name
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# One fixed color for each defense, told apart by color-blind eyes (Okabe and Ito; Tol's muted scheme for the rest).
-_COLORS = {
-    "st": "#666666",
-    "at": "#0072B2",
-    "at-he": "#332288",
-    "trades": "#E69F00",
-    "mart": "#882255",
-    "alp": "#999933",
-    "oc": "#117733",
-    "pcl": "#56B4E9",
-    "hat": "#44AA99",
-    "fsr": "#AA4499",
-    "dio": "#C5A900",
-    "ikl": "#661100",
-    "dpnp": "#009E73",
-    "adv-dpnp": "#D55E00",
-}
-_MARKERS = dict(zip(METHODS, "os^Dv<>pPXhd*8.", strict=True))
 _CLASS_COLORS = (
     *("#332288", "#E69F00", "#117733", "#CC6677", "#56B4E9", "#882255", "#44AA99", "#999933", "#AA4499", "#777777"),
 )
 _TERM_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#117733")
-_RIGHT, _WRONG, _INK, _FAINT = "#00695C", "#C2410C", "#1F2933", "#9AA5B1"
+_RIGHT, _WRONG, _FAINT = "#00695C", "#C2410C", "#9AA5B1"
 METHODS_PER_FIGURE = 4
 _ACCURACY, _ANGLE = "held-out accuracy (%)", "angle of class centers (°)"
 IMAGES_PER_STRIP = 10
@@ -60,31 +44,26 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def color(defense: str) -> str:
-    """The color of a defense in all figures and tables."""
-    return _COLORS.get(defense, _INK)
-
-
 def _term_name(term: str) -> str:
     """A term of the loss as people call it: ce_clean -> CE clean."""
     return " ".join(word.upper() if len(word) <= 3 else word for word in term.split("_"))
 
 
-def term_names(runs: Sequence[Run]) -> list[str]:
+def term_names(runs: Sequence[RunResults]) -> list[str]:
     """All terms of the losses of these runs, the total first, in the order in which they first occur."""
     return list(dict.fromkeys(["total", *(term for run in runs for line in run.epochs for term in line["loss"])]))
 
 
-def _series(run: Run, group: str, name: str) -> tuple[list[int], list[float]]:
+def _series(run: RunResults, group: str, name: str) -> tuple[list[int], list[float]]:
     lines = [line for line in run.epochs if line.get(group) and line[group].get(name) is not None]
     return [line["epoch"] for line in lines], [line[group][name] for line in lines]
 
 
-def _is_negative(run: Run, term: str) -> bool:
+def _is_negative(run: RunResults, term: str) -> bool:
     return any(value < 0 for value in _series(run, "loss", term)[1])
 
 
-def _draw_loss(axes: Axes, run: Run, terms: Sequence[str], negative: bool) -> None:
+def _draw_loss(axes: Axes, run: RunResults, terms: Sequence[str], negative: bool) -> None:
     for place, term in enumerate(terms):
         epochs, values = _series(run, "loss", term)
         if values and _is_negative(run, term) == negative:
@@ -93,14 +72,14 @@ def _draw_loss(axes: Axes, run: Run, terms: Sequence[str], negative: bool) -> No
             axes.plot(epochs, values, color=ink, linewidth=3.5 if total else 1.3, label=_term_name(term))
 
 
-def _draw_accuracy(axes: Axes, run: Run, label: bool) -> None:
+def _draw_accuracy(axes: Axes, run: RunResults, label: bool) -> None:
     for name, style, text in (("clean_accuracy", "-", "clean"), ("robust_accuracy", "--", "attacked")):
         epochs, values = _series(run, "holdout", name)
         percents = [100 * value for value in values]
         axes.plot(epochs, percents, style, color=color(run.defense), label=text if label else None)
 
 
-def _draw_angles(axes: Axes, run: Run, label: bool) -> None:
+def _draw_angles(axes: Axes, run: RunResults, label: bool) -> None:
     for name, style, text in (("angle_mean_degrees", "-", "mean of pairs"), ("angle_min_degrees", "--", "smallest")):
         axes.plot(*_series(run, "centers", name), style, color=color(run.defense), label=text if label else None)
 
@@ -123,9 +102,9 @@ def _finish(axes: Axes) -> None:
         line.set_marker("o" if np.size(line.get_xdata()) == 1 else "")
 
 
-def _panels(runs: Sequence[Run], terms: Sequence[str]) -> dict[str, Callable[[Axes, Run, bool], None]]:
+def _panels(runs: Sequence[RunResults], terms: Sequence[str]) -> dict[str, Callable[[Axes, RunResults, bool], None]]:
     """What is drawn in each row of the training figure: label of the axis -> function of panel, run, first."""
-    panels: dict[str, Callable[[Axes, Run, bool], None]] = {
+    panels: dict[str, Callable[[Axes, RunResults, bool], None]] = {
         "weighted loss": lambda axes, run, _: _draw_loss(axes, run, terms, negative=False)
     }
     # DNP's repulsion is negative and far larger than the other terms, which it would flatten in one panel.
@@ -138,7 +117,7 @@ def _panels(runs: Sequence[Run], terms: Sequence[str]) -> dict[str, Callable[[Ax
     return panels
 
 
-def training_curves(methods: Sequence[Sequence[Run]], terms: Sequence[str]) -> Figure:
+def training_curves(methods: Sequence[Sequence[RunResults]], terms: Sequence[str]) -> Figure:
     """Loss terms, held-out accuracy and angles between class centers by epoch: a column for each method.
 
     Args:
@@ -195,11 +174,11 @@ def _point(eps: float, seeds: list[Accuracy]) -> _Point:
 
 def _curve(seeds: list[Result]) -> list[_Point]:
     keys = set.intersection(*(set(seed.suite.attacks) for seed in seeds))
-    attacked = [_point(radius(key.eps), [seed.suite.attacks[key] for seed in seeds]) for key in keys]
+    attacked = [_point(parse_eps(key.eps), [seed.suite.attacks[key] for seed in seeds]) for key in keys]
     return sorted([_point(0.0, [seed.suite.clean for seed in seeds]), *attacked])
 
 
-def _label_lines(axes: Axes, ends: list[tuple[float, Run]], x: float) -> None:
+def _label_lines(axes: Axes, ends: list[tuple[float, RunResults]], x: float) -> None:
     ends.sort(key=lambda end: (end[0], end[1].order))
     places = _spread_apart([height for height, _ in ends], gap=4.6)
     for (_, run), y in zip(ends, places, strict=True):
@@ -234,7 +213,7 @@ def accuracy_against_eps(results: list[Result]) -> Figure:
         x, y = [unit * point.eps for point in points], [100 * point.mean for point in points]
         low, high = [100 * point.low for point in points], [100 * point.high for point in points]
         axes.fill_between(x, low, high, color=color(run.defense), alpha=0.14, linewidth=0)
-        style, marker = "--" if run.tag else "-", _MARKERS.get(run.defense, "o")
+        style, marker = "--" if run.tag else "-", method(run.defense).marker
         axes.plot(x, y, style, color=color(run.defense), marker=marker, markersize=4.5)
         ends.append((y[-1], run))
     _label_lines(axes, ends, x[-1])

@@ -1,10 +1,27 @@
-"""Numbers that Adv-DPNP (arXiv 2504.03782, version 2) prints, to stand beside measured ones. Percent."""
+"""What Adv-DPNP (arXiv 2504.03782, version 2) prints: its numbers, in percent, and the protocol that they hold for."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from advdpnp.report.stored import AttackKey
+from advdpnp.results import AttackKey
+
+if TYPE_CHECKING:
+    from advdpnp.report.read import Result
+
+# Test images of the data sets that the paper reports; a run on any other is not the paper's protocol.
+PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
+# Of CIFAR-10-C, one corruption at one severity; its own order is severity by severity.
+CORRUPTED, SEVERITIES = "cifar10-c/", 5
+# Section 4.1, for every model: field of the recipe -> its name in words, its value.
+PAPER_RECIPE = {
+    "epochs": ("epochs", 110),
+    "lr": ("learning rate", 0.1),
+    "momentum": ("momentum", 0.9),
+    "weight_decay": ("weight decay", 5e-4),
+    "batch_size": ("images per batch", 128),
+}
 
 
 class Protocol(NamedTuple):
@@ -146,3 +163,49 @@ def geometry(data: str, backbone: str, defense: str) -> dict[str, tuple[float, f
         return None
     names = ("fdr", "afs", "scr", "separation")
     return {name: (row[2 * place], row[2 * place + 1]) for place, name in enumerate(names)}
+
+
+def paper_test_images(data: str) -> int | None:
+    """How many test images the paper uses of a data set; None for a data set that it does not report."""
+    if data.startswith(CORRUPTED):
+        one = PAPER_TEST_IMAGES["cifar10"]
+        return one if data.count("/") == 2 else one * SEVERITIES
+    return PAPER_TEST_IMAGES.get(data)
+
+
+def departures(result: Result) -> list[str]:
+    """What sets a result apart from the protocol of the paper, in words; empty if nothing does."""
+    run, suite, found = result.run, result.suite, []
+    images = paper_test_images(suite.data)
+    if images is None:
+        found.append(f"{suite.data} is not a data set of the paper")
+    elif suite.n != images or suite.indices != f"0-{suite.n - 1}":
+        found.append(f"{suite.n:,} of {images:,} test images")
+    if suite.search_precision != "fp32":
+        found.append(f"attacks searched in {suite.search_precision}")
+    found += suite.notes
+    if run.foreign:
+        return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
+    recipe = run.config["recipe"]
+    if run.recipe != "paper":
+        held_out = recipe.get("holdout", 0)
+        found.append(f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else ""))
+    if run.data in PAPER_TEST_IMAGES:
+        found += _other_settings(recipe)
+    if recipe.get("train_images"):
+        found.append(f"trained on {recipe['train_images']:,} images")
+    if suite.checkpoint != "last":
+        found.append(f"{suite.checkpoint} checkpoint (epoch {suite.epoch})")
+    return found
+
+
+def _other_settings(recipe: dict[str, Any]) -> Iterator[str]:
+    """Where a recipe is not that of section 4.1, in words; what an old run did not record is taken as equal."""
+    for field, (words, printed) in PAPER_RECIPE.items():
+        value = recipe.get(field, printed)
+        if value != printed:
+            yield f"{value} {words}, not {printed}" if isinstance(printed, int) else f"{words} {value}, not {printed}"
+    augmentation = recipe.get("augmentation", {"padding": 4, "flip": True})
+    lacking = [name for name, field in (("crop", "padding"), ("flip", "flip")) if not augmentation[field]]
+    if lacking:
+        yield f"trained without random {' and '.join(lacking)}"

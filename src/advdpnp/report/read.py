@@ -1,71 +1,203 @@
-"""Stored results of a run, read from its folder and checked as they are read."""
+"""What a run folder holds, as values: configuration, log, evaluations, arrays; and which results may be compared."""
 
 from __future__ import annotations
 
 import json
-import warnings
-import zipfile
-from collections.abc import Callable
-from dataclasses import fields
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from advdpnp.report.schema import check_config, check_evaluation
-from advdpnp.report.stored import Accuracy, AttackKey, Embedding, Run, Samples, Suite, data_name, radius
+from advdpnp.report.methods import FOREIGN, METHODS, method
+from advdpnp.results import Accuracy, AttackKey, EvaluationResult, evaluations
+from advdpnp.runs import Run, checked
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SCHEMA = 1
 
-MEAN_SEPARATION, PAIRWISE = "mean_separation_degrees", "mean_pairwise_angle_degrees"
+# What config.json must hold for a run to be named, and what it may hold.
+_CONFIG: dict[str, Any] = {"data": (str, dict), "backbone": str, "seed": int, "tag": str}
+_OPTIONAL = {"title": str}
 
-# Settings of attacks that results name where they depart from the defaults, in words.
-SETTINGS = {
-    "kappa": "κ = {:g}",
-    "targets": "{:g} targets",
-    "rho": "ρ = {:g}",
-    "multi_eps": "radii 3ε, 2ε and ε",
-    "alpha_max": "α at most {:g}",
-    "eta": "η = {:g}",
-    "beta": "β = {:g}",
-    "p_init": "p = {:g}",
-}
 
-T = TypeVar("T")
+@dataclass(frozen=True)
+class Samples:
+    """Some images of the test set: clean and adversarial (M, channels, H, W) in [0, 1], labels and predictions (M,)."""
+
+    clean: np.ndarray
+    adversarial: np.ndarray
+    labels: np.ndarray
+    clean_predictions: np.ndarray
+    adversarial_predictions: np.ndarray
+    class_names: list[str]
+    attack: str
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """2-D features, clean and adversarial (N, 2), labels (N,), and class centers (C, 2)."""
+
+    clean: np.ndarray
+    adversarial: np.ndarray
+    labels: np.ndarray
+    centers: np.ndarray
+    class_names: list[str]
+    attack: str
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """All that a run folder holds; None or empty where something was not measured."""
+
+    folder: Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    suites: list[EvaluationResult]
+    curve: EvaluationResult | None
+    samples: Samples | None
+    embedding: Embedding | None
+
+    @property
+    def data(self) -> str:
+        return data_name(self.config)
+
+    @property
+    def foreign(self) -> dict[str, Any] | None:
+        """Where a network from elsewhere comes from; None for a classifier of ours."""
+        return self.config.get("foreign")
+
+    @property
+    def backbone(self) -> str:
+        return str(self.config["backbone"])
+
+    @property
+    def defense(self) -> str:
+        return FOREIGN if self.foreign else str(self.config["defense"]["name"])
+
+    @property
+    def tag(self) -> str:
+        return str(self.config["tag"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def recipe(self) -> str:
+        return str(self.config["recipe"]["name"])
+
+    @property
+    def trained_eps(self) -> float | None:
+        """Radius of the attack of training, where it is known."""
+        return None if self.foreign else float(self.config["recipe"]["attack"]["eps"])
+
+    @property
+    def method(self) -> str:
+        """Title of the method, or the name of a network from elsewhere, with the run's tag."""
+        if self.foreign:
+            return self.backbone + (f" +{self.tag}" if self.tag else "")
+        variant = f"{self.defense}-{self.tag}"
+        if variant in METHODS:
+            return METHODS[variant].title
+        return method(self.defense, self.config.get("title", "")).title + (f" +{self.tag}" if self.tag else "")
+
+    @property
+    def name(self) -> str:
+        """Method and seed."""
+        return self.method if self.foreign else f"{self.method}, seed {self.seed}"
+
+    @property
+    def place(self) -> str:
+        """Data and backbone, as in the name of an experiment: cifar10/resnet18."""
+        return f"{self.data}/{self.backbone}"
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        names = list(METHODS)
+        place = names.index(self.defense) if self.defense in METHODS else len(names)
+        return (self.data, self.backbone, place, self.defense, self.tag, self.seed)
+
+
+def data_name(config: dict[str, Any]) -> str:
+    """Name of the data set of a stored configuration, which has a folder of images with all its facts."""
+    stored = config["data"]
+    return str(stored["name"] if isinstance(stored, dict) else stored)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One suite of one run: the unit of which tables are made."""
+
+    run: RunResults
+    suite: EvaluationResult
+
+    @property
+    def group(self) -> tuple[str, str, str, int, str]:
+        """Results with the same group stand in one table: the same test set, backbone, suite and images."""
+        return (self.suite.data, self.run.backbone, self.suite.name, self.suite.n, self.suite.indices)
+
+    @property
+    def images(self) -> tuple[str, str, int, str]:
+        """The group without the backbone, which a network from elsewhere has none of ours."""
+        return (self.suite.data, self.suite.name, self.suite.n, self.suite.indices)
+
+    @property
+    def place(self) -> str:
+        """Data and backbone, and the test set where it is another."""
+        if self.run.foreign:
+            return self.suite.data
+        return self.run.place + (f" on {self.suite.data}" if self.suite.data != self.run.data else "")
+
+    @property
+    def source(self) -> str:
+        """Seed, recipe and checkpoint."""
+        return self.checkpoint if self.run.foreign else f"seed {self.run.seed}, {self.checkpoint}"
+
+    @property
+    def checkpoint(self) -> str:
+        if self.run.foreign:
+            return f"weights {self.suite.checkpoint}" if self.run.foreign["weights"] else self.suite.checkpoint
+        return f"{self.run.recipe} recipe, {self.suite.checkpoint} checkpoint"
+
+    @property
+    def accuracies(self) -> dict[AttackKey | str, Accuracy]:
+        """Accuracies by column."""
+        ends: dict[AttackKey | str, Accuracy] = {"clean": self.suite.clean, "worst case": self.suite.worst_case}
+        return ends | dict(self.suite.attacks)
+
+
+def grouped(runs: list[RunResults]) -> list[list[Result]]:
+    """Results that may be compared: one list per data, backbone, suite and images, each in the order of the runs."""
+    return together([Result(run, suite) for run in runs for suite in run.suites])
+
+
+def together(results: list[Result]) -> list[list[Result]]:
+    """Results in lists that may be compared; a network from elsewhere joins every list of its images."""
+    ours = sorted((result for result in results if not result.run.foreign), key=lambda result: result.group)
+    foreign = sorted((result for result in results if result.run.foreign), key=lambda result: result.images)
+    groups = [list(group) for _, group in groupby(ours, key=lambda result: result.group)]
+    for images, members in groupby(foreign, key=lambda result: result.images):
+        guests = list(members)
+        hosts = [group for group in groups if group[0].images == images]
+        for host in hosts:
+            host += guests
+        groups += [] if hosts else [guests]
+    return groups
+
+
+def by_method(results: Iterable[Result]) -> list[list[Result]]:
+    """The seeds of each method, in order; a recipe or checkpoint of its own makes a method of its own."""
+    seeds: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        seeds.setdefault((result.run.defense, result.run.method, result.checkpoint), []).append(result)
+    return list(seeds.values())
 
 
 Arrays = TypeVar("Arrays", Samples, Embedding)
-
-
-def _checked(path: Path, cure: str, read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, EOFError, zipfile.BadZipFile) as error:
-        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
-        raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
-
-
-def _accuracy(value: float, interval: list[float], unevaluated: int = 0) -> Accuracy:
-    low, high = interval
-    return Accuracy(float(value), float(low), float(high), int(unevaluated))
-
-
-def _attack(record: dict[str, Any]) -> tuple[AttackKey, Accuracy]:
-    radius(record["eps"])
-    names = ("name", "norm", "eps", "steps", "step_size", "restarts", "random_start")
-    settings = tuple(words.format(record[name]) for name, words in SETTINGS.items() if name in record)
-    key = AttackKey(**{name: record[name] for name in names}, settings=settings)
-    return key, _accuracy(record["robust_accuracy"], record["interval95"], record.get("unevaluated", 0))
-
-
-def _notes(attacks: dict[AttackKey, Accuracy], stored: dict[str, Any]) -> list[str]:
-    """What attacks say of themselves, and how many images they left without a verdict."""
-    said = [text for record in stored["attacks"] for text in record.get("notes", ())]
-    left = {key: accuracy.unevaluated for key, accuracy in attacks.items() if accuracy.unevaluated}
-    return said + [
-        f"{key.label} {key.budget}: {count} of {stored['n']} images unevaluated, without a finite gradient to follow; "
-        "they do not count as robust, and the interval reaches up to them"
-        for key, count in left.items()
-    ]
 
 
 def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
@@ -74,52 +206,19 @@ def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def _geometry(stored: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Geometry in which MeanSep is that of Eq. 11: earlier versions stored the mean over all pairs in its place."""
-    if stored is None or PAIRWISE in stored or MEAN_SEPARATION not in stored:
-        return stored
-    return {PAIRWISE if name == MEAN_SEPARATION else name: value for name, value in stored.items()}
-
-
-def _suite(path: Path) -> Suite:
-    def read() -> Suite:
-        stored = _known_schema(json.loads(path.read_text()))
-        check_evaluation(stored)
-        attacks = dict(map(_attack, stored["attacks"]))
-        return Suite(
-            name=stored["suite"],
-            data=stored["data"],
-            n=stored["n"],
-            indices=stored["indices"],
-            checkpoint=stored["checkpoint"],
-            epoch=stored.get("epoch"),
-            precision=stored["precision"],
-            chunk=stored["chunk"],
-            seconds=sum(record["seconds"] for record in stored["attacks"]),
-            environment=stored.get("environment", {}),
-            clean=_accuracy(stored["clean_accuracy"], stored["clean_interval95"]),
-            attacks=attacks,
-            worst_case=_accuracy(
-                stored["worst_case_accuracy"],
-                stored["worst_case_interval95"],
-                stored.get("worst_case_unevaluated", 0),
-            ),
-            geometry=_geometry(stored.get("geometry")),
-            warnings=list(stored.get("warnings", [])),
-            search_precision=stored.get("search_precision", "fp32"),
-            weights=stored.get("weights", ""),
-            notes=_notes(attacks, stored),
-            seeds=stored.get("seeds"),
-            path=path,
-        )
-
-    return _checked(path, "evaluate the run again", read)
+def _check_config(config: Mapping[str, Any]) -> None:
+    """KeyError or TypeError unless config.json holds what names a run."""
+    for name, kind in (_CONFIG | _OPTIONAL).items():
+        if (name in _CONFIG or name in config) and not isinstance(config[name], kind):
+            raise TypeError(f"{name} is {config[name]!r}")
+    if isinstance(config["data"], dict) and not isinstance(config["data"]["name"], str):
+        raise TypeError(f"name is {config['data']['name']!r}")
 
 
 def _config(path: Path) -> dict[str, Any]:
     def read() -> dict[str, Any]:
         config = _known_schema(json.loads(path.read_text()))
-        check_config(config)
+        _check_config(config)
         if "foreign" in config:
             config["foreign"]["model"], config["foreign"]["weights"], config["foreign"]["sha256"]
             return config
@@ -131,25 +230,24 @@ def _config(path: Path) -> dict[str, Any]:
             f"{path.parent} is not a run folder: expected config.json in it; "
             "give folders such as runs/digits/tiny/adv-dpnp/seed-0"
         )
-    return _checked(path, "train the run again", read)
+    return checked(path, "train the run again", read)
 
 
 def _environment(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    return _checked(path, "delete it and train with --resume", lambda: dict(json.loads(path.read_text())))
+    return checked(path, "delete it and train with --resume", lambda: dict(json.loads(path.read_text())))
 
 
-def _epochs(path: Path) -> list[dict[str, Any]]:
+def _epochs(run: Run) -> list[dict[str, Any]]:
+    epochs = run.epochs()
+
     def read() -> list[dict[str, Any]]:
-        text = path.read_text()
-        # A kill during training may cut the last line short; only lines that end were written whole.
-        epochs = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         for epoch in epochs:
             epoch["epoch"], epoch["seconds"], epoch["loss"]["total"], epoch["holdout"]
         return epochs
 
-    return _checked(path, "resume the training", read) if path.is_file() else []
+    return checked(run.log_path, "resume the training", read)
 
 
 def _arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
@@ -163,28 +261,10 @@ def _arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
             }
             return kind(**arrays, class_names=names, attack=attack)
 
-    return _checked(path, "evaluate the run again", read) if path.is_file() else None
+    return checked(path, "evaluate the run again", read) if path.is_file() else None
 
 
-def _evaluations(folder: Path, data: str) -> list[Suite]:
-    """The finished evaluations in a folder, in the order of their names, each suite once for each test set."""
-    found: dict[tuple[str, str], Suite] = {}
-    for path in sorted(folder.glob("*.json")):
-        if path.name.endswith(".partial.json"):
-            continue
-        suite = _suite(path)
-        name = suite.name + ("" if suite.data == data else "@" + suite.data.replace("/", "-"))
-        first = found.get((suite.name, suite.data))
-        kept = suite if first is None or path.stem == name else first
-        found[suite.name, suite.data] = kept
-        if first is not None:
-            other = first if kept is suite else suite
-            # A copy would count as one more seed.
-            warnings.warn(f"{other.path} is left out: suite {name} is read from {kept.path.name}", stacklevel=2)
-    return list(found.values())
-
-
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunResults:
     """Everything stored in a run folder.
 
     Args:
@@ -195,24 +275,24 @@ def read_run(folder: Path) -> Run:
         FileNotFoundError: the folder has no config.json.
         ValueError: a file is damaged, lacks a field, or has another schema.
     """
-    config, evaluations = _config(folder / "config.json"), folder / "eval"
+    config, run = _config(folder / "config.json"), Run(folder)
     data = data_name(config)
-    suites = _evaluations(evaluations, data)
+    suites = evaluations(run, data)
     # Of the run's own test set; on another one it is a table.
     curve = next((suite for suite in suites if (suite.name, suite.data) == ("curve", data)), None)
-    return Run(
+    return RunResults(
         folder=folder,
         config=config,
         environment=_environment(folder / "environment.json"),
-        epochs=_epochs(folder / "train.jsonl"),
+        epochs=_epochs(run),
         suites=[suite for suite in suites if suite is not curve],
         curve=curve,
-        samples=_arrays(evaluations / "samples.npz", Samples),
-        embedding=_arrays(evaluations / "embedding.npz", Embedding),
+        samples=_arrays(run.eval_path("samples.npz"), Samples),
+        embedding=_arrays(run.eval_path("embedding.npz"), Embedding),
     )
 
 
-def read_runs(folders: list[Path]) -> list[Run]:
+def read_runs(folders: list[Path]) -> list[RunResults]:
     """Runs in the order of tables: by data, backbone, method, tag and seed.
 
     Raises:

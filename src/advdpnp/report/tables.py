@@ -1,30 +1,19 @@
-"""Tables of a report as values: accuracy under each attack, geometry, and the same as CSV and LaTeX."""
+"""Tables of a report: accuracy under each attack and geometry, as values, and written as CSV and LaTeX."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
 from advdpnp.report import published
 from advdpnp.report.declared import MISSING, Declared, declared, number
-from advdpnp.report.names import attack_name, method_name
-from advdpnp.report.read import MEAN_SEPARATION, PAIRWISE
-from advdpnp.report.stored import Accuracy, AttackKey, Run, Suite
-
-# Test images of the data sets that the paper reports; a run on any other is not the paper's protocol.
-PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
-# Of CIFAR-10-C, one corruption at one severity; its own order is severity by severity.
-CORRUPTED, SEVERITIES = "cifar10-c/", 5
-# Section 4.1, for every model: field of the recipe -> its name in words, its value.
-PAPER_RECIPE = {
-    "epochs": ("epochs", 110),
-    "lr": ("learning rate", 0.1),
-    "momentum": ("momentum", 0.9),
-    "weight_decay": ("weight decay", 5e-4),
-    "batch_size": ("images per batch", 128),
-}
+from advdpnp.report.methods import method
+from advdpnp.report.published import departures
+from advdpnp.report.read import Result, by_method
+from advdpnp.results import MEAN_SEPARATION, PAIRWISE, Accuracy, AttackKey, attack_name
 
 
 @dataclass(frozen=True)
@@ -73,133 +62,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: all rows were measured on the same images."""
+    """One table: all rows were measured on the same images. `group` is that of its results, see `Result`."""
 
     title: str
     caption: str
     columns: list[Column]
     rows: list[Row]
     footnotes: list[str]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One suite of one run: the unit of which tables are made."""
-
-    run: Run
-    suite: Suite
-
-    @property
-    def group(self) -> tuple[str, str, str, int, str]:
-        """Results with the same group stand in one table: the same test set, backbone, suite and images."""
-        return (self.suite.data, self.run.backbone, self.suite.name, self.suite.n, self.suite.indices)
-
-    @property
-    def images(self) -> tuple[str, str, int, str]:
-        """The group without the backbone, which a network from elsewhere has none of ours."""
-        return (self.suite.data, self.suite.name, self.suite.n, self.suite.indices)
-
-    @property
-    def place(self) -> str:
-        """Data and backbone, and the test set where it is another."""
-        if self.run.foreign:
-            return self.suite.data
-        return self.run.place + (f" on {self.suite.data}" if self.suite.data != self.run.data else "")
-
-    @property
-    def source(self) -> str:
-        """Seed, recipe and checkpoint."""
-        return self.checkpoint if self.run.foreign else f"seed {self.run.seed}, {self.checkpoint}"
-
-    @property
-    def checkpoint(self) -> str:
-        if self.run.foreign:
-            return f"weights {self.suite.checkpoint}" if self.run.foreign["weights"] else self.suite.checkpoint
-        return f"{self.run.recipe} recipe, {self.suite.checkpoint} checkpoint"
-
-    @property
-    def accuracies(self) -> dict[AttackKey | str, Accuracy]:
-        """Accuracies by column."""
-        ends: dict[AttackKey | str, Accuracy] = {"clean": self.suite.clean, "worst case": self.suite.worst_case}
-        return ends | dict(self.suite.attacks)
-
-
-def grouped(runs: list[Run]) -> list[list[Result]]:
-    """Results that may be compared: one list per data, backbone, suite and images, each in the order of the runs."""
-    return together([Result(run, suite) for run in runs for suite in run.suites])
-
-
-def together(results: list[Result]) -> list[list[Result]]:
-    """Results in lists that may be compared; a network from elsewhere joins every list of its images."""
-    ours = sorted((result for result in results if not result.run.foreign), key=lambda result: result.group)
-    foreign = sorted((result for result in results if result.run.foreign), key=lambda result: result.images)
-    groups = [list(group) for _, group in groupby(ours, key=lambda result: result.group)]
-    for images, members in groupby(foreign, key=lambda result: result.images):
-        guests = list(members)
-        hosts = [group for group in groups if group[0].images == images]
-        for host in hosts:
-            host += guests
-        groups += [] if hosts else [guests]
-    return groups
-
-
-def by_method(results: Iterable[Result]) -> list[list[Result]]:
-    """The seeds of each method, in order; a recipe or checkpoint of its own makes a method of its own."""
-    seeds: dict[tuple[str, ...], list[Result]] = {}
-    for result in results:
-        seeds.setdefault((result.run.defense, result.run.method, result.checkpoint), []).append(result)
-    return list(seeds.values())
+    group: tuple[str, str, str, int, str] = ("", "", "", 0, "")
 
 
 def percent(fraction: float, n: int) -> str:
     """A fraction of n images in percent, with no more decimals than n images can tell apart."""
     return f"{100 * fraction:.{2 if n >= 10_000 else 1}f}"
-
-
-def paper_test_images(data: str) -> int | None:
-    """How many test images the paper uses of a data set; None for a data set that it does not report."""
-    if data.startswith(CORRUPTED):
-        one = PAPER_TEST_IMAGES["cifar10"]
-        return one if data.count("/") == 2 else one * SEVERITIES
-    return PAPER_TEST_IMAGES.get(data)
-
-
-def departures(result: Result) -> list[str]:
-    """What sets a result apart from the protocol of the paper, in words; empty if nothing does."""
-    run, suite, found = result.run, result.suite, []
-    images = paper_test_images(suite.data)
-    if images is None:
-        found.append(f"{suite.data} is not a data set of the paper")
-    elif suite.n != images or suite.indices != f"0-{suite.n - 1}":
-        found.append(f"{suite.n:,} of {images:,} test images")
-    if suite.search_precision != "fp32":
-        found.append(f"attacks searched in {suite.search_precision}")
-    found += suite.notes
-    if run.foreign:
-        return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
-    recipe = run.config["recipe"]
-    if run.recipe != "paper":
-        held_out = recipe.get("holdout", 0)
-        found.append(f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else ""))
-    if run.data in PAPER_TEST_IMAGES:
-        found += _other_settings(recipe)
-    if recipe.get("train_images"):
-        found.append(f"trained on {recipe['train_images']:,} images")
-    if suite.checkpoint != "last":
-        found.append(f"{suite.checkpoint} checkpoint (epoch {suite.epoch})")
-    return found
-
-
-def _other_settings(recipe: dict[str, Any]) -> Iterator[str]:
-    """Where a recipe is not that of section 4.1, in words; what an old run did not record is taken as equal."""
-    for field, (words, printed) in PAPER_RECIPE.items():
-        value = recipe.get(field, printed)
-        if value != printed:
-            yield f"{value} {words}, not {printed}" if isinstance(printed, int) else f"{words} {value}, not {printed}"
-    augmentation = recipe.get("augmentation", {"padding": 4, "flip": True})
-    lacking = [name for name, field in (("crop", "padding"), ("flip", "flip")) if not augmentation[field]]
-    if lacking:
-        yield f"trained without random {' and '.join(lacking)}"
 
 
 def _cell(accuracy: Accuracy | None, n: int) -> Cell:
@@ -217,7 +92,7 @@ def spread(seeds: list[Accuracy]) -> Accuracy:
 
 def _published(result: Result, cells: list[Cell]) -> Row:
     defense = result.run.defense
-    return Row("published", defense, method_name(defense), "published, arXiv 2504.03782", cells)
+    return Row("published", defense, method(defense).title, "published, arXiv 2504.03782", cells)
 
 
 def _published_row(result: Result, keys: list[AttackKey]) -> Row | None:
@@ -270,6 +145,12 @@ def attack_keys(results: Iterable[Result]) -> list[AttackKey]:
     return list(dict.fromkeys(key for result in results for key in result.suite.attacks))
 
 
+def _head(key: AttackKey, keys: list[AttackKey]) -> str:
+    """Label of an attack's column, with what tells it from other columns of the same label and budget."""
+    alike = [other.texts for other in keys if (other.label, other.budget) == (key.label, key.budget) and other != key]
+    return ", ".join([key.label, *(text for text in key.texts if any(text not in texts for texts in alike))])
+
+
 def accuracy_table(results: list[Result]) -> Table:
     """Clean, robust and worst-case accuracy of comparable results (Tables 1 and 2 of the paper).
 
@@ -281,7 +162,7 @@ def accuracy_table(results: list[Result]) -> Table:
     keys, first = attack_keys(results), results[0]
     footnotes = list(dict.fromkeys(text for result in results for text in departures(result)))
     columns: list[AttackKey | str] = ["clean", *keys, "worst case"] if keys else ["clean"]
-    heads = [Column("Clean"), *(Column(key.label, key.budget, key.details) for key in keys)]
+    heads = [Column("Clean"), *(Column(_head(key, keys), key.budget, key.details) for key in keys)]
     rows: list[Row] = []
     for _, of_defense in groupby(by_method(results), key=lambda seeds: seeds[0].run.defense):
         for seeds in of_defense:
@@ -296,6 +177,7 @@ def accuracy_table(results: list[Result]) -> Table:
         columns=[*heads, Column("Worst case", "all of these")] if keys else heads,
         rows=_mark_best(rows),
         footnotes=footnotes,
+        group=first.group,
     )
 
 
@@ -375,3 +257,70 @@ def geometry_table(results: list[Result]) -> Table | None:
         rows=rows,
         footnotes=footnotes,
     )
+
+
+_HEAD = (
+    *("data", "backbone", "suite", "n", "indices", "kind", "method", "source", "departures", "attack", "budget"),
+    *("accuracy", "low", "high"),
+)
+
+
+def to_csv(tables: Iterable[Table]) -> str:
+    """Accuracy tables in long form: one line per row and column, numbers as fractions.
+
+    Args:
+        tables: of `accuracy_table`.
+    Returns:
+        CSV with a header; `low` and `high` are the 95 % interval of a run, the extremes of a mean, empty if published.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEAD)
+    lines: dict[tuple[object, ...], None] = {}
+    for table in tables:
+        data, backbone, *images = table.group
+        for row in table.rows:
+            notes = "; ".join(table.footnotes[note] for note in row.notes)
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                if cell.value is not None:
+                    where = (data, row.backbone or backbone, *images, row.kind, row.method, row.source, notes)
+                    # A network from elsewhere stands in several tables.
+                    lines[(*where, column.head, column.budget, cell.value, *(cell.limits or ("", "")))] = None
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+_LATEX = {
+    "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "–": "--", "“": "``", "”": "''", "ε": r"$\varepsilon$",
+    "ℓ∞": r"$\ell_\infty$", "ℓ2": r"$\ell_2$", "ℓ1": r"$\ell_1$", "°": r"($^\circ$)", "|": "$|$",
+}  # fmt: skip
+
+
+def _latex(text: str) -> str:
+    for plain, code in _LATEX.items():
+        text = text.replace(plain, code)
+    return text
+
+
+def _latex_cell(cell: Cell) -> str:
+    number = rf"\textbf{{{cell.text}}}" if cell.best else _latex(cell.text)
+    return rf"{number} {{\scriptsize [{_latex(cell.interval)}]}}" if cell.interval else number
+
+
+def mark(note: int) -> str:
+    """The letter of a footnote."""
+    return chr(ord("a") + note)
+
+
+def to_latex(table: Table) -> str:
+    """A LaTeX tabular that needs no package; title, caption and footnotes as comments above it."""
+    notes = [f"{mark(index)}: {note}" for index, note in enumerate(table.footnotes)]
+    comments = "".join(f"% {line}\n" for line in (table.title, table.caption, *notes))
+    heads = [_latex(f"{column.head} {column.budget}".strip()) for column in table.columns]
+    lines = [rf"{' & '.join(['Method', *heads])} \\ \hline"]
+    for row in table.rows:
+        marks = f"$^{{{','.join(map(mark, row.notes))}}}$" if row.notes else ""
+        method = f"{_latex(row.method)}{marks}, {_latex(row.source)}"
+        lines.append(rf"{' & '.join([method, *map(_latex_cell, row.cells)])} \\")
+    layout = "l" + "r" * len(table.columns)
+    return comments + f"\\begin{{tabular}}{{{layout}}} \\hline\n" + "\n".join(lines) + " \\hline\n\\end{tabular}\n"

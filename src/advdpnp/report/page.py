@@ -1,4 +1,4 @@
-"""The parts of the report's page: tables and figures with the words around them."""
+"""The report as files: one self-contained page with tables and figures, the tables as CSV and LaTeX, figures as SVG."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advdpnp.report import figures
-from advdpnp.report.names import attack_name
-from advdpnp.report.stored import Run
-from advdpnp.report.tables import Result, Table, accuracy_table, attack_keys, geometry_table, grouped, together
+from advdpnp.report.methods import color
+from advdpnp.report.read import Result, RunResults, grouped, read_runs, together
+from advdpnp.report.summary import findings, origin, scope
+from advdpnp.report.tables import Table, accuracy_table, attack_keys, geometry_table, mark, to_csv, to_latex
+from advdpnp.results import attack_name
+from advdpnp.runs import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,27 +54,25 @@ def _picture(name: str, title: str, alt: str, caption: str, build: Callable[[], 
     return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, figures.to_svg(build, title))
 
 
-def _file(kind: str, run: Run) -> str:
+def _file(kind: str, run: RunResults) -> str:
     variant = f"{run.defense}+{run.tag}" if run.tag else run.defense
     return f"{kind}-{run.data}-{run.backbone}-{variant}-seed-{run.seed}"
 
 
-def _lacking(runs: list[Run], has: Callable[[Run], Any]) -> list[str]:
+def _lacking(runs: list[RunResults], has: Callable[[RunResults], Any]) -> list[str]:
     return [f"{run.name} ({run.place})" for run in runs if not has(run)]
 
 
-def _results(runs: list[Run], groups: list[list[Result]]) -> Section:
+def _results(runs: list[RunResults], tables: list[Table]) -> Section:
     text = (
         "Bold: the highest measured value of a column. An interval says what another draw of test images would change, "
         "not what another training seed would; the command advdpnp compare tests two runs image by image. Published "
         "rows are what the paper prints for attacks of the same norm, radius and number of steps."
     )
-    return Section(
-        "results", "Accuracy", text, _lacking(runs, lambda run: run.suites), list(map(accuracy_table, groups))
-    )
+    return Section("results", "Accuracy", text, _lacking(runs, lambda run: run.suites), tables)
 
 
-def _curves(runs: list[Run]) -> Section:
+def _curves(runs: list[RunResults]) -> Section:
     pictures = []
     for results in together([Result(run, run.curve) for run in runs if run.curve]):
         data, backbone, _, n, _ = results[0].group
@@ -91,14 +93,14 @@ def _curves(runs: list[Run]) -> Section:
     return Section("curve", "Accuracy against the radius of the attack", text, missing, pictures=pictures)
 
 
-def _geometry(runs: list[Run], groups: list[list[Result]]) -> Section:
+def _geometry(runs: list[RunResults], groups: list[list[Result]]) -> Section:
     tables = [table for table in map(geometry_table, groups) if table is not None]
     missing = _lacking(runs, lambda run: any(suite.geometry for suite in run.suites))
     text = "How tightly features gather around their class, and how far classes are apart (Eqs. 8 to 12 of the paper)."
     return Section("geometry", "Geometry of the features", text, missing, tables)
 
 
-def _images(runs: list[Run]) -> Section:
+def _images(runs: list[RunResults]) -> Section:
     pictures = []
     for run in runs:
         if run.samples is None:
@@ -118,7 +120,7 @@ def _images(runs: list[Run]) -> Section:
     return Section("images", "Adversarial images", text, _lacking(runs, lambda run: run.samples), pictures=pictures)
 
 
-def _plane(runs: list[Run]) -> Section:
+def _plane(runs: list[RunResults]) -> Section:
     pictures = []
     for run in runs:
         if run.embedding is None:
@@ -135,7 +137,7 @@ def _plane(runs: list[Run]) -> Section:
     return Section("features", "Features in the plane", text, missing, pictures=pictures)
 
 
-def _training(runs: list[Run]) -> Section:
+def _training(runs: list[RunResults]) -> Section:
     trained = [run for run in runs if run.epochs]
     terms, pictures = figures.term_names(trained), []
     for place, members in groupby(trained, key=lambda run: run.place):
@@ -166,16 +168,64 @@ def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield items[part * len(items) // count : (part + 1) * len(items) // count]
 
 
-def sections(runs: list[Run]) -> list[Section]:
+def _sections(runs: list[RunResults], groups: list[list[Result]], tables: list[Table]) -> list[Section]:
     """All parts of the page but the last, in order; those without tables and pictures were not measured."""
-    groups = grouped(runs)
     # Of networks from elsewhere, accuracy alone is measured.
     ours = [run for run in runs if not run.foreign]
     return [
-        _results(runs, groups),
+        _results(runs, tables),
         _curves(runs),
         _geometry(ours, groups),
         _images(ours),
         _plane(ours),
         _training(ours),
     ]
+
+
+def _render(**content: Any) -> str:
+    import jinja2
+
+    template = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(template).render(content)
+
+
+def _write(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
+    """Write index.html, results.csv, results.tex and figures/*.svg from the stored results of runs.
+
+    Args:
+        runs: run folders, runs/<data>/<backbone>/<defense>[+tag]/seed-<n>, in any order.
+        out: folder of the report; files of an earlier report in it are replaced.
+        title: heading of the page.
+    Returns:
+        Path of index.html, which needs no other file and no network. The same runs give the same bytes.
+    Raises:
+        FileNotFoundError: a folder holds no run.
+        ValueError: no runs, the same run twice, or a damaged file, which is named.
+    """
+    stored = read_runs(runs)
+    groups = grouped(stored)
+    accuracies = list(map(accuracy_table, groups))
+    parts = _sections(stored, groups, accuracies)
+    places = list(dict.fromkeys(run.place for run in stored))
+    page = _render(
+        title=title or f"Robust accuracy: {', '.join(places)}",
+        scope=scope(stored, groups),
+        findings=[text for group in groups for text in findings(group)],
+        sections=parts,
+        origins=list(map(origin, stored)),
+        color=color,
+        mark=mark,
+    )
+    for picture in (picture for part in parts for picture in part.pictures):
+        _write(out / "figures" / f"{picture.name}.svg", picture.svg)
+    _write(out / "results.csv", to_csv(accuracies))
+    _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
+    _write(out / "index.html", page)
+    return out / "index.html"

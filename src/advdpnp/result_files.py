@@ -1,0 +1,243 @@
+"""How a stored evaluation is written: its files, packed verdicts, accuracies, and shards merged into the whole.
+
+What its fields are is declared in `advdpnp.results`. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advdpnp.results import (
+    ACCURACIES,
+    PARTIAL,
+    SCHEMA,
+    AttackResult,
+    EvaluationResult,
+    Of,
+    attack_of,
+    declared,
+)
+from advdpnp.runs import Json, Run, differences, read_json
+
+# The standard normal distribution has 95 % of its mass within this distance of 0.
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Where an evaluation of a run lies.
+
+    Args:
+        run: the run's folder.
+        name: as `result_name` gives it.
+    """
+
+    run: Run
+    name: str
+
+    @property
+    def result(self) -> Path:
+        """eval/<name>.json."""
+        return self.run.eval_path(f"{self.name}.json")
+
+    def shard(self, part: int, parts: int) -> Path:
+        """Of the `part`-th of `parts` interleaved parts, from 1."""
+        return self.run.eval_path(f"shards/{self.name}.{part}-of-{parts}.json")
+
+    def partial(self, seed: int, part: int = 1, parts: int = 1) -> Path:
+        """Where an unfinished evaluation with one seed of the attacks, or an unfinished shard, is kept."""
+        if parts > 1:
+            return self.shard(part, parts).with_suffix(PARTIAL)
+        return self.run.eval_path(f"{self.name}{f'.seed-{seed}' if seed else ''}{PARTIAL}")
+
+    def read(self) -> Json:
+        """The stored evaluation as it is; FileNotFoundError with a cure if there is none."""
+        if not self.result.is_file():
+            command = f"advdpnp evaluate {self.run.folder} --suite {self.name}"
+            raise FileNotFoundError(f"no result at {self.result}: run `{command}` first")
+        return read_json(self.result)
+
+
+def score_interval(successes: int, n: int, z: float = _Z95) -> tuple[float, float]:
+    """Score interval of a proportion (Wilson 1927), without continuity correction.
+
+    Args:
+        successes: in [0, n].
+        n: at least 1.
+        z: quantile of the standard normal distribution; by default that of 95 %.
+    Returns:
+        (low, high), fractions in [0, 1].
+    """
+    p, denominator = successes / n, 2 * (n + z**2)
+    center, half = (2 * n * p + z**2) / denominator, z / denominator * math.sqrt(4 * n * p * (1 - p) + z**2)
+    # At the ends rounding would leave a little more or less than 0 and 1.
+    return 0.0 if successes == 0 else center - half, 1.0 if successes == n else center + half
+
+
+def accuracy_fields(robust: int, unevaluated: int, n: int, of: Of = "attack") -> Json:
+    """Fraction and interval of n images of which so many are robust; the unevaluated ones widen it upwards."""
+    value, interval, _ = ACCURACIES[of]
+    return {value: robust / n, interval: [score_interval(robust, n)[0], score_interval(robust + unevaluated, n)[1]]}
+
+
+def pack(verdicts: np.ndarray) -> str:
+    """(n,) bool as base64 of packed bits, first image in the highest bit, zeros at the end: about n / 6 characters."""
+    return base64.b64encode(np.packbits(verdicts).tobytes()).decode("ascii")
+
+
+def unpack(text: str, n: int) -> np.ndarray:
+    """Inverse of `pack`: (n,) bool; ValueError if the text is not base64, or not that of n images."""
+    raw = base64.b64decode(text, validate=True)
+    expected = -(-n // 8)
+    if len(raw) != expected:
+        raise ValueError(
+            f"verdicts of {n} images take {expected} bytes; got {len(raw)}: text and n are not of the same result"
+        )
+    return np.unpackbits(np.frombuffer(raw, np.uint8), count=n).astype(bool)
+
+
+def content(protocol: Json, clean: Json, rows: Sequence[Json], worst_case: Json) -> Json:
+    """A result in the order in which it is stored.
+
+    Args:
+        protocol: what was measured with what.
+        clean: accuracy, cross-entropy and verdicts of the clean images.
+        rows: one for each attack: the attack, then what was measured.
+        worst_case: accuracy under all attacks.
+    """
+    return {"schema": SCHEMA, **protocol, **clean, "attacks": list(rows), **worst_case}
+
+
+def _attacks(result: Json) -> Json:
+    return {"attack": {str(place): attack_of(row) for place, row in enumerate(result["attacks"], start=1)}}
+
+
+def paired_fields(result: Json) -> Json:
+    """What two results must have in common for a paired test: images, attacks, and how they were attacked."""
+    return {name: result.get(name) for name in declared(EvaluationResult, "paired")} | _attacks(result)
+
+
+def _shared(result: Json) -> Json:
+    """What the shards of one evaluation have in common: its protocol and its attacks."""
+    own = declared(EvaluationResult, "own")
+    # Shards begin at images of their own, and end with the same test set.
+    last = result["indices"].partition("-")[2]
+    return {name: value for name, value in result.items() if name not in own} | {"images to": last} | _attacks(result)
+
+
+def shard_differences(first: Json, second: Json) -> str:
+    """In what two shards are not of one evaluation, in words; "" if they are."""
+    return "; ".join(differences(_shared(first), _shared(second)))
+
+
+# How a number of several shards becomes that of the whole: of its name and the rows of one attack.
+_RULES: dict[str, Callable[[str, Sequence[Json]], Any]] = {
+    "sum": lambda name, rows: round(sum(row[name] for row in rows), 3),
+    "max": lambda name, rows: max(row[name] for row in rows),
+    "min": lambda name, rows: min(row[name] for row in rows),
+    "mean": lambda name, rows: _mean_of_broken(name, rows),
+}
+
+
+def _mean_of_broken(name: str, rows: Sequence[Json]) -> float:
+    broken = sum(row["broken"] for row in rows)
+    return sum(row[name] * row["broken"] for row in rows) / broken if broken else 0.0
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """(n,) bool each: images that are robust, and images that are unevaluated; the rest is broken."""
+
+    robust: np.ndarray
+    unevaluated: np.ndarray
+
+    @classmethod
+    def interleaved(cls, parts: Sequence[Json], rows: Sequence[Json], name: str = "verdicts") -> _Masks:
+        """Of the whole: the k-th of m parts has every m-th image from the k-th."""
+        whole = np.zeros((2, sum(part["n"] for part in parts)), dtype=bool)
+        for number, (part, row) in enumerate(zip(parts, rows, strict=True)):
+            whole[0, number :: len(parts)] = unpack(row[name], part["n"])
+            if bits := row.get("unevaluated_bits"):
+                whole[1, number :: len(parts)] = unpack(bits, part["n"])
+        return cls(*whole)
+
+    def __and__(self, other: _Masks) -> _Masks:
+        kept = (self.robust | self.unevaluated) & (other.robust | other.unevaluated)
+        unevaluated = kept & (self.unevaluated | other.unevaluated)
+        return _Masks(kept & ~unevaluated, unevaluated)
+
+    @property
+    def left(self) -> int:
+        """How many images are unevaluated."""
+        return int(self.unevaluated.sum())
+
+    def accuracy(self, of: Of = "attack") -> Json:
+        return accuracy_fields(int(self.robust.sum()), self.left, len(self.robust), of)
+
+
+def merge_shards(parts: Sequence[Json]) -> Json:
+    """The result that one process would have written.
+
+    Args:
+        parts: contents of all m shards' files, the k-th shard at place k - 1.
+    Returns:
+        Content of eval/<suite>.json; its verdicts are those of a run without shards, `seconds` are summed.
+    Raises:
+        ValueError: the parts are not those of one evaluation.
+    """
+    first = parts[0]
+    for number, part in enumerate(parts, start=1):
+        if part["shard"] != [number, len(parts)]:
+            raise ValueError(f"expected shard {number} of {len(parts)}; got {part['shard'][0]} of {part['shard'][1]}")
+        if found := shard_differences(first, part):
+            raise ValueError(f"shard {number} is of another evaluation ({found}): measure it again")
+    clean = _Masks.interleaved(parts, parts, "clean_verdicts")
+    n, worst, rows = len(clean.robust), clean, []
+    for members in zip(*(part["attacks"] for part in parts), strict=True):
+        rows.append(_merged_row(parts, members))
+        worst &= _Masks.interleaved(parts, members)
+    own = ("shard", "clean_cross_entropy_images", "worst_case_unevaluated")
+    return {
+        **{name: value for name, value in first.items() if name not in own},
+        "n": n,
+        "indices": f"0-{n - 1}",
+        "shards": len(parts),
+        **clean.accuracy("clean"),
+        **_cross_entropy(parts, parts, "clean_cross_entropy"),
+        "clean_verdicts": pack(clean.robust),
+        "attacks": rows,
+        **worst.accuracy("worst case"),
+        **({"worst_case_unevaluated": worst.left} if worst.left else {}),
+    }
+
+
+def _merged_row(parts: Sequence[Json], rows: Sequence[Json]) -> Json:
+    """One attack of all parts."""
+    masks, own = _Masks.interleaved(parts, rows), ("unevaluated", "unevaluated_bits", "mean_cross_entropy_images")
+    merged = {name: value for name, value in rows[0].items() if name not in own} | masks.accuracy()
+    merged |= {"verdicts": pack(masks.robust)}
+    merged |= {"unevaluated": masks.left, "unevaluated_bits": pack(masks.unevaluated)} if masks.left else {}
+    for name, rule in declared(AttackResult, "merged").items():
+        merged |= {name: _RULES[rule](name, rows)} if name in rows[0] else {}
+    if "mean_cross_entropy" in merged:
+        merged |= _cross_entropy(parts, rows, "mean_cross_entropy")
+    if "searches" in merged:
+        searches = zip(*(row["searches"] for row in rows), strict=True)
+        merged["searches"] = [_merged_row(parts, members) for members in searches]
+    return merged
+
+
+def _cross_entropy(parts: Sequence[Json], rows: Sequence[Json], name: str) -> Json:
+    """The mean over the images of all parts where it is finite, None if there are none; their count if not all are."""
+    n = sum(part["n"] for part in parts)
+    counts: list[Any] = [row.get(f"{name}_images", part["n"]) for part, row in zip(parts, rows, strict=True)]
+    finite = sum(counts)
+    total = sum(float(row[name]) * count for row, count in zip(rows, counts, strict=True) if count)
+    return {name: total / finite if finite else None} | ({f"{name}_images": finite} if finite < n else {})

@@ -1,0 +1,400 @@
+"""The one schema of a stored evaluation, `eval/<suite>.json`: its fields, where it lies, how it is read and compared.
+
+A field is declared once, in `AttackKey`, `AttackResult` or `EvaluationResult`; which fields make an attack, which are
+the protocol, and how shards are merged follow from these declarations.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache, cached_property
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from advdpnp.ranges import parse_eps
+from advdpnp.runs import Json, Run, checked
+
+SCHEMA = 1
+
+MEAN_SEPARATION, PAIRWISE = "mean_separation_degrees", "mean_pairwise_angle_degrees"
+
+PARTIAL = ".partial.json"
+_ATTACKS = {
+    "cw": "C&W", "apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square",
+    "autoattack": "AutoAttack", "autoattack-quick": "AutoAttack (quick tier)", "deepfool": "DeepFool",
+}  # fmt: skip
+SEARCHES = {
+    "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",
+    "autoattack-quick": "APGD-CE and APGD-T of 50 steps, Square of 250 queries; a first look, not AutoAttack, under "
+    "which accuracy is at most this",
+}
+NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
+# Settings that have a better text than "name = value"; every other one is named by its field.
+_SETTINGS = {
+    "kappa": "κ = {}", "targets": "{} targets", "rho": "ρ = {}", "multi_eps": "radii 3ε, 2ε and ε",
+    "alpha_max": "α at most {}", "eta": "η = {}", "beta": "β = {}", "p_init": "p = {}",
+}  # fmt: skip
+
+# Whose accuracy: of clean images, under one attack, or under all of them.
+Of = Literal["clean", "attack", "worst case"]
+# Where it is stored: the fraction, its interval, and how many images are unevaluated.
+ACCURACIES: dict[Of, tuple[str, str, str]] = {
+    "clean": ("clean_accuracy", "clean_interval95", ""),
+    "attack": ("robust_accuracy", "interval95", "unevaluated"),
+    "worst case": ("worst_case_accuracy", "worst_case_interval95", "worst_case_unevaluated"),
+}
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A fraction of the images in [0, 1] and its 95 % Wilson interval, which reaches up to the unevaluated images."""
+
+    value: float
+    low: float
+    high: float
+    unevaluated: int = 0
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any], of: Of = "attack") -> Accuracy:
+        """From a stored evaluation, or from an attack's row of one."""
+        value, interval, unevaluated = ACCURACIES[of]
+        return _accuracy(stored[value], stored[interval], stored.get(unevaluated, 0))
+
+
+def _accuracy(value: float, interval: Sequence[float], unevaluated: int = 0) -> Accuracy:
+    low, high = interval
+    return Accuracy(float(value), float(low), float(high), unevaluated)
+
+
+@dataclass(frozen=True)
+class AttackKey:
+    """What makes two stored attacks the same: the fields that `advdpnp.attacks.record` writes.
+
+    Args:
+        name: of the attack.
+        norm: "linf", "l2" or "l1".
+        eps: radius, as "8/255" or "0.1".
+        steps: iterations; None where the attack is made of several.
+        step_size: None where the attack sets its own.
+        restarts: how many, at least 1.
+        random_start: whether it starts at a random point of the ball.
+        settings: every other field that the row has, with its value.
+    """
+
+    name: str
+    norm: str
+    eps: str
+    steps: int | None
+    step_size: str | None
+    restarts: int
+    random_start: bool
+    settings: tuple[tuple[str, Hashable], ...] = field(default=(), metadata={"stored": ""})
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> AttackKey:
+        """The attack that a row is of."""
+        identity = attack_of(row)
+        known = {name: identity.pop(name) for name in _kinds(AttackKey)}
+        return cls(**known, settings=tuple((name, _hashable(value)) for name, value in identity.items()))
+
+    @property
+    def label(self) -> str:
+        """Name and number of steps, such as PGD-40."""
+        return attack_label(self.name, self.steps)
+
+    @property
+    def norm_name(self) -> str:
+        """Such as ℓ∞."""
+        return NORMS.get(self.norm, self.norm)
+
+    @property
+    def budget(self) -> str:
+        """Norm and radius, such as ℓ∞ 8/255."""
+        return f"{self.norm_name} {self.eps}"
+
+    @property
+    def settings_texts(self) -> list[str]:
+        """The settings that depart from the attack's defaults, in words."""
+        return [_setting(name, value) for name, value in self.settings]
+
+    @property
+    def texts(self) -> list[str]:
+        """All that the label and the budget leave open, in words: two attacks that differ have different texts."""
+        step = f"step {self.step_size}" if self.step_size else "step of its own"
+        restarts = "1 restart" if self.restarts == 1 else f"{self.restarts} restarts"
+        return [step, "random start" if self.random_start else "starts at the image", restarts, *self.settings_texts]
+
+    @property
+    def details(self) -> str:
+        """The whole protocol in words."""
+        settings = "".join(f", {text}" for text in self.settings_texts)
+        if self.name in SEARCHES:
+            return f"{self.label}: {self.norm_name}, ε = {self.eps}, {SEARCHES[self.name]}{settings}"
+        _, start, restarts, *_ = self.texts
+        step = f", step {self.step_size}" if self.step_size and (self.steps or 0) > 1 else ""
+        how = f"{start}, {restarts}" if self.random_start else start
+        return f"{self.label}: {self.norm_name}, ε = {self.eps}{step}, {how}{settings}"
+
+
+def attack_label(name: str, steps: int | None) -> str:
+    """Name and number of steps: PGD-40; AutoAttack has none of its own."""
+    known = _ATTACKS.get(name, name.upper())
+    return f"{known}-{steps}" if steps and steps > 1 else known
+
+
+def attack_name(text: str) -> str:
+    """An attack as arrays and geometry name it, "pgd-40 linf 8/255", in the field's notation: PGD-40, ℓ∞ 8/255."""
+    name, *budget = text.split(" ")
+    kind, _, steps = name.rpartition("-")
+    if not steps.isdigit():
+        kind, steps = name, "1"
+    known = attack_label(kind, int(steps))
+    return f"{known}, {NORMS.get(budget[0], budget[0])} {' '.join(budget[1:])}" if budget else known
+
+
+def _setting(name: str, value: Hashable) -> str:
+    number = f"{value:.10g}" if isinstance(value, float) else str(value)
+    words = "" if value is False else _SETTINGS.get(name, "")
+    return words.format(number) if words else f"{name} = {number}"
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, list):
+        return tuple(map(_hashable, value))
+    return tuple((key, _hashable(inner)) for key, inner in value.items()) if isinstance(value, dict) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult:
+    """An attack's row of a stored evaluation: the attack, and what was measured under it.
+
+    Every field but `key` is stored under its own name; what a row holds besides belongs to the attack. `merged`: how
+    numbers of shards become that of the whole; "mean" is weighted by `broken`.
+    """
+
+    key: AttackKey = field(metadata={"stored": ""})
+    robust_accuracy: float
+    interval95: list[float]
+    seconds: float = field(metadata={"merged": "sum"})
+    verdicts: str = ""
+    unevaluated: int = 0
+    unevaluated_bits: str = ""
+    mean_cross_entropy: float | None = None
+    mean_cross_entropy_images: int | None = None
+    # Of searches, such as AutoAttack's: images that were attacked, broken, and broken only where the attack searched.
+    attacked: int | None = field(default=None, metadata={"merged": "sum"})
+    broken: int | None = field(default=None, metadata={"merged": "sum"})
+    unconfirmed: int | None = field(default=None, metadata={"merged": "sum"})
+    largest_norm: float | None = field(default=None, metadata={"merged": "max"})
+    mean_norm: float | None = field(default=None, metadata={"merged": "mean"})
+    chunk: int | None = field(default=None, metadata={"merged": "min"})
+    # What the attack says of itself, such as fewer targets for want of classes.
+    notes: list[str] = field(default_factory=list)
+    searches: list[Json] = field(default_factory=list)
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """What the attack left of the accuracy."""
+        return _accuracy(self.robust_accuracy, self.interval95, self.unevaluated)
+
+
+def attack_of(row: Mapping[str, Any]) -> Json:
+    """The attack that a row of a result is of, as `advdpnp.attacks.record` describes it."""
+    return {name: value for name, value in row.items() if name not in _kinds(AttackResult)}
+
+
+_OWN = {"own": True}
+_PAIRED = {"paired": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """One stored evaluation: what was attacked, and what was left of the accuracy.
+
+    Fields are stored under their own names, but `rows` as "attacks". Those marked as own are what a shard says of
+    itself alone, and what it has measured; all others, and those that are not declared, are the protocol, which
+    the shards of one evaluation share. Those marked as paired must agree where two classifiers are compared.
+    """
+
+    schema: int
+    suite: str = field(metadata=_PAIRED)
+    data: str = field(metadata=_PAIRED)
+    n: int = field(metadata=_OWN)
+    indices: str = field(metadata=_OWN | _PAIRED)
+    checkpoint: str
+    precision: str
+    chunk: int = field(metadata=_PAIRED)
+    clean_accuracy: float = field(metadata=_OWN)
+    clean_interval95: list[float] = field(metadata=_OWN)
+    rows: list[AttackResult] = field(metadata=_OWN | {"stored": "attacks"})
+    worst_case_accuracy: float = field(metadata=_OWN)
+    worst_case_interval95: list[float] = field(metadata=_OWN)
+    worst_case_unevaluated: int = field(default=0, metadata=_OWN)
+    clean_cross_entropy: float | None = field(default=None, metadata=_OWN)
+    clean_cross_entropy_images: int | None = field(default=None, metadata=_OWN)
+    clean_verdicts: str = field(default="", metadata=_OWN)
+    epoch: int | None = None
+    # SHA-256 of the weights; "" where it was not recorded.
+    weights: str = ""
+    # What searches were made in; verdicts are always those of `precision`.
+    search_precision: str = field(default="fp32", metadata=_PAIRED)
+    shard: list[int] | None = field(default=None, metadata=_OWN)
+    geometry: dict[str, Any] | None = None
+    # Count, mean and spread over seeds of the attacks' noise; None for one seed.
+    seeds: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list, metadata=_OWN)
+    environment: dict[str, Any] = field(default_factory=dict, metadata=_OWN)
+    # Where it is stored.
+    path: Path = field(default=Path(), metadata={"stored": ""})
+
+    @property
+    def name(self) -> str:
+        """Name of the suite."""
+        return self.suite
+
+    @property
+    def clean(self) -> Accuracy:
+        """Accuracy on clean images."""
+        return _accuracy(self.clean_accuracy, self.clean_interval95)
+
+    @property
+    def worst_case(self) -> Accuracy:
+        """Accuracy of the images that are right, clean and under every attack."""
+        return _accuracy(self.worst_case_accuracy, self.worst_case_interval95, self.worst_case_unevaluated)
+
+    @cached_property
+    def attacks(self) -> dict[AttackKey, Accuracy]:
+        """What each attack left."""
+        return {row.key: row.accuracy for row in self.rows}
+
+    @property
+    def seconds(self) -> float:
+        """What all attacks took."""
+        return sum(row.seconds for row in self.rows)
+
+    @property
+    def notes(self) -> list[str]:
+        """What attacks say of themselves, and how many images they left without a verdict."""
+        left = {key: accuracy.unevaluated for key, accuracy in self.attacks.items() if accuracy.unevaluated}
+        return [text for row in self.rows for text in row.notes] + [
+            f"{key.label} {key.budget}: {count} of {self.n} images unevaluated, without a finite gradient to follow; "
+            "they do not count as robust, and the interval reaches up to them"
+            for key, count in left.items()
+        ]
+
+
+def declared(cls: type, mark: str) -> dict[str, Any]:
+    """Stored names of the fields of a dataclass above that bear a mark, "own", "paired" or "merged", with its value."""
+    marks = {name: found.metadata.get(mark) for name, found in _declared(cls).items()}
+    return {name: value for name, value in marks.items() if value}
+
+
+@cache
+def _declared(cls: type) -> dict[str, Any]:
+    """Fields of a dataclass by the names under which they are stored."""
+    named = {found.metadata.get("stored", found.name): found for found in fields(cls)}
+    return {name: found for name, found in named.items() if name}
+
+
+@cache
+def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
+    """What the stored fields of a dataclass may be, as its annotations say."""
+    hints = get_type_hints(cls)
+    kinds = {}
+    for name, found in _declared(cls).items():
+        hint = hints[found.name]
+        choices = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        types = tuple(get_origin(choice) or choice for choice in choices)
+        kinds[name] = (int, *types) if float in types else types
+    return kinds
+
+
+def _values(cls: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The declared fields of a stored object; KeyError, TypeError or ValueError where one is not what it must be."""
+    values: dict[str, Any] = {}
+    for name, found in _declared(cls).items():
+        if name not in stored and (found.default, found.default_factory) != (MISSING, MISSING):
+            continue
+        value = values[found.name] = stored[name]
+        if not any(isinstance(value, kind) for kind in _kinds(cls)[name]):
+            raise TypeError(f"{name} is {value!r}")
+        if name.endswith("accuracy") and not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value!r}, no fraction in [0, 1]")
+        if name.endswith("interval95") and [*map(float, value), 2] != [*value, len(value)]:
+            raise ValueError(f"{name} is {value!r}, no pair of numbers")
+    return values
+
+
+def _row(stored: Mapping[str, Any]) -> AttackResult:
+    _values(AttackKey, stored)
+    parse_eps(stored["eps"])
+    return AttackResult(key=AttackKey.read(stored), **_values(AttackResult, stored))
+
+
+def _geometry(stored: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Geometry in which MeanSep is that of Eq. 11: earlier versions stored the mean over all pairs in its place."""
+    if stored is None or PAIRWISE in stored or MEAN_SEPARATION not in stored:
+        return stored
+    return {PAIRWISE if name == MEAN_SEPARATION else name: value for name, value in stored.items()}
+
+
+def read_evaluation(stored: Json, path: Path = Path()) -> EvaluationResult:
+    """A stored evaluation, checked; fields that older results lack have their defaults.
+
+    A row whose attack has a row already is left out with a warning.
+
+    Args:
+        stored: content of eval/<suite>.json.
+        path: where it is stored.
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing, of another kind, or out of range.
+    """
+    if stored["schema"] != SCHEMA:
+        raise ValueError(f"schema {stored['schema']}, this version reads {SCHEMA}")
+    values = _values(EvaluationResult, stored)
+    if values["n"] < 1:
+        raise ValueError(f"n is {values['n']}")
+    rows: dict[AttackKey, AttackResult] = {}
+    for row in map(_row, values.pop("rows")):
+        if rows.setdefault(row.key, row) is not row:
+            warnings.warn(f"{path} holds {row.key.details} twice: the second row is left out", stacklevel=2)
+    geometry = _geometry(values.pop("geometry", None))
+    return EvaluationResult(**values, rows=list(rows.values()), geometry=geometry, path=path)
+
+
+def result_name(suite: str, other_data: str = "") -> str:
+    """What the file of a result is called: <suite>, or <suite>@<data> on a test set that is not the run's own."""
+    return suite + (f"@{other_data.replace('/', '-')}" if other_data else "")
+
+
+def result_files(run: Run, finished: bool = True) -> list[Path]:
+    """Files of the finished evaluations of a run, or of the unfinished ones, sorted."""
+    return [path for path in sorted(run.eval_path("").glob("*.json")) if path.name.endswith(PARTIAL) != finished]
+
+
+def _read(path: Path) -> EvaluationResult:
+    return checked(path, "evaluate the run again", lambda: read_evaluation(json.loads(path.read_text()), path))
+
+
+def evaluations(run: Run, data: str) -> list[EvaluationResult]:
+    """The finished evaluations of a run on `data`, in the order of their files, each suite once for each test set.
+
+    Raises:
+        ValueError: a file is damaged, lacks a field, or has another schema.
+    """
+    found: dict[tuple[str, str], EvaluationResult] = {}
+    for path in result_files(run):
+        result = _read(path)
+        stem = result_name(result.suite, "" if result.data == data else result.data)
+        first = found.get((result.suite, result.data))
+        kept = result if first is None or path.stem == stem else first
+        found[result.suite, result.data] = kept
+        if first is not None:
+            other = first if kept is result else result
+            # A copy would count as one more seed.
+            warnings.warn(f"{other.path} is left out: suite {stem} is read from {kept.path.name}", stacklevel=2)
+    return list(found.values())
