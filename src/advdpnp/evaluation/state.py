@@ -68,7 +68,7 @@ class AttackProgress:
             tried=[pack(row) for row in self.tried],
             broken=pack(self.broken),
             unconfirmed=pack(self.unconfirmed),
-            nonfinite=pack(self.nonfinite),
+            hindered=pack(self.nonfinite),
             largest=self.largest,
             total=self.total,
             seconds=self.seconds,
@@ -208,7 +208,7 @@ class PassProgress:
         finite = cross_entropy[cross_entropy.isfinite()]
         self._content.update(
             verdicts=pack(right),
-            nonfinite=pack(nonfinite),
+            hindered=pack(nonfinite),
             sum=self._content["sum"] + finite.double().sum().item(),
             finite=self._finite() + len(finite),
             seconds=self.seconds + seconds,
