@@ -26,7 +26,7 @@ from advdpnp.attacks.square import Square
 from advdpnp.bench import variants
 from advdpnp.defenses import AT, DEFENSES
 from advdpnp.defenses.base import Batch
-from advdpnp.evaluation.state import Entry
+from advdpnp.evaluation.state import PassProgress
 from advdpnp.experiments import experiment
 from pretend_cuda import CUDA, RECORDER, OnCuda, capture, install
 
@@ -58,7 +58,8 @@ class SmallAutoAttack(AutoAttack):
 
     name: ClassVar[str] = "autoattack-small"
 
-    def stages(self) -> tuple[Any, ...]:
+    @property
+    def attacks_to_run(self) -> tuple[Any, ...]:
         how: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
         few = {**how, "steps": 3}
         return APGDCE(**few), APGDT(**few, targets=2), FABT(**few, targets=2), Square(**how, steps=5)
@@ -89,7 +90,7 @@ def evaluate(suite: str) -> None:
 def verdicts_of_the_host(add: Callable[..., None]) -> Callable[..., None]:
     """An entry whose verdicts are still on the device was timed before the device was done."""
 
-    def checked(self: Entry, right: Any, nonfinite: Any, loss: Any, seconds: float) -> None:
+    def checked(self: PassProgress, right: Any, nonfinite: Any, loss: Any, seconds: float) -> None:
         assert not isinstance(right, OnCuda), "the time of verdicts that are still on the device"
         add(self, right, nonfinite, loss, seconds)
 
@@ -179,7 +180,7 @@ def outcome(case: Callable[[], object]) -> str:
 def main(patterns: list[str]) -> None:
     """Run the cases that match, and print {case: error}."""
     variants.cuda_graph = capture
-    Entry.add = verdicts_of_the_host(Entry.add)  # type: ignore[method-assign]
+    PassProgress.add = verdicts_of_the_host(PassProgress.add)  # type: ignore[method-assign]
     chosen = {name: case for name, case in cases() if any(fnmatch.fnmatch(name, one) for one in patterns)}
     with install():
         found = {name: outcome(case) for name, case in chosen.items()}

@@ -14,12 +14,13 @@ from advdpnp.attacks.apgd_step import APGDState
 from advdpnp.attacks.attack import Logits
 from advdpnp.attacks.stepwise import ChunkedModel, Queries, ranked_targets, targets, within
 from advdpnp.losses import margin
-from advdpnp.noise import BatchGeneratorNoise, IndexNoise, Noise
+from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import Norm, distance
 from attacks import robust
 from attacks.linear import LinearClassifier, two_classes
 from reference import apgd as reference
 from reference.attacks import linear_optimum
+from reference.batch_generator import BatchGeneratorNoise
 from reference.exact import Exact
 from reference.official_autoattack import official_each, order
 
@@ -78,12 +79,16 @@ def official_order(search: AutoPGD) -> dict[str, Any]:
     return order(search.name, search.norm, search.eps, **budget)
 
 
+def replay(search: AutoPGD, x: Tensor) -> BatchGeneratorNoise:
+    return BatchGeneratorNoise(0, len(x), unused_starts=3 * search.multi_eps)
+
+
 def last_adversarial(search: AutoPGD, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """What the official code hands out of one attempt: the last misclassified point at the full radius, or the image.
 
     It is to be clamped there: its l1 points leave the box by a rounding.
     """
-    state, result = init(search, model, x, y, BatchGeneratorNoise(0, len(x))), x.clone()
+    state, result = init(search, model, x, y, replay(search, x)), x.clone()
     at_full_radius = 9 if search.multi_eps else 21
     for seen in step(search, model, state, search.length)[-at_full_radius:]:
         found = seen.logits.argmax(dim=1) != y
@@ -108,7 +113,7 @@ def test_points_are_those_of_the_official_code() -> None:
 def assert_verdicts_are_official(float32: nn.Module, x: Tensor, y: Tensor, wanted: list[AutoPGD]) -> None:
     model, verdicts = Exact(float32), []
     for search, (expected, _) in zip(wanted, official_each(model, x, y, [official_order(s) for s in wanted])):
-        found = model(search(model, x, y, noise=BatchGeneratorNoise(0, len(x)))).argmax(dim=1) == y
+        found = model(search(model, x, y, noise=replay(search, x))).argmax(dim=1) == y
         assert torch.equal(found, expected), name_of(search)
         verdicts += found.tolist()
     assert set(verdicts) == {True, False}

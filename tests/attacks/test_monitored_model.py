@@ -113,7 +113,8 @@ def test_an_attack_called_directly_says_of_how_many_images_logits_were_not_finit
 
 def test_autoattack_called_directly_counts_the_images_of_all_searches() -> None:
     class Short(AutoAttack):
-        def parts(self) -> tuple[Any, ...]:
+        @property
+        def attacks_to_run(self) -> tuple[Any, ...]:
             return APGDCE(eps=0.05, steps=2), FABT(eps=0.05, steps=2, targets=1)
 
     model, x, y = strong()

@@ -38,7 +38,8 @@ class Short(AutoAttack):
 
     name = "short"
 
-    def stages(self) -> tuple[StepwiseAttack[Any], ...]:
+    @property
+    def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
         return STAGES
 
 
@@ -236,7 +237,7 @@ class Liar(nn.Module):
 
 def test_a_success_counts_only_where_the_network_itself_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = subject()
-    monkeypatch.setattr(sys.modules["advdpnp.evaluation.evaluate"], "attack_surface", lambda *_: Liar(model))
+    monkeypatch.setattr(sys.modules["advdpnp.evaluation.evaluate"], "model_to_attack", lambda *_: Liar(model))
     result = run(model, images, suite=Suite("one", "", (APGDCE(eps=0.0, steps=2),), features=None))
     (row,) = result["attacks"]
     assert row["robust_accuracy"] == result["clean_accuracy"]

@@ -21,7 +21,7 @@ def per_image(values: Tensor) -> Tensor:
 
 @dataclass
 class APGDState(AttackState):
-    """A row on its way up, and the best point it came by.
+    """Rows of Auto-PGD, and the point of highest loss that each has visited.
 
     Args:
         best_point, best_gradient: (B, channels, H, W).
@@ -45,20 +45,18 @@ APGDStateT = TypeVar("APGDStateT", bound=APGDState)
 
 
 class APGDStep(Protocol[APGDStateT]):
-    """How rows begin and move in a norm."""
+    """How rows start and move in a norm."""
 
-    @property
-    def length(self) -> int: ...
+    def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> APGDStateT:
+        """Rows at a random point of the ball; `stream` names the draw."""
 
-    def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> APGDStateT: ...
-
-    def move(self, state: APGDStateT, answer: LossGradient) -> Tensor:
-        """Learn from the answer at the point, and say which point is next."""
+    def next_point(self, state: APGDStateT, answer: LossGradient) -> Tensor:
+        """The point after `state.point`, of which `answer` is the loss and gradient; writes to all else of `state`."""
 
 
 @dataclass
 class MomentumState(APGDState):
-    """A row in linf or l2; a check is where the step size may be halved.
+    """Rows in linf or l2; at a check the step size may be halved.
 
     Args:
         previous: (B, channels, H, W), where the last step began.
@@ -87,10 +85,6 @@ class MomentumStep:
     steps: int
     rho: float
 
-    @property
-    def length(self) -> int:
-        return self.steps + 1
-
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> MomentumState:
         point = self._start(x, noise, stream)
         zeros, period = x.new_zeros(len(x)), torch.full_like(y, self._share(0.22))
@@ -113,7 +107,7 @@ class MomentumStep:
             checked_loss=zeros.clone(),
         )
 
-    def move(self, state: MomentumState, answer: LossGradient) -> Tensor:
+    def next_point(self, state: MomentumState, answer: LossGradient) -> Tensor:
         fresh = state.age == 0
         state.remember(answer, fresh)
         # Not at the start: the official code compares the first step's loss with 0, and so does this.
@@ -122,7 +116,7 @@ class MomentumStep:
         state.wait = state.wait - (~fresh).long()
         state.checked_loss = torch.where(fresh, answer.loss, state.checked_loss)
         back = per_image(self._check(state))
-        # Where the step is halved, the climb goes on from the best point.
+        # Where the step is halved, the row goes on from its best point.
         return self._step(
             state,
             torch.where(back, state.best_point, state.point),
@@ -161,7 +155,7 @@ class MomentumStep:
         return (x + self.eps * self._unit(draw)).clamp(0.0, 1.0)
 
     def _length(self, v: Tensor) -> Tensor:
-        """(B, ...) -> (B, 1, 1, 1), in the climber's norm."""
+        """(B, ...) -> (B, 1, 1, 1), in the norm."""
         flat = v.flatten(1)
         return per_image(flat.abs().amax(dim=1) if self.norm == "linf" else flat.square().sum(dim=1).sqrt())
 
@@ -214,7 +208,7 @@ def _shrinkage(least: Tensor, most: Tensor, need: Tensor) -> Tensor:
 
 @dataclass
 class SparseState(APGDState):
-    """A row in l1.
+    """Rows in l1.
 
     Args:
         density: (B,), share of the pixels that a step changes.
@@ -235,10 +229,6 @@ class SparseStep:
 
     phases: tuple[tuple[float, int], ...]
 
-    @property
-    def length(self) -> int:
-        return sum(steps + 1 for _, steps in self.phases)
-
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> SparseState:
         point = self._start(x, noise, stream)
         zeros = x.new_zeros(len(x))
@@ -256,7 +246,7 @@ class SparseStep:
             support=torch.full_like(zeros, x[0].numel()),
         )
 
-    def move(self, state: SparseState, answer: LossGradient) -> Tensor:
+    def next_point(self, state: SparseState, answer: LossGradient) -> Tensor:
         phase, age = self._place(state.age)
         radius = _choose(phase, [radius for radius, _ in self.phases], state.x.dtype)
         fresh = age == 0
@@ -321,9 +311,6 @@ class SparseStep:
         # Twice, since sums over noise are far larger than the radius, and so is their rounding.
         for _ in range(2):
             point = point + into_l1_ball(point - x, x, radius)
-        # The official code draws a start for each phase, too, and leaves it; a shared generator has to move on.
-        for _ in self.phases:
-            noise.normal(stream, shape)
         return point.clamp(0.0, 1.0)
 
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.monitored_model import MonitoredModel, out_of_inference
-from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Start, ascend
-from advdpnp.losses import at_least_fp32, has_answer, margin
+from advdpnp.losses import at_least_fp32
 from advdpnp.mode import holds_program, training_parts
-from advdpnp.noise import IndexNoise, Noise
+from advdpnp.noise import Noise
 from advdpnp.ranges import check_fields
-from advdpnp.threat import Ball, Norm, ThreatModel, check_fits, check_level, eps_text
+from advdpnp.threat import Norm, check_fits, check_level, eps_text
 
 Logits = Callable[[Tensor], Tensor]
+CallT = TypeVar("CallT", bound=Callable[..., Tensor])
 
 
 class Attack(Protocol):
@@ -127,64 +127,6 @@ def check_attack(attack: Attack) -> None:
     """Raise ValueError on a field of an attack that makes no sense by itself."""
     check_fields(attack)
     check_level(attack.norm, attack.eps)
-
-
-class Ascending(Attack, Protocol):
-    """An attack that is a projected ascent, with steps of one size."""
-
-    @property
-    def norm(self) -> Ball: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def step_size(self) -> float: ...
-
-
-def budget_of(attack: Ascending) -> Budget:
-    """What one ascent of the attack may spend; ValueError on fields that make no sense together."""
-    if attack.restarts > 1 and not attack.random_start:
-        raise ValueError(f"{attack.restarts} restarts without a random start repeat one ascent: set random_start=True")
-    start: Start = "uniform" if attack.random_start else "none"
-    return Budget(ThreatModel(attack.norm, attack.eps), attack.steps, attack.step_size, start)
-
-
-def strongest(
-    attack: Ascending,
-    logits_fn: Logits,
-    loss: AscentLoss,
-    x: Tensor,
-    y: Tensor,
-    noise: Noise | None,
-    constants: tuple[Tensor, ...] = (),
-) -> Tensor:
-    """The best of the attack's restarts for each image: the one that misclassifies it by the widest margin.
-
-    `loss` gets (labels, *constants) as its reference.
-    """
-    budget = budget_of(attack)
-    noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
-    ascents = (
-        ascend(logits_fn, loss, x, (y, *constants), budget=budget, noise=noise, stream=f"restart-{restart}")
-        for restart in range(attack.restarts)
-    )
-    best = next(ascents)
-    if attack.restarts == 1:
-        return best
-    best_width = _width(logits_fn(best), y)
-    for x_adv in ascents:
-        width = _width(logits_fn(x_adv), y)
-        best = torch.where((width > best_width).view(-1, 1, 1, 1), x_adv, best)
-        best_width = torch.maximum(best_width, width)
-    return best
-
-
-def _width(logits: Tensor, y: Tensor) -> Tensor:
-    """How widely an image is misclassified: the margin; where there is no answer, less than by any answer."""
-    widths = margin(logits, y)
-    return torch.where(has_answer(logits), widths, torch.finfo(widths.dtype).tiny)
-
-
-CallT = TypeVar("CallT", bound=Callable[..., Tensor])
 
 
 def attack_call(run: CallT) -> CallT:

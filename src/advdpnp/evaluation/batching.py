@@ -14,9 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, record
-from advdpnp.attacks.autoattack import stepwise_attacks
 from advdpnp.attacks.monitored_model import MonitoredModel
-from advdpnp.attacks.stepwise import AttackStateT, ChunkedModel, StepwiseAttack, ranked_targets, succeeds, targets
+from advdpnp.attacks.stepwise import (
+    AttackStateT,
+    ChunkedModel,
+    StepwiseAttack,
+    ranked_targets,
+    stepwise_attacks,
+    succeeds,
+    targets,
+)
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.data import Images
 from advdpnp.evaluation.single_pass import SearchPrecision, chunks, searching

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
-from advdpnp.attacks.autoattack import stepwise_attacks
 from advdpnp.attacks.monitored_model import out_of_inference
+from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.data import Images
 from advdpnp.evaluation.batching import AttackSequence, AttackTarget, done
