@@ -62,8 +62,8 @@ def bits(seed: int, stream: str, step: int | Tensor, index: Tensor, shape: tuple
     Args:
         seed: any integer.
         stream: name of the purpose; streams with different names are independent.
-        step: any integer, such as the epoch; or an int64 tensor, which a captured graph can read anew: 0-dim, or (B,)
-            with a step for each entry of `index`.
+        step: any integer, such as the epoch; or an int64 tensor, which a captured CUDA graph reads at every replay:
+            0-dim, or (B,) with a step for each entry of `index`.
         index: (B,) int64, for example image indices.
         shape: shape of one block.
     Returns:
@@ -94,7 +94,7 @@ def permutation(seed: int, stream: str, step: int, n: int, device: torch.device 
 
 
 class Noise(Protocol):
-    """What an attack draws from: named streams of random numbers, one row for each image of the batch."""
+    """The random numbers of an attack: named streams, one row for each image of the batch."""
 
     def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
         """(B, *shape) float32 in [0, 1)."""
@@ -111,7 +111,7 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class IndexNoise:
-    """Noise keyed by image index: equal for an image whatever batch it is in.
+    """Noise keyed by image index: an image gets the same numbers in whatever batch it is.
 
     Args:
         seed: any integer.

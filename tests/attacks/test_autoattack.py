@@ -1,14 +1,26 @@
 """AutoAttack as a whole: which attacks, on which images, and what it says of itself."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from advdpnp.attacks import ATTACKS, PGD, AutoAttack, QuickAutoAttack, Square, label, record
-from advdpnp.attacks.stepwise import attack_batch, stepwise_attacks
-from advdpnp.noise import IndexNoise
+from advdpnp.attacks import ATTACKS, PGD, AutoAttack, QuickAutoAttack, Square, Suite, label, record
+from advdpnp.attacks.stepwise import (
+    AttackState,
+    ChunkedModel,
+    Queries,
+    StepwiseAttack,
+    attack_batch,
+    stepwise_attacks,
+)
+from advdpnp.callbacks import Silent
+from advdpnp.data import Images
+from advdpnp.evaluation import Evaluation, evaluate
+from advdpnp.metrics import unpack
+from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import distance
 from attacks import robust
 from reference.batch_generator import BatchGeneratorNoise
@@ -41,6 +53,54 @@ def test_a_stepwise_attack_runs_itself_and_pgd_runs_none() -> None:
     assert stepwise_attacks(square) == (square,)
     assert stepwise_attacks(PGD(eps=0.1)) == ()
     assert stepwise_attacks(AutoAttack(eps=0.1)) == AutoAttack(eps=0.1).attacks_to_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomPoints(StepwiseAttack[AttackState]):
+    """An attack from outside: a random point of the linf ball in every iteration."""
+
+    name: ClassVar[str] = "random-points"
+
+    def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> AttackState:
+        return AttackState(x, y, target, x, torch.zeros_like(y))
+
+    def step(self, network: ChunkedModel, state: AttackState, noise: Noise) -> Queries:
+        rows.append(len(state.x))
+        draw = noise.at(state.age).uniform("point", tuple(state.x.shape[1:]))
+        points = (state.x + self.eps * (2 * draw - 1)).clamp(0, 1)
+        state.age += 1
+        return Queries(points, network.logits(points))
+
+
+rows: list[int] = []
+
+
+def test_an_attack_from_outside_says_only_how_it_begins_and_steps() -> None:
+    attack, (model, x, y) = RandomPoints(eps=0.5, steps=4), robust.digits(40)
+    rows.clear()
+    found = right((model, x, y), attack(model, x, y))
+    assert stepwise_attacks(attack) == (attack,)
+    images = Images((x * 16).round().to(torch.uint8), y, levels=16)
+    suite = Suite("some", "", (attack,), None)
+    result = evaluate(model, images, Evaluation(suite, 40, {}, search_chunk=8), Silent())
+    assert torch.equal(unpack(result["attacks"][0]["verdicts"], 40), found)
+    assert 0 < found.sum() < right((model, x, y), x).sum()
+
+
+def test_a_broken_image_leaves_the_batch() -> None:
+    model, x, y = robust.digits(40)
+    rows.clear()
+    RandomPoints(eps=0.5, steps=4)(model, x, y)
+    withstood = [right((model, x, y), RandomPoints(eps=0.5, steps=n)(model, x, y)).sum().item() for n in (1, 2, 3)]
+    assert rows[:4] == [right((model, x, y), x).sum().item(), *withstood]
+
+
+def test_a_field_called_step_makes_no_stepwise_attack() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Stepping(PGD):
+        step: int = 1
+
+    assert stepwise_attacks(Stepping(eps=0.1)) == ()
 
 
 def test_l1_is_refused_in_one_line() -> None:

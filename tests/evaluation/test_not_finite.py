@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -98,10 +99,10 @@ def test_a_clean_image_without_an_answer_is_wrong_and_the_mean_is_that_of_the_ot
 def test_an_attacked_copy_without_an_answer_breaks_nothing_where_the_network_itself_has_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import sys
-
     model, *_ = digits(1)
-    monkeypatch.setattr(sys.modules["advdpnp.evaluation.evaluate"], "model_to_attack", lambda *_: Holes(model, off_grid))
+    monkeypatch.setattr(
+        sys.modules["advdpnp.evaluation.evaluate"], "model_to_attack", lambda *_: Holes(model, off_grid)
+    )
     for attack in (PGD(eps=1e-4, steps=2), APGDCE(eps=1e-4, steps=2)):
         with pytest.raises(UnevaluatedError) as refused:
             run(model, attack, n=20)

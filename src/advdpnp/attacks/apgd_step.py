@@ -110,7 +110,7 @@ class MomentumStep:
     def next_point(self, state: MomentumState, answer: LossGradient) -> Tensor:
         fresh = state.age == 0
         state.remember(answer, fresh)
-        # Not at the start: the official code compares the first step's loss with 0, and so does this.
+        # As in the official code, the loss after the first step is compared with 0, not with the loss at the start.
         state.rises = state.rises + (~fresh & (answer.loss > state.loss))
         state.loss = torch.where(fresh, 0.0, answer.loss)
         state.wait = state.wait - (~fresh).long()
@@ -263,11 +263,11 @@ class SparseStep:
         radius = torch.where(last.view(-1), _choose(phase, following, radius.dtype), radius)
         moved = torch.where(last, state.best_point, ahead)
         delta = moved - state.x
-        # These two sums round as the official code's: one pixel more that is exactly x, and the density is another.
+        # Summed in the official code's order: how many pixels are exactly x decides the density.
         return torch.where(last, moved, state.x + delta) + into_l1_ball(delta, state.x, radius)
 
     def _place(self, age: Tensor) -> tuple[Tensor, Tensor]:
-        """The phase of each row, and how old it is in it: (B,) -> (B,), (B,), int64."""
+        """The phase of each row, and its iterations in that phase: (B,) -> (B,), (B,), int64."""
         starts = [0, *accumulate(steps + 1 for _, steps in self.phases)][:-1]
         phase = torch.zeros_like(age)
         for start in starts[1:]:
@@ -287,10 +287,10 @@ class SparseStep:
         sparser = due & (support / state.support < 0.95)
         step_size = torch.minimum(torch.maximum(state.step_size / 1.5, least), radius)
         state.step_size = torch.where(sparser, radius, torch.where(due, step_size, state.step_size))
-        # A start of noise says nothing of the density; the best point of an earlier phase does.
-        told = (due | fresh) if len(self.phases) > 1 else due
-        state.density = torch.where(told, support / state.x[0].numel() / 1.5, state.density)
-        state.support = torch.where(told, support, state.support)
+        # The density of a random start is not used; that of the best point of an earlier phase is.
+        informed = (due | fresh) if len(self.phases) > 1 else due
+        state.density = torch.where(informed, support / state.x[0].numel() / 1.5, state.density)
+        state.support = torch.where(informed, support, state.support)
         return sparser
 
     def _step(self, state: SparseState, point: Tensor, gradient: Tensor) -> Tensor:
@@ -315,7 +315,7 @@ class SparseStep:
 
 
 def _choose(phase: Tensor, values: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
-    """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to travel to the device."""
+    """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to be copied to the device."""
     chosen = torch.full(phase.shape, values[0], dtype=dtype, device=phase.device)
     for place, value in enumerate(values[1:], start=1):
         chosen = torch.where(phase == place, value, chosen)

@@ -1,4 +1,4 @@
-"""What an attack is, how it is called, what it records of itself and what it asks of its input."""
+"""The interface of attacks: how one is called, what results say of it, and the checks of its input."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class Attack(Protocol):
 
     @property
     def step_size(self) -> float | None:
-        """None where the attack sets its own."""
+        """Length of a step; None where the attack sets its own."""
 
     @property
     def restarts(self) -> int: ...
@@ -62,7 +62,7 @@ class Attack(Protocol):
 
 
 def record(attack: Attack) -> dict[str, Any]:
-    """The attack as result files have it: budgets as text, such as "8/255", then what departs from its defaults."""
+    """The attack as result files have it: budgets as text, such as "8/255", then fields that differ from defaults."""
     described = {
         "name": attack.name,
         "norm": attack.norm,
@@ -73,7 +73,7 @@ def record(attack: Attack) -> dict[str, Any]:
         "random_start": attack.random_start,
     }
     others = (field for field in fields(cast(Any, attack)) if field.name not in described)
-    # Results that say nothing of a field, as older ones do, had its default.
+    # In results that lack a field, as older ones do, it had its default.
     values = {
         field.name: getattr(attack, field.name) for field in others if getattr(attack, field.name) != field.default
     }
@@ -132,10 +132,10 @@ def check_attack(attack: Attack) -> None:
 def attack_call(run: CallT) -> CallT:
     """The `__call__` of an attack, with arguments as `run` may take them.
 
-    Raises ValueError on input that would make the result meaningless, and where the network's answers leave it open; no
-    images give no images. `run` gets images that are detached and at least fp32, and a `MonitoredModel`: the caller's,
-    which counts for itself what is left open, or one for this call. An autocast around the call reaches the network
-    alone, and an inference mode around it ends here, since attacks need gradients.
+    Raises ValueError on input that would make the result meaningless, and where the network was not finite for an image
+    that is not misclassified. No images give no images. `run` gets images that are detached and at least fp32, and a
+    `MonitoredModel`: the caller's, who then reads what was not finite himself, or one for this call. An autocast around
+    the call reaches the network alone, and an inference mode around it ends here, since attacks need gradients.
     """
 
     @functools.wraps(run)
@@ -153,7 +153,7 @@ def attack_call(run: CallT) -> CallT:
             if isinstance(logits_fn, MonitoredModel):
                 return run(attack, logits_fn, images, labels, noise=noise)
             usable = out_of_inference(logits_fn) if isinstance(logits_fn, nn.Module) else logits_fn
-            network = MonitoredModel(usable, len(x), x.device, _taken(usable, model, x))
+            network = MonitoredModel(usable, len(x), x.device, _input_dtype(usable, model, x))
             check_labels(labels, len(x), network(images[:1]).shape[1])
             x_adv = run(attack, network, images, labels, noise=noise)
             network.check_answers(x_adv, labels)
@@ -173,8 +173,8 @@ def _usable(values: Tensor) -> Tensor:
     return values.clone() if values.is_inference() else values.detach()
 
 
-def _taken(logits_fn: Logits, model: nn.Module | None, x: Tensor) -> torch.dtype:
-    """What the network takes images in: as they are, if it does not fail on them, else as its own tensors are."""
+def _input_dtype(logits_fn: Logits, model: nn.Module | None, x: Tensor) -> torch.dtype:
+    """The dtype that the network takes: the images' own, or that of its weights if it fails on theirs."""
     tensors: tuple[Any, ...] = () if model is None else (model.parameters(), model.buffers())
     own = next((tensor.dtype for tensor in chain(*tensors) if tensor.is_floating_point()), x.dtype)
     if own == x.dtype:

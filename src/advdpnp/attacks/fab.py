@@ -13,7 +13,7 @@ from advdpnp.noise import Noise
 from advdpnp.ranges import Count, Range, Share, unknown
 from advdpnp.threat import Ball
 
-# Newton's method is exact after a few steps; only planes that all but miss the box take more than these.
+# Steps of Newton's method, which is exact after a few; only planes that almost miss the box would take more.
 STEPS = 12
 # Weights the official AutoAttack code takes for 0 in the l_2 norm.
 NEGLIGIBLE = 1e-8
@@ -28,8 +28,8 @@ def to_hyperplane(points: Tensor, w: Tensor, b: Tensor, norm: Ball) -> Tensor:
         b: (...).
         norm: "linf" or "l2", in which the displacement is smallest.
     Returns:
-        (..., d); where the plane misses the box, the way to the corner of the box that is nearest to the plane. 0 where
-        w is 0.
+        (..., d); where the plane misses the box, the displacement to the corner of the box that is nearest to the
+        plane. 0 where w is 0.
     """
     height = (w * points).sum(dim=-1) - b
     if norm == "l2":
