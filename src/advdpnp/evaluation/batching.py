@@ -29,7 +29,7 @@ from advdpnp.attacks.stepwise import (
     targets,
 )
 from advdpnp.callbacks import EvaluationCallback
-from advdpnp.evaluation.single_pass import AttackTarget, chunks, searching
+from advdpnp.evaluation.single_pass import AttackTarget, chunks, in_precision
 from advdpnp.evaluation.state import AttackProgress, EvaluationState
 from advdpnp.evaluation.verdicts import Verdicts
 from advdpnp.losses import is_right
@@ -150,7 +150,7 @@ class BatchedAttack(Generic[AttackStateT]):
             state.age.masked_fill_(~self._running.to(device), 0)
         noise = IndexNoise(self._target.seed, self._target.places[self._image.to(device)])
         about = torch.where(self._running, self._image, len(progress.entering)).to(device)
-        with searching(self._target.precision), self._monitored.about(about):
+        with in_precision(self._target.precision), self._monitored.about(about):
             queries = self._attack.step(self._network, state, noise)
         self._age += 1
         hits = succeeds(self._attack, state, queries, self._running.to(device)).cpu().nonzero().squeeze(1)

@@ -80,7 +80,7 @@ class Evaluation:
         if parts > 1 and self.suite.features is not None:
             raise ValueError(
                 f"suite {self.suite.name} measures geometry over all images, so it has no shards: those are for "
-                "searches such as autoattack"
+                "attacks such as autoattack"
             )
 
     @property

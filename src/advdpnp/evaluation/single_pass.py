@@ -234,7 +234,7 @@ def _readable(setting: Callable[[], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def searching(precision: SearchPrecision) -> Iterator[None]:
+def in_precision(precision: SearchPrecision) -> Iterator[None]:
     """Inside, GPU products in TF32 if that is the precision; outside, as they were."""
     settings: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [setting.allow_tf32 for setting in settings]
