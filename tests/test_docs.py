@@ -24,7 +24,7 @@ from advdpnp.data import spec
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.experiments.config import paths
-from advdpnp.training.loop import Training
+from advdpnp.training.step import Training
 from test_layering import JOINTS, LAYERS
 
 ROOT = Path(__file__).parents[1]

@@ -16,10 +16,11 @@ from advdpnp.evaluation.single_pass import CHUNK
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.runs import Json, read_json
 from advdpnp.training import Task
-from advdpnp.training.loop import Training
+from advdpnp.training.step import Training
 from gpu.context import Context, OutOfTimeError
+from gpu.plan import rung_seconds
 from gpu.processes import AGAIN, DONE, FAILED
-from gpu.scale import Arm, Variant
+from gpu.scale import Arm, Rung
 from gpu.train import arm_experiment
 
 # A captured step warms up in its first call; the second shows that it can be repeated.
@@ -27,10 +28,10 @@ _FIRST_STEPS, _REPEATS = 3, 3
 _STEPS = {"cuda": 10, "cpu": 1}
 
 
-def training_of(context: Context, arm: Arm, variant: Variant, device: torch.device) -> Training:
+def training_of(context: Context, arm: Arm, rung: Rung, device: torch.device) -> Training:
     """The arm's own training, averages and all, on one batch of synthetic images of the data's shape."""
-    wanted = arm_experiment(arm, context.scale, context.scale.most_epochs, variant.batch, variant.engine)
-    images = synthetic_images(variant.batch, wanted.data.image_shape, wanted.data.num_classes, device)
+    wanted = arm_experiment(arm, context.scale, context.scale.most_epochs, rung.batch, rung.engine)
+    images = synthetic_images(rung.batch, wanted.data.image_shape, wanted.data.num_classes, device)
     return started(Task(wanted.build().to(device), wanted.defense, wanted.recipe, images, None, 0))
 
 
@@ -47,10 +48,10 @@ def _step(training: Training) -> Callable[[], object]:
 def compile_stage(context: Context) -> int:
     """A few steps, so that what a compiler makes of them is on disk before anything is timed."""
     options = context.options
-    variant = Variant(options["engine"], options["batch"])
+    rung = Rung(options["engine"], options["batch"])
     began = time.perf_counter()
     try:
-        step = _step(training_of(context, context.arm, variant, resolve_device()))
+        step = _step(training_of(context, context.arm, rung, resolve_device()))
         for _ in range(_FIRST_STEPS):
             step()
     except Exception as error:
@@ -62,42 +63,45 @@ def compile_stage(context: Context) -> int:
 
 def _before(context: Context) -> Json:
     """Rungs of the processes before this one: measured, failed, or begun when the process ended."""
-    variants: Json = {}
+    rungs: Json = {}
     for path in sorted(context.places.stage("ladder").parent.glob("ladder*.json")):
         if path.stem != context.name:
-            variants |= read_json(path).get("rungs", {})
-    return variants
+            rungs |= read_json(path).get("rungs", {})
+    return rungs
 
 
 def ladder_stage(context: Context) -> int:
-    """Time the rungs in the options that no process before this one has tried."""
+    """Time the rungs in the options that no process before this one has tried, and that can end in time."""
     device, done = resolve_device(), _before(context)
     arm = next(arm for arm in context.scale.arms if arm.label == "mean")
     use_tf32(False)
-    context.keep(machine=describe_machine(device), variants={})
-    waiting = [
-        variant for variant in (Variant(**values) for values in context.options["rungs"]) if variant.name not in done
-    ]
+    context.keep(machine=describe_machine(device), rungs={})
+    waiting = [rung for rung in (Rung(**values) for values in context.options["rungs"]) if rung.name not in done]
+    skipped = False
     try:
         with torch._dynamo.config.patch(recompile_limit=64):
-            for position, variant in enumerate(waiting):
+            for position, rung in enumerate(waiting):
                 context.check_time()
-                if not _climb(context, arm, variant, device):
+                if (needed := rung_seconds(rung, context.found["rungs"])) > context.left:
+                    skipped = True
+                    reason = f"out of time: needs about {needed:.0f} s, {context.left:.0f} left"
+                    context.keep(rungs=context.found["rungs"] | {rung.name: {**vars(rung), "skipped": reason}})
+                elif not _climb(context, arm, rung, device):
                     return FAILED
                 if position == 1 and not done:
                     _parts(context, device)
     except OutOfTimeError:
         return AGAIN
-    return DONE
+    return AGAIN if skipped else DONE
 
 
-def _climb(context: Context, arm: Arm, variant: Variant, device: torch.device) -> bool:
+def _climb(context: Context, arm: Arm, rung: Rung, device: torch.device) -> bool:
     """One rung; False where the device can do nothing more in this process."""
-    entry = context.found["rungs"][variant.name] = {**vars(variant), "begun": True}
+    entry = context.found["rungs"][rung.name] = {**vars(rung), "begun": True}
     context.keep()
-    torch.backends.cudnn.benchmark = variant.benchmark
+    torch.backends.cudnn.benchmark = rung.benchmark
     try:
-        _time(context, training_of(context, arm, variant, device), entry, device)
+        _time(context, training_of(context, arm, rung, device), entry, device)
     except OutOfTimeError:
         raise
     # Whatever it is, it must not take the other rungs with it.

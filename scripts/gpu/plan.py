@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from advdpnp.runs import Json
 from gpu.scale import Arm, Rung, Scale
 
 # A larger batch takes another rate, and fewer steps learn less: it has to pay.
@@ -12,6 +13,9 @@ WORTH = 1.25
 MARGIN = 1.05
 # The arm that every measured time is of.
 MEASURED_FORWARDS = 26
+# A rung of the ladder until its first step is over, where no batch was begun yet, and then its timing: measured on the
+# first GPU as 28 to 32 s and up to 3 s. Another engine or choice at a batch that was timed took up to 0.6 s.
+RUNG_START, RUNG_REST = 35.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,13 @@ def choose_benchmark(scale: Scale, engine: str, measured: Measured) -> bool:
     return tried <= plain
 
 
+def rung_seconds(rung: Rung, timed: Mapping[str, Json]) -> float:
+    """What a rung takes, by those that the same process has timed before it: a new batch is compiled and captured."""
+    starts = {entry["batch"]: entry["start_seconds"] for entry in timed.values() if "start_seconds" in entry}
+    start = 0.0 if rung.batch in starts else max(starts.values(), default=RUNG_START)
+    return MARGIN * start + RUNG_REST
+
+
 def epoch_seconds(scale: Scale, arm: Arm, engine: str, batch: int, benchmark: bool, measured: Measured) -> float:
     """Wall seconds of an epoch of an arm: from a training with the same engine, else from the ladder, else assumed."""
     if (engine, batch) in measured.epochs:
@@ -87,7 +98,7 @@ def epoch_seconds(scale: Scale, arm: Arm, engine: str, batch: int, benchmark: bo
         return MARGIN * seconds * arm.forwards / forwards
     names = (Rung(engine, batch, benchmark).name, Rung(engine, batch).name)
     step = next((measured.steps[name] for name in names if name in measured.steps), None)
-    whole = scale.epoch_seconds if step is None else MARGIN * step * math.ceil(scale.train_images / batch)
+    whole = scale.epoch_seconds[engine] if step is None else MARGIN * step * math.ceil(scale.train_images / batch)
     return whole * arm.forwards / MEASURED_FORWARDS
 
 

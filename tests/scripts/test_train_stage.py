@@ -10,6 +10,7 @@ import torch
 from advdpnp.runs import Json, Run
 from advdpnp.training import StopTraining
 from advdpnp.training.finite_check import NonFiniteLossError
+from gpu import ladder
 from gpu import train as train_module
 from gpu.context import Context
 from gpu.gathered import arm_record, stored
@@ -190,6 +191,19 @@ def test_a_second_ladder_leaves_out_what_the_first_has_begun(tmp_path: Path) -> 
     first.keep(rungs={"folded/64": {"seconds": 1.0, "begun": True}, "step/64": {"begun": True}})
     assert ladder_stage(context(tmp_path, "ladder.2", rungs=rungs("folded", "step", "eager"))) == DONE
     assert list(stored(tmp_path / "stages" / "ladder.2.json")["rungs"]) == ["eager/64"]
+
+
+def test_a_rung_that_cannot_end_in_time_is_not_begun_and_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "rung_seconds", lambda rung, timed: 1e9 if rung.batch == 32 else 0.0)
+    wanted = [vars(Rung("folded", 32)), *rungs("folded")]
+    assert ladder_stage(context(tmp_path, "ladder", rungs=wanted)) == AGAIN
+    found = stored(tmp_path / "stages" / "ladder.json")["rungs"]
+    assert (
+        "out of time: needs about 1000000000 s" in found["folded/32"]["skipped"] and "begun" not in found["folded/32"]
+    )
+    assert found["folded/64"]["finite"]
 
 
 def test_a_ladder_out_of_time_says_so(tmp_path: Path) -> None:

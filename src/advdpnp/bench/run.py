@@ -16,7 +16,7 @@ from advdpnp.bench.ceilings import convolution_rates, describe_machine, measure_
 from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Variant, Variants, add_rates, one_line, silent, timed
 from advdpnp.bench.variants import BenchModel, attack_variants, judge, make_bench_model, started, step_variants
 from advdpnp.runs import Json, Run, write_json
-from advdpnp.training.loop import make_batch
+from advdpnp.training.step import make_batch
 
 
 def run_bench(

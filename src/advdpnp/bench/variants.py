@@ -21,8 +21,8 @@ from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.runs import Json
 from advdpnp.training import Task
-from advdpnp.training.loop import Training, make_batch
 from advdpnp.training.recipe import Engine, Recipe
+from advdpnp.training.step import Training, make_batch
 
 _SETTLING_STEPS, _SETTLING_BATCH = 8, 16
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
