@@ -17,13 +17,13 @@ Ball = Literal["linf", "l2"]
 
 
 def eps_text(eps: float) -> str:
-    """A radius or step as people write it: "8/255" where that is shorter than the decimal, else "0.3"."""
+    """A budget as people write it: "8/255" where that is short, else a decimal, as "0.3"."""
     decimal, levels = f"{eps:.10g}", f"{eps * 255:.10g}"
     return decimal if len(decimal) <= len(levels) else f"{levels}/255"
 
 
 def parse_eps(text: str) -> float:
-    """The value of "8/255" or "0.3"; ValueError for other text."""
+    """The number in "8/255" or "0.3"; ValueError if there is none."""
     try:
         numerator, _, denominator = text.partition("/")
         return float(Fraction(numerator.strip()) / Fraction(denominator.strip() or "1"))

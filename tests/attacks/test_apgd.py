@@ -63,7 +63,7 @@ def step(search: AutoPGD, logits_fn: Logits, state: APGDState, iterations: int) 
     return [search.step(ChunkedModel(logits_fn), state, noise) for _ in range(iterations)]
 
 
-def climb(search: AutoPGD, logits_fn: Logits, x: Tensor, y: Tensor) -> tuple[APGDState, list[Queries]]:
+def ascend(search: AutoPGD, logits_fn: Logits, x: Tensor, y: Tensor) -> tuple[APGDState, list[Queries]]:
     """One attempt from beginning to end."""
     state = init(search, logits_fn, x, y, IndexNoise(0, torch.arange(len(x))))
     return state, step(search, logits_fn, state, search.length)
@@ -207,7 +207,7 @@ def test_where_pixels_touch_the_box_nearly_the_strongest_is_found(kind: type[Aut
 def shares_of_the_optimum(search: AutoPGD, model: LinearClassifier, x: Tensor) -> list[float]:
     """How far each image went of the way that the best perturbation goes."""
     y = model(x).argmax(dim=1)
-    state, _ = climb(search, model, x, y)
+    state, _ = ascend(search, model, x, y)
     w, shares = (model.weight[1] - model.weight[0]).detach().numpy(), []
     for image, label, found in zip(x, y, state.best_point, strict=True):
         towards = w if label == 0 else -w
@@ -252,7 +252,7 @@ def test_dlr_attacks_take_the_same_path_whatever_the_scale_of_the_logits(kind: t
     # A power of two, which rounds nothing.
     x = images(8)
     y = row_by_row(x).argmax(dim=1)
-    paths = [climb(kind(eps=0.1), lambda x, by=by: row_by_row(x).float() * by, x, y)[1] for by in (1, 1024)]
+    paths = [ascend(kind(eps=0.1), lambda x, by=by: row_by_row(x).float() * by, x, y)[1] for by in (1, 1024)]
     assert all(torch.equal(a.points, b.points) for a, b in zip(*paths, strict=True))
 
 
@@ -296,7 +296,7 @@ def test_a_row_is_bitwise_the_same_beside_rows_of_other_ages(search: AutoPGD) ->
 def test_all_points_are_in_the_box_and_those_of_the_last_phase_in_the_ball(search: AutoPGD) -> None:
     x = images(6)
     y = row_by_row(x).argmax(dim=1)
-    _, path = climb(search, row_by_row, x, y)
+    _, path = ascend(search, row_by_row, x, y)
     assert all(seen.points.min() >= 0 and seen.points.max() <= 1 for seen in path)
     assert all(within(seen.points, x, search.norm, search.eps).all() for seen in path[-9:])
     assert all(torch.equal(seen.logits, row_by_row(seen.points)) for seen in path)
@@ -305,7 +305,7 @@ def test_all_points_are_in_the_box_and_those_of_the_last_phase_in_the_ball(searc
 def test_phases_search_at_three_and_two_radii_first() -> None:
     search = APGDCE(eps=0.5, norm="l1", steps=20, multi_eps=True)
     x = images(6)
-    _, path = climb(search, row_by_row, x, row_by_row(x).argmax(dim=1))
+    _, path = ascend(search, row_by_row, x, row_by_row(x).argmax(dim=1))
     assert [len(path), search.length] == [23, 23]
     widths = [distance(seen.points, x, "l1").amax().item() for seen in path]
     for first, last, radius in ((0, 7, 1.5), (7, 14, 1.0), (14, 23, 0.5)):
@@ -320,7 +320,7 @@ def test_an_attempt_asks_for_one_gradient_an_iteration(search: AutoPGD) -> None:
         asked.append(x.requires_grad)
         return row_by_row(x)
 
-    climb(search, counted, x, row_by_row(x).argmax(dim=1))
+    ascend(search, counted, x, row_by_row(x).argmax(dim=1))
     assert sum(asked) == search.length == 21 + 2 * search.multi_eps
 
 

@@ -14,8 +14,6 @@ from advdpnp.evaluation.single_pass import Chunk, attacked, chunks, model_to_att
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
 
-Arrays = dict[str, Any]
-
 
 class Embeddings:
     """Collects the embeddings of the chunks that it is called with.
@@ -62,8 +60,8 @@ def class_statistics(embeddings: Embeddings, centers: Tensor) -> Json:
 def center_geometry(centers: Tensor) -> Json:
     """Angles between class centers (Eqs. 11-12), and the SCR that all-zero features would have.
 
-    Results of earlier versions have the mean over all pairs as `mean_separation_degrees`: they can be told by having
-    no `mean_pairwise_angle_degrees`.
+    Results of earlier versions have the mean over all pairs as `mean_separation_degrees`: they are known by the want of
+    `mean_pairwise_angle_degrees`.
     """
     values = {
         "scr_floor": metrics.scr_floor(centers),
@@ -72,6 +70,18 @@ def center_geometry(centers: Tensor) -> Json:
         "min_separation_degrees": metrics.min_separation_degrees(centers),
     }
     return _finite(values)
+
+
+def _finite(values: Json) -> Json:
+    """None for what is no number: collapsed features have no scatter ratio, and JSON has no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+Arrays = dict[str, Any]
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().numpy()
 
 
 def attacked_samples(
@@ -112,12 +122,3 @@ def embedding_arrays(
         "class_names": np.array(class_names),
         "attack": np.array(label(record(attack))),
     }
-
-
-def _finite(values: Json) -> Json:
-    """None for NaN and infinity: collapsed features have no scatter ratio, and JSON has no infinity."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
-
-
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().numpy()
