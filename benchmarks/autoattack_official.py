@@ -25,15 +25,15 @@ from advdpnp.attacks.stepwise import StepwiseAttack
 from advdpnp.bench.ceilings import describe_machine
 from advdpnp.data.readers import data_root
 from advdpnp.metrics import pack
-from advdpnp.noise import BatchGeneratorNoise
 from advdpnp.runs import Json, differences, read_json, write_json
 from advdpnp.threat import Norm, eps_text
 from attacks import robust
+from reference.batch_generator import BatchGeneratorNoise
 from reference.official_autoattack import official_each, same
 
 OUT = Path(__file__).parents[1] / "results" / "autoattack-official"
 SEED = 0
-ATTACKS = tuple(search.name for search in AutoAttack().stages())
+ATTACKS = tuple(search.name for search in AutoAttack().attacks_to_run)
 # Seconds after which the official code is given up.
 PATIENCE = 4 * 3600
 
@@ -107,7 +107,7 @@ def run(data: str, norm: Norm, attacks: list[str], images: int, out: Path) -> No
     path = out / f"{data}-{norm}.json"
     head = {"schema": 1, "data": data, "norm": norm, "eps": eps_text(eps), "images": len(subject[2]), "seed": SEED}
     results = opened(path, head)
-    for search in AutoAttack(eps=eps, norm=norm).stages():
+    for search in AutoAttack(eps=eps, norm=norm).attacks_to_run:
         if search.name not in attacks or search.name in results["attacks"]:
             continue
         began = time.monotonic()

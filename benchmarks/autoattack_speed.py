@@ -33,7 +33,7 @@ from attacks import robust
 
 OUT = Path(__file__).parent / "results" / "autoattack-speed.json"
 EPS = robust.EPS["cifar10"]["linf"]
-ATTACKS = tuple(search.name for search in AutoAttack(eps=EPS).stages())
+ATTACKS = tuple(search.name for search in AutoAttack(eps=EPS).attacks_to_run)
 # Batch of the official code, its default.
 BATCH = 250
 

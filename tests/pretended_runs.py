@@ -58,7 +58,8 @@ class SmallAutoAttack(AutoAttack):
 
     name: ClassVar[str] = "autoattack-small"
 
-    def stages(self) -> tuple[Any, ...]:
+    @property
+    def attacks_to_run(self) -> tuple[Any, ...]:
         how: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
         few = {**how, "steps": 3}
         return APGDCE(**few), APGDT(**few, targets=2), FABT(**few, targets=2), Square(**how, steps=5)

@@ -18,12 +18,12 @@ def at_least_fp32(values: Tensor) -> Tensor:
 
 
 def is_label(y: Tensor, num_classes: int) -> Tensor:
-    """(B,) int64 -> (B, C) bool, True at the label; unlike PyTorch's one_hot it makes no host wait for the device."""
+    """(B,) int64 -> (B, C) bool, True at the label; unlike one_hot, the host does not wait for the device."""
     return y[:, None] == torch.arange(num_classes, device=y.device)
 
 
 def has_answer(logits: Tensor) -> Tensor:
-    """Whether logits are an answer: no NaN, no +Inf, and a highest one that is a number: (B, C) -> (B,) bool.
+    """Whether logits are an answer, with no NaN, no +Inf and a finite highest one: (B, C) -> (B,) bool.
 
     -Inf is the logarithm of a probability of 0, so it is legal, but not for every class.
     """
@@ -31,7 +31,7 @@ def has_answer(logits: Tensor) -> Tensor:
 
 
 def is_right(logits: Tensor, y: Tensor) -> Tensor:
-    """Whether the label is the answer: (B, C), (B,) -> (B,) bool; what is no answer is not right."""
+    """Whether the label has the highest logit: (B, C), (B,) -> (B,) bool; False where `has_answer` is."""
     return (logits.argmax(dim=1) == y) & has_answer(logits)
 
 
@@ -62,8 +62,8 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     """max_{k != y} z_k - z_y (Carlini and Wagner 2017): (B, C), (B,) -> (B,), positive where misclassified."""
     logits = at_least_fp32(logits)
     own = is_label(y, logits.shape[1])
-    rival = logits.masked_fill(own, -torch.inf).amax(dim=1)
-    return rival - logits.gather(1, y[:, None]).squeeze(1)
+    other = logits.masked_fill(own, -torch.inf).amax(dim=1)
+    return other - logits.gather(1, y[:, None]).squeeze(1)
 
 
 def lead(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:

@@ -62,8 +62,8 @@ def bits(seed: int, stream: str, step: int | Tensor, index: Tensor, shape: tuple
     Args:
         seed: any integer.
         stream: name of the purpose; streams with different names are independent.
-        step: any integer, such as the epoch; or an int64 tensor, which a captured graph can read anew: 0-dim, or (B,)
-            with a step for each entry of `index`.
+        step: any integer, such as the epoch; or an int64 tensor, which a captured CUDA graph reads at every replay:
+            0-dim, or (B,) with a step for each entry of `index`.
         index: (B,) int64, for example image indices.
         shape: shape of one block.
     Returns:
@@ -94,7 +94,7 @@ def permutation(seed: int, stream: str, step: int, n: int, device: torch.device 
 
 
 class Noise(Protocol):
-    """What an attack draws from: named streams of random numbers, one row for each image of the batch."""
+    """The random numbers of an attack: named streams, one row for each image of the batch."""
 
     def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
         """(B, *shape) float32 in [0, 1)."""
@@ -102,22 +102,16 @@ class Noise(Protocol):
     def normal(self, stream: str, shape: tuple[int, ...]) -> Tensor:
         """(B, *shape) float32, standard normal."""
 
-    def common(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        """(B, *shape) float32 in [0, 1), of which every row may be the same."""
-
     def rows(self, rows: Tensor) -> "Noise":
         """The noise of these rows of the batch: (k,) int64."""
 
     def at(self, step: Tensor) -> "Noise":
         """The noise of another step, of each row's own: (B,) int64."""
 
-    def anew(self) -> "Noise":
-        """The noise as it was before its first draw."""
-
 
 @dataclass(frozen=True)
 class IndexNoise:
-    """Noise keyed by image index: equal for an image whatever batch it is in.
+    """Noise keyed by image index: an image gets the same numbers in whatever batch it is.
 
     Args:
         seed: any integer.
@@ -138,55 +132,9 @@ class IndexNoise:
     def normal(self, stream: str, shape: tuple[int, ...]) -> Tensor:
         return normal(self.seed, stream, self.step, self.index, shape)
 
-    def common(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        return self.uniform(stream, shape)
-
     def rows(self, rows: Tensor) -> "IndexNoise":
         step = self.step[rows] if isinstance(self.step, Tensor) and self.step.dim() else self.step
         return IndexNoise(self.seed, self.index[rows], step)
 
     def at(self, step: Tensor) -> "IndexNoise":
         return IndexNoise(self.seed, self.index, step)
-
-    def anew(self) -> "IndexNoise":
-        return self
-
-
-class BatchGeneratorNoise:
-    """Replays the draws of the official AutoAttack code, batch by batch, so that verdicts can be compared per image.
-
-    That code seeds PyTorch's global generator before each batch of each attack, draws for the images that are still
-    right, and some numbers once for all of them. Names of streams and steps mean nothing here; the order of calls does.
-
-    Args:
-        seed: of the generator.
-        batch: rows B.
-        device: where the draws are wanted; they are made on the CPU.
-        generator: an own generator in that state; made from the seed by default.
-    """
-
-    def __init__(
-        self, seed: int, batch: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
-    ) -> None:
-        self._seed, self._batch, self._device = seed, batch, device
-        self._generator = generator or torch.Generator().manual_seed(seed)
-
-    def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        return torch.rand((self._batch, *shape), generator=self._generator, dtype=torch.float32).to(self._device)
-
-    def normal(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn((self._batch, *shape), generator=self._generator, dtype=torch.float32).to(self._device)
-
-    def common(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        # One number is drawn as a vector of one there.
-        once = torch.rand(shape or (1,), generator=self._generator, dtype=torch.float32).reshape(shape)
-        return once.expand(self._batch, *shape).to(self._device)
-
-    def rows(self, rows: Tensor) -> "BatchGeneratorNoise":
-        return BatchGeneratorNoise(self._seed, len(rows), self._device, self._generator)
-
-    def at(self, step: Tensor) -> "BatchGeneratorNoise":
-        return self
-
-    def anew(self) -> "BatchGeneratorNoise":
-        return BatchGeneratorNoise(self._seed, self._batch, self._device)

@@ -14,12 +14,13 @@ from advdpnp.attacks.apgd_step import APGDState
 from advdpnp.attacks.attack import Logits
 from advdpnp.attacks.stepwise import ChunkedModel, Queries, ranked_targets, targets, within
 from advdpnp.losses import margin
-from advdpnp.noise import BatchGeneratorNoise, IndexNoise, Noise
+from advdpnp.noise import IndexNoise, Noise
 from advdpnp.threat import Norm, distance
 from attacks import robust
 from attacks.linear import LinearClassifier, two_classes
 from reference import apgd as reference
 from reference.attacks import linear_optimum
+from reference.batch_generator import BatchGeneratorNoise
 from reference.exact import Exact
 from reference.official_autoattack import official_each, order
 
@@ -62,7 +63,7 @@ def step(search: AutoPGD, logits_fn: Logits, state: APGDState, iterations: int) 
     return [search.step(ChunkedModel(logits_fn), state, noise) for _ in range(iterations)]
 
 
-def climb(search: AutoPGD, logits_fn: Logits, x: Tensor, y: Tensor) -> tuple[APGDState, list[Queries]]:
+def ascend(search: AutoPGD, logits_fn: Logits, x: Tensor, y: Tensor) -> tuple[APGDState, list[Queries]]:
     """One attempt from beginning to end."""
     state = init(search, logits_fn, x, y, IndexNoise(0, torch.arange(len(x))))
     return state, step(search, logits_fn, state, search.length)
@@ -78,12 +79,16 @@ def official_order(search: AutoPGD) -> dict[str, Any]:
     return order(search.name, search.norm, search.eps, **budget)
 
 
+def replay(search: AutoPGD, x: Tensor) -> BatchGeneratorNoise:
+    return BatchGeneratorNoise(0, len(x), unused_starts=3 * search.multi_eps)
+
+
 def last_adversarial(search: AutoPGD, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """What the official code hands out of one attempt: the last misclassified point at the full radius, or the image.
 
     It is to be clamped there: its l1 points leave the box by a rounding.
     """
-    state, result = init(search, model, x, y, BatchGeneratorNoise(0, len(x))), x.clone()
+    state, result = init(search, model, x, y, replay(search, x)), x.clone()
     at_full_radius = 9 if search.multi_eps else 21
     for seen in step(search, model, state, search.length)[-at_full_radius:]:
         found = seen.logits.argmax(dim=1) != y
@@ -108,7 +113,7 @@ def test_points_are_those_of_the_official_code() -> None:
 def assert_verdicts_are_official(float32: nn.Module, x: Tensor, y: Tensor, wanted: list[AutoPGD]) -> None:
     model, verdicts = Exact(float32), []
     for search, (expected, _) in zip(wanted, official_each(model, x, y, [official_order(s) for s in wanted])):
-        found = model(search(model, x, y, noise=BatchGeneratorNoise(0, len(x)))).argmax(dim=1) == y
+        found = model(search(model, x, y, noise=replay(search, x))).argmax(dim=1) == y
         assert torch.equal(found, expected), name_of(search)
         verdicts += found.tolist()
     assert set(verdicts) == {True, False}
@@ -202,7 +207,7 @@ def test_where_pixels_touch_the_box_nearly_the_strongest_is_found(kind: type[Aut
 def shares_of_the_optimum(search: AutoPGD, model: LinearClassifier, x: Tensor) -> list[float]:
     """How far each image went of the way that the best perturbation goes."""
     y = model(x).argmax(dim=1)
-    state, _ = climb(search, model, x, y)
+    state, _ = ascend(search, model, x, y)
     w, shares = (model.weight[1] - model.weight[0]).detach().numpy(), []
     for image, label, found in zip(x, y, state.best_point, strict=True):
         towards = w if label == 0 else -w
@@ -247,7 +252,7 @@ def test_dlr_attacks_take_the_same_path_whatever_the_scale_of_the_logits(kind: t
     # A power of two, which rounds nothing.
     x = images(8)
     y = row_by_row(x).argmax(dim=1)
-    paths = [climb(kind(eps=0.1), lambda x, by=by: row_by_row(x).float() * by, x, y)[1] for by in (1, 1024)]
+    paths = [ascend(kind(eps=0.1), lambda x, by=by: row_by_row(x).float() * by, x, y)[1] for by in (1, 1024)]
     assert all(torch.equal(a.points, b.points) for a, b in zip(*paths, strict=True))
 
 
@@ -291,7 +296,7 @@ def test_a_row_is_bitwise_the_same_beside_rows_of_other_ages(search: AutoPGD) ->
 def test_all_points_are_in_the_box_and_those_of_the_last_phase_in_the_ball(search: AutoPGD) -> None:
     x = images(6)
     y = row_by_row(x).argmax(dim=1)
-    _, path = climb(search, row_by_row, x, y)
+    _, path = ascend(search, row_by_row, x, y)
     assert all(seen.points.min() >= 0 and seen.points.max() <= 1 for seen in path)
     assert all(within(seen.points, x, search.norm, search.eps).all() for seen in path[-9:])
     assert all(torch.equal(seen.logits, row_by_row(seen.points)) for seen in path)
@@ -300,7 +305,7 @@ def test_all_points_are_in_the_box_and_those_of_the_last_phase_in_the_ball(searc
 def test_phases_search_at_three_and_two_radii_first() -> None:
     search = APGDCE(eps=0.5, norm="l1", steps=20, multi_eps=True)
     x = images(6)
-    _, path = climb(search, row_by_row, x, row_by_row(x).argmax(dim=1))
+    _, path = ascend(search, row_by_row, x, row_by_row(x).argmax(dim=1))
     assert [len(path), search.length] == [23, 23]
     widths = [distance(seen.points, x, "l1").amax().item() for seen in path]
     for first, last, radius in ((0, 7, 1.5), (7, 14, 1.0), (14, 23, 0.5)):
@@ -315,7 +320,7 @@ def test_an_attempt_asks_for_one_gradient_an_iteration(search: AutoPGD) -> None:
         asked.append(x.requires_grad)
         return row_by_row(x)
 
-    climb(search, counted, x, row_by_row(x).argmax(dim=1))
+    ascend(search, counted, x, row_by_row(x).argmax(dim=1))
     assert sum(asked) == search.length == 21 + 2 * search.multi_eps
 
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.stepwise import AttackState, ChunkedModel, ranked_targets
-from advdpnp.noise import BatchGeneratorNoise, IndexNoise
+from advdpnp.noise import IndexNoise
 from advdpnp.threat import distance
 from attacks.linear import LinearClassifier
 from attacks.robust import AttackTarget, digits, exact
+from reference.batch_generator import BatchGeneratorNoise
 from reference.hyperplane import displacement
 from reference.official_autoattack import NORMS, official
 

@@ -83,7 +83,7 @@ def test_a_gradient_that_is_not_finite_becomes_0_and_its_image_is_noted_wherever
 def test_a_network_that_is_asked_in_parts_notes_the_same_images() -> None:
     model, x, y = strong()
     watched = MonitoredModel(NoGradient(model, Second(x)), N, x.device)
-    answer = ChunkedModel(watched, part=1).gradient(x, lead, y, y + 1)
+    answer = ChunkedModel(watched, chunk=1).gradient(x, lead, y, y + 1)
     assert watched.nonfinite.tolist() == [False, True, False, False]
     assert answer.gradient.flatten(1).any(dim=1).tolist() == [True, False, True, True]
 
@@ -113,7 +113,8 @@ def test_an_attack_called_directly_says_of_how_many_images_logits_were_not_finit
 
 def test_autoattack_called_directly_counts_the_images_of_all_searches() -> None:
     class Short(AutoAttack):
-        def parts(self) -> tuple[Any, ...]:
+        @property
+        def attacks_to_run(self) -> tuple[Any, ...]:
             return APGDCE(eps=0.05, steps=2), FABT(eps=0.05, steps=2, targets=1)
 
     model, x, y = strong()

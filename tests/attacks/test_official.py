@@ -14,8 +14,8 @@ from torch import Tensor
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.square import Square
-from advdpnp.noise import BatchGeneratorNoise
 from attacks import robust
+from reference.batch_generator import BatchGeneratorNoise
 from reference.official_autoattack import official_each, same
 
 Budgets = list[tuple[Any, dict[str, int]]]

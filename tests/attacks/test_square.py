@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from advdpnp.attacks import record
 from advdpnp.attacks.square import Square, SquareState
 from advdpnp.attacks.stepwise import ChunkedModel
-from advdpnp.noise import BatchGeneratorNoise, IndexNoise
+from advdpnp.noise import IndexNoise
 from advdpnp.threat import Norm, distance
 from attacks import robust
+from reference.batch_generator import BatchGeneratorNoise
 from reference.exact import Exact
 from reference.official_autoattack import official_each, order
 

@@ -25,7 +25,7 @@ from attacks.robust import digits, exact
 
 N, CHUNK = 60, 8
 EPS = 0.14
-STAGES: tuple[StepwiseAttack[Any], ...] = (
+ATTACKS_TO_RUN: tuple[StepwiseAttack[Any], ...] = (
     APGDCE(eps=EPS, steps=1),
     APGDT(eps=EPS, steps=3, targets=3),
     FABT(eps=EPS, steps=6, targets=2),
@@ -38,8 +38,9 @@ class Short(AutoAttack):
 
     name = "short"
 
-    def stages(self) -> tuple[StepwiseAttack[Any], ...]:
-        return STAGES
+    @property
+    def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
+        return ATTACKS_TO_RUN
 
 
 SUITE = Suite("short", "", (Short(eps=EPS),), features=None)
@@ -63,7 +64,7 @@ def whole() -> Json:
 
 
 def verdicts(result: Json) -> Tensor:
-    """(stages + 1, n) bool: clean, and after each search."""
+    """(attacks + 1, n) bool: clean, and after each attack."""
     row = result["attacks"][0]
     packed = [result["clean_verdicts"], *(search["verdicts"] for search in row["searches"])]
     return torch.stack([metrics.unpack(text, result["n"]) for text in packed])
@@ -88,7 +89,7 @@ def alone(model: nn.Module, images: Images, number: int) -> list[bool]:
     network, judge, noise = ChunkedModel(attacked_model), ChunkedModel(model), IndexNoise(0, index)
     right = [bool(judge.logits(x).argmax(1)[0] == y[0])]
     ranked = ranked_targets(network.logits(x), y)
-    for search in STAGES:
+    for search in ATTACKS_TO_RUN:
         right.append(right[-1] and not any(_succeeds(search, a, network, judge, x, y, ranked, noise)
                                            for a in range(search.attempts(10))))  # fmt: skip
     return right
@@ -223,7 +224,7 @@ def test_the_running_bound_falls_to_the_result_and_the_work_left_to_none() -> No
 
 
 class Liar(nn.Module):
-    """A surface on which every image seems misclassified."""
+    """An attacked model that misclassifies every image."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -236,7 +237,7 @@ class Liar(nn.Module):
 
 def test_a_success_counts_only_where_the_network_itself_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = subject()
-    monkeypatch.setattr(sys.modules["advdpnp.evaluation.evaluate"], "attack_surface", lambda *_: Liar(model))
+    monkeypatch.setattr(sys.modules["advdpnp.evaluation.evaluate"], "model_to_attack", lambda *_: Liar(model))
     result = run(model, images, suite=Suite("one", "", (APGDCE(eps=0.0, steps=2),), features=None))
     (row,) = result["attacks"]
     assert row["robust_accuracy"] == result["clean_accuracy"]

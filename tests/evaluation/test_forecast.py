@@ -54,7 +54,7 @@ def test_a_search_takes_all_its_attempts() -> None:
     assert gradients(APGDT(eps=0.1, steps=20), 3) == 2 * 21
     assert gradients(Square(eps=0.1, steps=99), 10) == pytest.approx(100 * Square.cost)
     whole = gradients(AutoAttack(eps=0.1), 10)
-    assert whole == sum(gradients(progress, 10) for progress in AutoAttack(eps=0.1).stages())
+    assert whole == sum(gradients(progress, 10) for progress in AutoAttack(eps=0.1).attacks_to_run)
 
 
 def test_the_probe_leaves_no_gradient_behind() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,8 @@ def kept(row: Json, n: int = N) -> Verdicts:
 class Short(AutoAttack):
     name = "short"
 
-    def stages(self) -> tuple[Any, ...]:
+    @property
+    def attacks_to_run(self) -> tuple[Any, ...]:
         return APGDCE(eps=EPS, steps=4), Square(eps=EPS, steps=5)
 
 
@@ -94,13 +96,13 @@ def test_a_clean_image_without_an_answer_is_wrong_and_the_mean_is_that_of_the_ot
     )
 
 
-def test_a_surface_without_an_answer_breaks_nothing_where_the_network_itself_has_one(
+def test_an_attacked_copy_without_an_answer_breaks_nothing_where_the_network_itself_has_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import sys
-
     model, *_ = digits(1)
-    monkeypatch.setattr(sys.modules["advdpnp.evaluation.evaluate"], "attack_surface", lambda *_: Holes(model, off_grid))
+    monkeypatch.setattr(
+        sys.modules["advdpnp.evaluation.evaluate"], "model_to_attack", lambda *_: Holes(model, off_grid)
+    )
     for attack in (PGD(eps=1e-4, steps=2), APGDCE(eps=1e-4, steps=2)):
         with pytest.raises(UnevaluatedError) as refused:
             run(model, attack, n=20)

@@ -11,7 +11,7 @@ from torch import nn
 from advdpnp import attacks, runs
 from advdpnp.api.environment import environment
 from advdpnp.attacks import ATTACKS, Attack, Suite, record, suite_names
-from advdpnp.attacks.autoattack import stepwise_attacks
+from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, EvaluationCallback, merge_shards, over_seeds

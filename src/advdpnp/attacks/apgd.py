@@ -1,7 +1,7 @@
 """Auto-PGD: projected ascent that sets its own step size (Croce and Hein 2020; in l1, Croce and Hein 2021)."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -10,11 +10,9 @@ from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.apgd_step import APGDState, APGDStep, MomentumStep, SparseStep
-from advdpnp.attacks.attack import Logits, attack_call, check_attack
-from advdpnp.attacks.stepwise import ChunkedModel, Queries, attack_batch, fewer_targets
+from advdpnp.attacks.stepwise import ChunkedModel, Queries, StepwiseAttack, fewer_targets
 from advdpnp.noise import Noise
-from advdpnp.ranges import Count, NonNegative, Range
-from advdpnp.threat import Norm
+from advdpnp.ranges import Count, Range
 
 
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
@@ -62,24 +60,14 @@ def _over(difference: Tensor, spread: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _AutoPGD(ABC):
+class _AutoPGD(StepwiseAttack[APGDState]):
     """What the attacks of this family share: everything but the loss."""
 
-    name: ClassVar[str]
-    drops: ClassVar[bool] = False
-    cost: ClassVar[float] = 1.0
-    step_size: ClassVar[float | None] = None
-    random_start: ClassVar[bool] = True
-
-    eps: NonNegative = 8 / 255
-    norm: Norm = "linf"
-    steps: Count = 100
-    restarts: Count = 1
     rho: Annotated[float, Range("[0, 1]", "a share of the steps")] = 0.75
     multi_eps: bool = False
 
     def __post_init__(self) -> None:
-        check_attack(self)
+        super().__post_init__()
         if self.multi_eps and (self.norm != "l1" or self.steps < 3):
             raise ValueError(
                 f"multi_eps needs norm l1 and at least 3 steps; got {self.norm} and {self.steps}: leave it False"
@@ -87,45 +75,35 @@ class _AutoPGD(ABC):
 
     @property
     def length(self) -> int:
-        return self._climber().length
-
-    def attempts(self, num_classes: int) -> int:
-        return self.restarts
-
-    def target_rank(self, attempt: int) -> int:
-        return -1
+        # Each phase takes a gradient at its first point, too.
+        return sum(steps + 1 for _, steps in self._phases)
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> APGDState:
-        state: APGDState = self._climber().init(x, y, target, noise, f"{self.name}/start-{attempt}")
+        state: APGDState = self._stepper.init(x, y, target, noise, f"{self.name}/start-{attempt}")
         return state
 
     def step(self, network: ChunkedModel, state: APGDState, noise: Noise) -> Queries:
         # In l1 an iterate that touches the box is outside of it by a rounding.
         points = state.point.clamp(0.0, 1.0)
         answer = network.gradient(points, self._loss, state.y, state.target)
-        state.point = self._climber().move(state, answer)
+        state.point = self._stepper.next_point(state, answer)
         state.age = state.age + 1
         return Queries(points, answer.logits)
-
-    @attack_call
-    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return attack_batch(self, logits_fn, x, y, noise)
-
-    def note(self, num_classes: int) -> str:
-        """What a network with so many classes changes, in a sentence; "" for nothing."""
-        return ""
 
     @abstractmethod
     def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
         """(B, C), (B,), (B,) -> (B,), to be maximized."""
 
     # Which state belongs to which norm is known here only, hence Any.
-    def _climber(self) -> APGDStep[Any]:
+    @property
+    def _stepper(self) -> APGDStep[Any]:
         if self.norm == "l1":
-            return SparseStep(self._phases())
+            return SparseStep(self._phases)
         return MomentumStep(self.norm, self.eps, self.steps, self.rho)
 
+    @property
     def _phases(self) -> tuple[tuple[float, int], ...]:
+        """(radius, steps) of each phase."""
         if not self.multi_eps:
             return ((self.eps, self.steps),)
         early = math.ceil(0.3 * self.steps)
@@ -140,7 +118,7 @@ class APGDCE(_AutoPGD):
         eps: radius in the units of the norm.
         norm: "linf", "l2" or "l1".
         steps: iterations; the gradient at the start is one more, or one of each phase.
-        restarts: ascents from different random starts, each on the images that withstand the earlier ones.
+        restarts: ascents from different random starts, each on the images that are still classified correctly.
         rho: share of the steps between two checks that have to raise the loss (linf and l2).
         multi_eps: l1 in three phases, with radii 3 eps, 2 eps and eps, as in standard l1 AutoAttack.
     Raises:

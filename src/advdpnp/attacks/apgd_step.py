@@ -21,7 +21,7 @@ def per_image(values: Tensor) -> Tensor:
 
 @dataclass
 class APGDState(AttackState):
-    """A row on its way up, and the best point it came by.
+    """Rows of Auto-PGD, and the point of highest loss that each has visited.
 
     Args:
         best_point, best_gradient: (B, channels, H, W).
@@ -45,20 +45,18 @@ APGDStateT = TypeVar("APGDStateT", bound=APGDState)
 
 
 class APGDStep(Protocol[APGDStateT]):
-    """How rows begin and move in a norm."""
+    """How rows start and move in a norm."""
 
-    @property
-    def length(self) -> int: ...
+    def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> APGDStateT:
+        """Rows at a random point of the ball; `stream` names the draw."""
 
-    def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> APGDStateT: ...
-
-    def move(self, state: APGDStateT, answer: LossGradient) -> Tensor:
-        """Learn from the answer at the point, and say which point is next."""
+    def next_point(self, state: APGDStateT, answer: LossGradient) -> Tensor:
+        """The point after `state.point`, of which `answer` is the loss and gradient; writes to all else of `state`."""
 
 
 @dataclass
 class MomentumState(APGDState):
-    """A row in linf or l2; a check is where the step size may be halved.
+    """Rows in linf or l2; at a check the step size may be halved.
 
     Args:
         previous: (B, channels, H, W), where the last step began.
@@ -87,10 +85,6 @@ class MomentumStep:
     steps: int
     rho: float
 
-    @property
-    def length(self) -> int:
-        return self.steps + 1
-
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> MomentumState:
         point = self._start(x, noise, stream)
         zeros, period = x.new_zeros(len(x)), torch.full_like(y, self._share(0.22))
@@ -113,16 +107,16 @@ class MomentumStep:
             checked_loss=zeros.clone(),
         )
 
-    def move(self, state: MomentumState, answer: LossGradient) -> Tensor:
+    def next_point(self, state: MomentumState, answer: LossGradient) -> Tensor:
         fresh = state.age == 0
         state.remember(answer, fresh)
-        # Not at the start: the official code compares the first step's loss with 0, and so does this.
+        # As in the official code, the loss after the first step is compared with 0, not with the loss at the start.
         state.rises = state.rises + (~fresh & (answer.loss > state.loss))
         state.loss = torch.where(fresh, 0.0, answer.loss)
         state.wait = state.wait - (~fresh).long()
         state.checked_loss = torch.where(fresh, answer.loss, state.checked_loss)
         back = per_image(self._check(state))
-        # Where the step is halved, the climb goes on from the best point.
+        # Where the step is halved, the row goes on from its best point.
         return self._step(
             state,
             torch.where(back, state.best_point, state.point),
@@ -161,7 +155,7 @@ class MomentumStep:
         return (x + self.eps * self._unit(draw)).clamp(0.0, 1.0)
 
     def _length(self, v: Tensor) -> Tensor:
-        """(B, ...) -> (B, 1, 1, 1), in the climber's norm."""
+        """(B, ...) -> (B, 1, 1, 1), in the norm."""
         flat = v.flatten(1)
         return per_image(flat.abs().amax(dim=1) if self.norm == "linf" else flat.square().sum(dim=1).sqrt())
 
@@ -214,7 +208,7 @@ def _shrinkage(least: Tensor, most: Tensor, need: Tensor) -> Tensor:
 
 @dataclass
 class SparseState(APGDState):
-    """A row in l1.
+    """Rows in l1.
 
     Args:
         density: (B,), share of the pixels that a step changes.
@@ -235,10 +229,6 @@ class SparseStep:
 
     phases: tuple[tuple[float, int], ...]
 
-    @property
-    def length(self) -> int:
-        return sum(steps + 1 for _, steps in self.phases)
-
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> SparseState:
         point = self._start(x, noise, stream)
         zeros = x.new_zeros(len(x))
@@ -256,7 +246,7 @@ class SparseStep:
             support=torch.full_like(zeros, x[0].numel()),
         )
 
-    def move(self, state: SparseState, answer: LossGradient) -> Tensor:
+    def next_point(self, state: SparseState, answer: LossGradient) -> Tensor:
         phase, age = self._place(state.age)
         radius = _choose(phase, [radius for radius, _ in self.phases], state.x.dtype)
         fresh = age == 0
@@ -273,11 +263,11 @@ class SparseStep:
         radius = torch.where(last.view(-1), _choose(phase, following, radius.dtype), radius)
         moved = torch.where(last, state.best_point, ahead)
         delta = moved - state.x
-        # These two sums round as the official code's: one pixel more that is exactly x, and the density is another.
+        # Summed in the official code's order: how many pixels are exactly x decides the density.
         return torch.where(last, moved, state.x + delta) + into_l1_ball(delta, state.x, radius)
 
     def _place(self, age: Tensor) -> tuple[Tensor, Tensor]:
-        """The phase of each row, and how old it is in it: (B,) -> (B,), (B,), int64."""
+        """The phase of each row, and its iterations in that phase: (B,) -> (B,), (B,), int64."""
         starts = [0, *accumulate(steps + 1 for _, steps in self.phases)][:-1]
         phase = torch.zeros_like(age)
         for start in starts[1:]:
@@ -297,10 +287,10 @@ class SparseStep:
         sparser = due & (support / state.support < 0.95)
         step_size = torch.minimum(torch.maximum(state.step_size / 1.5, least), radius)
         state.step_size = torch.where(sparser, radius, torch.where(due, step_size, state.step_size))
-        # A start of noise says nothing of the density; the best point of an earlier phase does.
-        told = (due | fresh) if len(self.phases) > 1 else due
-        state.density = torch.where(told, support / state.x[0].numel() / 1.5, state.density)
-        state.support = torch.where(told, support, state.support)
+        # The density of a random start is not used; that of the best point of an earlier phase is.
+        informed = (due | fresh) if len(self.phases) > 1 else due
+        state.density = torch.where(informed, support / state.x[0].numel() / 1.5, state.density)
+        state.support = torch.where(informed, support, state.support)
         return sparser
 
     def _step(self, state: SparseState, point: Tensor, gradient: Tensor) -> Tensor:
@@ -321,14 +311,11 @@ class SparseStep:
         # Twice, since sums over noise are far larger than the radius, and so is their rounding.
         for _ in range(2):
             point = point + into_l1_ball(point - x, x, radius)
-        # The official code draws a start for each phase, too, and leaves it; a shared generator has to move on.
-        for _ in self.phases:
-            noise.normal(stream, shape)
         return point.clamp(0.0, 1.0)
 
 
 def _choose(phase: Tensor, values: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
-    """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to travel to the device."""
+    """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to be copied to the device."""
     chosen = torch.full(phase.shape, values[0], dtype=dtype, device=phase.device)
     for place, value in enumerate(values[1:], start=1):
         chosen = torch.where(phase == place, value, chosen)

@@ -1,4 +1,4 @@
-"""What an attack is, how it is called, what it records of itself and what it asks of its input."""
+"""The interface of attacks: how one is called, what results say of it, and the checks of its input."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.monitored_model import MonitoredModel, out_of_inference
-from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Start, ascend
-from advdpnp.losses import at_least_fp32, has_answer, margin
+from advdpnp.losses import at_least_fp32
 from advdpnp.mode import holds_program, training_parts
-from advdpnp.noise import IndexNoise, Noise
+from advdpnp.noise import Noise
 from advdpnp.ranges import check_fields
-from advdpnp.threat import Ball, Norm, ThreatModel, check_fits, check_level, eps_text
+from advdpnp.threat import Norm, check_fits, check_level, eps_text
 
 Logits = Callable[[Tensor], Tensor]
+CallT = TypeVar("CallT", bound=Callable[..., Tensor])
 
 
 class Attack(Protocol):
@@ -35,7 +35,7 @@ class Attack(Protocol):
 
     @property
     def step_size(self) -> float | None:
-        """None where the attack sets its own."""
+        """Length of a step; None where the attack sets its own."""
 
     @property
     def restarts(self) -> int: ...
@@ -62,7 +62,7 @@ class Attack(Protocol):
 
 
 def record(attack: Attack) -> dict[str, Any]:
-    """The attack as result files have it: budgets as text, such as "8/255", then what departs from its defaults."""
+    """The attack as result files have it: budgets as text, such as "8/255", then fields that differ from defaults."""
     described = {
         "name": attack.name,
         "norm": attack.norm,
@@ -73,7 +73,7 @@ def record(attack: Attack) -> dict[str, Any]:
         "random_start": attack.random_start,
     }
     others = (field for field in fields(cast(Any, attack)) if field.name not in described)
-    # Results that say nothing of a field, as older ones do, had its default.
+    # In results that lack a field, as older ones do, it had its default.
     values = {
         field.name: getattr(attack, field.name) for field in others if getattr(attack, field.name) != field.default
     }
@@ -129,71 +129,13 @@ def check_attack(attack: Attack) -> None:
     check_level(attack.norm, attack.eps)
 
 
-class Ascending(Attack, Protocol):
-    """An attack that is a projected ascent, with steps of one size."""
-
-    @property
-    def norm(self) -> Ball: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def step_size(self) -> float: ...
-
-
-def budget_of(attack: Ascending) -> Budget:
-    """What one ascent of the attack may spend; ValueError on fields that make no sense together."""
-    if attack.restarts > 1 and not attack.random_start:
-        raise ValueError(f"{attack.restarts} restarts without a random start repeat one ascent: set random_start=True")
-    start: Start = "uniform" if attack.random_start else "none"
-    return Budget(ThreatModel(attack.norm, attack.eps), attack.steps, attack.step_size, start)
-
-
-def strongest(
-    attack: Ascending,
-    logits_fn: Logits,
-    loss: AscentLoss,
-    x: Tensor,
-    y: Tensor,
-    noise: Noise | None,
-    constants: tuple[Tensor, ...] = (),
-) -> Tensor:
-    """The best of the attack's restarts for each image: the one that misclassifies it by the widest margin.
-
-    `loss` gets (labels, *constants) as its reference.
-    """
-    budget = budget_of(attack)
-    noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
-    ascents = (
-        ascend(logits_fn, loss, x, (y, *constants), budget=budget, noise=noise, stream=f"restart-{restart}")
-        for restart in range(attack.restarts)
-    )
-    best = next(ascents)
-    if attack.restarts == 1:
-        return best
-    best_width = _width(logits_fn(best), y)
-    for x_adv in ascents:
-        width = _width(logits_fn(x_adv), y)
-        best = torch.where((width > best_width).view(-1, 1, 1, 1), x_adv, best)
-        best_width = torch.maximum(best_width, width)
-    return best
-
-
-def _width(logits: Tensor, y: Tensor) -> Tensor:
-    """How widely an image is misclassified: the margin; where there is no answer, less than by any answer."""
-    widths = margin(logits, y)
-    return torch.where(has_answer(logits), widths, torch.finfo(widths.dtype).tiny)
-
-
-CallT = TypeVar("CallT", bound=Callable[..., Tensor])
-
-
 def attack_call(run: CallT) -> CallT:
     """The `__call__` of an attack, with arguments as `run` may take them.
 
-    Raises ValueError on input that would make the result meaningless, and where the network's answers leave it open; no
-    images give no images. `run` gets images that are detached and at least fp32, and a `MonitoredModel`: the caller's,
-    which counts for itself what is left open, or one for this call. An autocast around the call reaches the network
-    alone, and an inference mode around it ends here, since attacks need gradients.
+    Raises ValueError on input that would make the result meaningless, and where the network was not finite for an image
+    that is not misclassified. No images give no images. `run` gets images that are detached and at least fp32, and a
+    `MonitoredModel`: the caller's, who then reads what was not finite himself, or one for this call. An autocast around
+    the call reaches the network alone, and an inference mode around it ends here, since attacks need gradients.
     """
 
     @functools.wraps(run)
@@ -211,7 +153,7 @@ def attack_call(run: CallT) -> CallT:
             if isinstance(logits_fn, MonitoredModel):
                 return run(attack, logits_fn, images, labels, noise=noise)
             usable = out_of_inference(logits_fn) if isinstance(logits_fn, nn.Module) else logits_fn
-            network = MonitoredModel(usable, len(x), x.device, _taken(usable, model, x))
+            network = MonitoredModel(usable, len(x), x.device, _input_dtype(usable, model, x))
             check_labels(labels, len(x), network(images[:1]).shape[1])
             x_adv = run(attack, network, images, labels, noise=noise)
             network.check_answers(x_adv, labels)
@@ -231,8 +173,8 @@ def _usable(values: Tensor) -> Tensor:
     return values.clone() if values.is_inference() else values.detach()
 
 
-def _taken(logits_fn: Logits, model: nn.Module | None, x: Tensor) -> torch.dtype:
-    """What the network takes images in: as they are, if it does not fail on them, else as its own tensors are."""
+def _input_dtype(logits_fn: Logits, model: nn.Module | None, x: Tensor) -> torch.dtype:
+    """The dtype that the network takes: the images' own, or that of its weights if it fails on theirs."""
     tensors: tuple[Any, ...] = () if model is None else (model.parameters(), model.buffers())
     own = next((tensor.dtype for tensor in chain(*tensors) if tensor.is_floating_point()), x.dtype)
     if own == x.dtype:

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.attack import Logits, attack_call, check_attack
-from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, attack_batch, fewer_targets
+from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, StepwiseAttack, fewer_targets
 from advdpnp.losses import is_right, lead
 from advdpnp.noise import Noise
-from advdpnp.ranges import Count, NonNegative, Range, Share, unknown
+from advdpnp.ranges import Count, Range, Share, unknown
 from advdpnp.threat import Ball
 
-# Newton's method is exact after a few steps; only planes that all but miss the box take more than these.
+# Steps of Newton's method, which is exact after a few; only planes that almost miss the box would take more.
 STEPS = 12
 # Weights the official AutoAttack code takes for 0 in the l_2 norm.
 NEGLIGIBLE = 1e-8
@@ -29,8 +28,8 @@ def to_hyperplane(points: Tensor, w: Tensor, b: Tensor, norm: Ball) -> Tensor:
         b: (...).
         norm: "linf" or "l2", in which the displacement is smallest.
     Returns:
-        (..., d); where the plane misses the box, the way to the corner of the box that is nearest to the plane. 0 where
-        w is 0.
+        (..., d); where the plane misses the box, the displacement to the corner of the box that is nearest to the
+        plane. 0 where w is 0.
     """
     height = (w * points).sum(dim=-1) - b
     if norm == "l2":
@@ -59,7 +58,7 @@ def _arrival(height: Tensor, speed: Tensor, depth: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FABT:
+class FABT(StepwiseAttack[AttackState]):
     """Steps to the linearized boundary with the target class, biased towards the image; back inside once across.
 
     The attack seeks the nearest adversarial image of any radius; `eps` decides which ones count.
@@ -78,30 +77,14 @@ class FABT:
     """
 
     name: ClassVar[str] = "fab-t"
-    step_size: ClassVar[float | None] = None
     random_start: ClassVar[bool] = False
-    drops: ClassVar[bool] = False
     cost: ClassVar[float] = 1.4
 
-    eps: NonNegative = 8 / 255
     norm: Ball = "linf"
-    steps: Count = 100
-    restarts: Count = 1
     targets: Count = 9
     alpha_max: Share = 0.1
     eta: Annotated[float, Range("[1, inf)")] = 1.05
     beta: Annotated[float, Range("(0, 1]")] = 0.9
-
-    def __post_init__(self) -> None:
-        check_attack(self)
-
-    @attack_call
-    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return attack_batch(self, logits_fn, x, y, noise)
-
-    @property
-    def length(self) -> int:
-        return self.steps
 
     def attempts(self, num_classes: int) -> int:
         return min(self.targets, num_classes - 1) * self.restarts
@@ -110,7 +93,6 @@ class FABT:
         return attempt // self.restarts
 
     def note(self, num_classes: int) -> str:
-        """What a network with so many classes changes, in a sentence; "" for nothing."""
         said = fewer_targets(self.targets, num_classes)
         return f"{self.name}: {said}" if said else ""
 

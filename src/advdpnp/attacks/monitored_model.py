@@ -1,8 +1,8 @@
-"""The network as attacks ask it: the one place where answers that are not finite are noted, image by image.
+"""The attacked network, which records for which images its logits or input gradients were not finite.
 
-Where the input gradient of an image is not finite, or its logits are no answer, an attack has nothing to follow. It
-gets a gradient of 0 instead, so its iterate keeps its place and its other restarts go on; and the image is noted, so
-that nobody takes it for robust because nothing was found.
+Such an image gives an attack no direction to follow. The attack gets a gradient of 0 instead, so its iterate stays
+where it is and its other restarts go on; and the image is recorded, so that it does not count as robust only because
+there was no gradient.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from advdpnp.losses import at_least_fp32, has_answer, is_right
 
 
 class MonitoredModel(nn.Module):
-    """A network that answers in at least fp32, and the images about which it answered no numbers.
+    """A network with logits in at least fp32, and a record of the images for which it was not finite.
 
-    It gets a copy of what it is asked about, so one that writes to its input changes nobody else's images.
+    The network gets a copy of its input, so one that changes its input in place does not change the attack's images.
 
     Args:
         network: (B, channels, H, W) in [0, 1] -> logits (B, C).
@@ -31,19 +31,19 @@ class MonitoredModel(nn.Module):
     def __init__(self, network: Forward, images: int, device: torch.device, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.network, self._dtype = network, dtype
-        # Not by eval(), which would reach into somebody else's network.
+        # Not by eval(), which would change the network too.
         self.training = False
         self._times = torch.zeros(images, dtype=torch.int32, device=device)
         self._of = torch.arange(images, device=device)
 
     @property
     def nonfinite(self) -> Tensor:
-        """(images,) bool: the images of which an answer, logits or gradient, was not finite."""
+        """(images,) bool: the images whose logits or gradient were not finite at least once."""
         return self._times > 0
 
     @contextlib.contextmanager
     def about(self, rows: Tensor | slice) -> Iterator[None]:
-        """Inside, a batch is about these of the rows outside: (k,) int64, repeated ones too."""
+        """Inside, row i of a batch is about the image of row `rows[i]` outside: (k,) int64, or a slice."""
         before, self._of = self._of, self._of[rows]
         try:
             yield
@@ -54,20 +54,20 @@ class MonitoredModel(nn.Module):
         of, given = self._of, x.to(self._dtype or x.dtype, copy=True)
         answered: Tensor
 
-        def followed(gradient: Tensor) -> Tensor:
-            return self._followed(of, answered, gradient)
+        def finite(gradient: Tensor) -> Tensor:
+            return self._finite_gradient(of, answered, gradient)
 
         if given.requires_grad:
             # Before the call: afterwards, a network that changes its input in place has made another tensor of it.
-            given.register_hook(followed)  # type: ignore[no-untyped-call]
+            given.register_hook(finite)  # type: ignore[no-untyped-call]
         logits = at_least_fp32(self.network(given))
         answered = has_answer(logits.detach())
         if len(x) == len(of):
-            self._note(of, ~answered)
+            self._record(of, ~answered)
         return logits
 
     def check_answers(self, x_adv: Tensor, y: Tensor) -> None:
-        """Raise ValueError if an answer about an image was not finite, and the image is not misclassified at the end.
+        """Raise ValueError if an image for which the network was not finite is not misclassified in the end.
 
         Args:
             x_adv: (images, channels, H, W), what the attack has found.
@@ -82,20 +82,20 @@ class MonitoredModel(nn.Module):
                 "division at 0; advdpnp.evaluate counts such images"
             )
 
-    def _followed(self, of: Tensor, answered: Tensor, gradient: Tensor) -> Tensor:
-        # A maximum is NaN where any of its numbers is, and much faster than to look at each.
+    def _finite_gradient(self, of: Tensor, answered: Tensor, gradient: Tensor) -> Tensor:
+        # A maximum is NaN where any of its numbers is, and much faster than isfinite of each.
         finite = answered & gradient.flatten(1).abs().amax(dim=1).isfinite()
-        # An attack that repacks its rows in secret cannot tell which image it was.
-        self._note(of, ~finite if len(finite) == len(of) else (~finite).any().expand(len(of)))
+        # If an attack has changed its batch without `about`, which image it was is not known.
+        self._record(of, ~finite if len(finite) == len(of) else (~finite).any().expand(len(of)))
         return torch.where(finite.view(-1, *[1] * (gradient.dim() - 1)), gradient, 0.0)
 
-    def _note(self, of: Tensor, unsound: Tensor) -> None:
-        # Rows of one image may be several; and no host waits for the device.
-        self._times.index_add_(0, of, unsound.to(self._times.dtype))
+    def _record(self, of: Tensor, bad: Tensor) -> None:
+        # Several rows may be of one image; and this makes no host wait for the device.
+        self._times.index_add_(0, of, bad.to(self._times.dtype))
 
 
 def about(network: Forward, rows: Tensor | slice) -> contextlib.AbstractContextManager[None]:
-    """`MonitoredModel.about` for a network that may be watched or not."""
+    """`MonitoredModel.about`, which does nothing for other networks."""
     return network.about(rows) if isinstance(network, MonitoredModel) else contextlib.nullcontext()
 
 

@@ -1,16 +1,17 @@
 """FGSM, PGD and C&W: projected ascents with steps of one size."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from advdpnp import losses
-from advdpnp.attacks.attack import Logits, attack_call, budget_of, check_attack, strongest
-from advdpnp.attacks.projected_ascent import Tensors, cross_entropy
-from advdpnp.noise import Noise
+from advdpnp.attacks.attack import Attack, Logits, attack_call, check_attack
+from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Start, Tensors, ascend, cross_entropy
+from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import Count, NonNegative
-from advdpnp.threat import Ball, check_level
+from advdpnp.threat import Ball, ThreatModel, check_level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +41,11 @@ class PGD:
         check_level(self.norm, self.step_size, "step_size")
         if self.step_size == 0:
             object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
-        budget_of(self)
+        _budget(self)
 
     @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return strongest(self, logits_fn, cross_entropy, x, y, noise)
+        return strongest_restart(self, logits_fn, cross_entropy, x, y, noise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class FGSM:
 
     def __post_init__(self) -> None:
         check_attack(self)
-        budget_of(self)
+        _budget(self)
 
     @property
     def step_size(self) -> float:
@@ -74,13 +75,7 @@ class FGSM:
 
     @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return strongest(self, logits_fn, cross_entropy, x, y, noise)
-
-
-def clipped_margin(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
-    """-max(z_y - max_{k != y} z_k + kappa, 0) per example; reference = (labels, kappa)."""
-    y, kappa = reference
-    return -(kappa - losses.margin(output, y)).clamp_min(0)
+        return strongest_restart(self, logits_fn, cross_entropy, x, y, noise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +83,7 @@ class CarliniWagner:
     """PGD on the C&W margin with confidence kappa (as in FSR's evaluation, which Adv-DPNP's Table 2 seems to use).
 
     The margin is scale free in sign, so it finds what cross-entropy misses on over-confident models. kappa = 50 stops
-    the ascent only once the rival leads by 50 in logits: never, for ordinary networks.
+    the ascent only once another class leads by 50 in logits: never, for ordinary networks.
 
     Args:
         eps: radius in the units of the norm.
@@ -115,8 +110,69 @@ class CarliniWagner:
         check_level(self.norm, self.step_size, "step_size")
         if self.step_size == 0:
             object.__setattr__(self, "step_size", 0.1 * self.eps)
-        budget_of(self)
+        _budget(self)
 
     @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return strongest(self, logits_fn, clipped_margin, x, y, noise, (x.new_tensor(self.kappa),))
+        return strongest_restart(self, logits_fn, clipped_margin, x, y, noise, (x.new_tensor(self.kappa),))
+
+
+def clipped_margin(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
+    """-max(z_y - max_{k != y} z_k + kappa, 0) per example; reference = (labels, kappa)."""
+    y, kappa = reference
+    return -(kappa - losses.margin(output, y)).clamp_min(0)
+
+
+class _FixedStepAttack(Attack, Protocol):
+    """An attack that is a projected ascent, with steps of one size."""
+
+    @property
+    def norm(self) -> Ball: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def step_size(self) -> float: ...
+
+
+def strongest_restart(
+    attack: _FixedStepAttack,
+    logits_fn: Logits,
+    loss: AscentLoss,
+    x: Tensor,
+    y: Tensor,
+    noise: Noise | None,
+    constants: tuple[Tensor, ...] = (),
+) -> Tensor:
+    """The best of the attack's restarts for each image: the one that misclassifies it by the widest margin.
+
+    `loss` gets (labels, *constants) as its reference.
+    """
+    budget = _budget(attack)
+    noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
+    ascents = (
+        ascend(logits_fn, loss, x, (y, *constants), budget=budget, noise=noise, stream=f"restart-{restart}")
+        for restart in range(attack.restarts)
+    )
+    best = next(ascents)
+    if attack.restarts == 1:
+        return best
+    best_margin = _margin_or_least(logits_fn(best), y)
+    for x_adv in ascents:
+        margin = _margin_or_least(logits_fn(x_adv), y)
+        best = torch.where((margin > best_margin).view(-1, 1, 1, 1), x_adv, best)
+        best_margin = torch.maximum(best_margin, margin)
+    return best
+
+
+def _budget(attack: _FixedStepAttack) -> Budget:
+    """The budget of one restart; ValueError on fields that make no sense together."""
+    if attack.restarts > 1 and not attack.random_start:
+        raise ValueError(f"{attack.restarts} restarts without a random start repeat one ascent: set random_start=True")
+    start: Start = "uniform" if attack.random_start else "none"
+    return Budget(ThreatModel(attack.norm, attack.eps), attack.steps, attack.step_size, start)
+
+
+def _margin_or_least(logits: Tensor, y: Tensor) -> Tensor:
+    """The margin, (B,); where logits are not finite, the least positive number: misclassified, but by no margin."""
+    margin = losses.margin(logits, y)
+    return torch.where(losses.has_answer(logits), margin, torch.finfo(margin.dtype).tiny)

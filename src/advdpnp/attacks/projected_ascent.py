@@ -20,7 +20,7 @@ Start = Literal["none", "uniform", "normal"]
 
 @dataclass(frozen=True)
 class Budget:
-    """What one ascent may spend.
+    """The threat model, steps and start of one projected ascent.
 
     Args:
         threat: the ball.

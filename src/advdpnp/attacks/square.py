@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.attack import Logits, attack_call, check_attack
-from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, attack_batch
+from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, StepwiseAttack
 from advdpnp.losses import margin
 from advdpnp.noise import Noise
-from advdpnp.ranges import Count, NonNegative, Range
+from advdpnp.ranges import Count, Range
 from advdpnp.threat import Ball, ThreatModel
 
 # The changed share of the image is halved after these many squares (Sec. 3.2), whatever the number of queries.
@@ -28,8 +27,8 @@ class SquareState(AttackState):
     """A row of Square Attack; the point is the best so far.
 
     Args:
-        loss: (B,) margin of the rival over the label at the point; -inf before the network was asked.
-        drawn: (B,) int64, steps of noise that earlier attempts at the image have used.
+        loss: (B,) margin of the likeliest other class over the label at the point; -inf at age 0.
+        drawn: (B,) int64, iterations of earlier attempts at the image, whose draws are not repeated.
     """
 
     loss: Tensor
@@ -37,46 +36,29 @@ class SquareState(AttackState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square:
+class Square(StepwiseAttack[SquareState]):
     """Random search with squares on the margin loss, as standard AutoAttack runs it.
 
     Args:
         eps: radius in the units of the norm.
         norm: "linf" (Alg. 2) or "l2" (Alg. 3).
-        steps: squares that are tried; the start is one query more.
-        restarts: independent searches on the images that withstand the earlier ones.
+        steps: squares that are tried; the start takes one query more.
+        restarts: independent attempts, each on the images that are still classified correctly.
         p_init: share of the image that the first squares cover.
     Raises:
         ValueError: a field that makes no sense.
     """
 
     name: ClassVar[str] = "square"
-    drops: ClassVar[bool] = True
     cost: ClassVar[float] = 0.45
-    step_size: ClassVar[float | None] = None
-    random_start: ClassVar[bool] = True
 
-    eps: NonNegative = 8 / 255
     norm: Ball = "linf"
     steps: Count = 5000
-    restarts: Count = 1
     p_init: Annotated[float, Range("(0, 1]", "a share of the image")] = 0.8
-
-    def __post_init__(self) -> None:
-        check_attack(self)
 
     @property
     def length(self) -> int:
         return self.steps + 1
-
-    def attempts(self, num_classes: int) -> int:
-        return self.restarts
-
-    def target_rank(self, attempt: int) -> int:
-        return -1
-
-    def note(self, num_classes: int) -> str:
-        return ""
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> SquareState:
         age = torch.zeros_like(y)
@@ -96,29 +78,21 @@ class Square:
         return Queries(points, logits)
 
     def _proposals(self, state: SquareState, noise: Noise) -> Tensor:
-        """The points to ask the network about; of age 0 the start itself."""
-        # The host has to know: a generator that the whole batch shares must not move on before there are squares.
-        if (state.age == 0).all():
-            return state.point
-        x, point = state.x, state.point
-        sides = _sides(self, *x.shape[2:], x.device)[state.age]
-        if self.norm == "linf":
-            return _with_squares(x, point, self.eps, sides, noise)
-        return _with_bumps(x, point, self.eps, sides, noise)
-
-    @attack_call
-    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return attack_batch(self, logits_fn, x, y, noise)
+        """The points to evaluate: with one more square, but at age 0 the start itself."""
+        sides = _sides(self, *state.x.shape[2:], state.x.device)[state.age]
+        change = _with_squares if self.norm == "linf" else _with_bumps
+        points = change(state.x, state.point, self.eps, sides, noise)
+        return torch.where((state.age == 0).view(-1, 1, 1, 1), state.point, points)
 
 
 @functools.cache
-def _sides(search: Square, height: int, width: int, device: torch.device) -> Tensor:
+def _sides(attack: Square, height: int, width: int, device: torch.device) -> Tensor:
     """Side of the square at each age: (length,) int64; 0 at age 0."""
-    squares = range(search.steps)
-    shares = [search.p_init / 2 ** sum(square > end for end in _HALVINGS) for square in squares]
+    squares = range(attack.steps)
+    shares = [attack.p_init / 2 ** sum(square > end for end in _HALVINGS) for square in squares]
     sides = [round(math.sqrt(share * height * width)) for share in shares]
     # Bumps have a middle, so their sides are odd and at least 3.
-    sides = [max(side, 1) if search.norm == "linf" else max(side, 3) | 1 for side in sides]
+    sides = [max(side, 1) if attack.norm == "linf" else max(side, 3) | 1 for side in sides]
     return torch.tensor([0, *(min(side, height, width) for side in sides)], device=device)
 
 
@@ -156,8 +130,8 @@ def _stripes(x: Tensor, eps: float, noise: Noise) -> Tensor:
 
 
 def _with_squares(x: Tensor, point: Tensor, eps: float, sides: Tensor, noise: Noise) -> Tensor:
-    """Alg. 2: a square in which each channel goes to an end of the ball; nothing changes where the side is 0."""
-    draws = noise.common("square", (2 + x.shape[1],))
+    """Alg. 2: a square in which each channel goes to an end of the ball."""
+    draws = noise.uniform("square", (2 + x.shape[1],))
     square = _square(x, sides, _corners(x, sides, draws[:, :2]))
     moves = 2 * eps * _signs(draws[:, 2:, None, None])
     return ThreatModel("linf", eps).project(torch.addcmul(point, moves, square.to(x.dtype)), x)
@@ -168,9 +142,8 @@ def _tiles(x: Tensor, eps: float, noise: Noise) -> Tensor:
     batch, channels, height, width = x.shape
     side, top, left = _grid(height, width)
     down, across = height // side, width // side
-    # Tile by tile, since that is the order of the official code's draws.
     tiles = [
-        _signed_bumps(side, noise.common(f"tile-{i}/turn", ()), noise.uniform(f"tile-{i}/sign", (channels,)))
+        _signed_bumps(side, noise.uniform(f"tile-{i}/turn", ()), noise.uniform(f"tile-{i}/sign", (channels,)))
         for i in range(down * across)
     ]
     grid = torch.stack(tiles, dim=2).view(batch, channels, down, across, side, side)
@@ -192,8 +165,8 @@ def _grid(height: int, width: int) -> tuple[int, int, int]:
 
 
 def _with_bumps(x: Tensor, point: Tensor, eps: float, sides: Tensor, noise: Noise) -> Tensor:
-    """Alg. 3: a bump in one square, paid for by another that is put to 0; the same point where the side is 0."""
-    draws, signs = noise.common("square", (5,)), noise.uniform("sign", (x.shape[1],))
+    """Alg. 3: a bump in one square, paid for by another that is put to 0."""
+    draws, signs = noise.uniform("square", (5,)), noise.uniform("sign", (x.shape[1],))
     corners = _corners(x, sides, draws[:, :2])
     one, other = _square(x, sides, corners), _square(x, sides, _corners(x, sides, draws[:, 2:4]))
     delta = point - x
@@ -206,10 +179,7 @@ def _with_bumps(x: Tensor, point: Tensor, eps: float, sides: Tensor, noise: Nois
         old = delta[window]
         bump = _signed_bumps(side, draws[rows, 4], signs[rows]) + old / (1e-12 + _length(old, (2, 3)))
         delta[window] = bump / (1e-12 + _length(bump, (2, 3))) * length[rows]
-    points = _on_the_sphere(x, delta.masked_fill_(other & ~one, 0.0), eps)
-    new = sides == 0
-    points[new] = point[new]
-    return points
+    return _on_the_sphere(x, delta.masked_fill_(other & ~one, 0.0), eps)
 
 
 def _length_to_spend(delta: Tensor, touched: Tensor, eps: float) -> Tensor:

@@ -1,37 +1,39 @@
-"""Attacks as searches whose rows advance independently, so that one batch can hold images, targets and ages at will.
+"""Attacks made of iterations that treat each image alone, so that one batch can hold images at any point of an attack.
 
-A search says how one row begins and what one iteration does to it. `attack_batch` runs a batch from beginning to end;
-`advdpnp.evaluation` keeps a fixed number of rows busy over a whole data set with the same searches.
+A `StepwiseAttack` says how an attempt at one image begins and what one iteration does to it. `attack_batch` attacks one
+batch from beginning to end; `advdpnp.evaluation.batching` attacks a whole data set in full batches.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.attack import Attack, Logits
+from advdpnp.attacks.attack import Attack, Logits, attack_call, check_attack
 from advdpnp.attacks.monitored_model import about
 from advdpnp.losses import is_label, is_right
 from advdpnp.noise import IndexNoise, Noise
+from advdpnp.ranges import Count, NonNegative
 from advdpnp.threat import Norm, distance
 
 # (logits (B, C), labels (B,), target classes (B,)) -> (B,)
 RowLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-# Rounding of the projections in fp32: the distance of a point that was put on the sphere.
+# By how much of eps rounding in fp32 may put a projected point outside of the ball.
 SLACK = 1e-5
 
 
 @dataclass
 class AttackState:
-    """What a search knows of its rows: every field of a subclass, too, is a tensor with the row first.
+    """What an attack knows of each row of a batch; each field, of subclasses too, is a tensor with the row first.
 
     Args:
         x: (B, channels, H, W) clean images.
         y: (B,) int64 labels.
-        target: (B,) int64 classes to reach; equal to y where the search has no target.
+        target: (B,) int64 classes to reach; equal to y where the attack has no target.
         point: (B, channels, H, W), the iterate.
         age: (B,) int64, iterations done.
     """
@@ -56,7 +58,7 @@ AttackStateT = TypeVar("AttackStateT", bound=AttackState)
 
 
 class LossGradient(NamedTuple):
-    """What the network says of points: logits (B, C), loss (B,), input gradient of the loss (B, channels, H, W)."""
+    """The network at some points: logits (B, C), loss (B,), input gradient of the loss (B, channels, H, W)."""
 
     logits: Tensor
     loss: Tensor
@@ -64,43 +66,43 @@ class LossGradient(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Points (B, channels, H, W) at which an iteration has asked the network, and their logits (B, C)."""
+    """Points (B, channels, H, W) at which an iteration has called the network, and their logits (B, C)."""
 
     points: Tensor
     logits: Tensor
 
 
 class ChunkedModel:
-    """The attacked network, asked in parts of one shape.
+    """The attacked network, called on chunks of one shape.
 
     Args:
         logits_fn: (B, channels, H, W) in [0, 1] -> logits (B, C).
-        part: rows of every forward, of which each batch is a multiple; None for whole batches.
+        chunk: rows of every forward, of which each batch is a multiple; None for whole batches.
     """
 
-    def __init__(self, logits_fn: Logits, part: int | None = None) -> None:
-        self._logits_fn, self._part = logits_fn, part
+    def __init__(self, logits_fn: Logits, chunk: int | None = None) -> None:
+        self._logits_fn, self._chunk = logits_fn, chunk
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         """(B, C), without a gradient."""
-        parts = [self._logits_fn(part) for (part,) in self._parts(x)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        found = [self._logits_fn(chunk) for (chunk,) in self._chunks(x)]
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def gradient(self, x: Tensor, loss: RowLoss, y: Tensor, target: Tensor) -> LossGradient:
         """The loss of each row and its gradient with respect to that row."""
-        parts = [self._one_gradient(loss, *part) for part in self._parts(x, y, target)]
-        return parts[0] if len(parts) == 1 else LossGradient(*(torch.cat(values) for values in zip(*parts)))
+        found = [self._gradient(loss, *chunk) for chunk in self._chunks(x, y, target)]
+        return found[0] if len(found) == 1 else LossGradient(*(torch.cat(values) for values in zip(*found)))
 
-    def _parts(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """The batch in parts, each asked about its own rows."""
+    def _chunks(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """The batch in chunks; while one is used, a `MonitoredModel` knows which rows it is about."""
         count = len(batch[0])
-        for first in range(0, count, self._part or count):
-            rows = slice(first, first + (self._part or count))
+        for first in range(0, count, self._chunk or count):
+            rows = slice(first, first + (self._chunk or count))
             with about(self._logits_fn, rows):
                 yield tuple(values[rows] for values in batch)
 
-    def _one_gradient(self, loss: RowLoss, x: Tensor, y: Tensor, target: Tensor) -> LossGradient:
+    def _gradient(self, loss: RowLoss, x: Tensor, y: Tensor, target: Tensor) -> LossGradient:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits = self._logits_fn(x)
@@ -109,37 +111,85 @@ class ChunkedModel:
             (gradient,) = torch.autograd.grad(values.sum(), x)
         # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
         values = values.detach().to(x.dtype)
-        # No number is no ground to prefer a point for.
+        # A loss of NaN never makes a point the best one.
         return LossGradient(logits.detach(), torch.where(values.isnan(), -torch.inf, values), gradient.contiguous())
 
 
-class StepwiseAttack(Attack, Protocol[AttackStateT]):
-    """A frozen dataclass; every tensor operation of it treats each row alone."""
+class SequentialAttack(ABC):
+    """An attack that is one stepwise attack, or several, each on the images that are still classified correctly.
 
-    # Whether the official code takes a row out of the batch as soon as it is misclassified. It decides nothing but the
-    # order of the draws of a generator that the whole batch shares.
-    drops: ClassVar[bool]
+    Evaluation runs what derives from this class in full batches, see `advdpnp.evaluation.batching`.
+    """
+
+    @property
+    @abstractmethod
+    def attacks_to_run(self) -> "tuple[StepwiseAttack[Any], ...]":
+        """The stepwise attacks, in their order."""
+
+    @attack_call
+    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
+        return attack_batch(self.attacks_to_run, logits_fn, x, y, noise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepwiseAttack(SequentialAttack, Generic[AttackStateT]):
+    """An attack whose `init` and `step` treat each row of a batch alone, whatever the other rows are.
+
+    Args:
+        eps: radius in the units of the norm.
+        norm: "linf", "l2" or "l1".
+        steps: iterations, as results state them.
+        restarts: attempts at each image, or at each target class of it.
+    """
+
+    name: ClassVar[str]
+    step_size: ClassVar[float | None] = None
+    random_start: ClassVar[bool] = True
     # How many input gradients one iteration takes as long as.
-    cost: ClassVar[float]
+    cost: ClassVar[float] = 1.0
+
+    eps: NonNegative = 8 / 255
+    norm: Norm = "linf"
+    steps: Count = 100
+    restarts: Count = 1
+
+    def __post_init__(self) -> None:
+        check_attack(self)
+
+    @property
+    def attacks_to_run(self) -> "tuple[StepwiseAttack[AttackStateT], ...]":
+        """The attack itself."""
+        return (self,)
 
     @property
     def length(self) -> int:
-        """Iterations of one attempt."""
+        """Calls of `step` in one attempt."""
+        return self.steps
 
     def attempts(self, num_classes: int) -> int:
-        """Independent attempts at each image: targets times restarts."""
+        """Independent attempts at each image."""
+        return self.restarts
 
     def target_rank(self, attempt: int) -> int:
         """Which other class the attempt aims at, 0 the likeliest; -1 for none."""
+        return -1
 
     def note(self, num_classes: int) -> str:
-        """What a network with so many classes changes, in a sentence; "" for nothing."""
+        """A sentence on what so few classes change in the attack; "" where they change nothing."""
+        return ""
 
+    @abstractmethod
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> AttackStateT:
-        """Rows of age 0; does not ask the network."""
+        """Rows of age 0, made without calling the network."""
 
+    @abstractmethod
     def step(self, network: ChunkedModel, state: AttackStateT, noise: Noise) -> Queries:
-        """One iteration of every row: writes to `state`, adds 1 to its ages, and returns what the network was asked."""
+        """One iteration of every row: writes to `state`, adds 1 to its ages, and returns the points it looked at."""
+
+
+def stepwise_attacks(attack: Attack) -> tuple[StepwiseAttack[Any], ...]:
+    """The stepwise attacks that an attack runs; none where it is called as a whole, as PGD is."""
+    return attack.attacks_to_run if isinstance(attack, SequentialAttack) else ()
 
 
 def ranked_targets(logits: Tensor, y: Tensor) -> Tensor:
@@ -148,25 +198,25 @@ def ranked_targets(logits: Tensor, y: Tensor) -> Tensor:
     return logits.masked_fill(own, torch.inf).sort(dim=1)[1].flip(1)[:, 1:]
 
 
-def targets(search: StepwiseAttack[AttackStateT], attempt: int, ranked: Tensor, y: Tensor) -> Tensor:
+def targets(attack: StepwiseAttack[AttackStateT], attempt: int, ranked: Tensor, y: Tensor) -> Tensor:
     """The classes that an attempt aims at: (B,) int64; the label where it aims at none."""
-    place = search.target_rank(attempt)
-    return y if place < 0 else ranked[:, place]
+    rank = attack.target_rank(attempt)
+    return y if rank < 0 else ranked[:, rank]
 
 
 def fewer_targets(wanted: int, num_classes: int) -> str:
-    """What to say where there are not as many other classes as a search aims at; "" where there are."""
+    """The note of an attack that has fewer classes to aim at than it wants; "" where there are enough."""
     others = num_classes - 1
     if others >= wanted:
         return ""
     return f"{num_classes} classes: {others} {'target' if others == 1 else 'targets'} instead of {wanted}"
 
 
-def succeeds(search: StepwiseAttack[AttackStateT], state: AttackStateT, seen: Queries, among: Tensor) -> Tensor:
-    """Which rows' points are not right and within the radius, of those `among`: (B,) bool -> (B,) bool."""
-    found = among & ~is_right(seen.logits, state.y)
+def succeeds(attack: StepwiseAttack[AttackStateT], state: AttackStateT, queries: Queries, among: Tensor) -> Tensor:
+    """Which points are misclassified and within the radius, of the rows `among`: (B,) bool -> (B,) bool."""
+    found = among & ~is_right(queries.logits, state.y)
     # In most iterations there is none, and no distance is needed.
-    return found & within(seen.points, state.x, search.norm, search.eps) if found.any() else found
+    return found & within(queries.points, state.x, attack.norm, attack.eps) if found.any() else found
 
 
 def within(points: Tensor, x: Tensor, norm: Norm, eps: float) -> Tensor:
@@ -176,12 +226,12 @@ def within(points: Tensor, x: Tensor, norm: Norm, eps: float) -> Tensor:
 
 
 def attack_batch(
-    search: StepwiseAttack[AttackStateT], logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise | None = None
+    attacks: tuple[StepwiseAttack[Any], ...], logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise | None = None
 ) -> Tensor:
-    """Run a search on one batch, attempt after attempt, each on the images that are still classified correctly.
+    """Run attacks on one batch, attempt after attempt, each on the images that are still classified correctly.
 
     Args:
-        search: the attack.
+        attacks: in their order.
         logits_fn, x, y, noise: as an attack is called with.
     Returns:
         (B, channels, H, W): the first adversarial image that was found for each image, else the image itself.
@@ -189,21 +239,21 @@ def attack_batch(
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
     network = ChunkedModel(logits_fn)
     clean = network.logits(x)
-    ranked, robust, best = ranked_targets(clean, y), is_right(clean, y), x.clone()
-    for attempt in range(search.attempts(clean.shape[1])):
+    ranked, robust, x_adv = ranked_targets(clean, y), is_right(clean, y), x.clone()
+    attempts = [(attack, number) for attack in attacks for number in range(attack.attempts(clean.shape[1]))]
+    for attack, attempt in attempts:
         rows = robust.nonzero().squeeze(1)
         if len(rows) == 0:
             break
-        target = targets(search, attempt, ranked[rows], y[rows])
-        state = search.init(x[rows], y[rows], target, attempt, noise.rows(rows))
-        for _ in range(search.length):
+        target = targets(attack, attempt, ranked[rows], y[rows])
+        state = attack.init(x[rows], y[rows], target, attempt, noise.rows(rows))
+        for _ in range(attack.length):
             with about(logits_fn, rows):
-                seen = search.step(network, state, noise.rows(rows))
-            fresh = succeeds(search, state, seen, robust[rows])
-            best[rows[fresh]] = seen.points[fresh]
-            robust[rows[fresh]] = False
-            if not robust[rows].any():
-                break
-            if search.drops and fresh.any():
-                state, rows = state.take(~fresh), rows[~fresh]
-    return best
+                queries = attack.step(network, state, noise.rows(rows))
+            found = succeeds(attack, state, queries, robust[rows])
+            if found.any():
+                x_adv[rows[found]], robust[rows[found]] = queries.points[found], False
+                state, rows = state.take(~found), rows[~found]
+                if len(rows) == 0:
+                    break
+    return x_adv

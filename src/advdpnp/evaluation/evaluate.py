@@ -1,6 +1,6 @@
 """One evaluation: a suite of attacks on a test set, from the first chunk to the result file's content."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,23 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
-from advdpnp.attacks.autoattack import stepwise_attacks
 from advdpnp.attacks.monitored_model import out_of_inference
+from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.data import Images
-from advdpnp.evaluation.batching import AttackSequence, AttackTarget, done
+from advdpnp.evaluation.batching import AttackSequence
 from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics, declarations
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.model_checks import check_protocol
 from advdpnp.evaluation.single_pass import (
     CHUNK,
+    AttackTarget,
     SearchPrecision,
     as_stated,
     check_precision,
     chunks_in_flight,
-    judge,
     model_to_attack,
     search_chunk,
+    single_pass,
 )
 from advdpnp.evaluation.state import EvaluationState, PassProgress
 from advdpnp.evaluation.verdicts import Verdicts, check_evaluated
@@ -46,11 +47,13 @@ class Evaluation:
         suite: the attacks.
         n: the first n test images.
         facts: further entries of the result, such as data and checkpoint.
-        chunk: rows of every forward, where an attack goes over the images once; halved, and recorded, when memory runs
-            out.
-        search_chunk: rows of every forward of a search, likewise; 0 for the usual number.
-        batch_size: rows that searches have in flight, in whole chunks; 0 for the usual number. It changes no verdict.
-        search_precision: what searches compute in; their successes count only where the network in fp32 agrees.
+        chunk: rows of every forward, where an attack takes one pass over the images; halved, and recorded, when memory
+            runs out.
+        search_chunk: rows of every forward of a stepwise attack, such as those of AutoAttack; likewise; 0 for the usual
+            number.
+        batch_size: rows that a stepwise attack works on at a time, in whole chunks; 0 for the usual number. It changes
+            no verdict.
+        search_precision: what stepwise attacks compute in; a success counts only where the network in fp32 agrees.
         seed: of the attacks' noise.
         shard: (k, m), the k-th of m interleaved parts of the images, k from 1.
         partial: where an interrupted evaluation is kept; None keeps nothing.
@@ -78,7 +81,7 @@ class Evaluation:
         if parts > 1 and self.suite.features is not None:
             raise ValueError(
                 f"suite {self.suite.name} measures geometry over all images, so it has no shards: those are for "
-                "searches such as autoattack"
+                "attacks such as autoattack"
             )
 
     @property
@@ -113,11 +116,11 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
     chunk = evaluation.chunk
     while True:
         try:
-            result = _evaluate(model, images, evaluation, chunk, callback)
+            result = _run_suite(model, images, evaluation, chunk, callback)
         except torch.OutOfMemoryError:
             if chunk == 1:
                 raise
-            # Outside the handler's frame the failed tensors are freed; the ledger of another chunk shape is not reused.
+            # Outside the handler's frame the failed tensors are freed; progress with another chunk size is not reused.
             chunk = max(1, chunk // 2)
         else:
             if "shard" not in result:
@@ -125,119 +128,128 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
             return result
 
 
-def _evaluate(
+def _run_suite(
     model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, callback: EvaluationCallback
 ) -> Json:
-    suite = evaluation.suite
-    pass_ = _Pass(model, images, evaluation, chunk, callback)
-    pass_.tell_forecast(suite)
+    run = _SuiteRun(model, images, evaluation, chunk, callback)
     try:
-        clean = pass_.entry("clean", None, embed=suite.features is not None).verdicts()
-        worst, rows = clean, []
-        for position, attack in enumerate(suite.attacks):
-            found, row = pass_.attack(position, attack, clean.robust)
-            worst &= found
-            rows.append(row)
+        return run.result()
     finally:
         # Ctrl-C too: what is finished is kept.
-        pass_.state.save(now=True)
-    result = pass_.result(rows, worst)
-    if suite.features is not None and isinstance(model, Classifier):
-        attacked = label(rows[suite.features])
-        result["geometry"] = {
-            "clean": pass_.state.note("clean"),
-            "adversarial": {**pass_.state.note(f"{suite.features + 1}. {attacked}"), "attack": attacked},
-            **center_geometry(model.class_centers()),
-            **declarations(),
-        }
-    return result
+        run.state.save(now=True)
 
 
-def _entry_name(position: int, attack: Attack) -> str:
-    return f"{position + 1}. {label(record(attack))}"
-
-
-class _Pass:
-    """One evaluation's fixed part: everything but the attack."""
+class _SuiteRun:
+    """One suite, with one chunk size."""
 
     def __init__(
         self, model: nn.Module, images: Images, evaluation: Evaluation, chunk: int, callback: EvaluationCallback
     ) -> None:
-        self.model, self.images, self.evaluation, self.chunk = model, images, evaluation, chunk
-        self.callback = callback
-        self.attacked_model = model_to_attack(model)
-        precision = evaluation.search_precision
-        self.searched_model = self.attacked_model if precision != "bf16" else model_to_attack(model, precision)
-        self.places = evaluation.places(images.labels.device)
-        # What departs from the ordinary is named.
-        special: Json = {"shard": list(evaluation.shard)} if evaluation.shard != (1, 1) else {}
-        special |= {"search_precision": precision} if precision != "fp32" else {}
-        self.protocol: Json = {
-            **evaluation.facts,
-            "suite": evaluation.suite.name,
-            "n": len(self.places),
-            "indices": evaluation.indices,
-            **special,
-            "chunk": chunk,
-            "seed": evaluation.seed,
-        }
+        self._model, self._evaluation, self._chunk, self._callback = model, evaluation, chunk, callback
+        places = evaluation.places(images.labels.device)
+        self._target = AttackTarget(model, model_to_attack(model), images, places, evaluation.seed)
+        self._stepwise_target = self._in_precision(evaluation.search_precision)
+        self._protocol = self._stated()
         budgets = {"attacks": [record(attack) for attack in evaluation.suite.attacks]}
         resume = evaluation.resume and chunk == evaluation.chunk
-        self.state = EvaluationState(evaluation.partial, self.protocol | budgets, resume)
+        self.state = EvaluationState(evaluation.partial, self._protocol | budgets, resume)
 
-    def tell_forecast(self, suite: Suite) -> None:
-        """Say how long the suite will take."""
-        n = len(self.places)
-        left: list[tuple[Attack | None, int]] = [(None, n - self.state.entry("clean").n)]
+    def result(self) -> Json:
+        """Run the suite; content of the result file."""
+        suite = self._evaluation.suite
+        self._tell_forecast()
+        clean = self._single_pass("clean", None, embed=suite.features is not None)
+        worst, rows = clean.verdicts(), []
         for position, attack in enumerate(suite.attacks):
-            left.append((attack, self._images_left(_entry_name(position, attack), attack)))
-        if any(images for _, images in left):
-            probe = time_gradient(self.attacked_model, self.images, self.chunk)
-            self.callback.on_forecast(forecast(probe, left))
-
-    def _images_left(self, name: str, attack: Attack) -> int:
-        if stepwise_attacks(attack):
-            return 0 if self.state.note(done(name)) else len(self.places)
-        return len(self.places) - self.state.entry(name).n
-
-    def attack(self, position: int, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
-        """Verdicts under one attack, and its row of the result; `clean` (n,) bool is right without an attack."""
-        name = _entry_name(position, attack)
-        if not stepwise_attacks(attack):
-            entry = self.entry(name, attack, embed=position == self.evaluation.suite.features)
-            return entry.verdicts(), record(attack) | _row(entry)
-        evaluation = self.evaluation
-        chunk = evaluation.search_chunk or search_chunk(self.images)
-        in_flight = chunks_in_flight(chunk, evaluation.batch_size)
-        attacked_model, precision = self.searched_model, evaluation.search_precision
-        subject = AttackTarget(self.model, attacked_model, self.images, self.places, evaluation.seed, precision)
-        return AttackSequence(attack, subject, chunk, in_flight, self.state, name, self.callback).run(clean)
-
-    def entry(self, name: str, attack: Attack | None, embed: bool) -> PassProgress:
-        """Verdicts under one attack (None: clean) and, with `embed`, a note of the features' statistics."""
-        entry, see = self.state.entry(name), None
-        if embed and isinstance(self.model, Classifier) and self.state.note(name) is None:
-            see = Embeddings(self.model)
-            # Features are not stored: without statistics the attack begins again.
-            entry.forget()
-        self.callback.on_attack(name, len(self.places) - entry.n)
-        tell, seed = self.callback.on_images, self.evaluation.seed
-        judge(self.model, self.attacked_model, attack, self.images, self.places, self.chunk, seed, entry, tell, see)
-        if see is not None and isinstance(self.model, Classifier):
-            self.state.write_note(name, class_statistics(see, self.model.class_centers()))
-        self.state.save(now=True)
-        return entry
-
-    def result(self, rows: list[Json], worst: Verdicts) -> Json:
-        """Content of the result file, without geometry."""
-        entry = self.state.entry("clean")
-        clean, unevaluated = entry.verdicts(), int(worst.unevaluated.sum())
-        right = clean.accuracy("clean") | entry.mean_cross_entropy("clean_") | {"clean_verdicts": pack(clean.robust)}
-        worst_case = worst.accuracy("worst case")
+            found, row = self._attack(position, attack, clean.verdicts().robust)
+            worst &= found
+            rows.append(row)
+        right = clean.verdicts().accuracy("clean") | clean.mean_cross_entropy("clean_")
+        right |= {"clean_verdicts": pack(clean.verdicts().robust)}
+        worst_case, unevaluated = worst.accuracy("worst case"), int(worst.unevaluated.sum())
         worst_case |= {"worst_case_unevaluated": unevaluated} if unevaluated else {}
-        return content(self.protocol, right, rows, worst_case)
+        return content(self._protocol, right, rows, worst_case) | self._geometry()
+
+    def _stated(self) -> Json:
+        """What the result says of how it was measured, without the attacks."""
+        evaluation, precision = self._evaluation, self._evaluation.search_precision
+        # What departs from the defaults is named.
+        special: Json = {"shard": list(evaluation.shard)} if evaluation.shard != (1, 1) else {}
+        special |= {"search_precision": precision} if precision != "fp32" else {}
+        return {
+            **evaluation.facts,
+            "suite": evaluation.suite.name,
+            "n": len(self._target.places),
+            "indices": evaluation.indices,
+            **special,
+            "chunk": self._chunk,
+            "seed": evaluation.seed,
+        }
+
+    def _in_precision(self, precision: SearchPrecision) -> AttackTarget:
+        attacked_model = self._target.attacked_model
+        if precision == "bf16":
+            attacked_model = model_to_attack(self._model, precision)
+        return replace(self._target, attacked_model=attacked_model, precision=precision)
+
+    def _tell_forecast(self) -> None:
+        """Say how long the suite will take."""
+        left: list[tuple[Attack | None, int]] = [(None, self._images_left("clean", None))]
+        for position, attack in enumerate(self._evaluation.suite.attacks):
+            left.append((attack, self._images_left(_name(position, attack), attack)))
+        if any(images for _, images in left):
+            probe = time_gradient(self._target.attacked_model, self._target.images, self._chunk)
+            self._callback.on_forecast(forecast(probe, left))
+
+    def _images_left(self, name: str, attack: Attack | None) -> int:
+        n = len(self._target.places)
+        if attack is not None and stepwise_attacks(attack):
+            return 0 if self.state.is_finished(name) else n
+        return n - self.state.pass_progress(name).n
+
+    def _attack(self, position: int, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
+        """Verdicts under one attack, and its row of the result; `clean` (n,) bool is right without an attack."""
+        name = _name(position, attack)
+        if stepwise_attacks(attack):
+            return self._stepwise(name, attack, clean)
+        progress = self._single_pass(name, attack, embed=position == self._evaluation.suite.features)
+        found = progress.verdicts()
+        measured = found.accuracy() | progress.mean_cross_entropy() | {"seconds": round(progress.seconds, 3)}
+        return found, record(attack) | measured | found.bits()
+
+    def _stepwise(self, name: str, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
+        chunk = self._evaluation.search_chunk or search_chunk(self._target.images)
+        in_flight = chunks_in_flight(chunk, self._evaluation.batch_size)
+        target, state, callback = self._stepwise_target, self.state, self._callback
+        return AttackSequence(attack, target, chunk, in_flight, state, name, callback).run(clean)
+
+    def _single_pass(self, name: str, attack: Attack | None, embed: bool) -> PassProgress:
+        """Verdicts under one attack (None: clean); with `embed`, statistics of the features are stored too."""
+        progress, embeddings = self.state.pass_progress(name), None
+        if embed and isinstance(self._model, Classifier) and self.state.value(name) is None:
+            embeddings = Embeddings(self._model)
+            # Features are not stored: without statistics the attack begins again.
+            progress.forget()
+        self._callback.on_attack(name, len(self._target.places) - progress.n)
+        single_pass(self._target, attack, self._chunk, progress, self._callback.on_images, embeddings)
+        if embeddings is not None and isinstance(self._model, Classifier):
+            self.state.store(name, class_statistics(embeddings, self._model.class_centers()))
+        self.state.save(now=True)
+        return progress
+
+    def _geometry(self) -> Json:
+        """Geometry of clean and attacked features, where the suite and the model have any."""
+        suite = self._evaluation.suite
+        if suite.features is None or not isinstance(self._model, Classifier):
+            return {}
+        attack = suite.attacks[suite.features]
+        adversarial = {**self.state.value(_name(suite.features, attack)), "attack": label(record(attack))}
+        centers = center_geometry(self._model.class_centers())
+        return {
+            "geometry": {"clean": self.state.value("clean"), "adversarial": adversarial, **centers, **declarations()}
+        }
 
 
-def _row(entry: PassProgress) -> Json:
-    found = entry.verdicts()
-    return found.accuracy() | entry.mean_cross_entropy() | {"seconds": round(entry.seconds, 3)} | found.bits()
+def _name(position: int, attack: Attack) -> str:
+    """The attack's name in the state; attacks with one label are told apart by their position."""
+    return f"{position + 1}. {label(record(attack))}"

@@ -16,7 +16,7 @@ from advdpnp.runs import Json
 
 
 class Embeddings:
-    """Collects the embeddings of the images that an evaluation shows it.
+    """Collects the embeddings of the chunks that it is called with.
 
     Args:
         model: the classifier.

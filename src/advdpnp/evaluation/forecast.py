@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from advdpnp.attacks import Attack
-from advdpnp.attacks.attack import Ascending
-from advdpnp.attacks.autoattack import stepwise_attacks
+from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.data import Images
 from advdpnp.losses import cross_entropy
 
@@ -44,20 +43,20 @@ def time_gradient(attacked_model: nn.Module, images: Images, chunk: int) -> Grad
 
 
 def gradients(attack: Attack | None, classes: int) -> float:
-    """Input gradients that an attack (None: clean images) takes as long as, for an image that withstands it."""
+    """How many input gradients take as long as an attack (None: clean images) on an image that it does not break."""
     if attack is None:
         return 1
-    if parts := stepwise_attacks(attack):
-        return sum(progress.attempts(classes) * progress.length * progress.cost for progress in parts)
-    ascending = cast(Ascending, attack)
-    return ascending.steps * ascending.restarts
+    if attacks := stepwise_attacks(attack):
+        return sum(each.attempts(classes) * each.length * each.cost for each in attacks)
+    # An attack of no stated number of steps counts as one.
+    return (attack.steps or 1) * attack.restarts
 
 
 def forecast(probe: GradientTime, left: Iterable[tuple[Attack | None, int]]) -> float:
-    """Seconds that attacks will take, at most: searches are over sooner for images that fall.
+    """Seconds that attacks take at most: stepwise attacks end sooner on images that they break.
 
     Args:
-        probe: what a gradient takes.
-        left: attacks (None: clean images) and how many images each has still before it.
+        probe: how long a gradient takes.
+        left: attacks (None: clean images), and how many images each is still to be run on.
     """
     return sum(n * probe.seconds * gradients(attack, probe.classes) for attack, n in left)

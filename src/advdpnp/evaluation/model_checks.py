@@ -11,114 +11,9 @@ from advdpnp.attacks.attack import check_images, check_labels, check_mode
 from advdpnp.data import Images
 from advdpnp.losses import cross_entropy, has_answer, is_right, margin
 
-
-def answer(model: nn.Module, x: Tensor) -> Tensor:
-    """The network's logits (B, C) of x, which it gets a copy of."""
-    with torch.no_grad():
-        logits: Tensor = model(x.clone())
-    return logits
-
-
-def _gradient(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor | None:
-    probe = x.clone().requires_grad_()
-    with torch.enable_grad(), warnings.catch_warnings():
-        # Of networks that leave the graph, which are refused below.
-        warnings.simplefilter("ignore")
-        total = loss(model(probe)).sum()
-        if not total.requires_grad:
-            return None
-        (gradient,) = torch.autograd.grad(total, probe, allow_unused=True)
-    return None if gradient is None else gradient.flatten(1)
-
-
-def gradient_warnings(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
-    """Warnings about masked gradients; ValueError where attacks would have no gradient, or none to follow.
-
-    Args:
-        model: in eval mode.
-        x: (B, channels, H, W) in [0, 1].
-        y: (B,) int64.
-    """
-    try:
-        # The margin's gradient does not saturate where the softmax does.
-        direct = _gradient(model, x, lambda logits: -margin(logits, y))
-        saturating = _gradient(model, x, lambda logits: cross_entropy(logits, y))
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"the model has no gradient ({reason}): attacks need one; mend its forward") from error
-    if direct is None or saturating is None or not direct.any():
-        raise ValueError(
-            "no gradient reaches the images (detach, numpy, no_grad, argmax or rounding on the way?), so gradient "
-            "attacks would find nothing: make the whole forward differentiable"
-        )
-    bad = int((~(direct.isfinite() & saturating.isfinite())).any(dim=1).sum())
-    text = (
-        f"the gradient of {bad} of {len(x)} images is not finite, and attacks cannot follow it: look for a square "
-        "root, logarithm or norm at 0"
-    )
-    if bad == len(x):
-        raise ValueError(text)
-    # A few are counted as unevaluated by the evaluation itself, which refuses too many.
-    notes = [text] if bad else []
-    zero = int((saturating == 0).all(dim=1).sum())
-    if zero:
-        notes.append(
-            f"the cross-entropy of {zero} of {len(x)} images has no gradient: masked gradients, so FGSM and PGD "
-            "overstate the robustness; trust attacks on the margin, such as cw, more"
-        )
-    return notes
-
-
-def accuracy_warnings(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> list[str]:
-    """Warnings about clean accuracy that other pixel ranges raise, or near chance; ValueError where it is both.
-
-    Args:
-        model, x, y: as in `gradient_warnings`.
-        classes: number of classes C.
-    """
-
-    def right(images: Tensor) -> Tensor:
-        return is_right(answer(model, images), y)
-
-    plain, chance = right(x), 1 / classes
-    accuracy = plain.double().mean().item()
-    # Three standard deviations of a guess.
-    near_chance = accuracy < chance + 3 * math.sqrt(chance * (1 - chance) / len(x))
-    mean, std = x.mean(dim=(0, 2, 3), keepdim=True), x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
-    in_bytes = right(255 * x)
-    better, how, cure = right((x - mean) / std), "standardized", "give the --mean and --std of its training"
-    if _clearly_more(in_bytes, better):
-        better, how, cure = in_bytes, "in 0 to 255", f"give --mean 0 --std {1 / 255:.6f}"
-    if _clearly_more(better, plain):
-        text = (
-            f"clean accuracy on {len(x)} images in [0, 1] is {accuracy:.1%}, but {how} they are "
-            f"{better.double().mean().item():.1%} right: is normalization missing? {cure} "
-            "(in Python, advdpnp.external.Normalized)"
-        )
-        if near_chance:
-            raise ValueError(text)
-        return [text]
-    if near_chance:
-        text = (
-            f"clean accuracy is {accuracy:.1%}, near chance: is normalization missing (--mean, --std), or are these "
-            "other weights, or classes in another order?"
-        )
-        return [text]
-    return []
-
-
-def _clearly_more(first: Tensor, second: Tensor) -> bool:
-    """Whether chance hardly explains how much more of the same images the first gets right, as in McNemar's test."""
-    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    # Networks that are trained too little gain a few images from more contrast.
-    return gained - lost >= 2.5 * math.sqrt(gained + lost) > 0
-
-
-# Images for clean accuracy, and for everything else.
+# How many images clean accuracy is measured on, and everything else.
 _MANY, _FEW = 128, 16
-# Relative differences of logits: rounding of the same computation, and of one in another batch shape.
+# Largest relative differences of logits that count as rounding: of the same computation, and in another batch shape.
 _SAME, _OTHER_BATCH = 1e-5, 1e-3
 
 
@@ -164,14 +59,118 @@ def examine(model: nn.Module, images: Images, num_classes: int | None = None, at
     check_labels(y, len(y), logits.shape[1])
     _check_repeats(model, few, logits)
     _check_batches(model, few, logits)
-    notes = gradient_warnings(model, few, few_labels) if attacked else []
-    notes += accuracy_warnings(model, x, y, logits.shape[1])
+    found = gradient_warnings(model, few, few_labels) if attacked else []
+    found += accuracy_warnings(model, x, y, logits.shape[1])
     changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, state.get(name, buffer))]
     if changed:
-        notes.append(f"the model changes its buffers when it is called ({', '.join(changed[:3])}): is that meant?")
+        found.append(f"the model changes its buffers when it is called ({', '.join(changed[:3])}): is that meant?")
     if logits.dtype in (torch.float16, torch.bfloat16):
-        notes.append(f"logits are {logits.dtype}: ties and coarse gradients can make attacks weaker than they are")
-    return notes
+        found.append(f"logits are {logits.dtype}: ties and coarse gradients can make attacks weaker than they are")
+    return found
+
+
+def gradient_warnings(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
+    """Warnings about masked gradients; ValueError where attacks would have no gradient, or none to follow.
+
+    Args:
+        model: in eval mode.
+        x: (B, channels, H, W) in [0, 1].
+        y: (B,) int64.
+    """
+    try:
+        # The margin's gradient does not saturate where the softmax does.
+        direct = _gradient(model, x, lambda logits: -margin(logits, y))
+        saturating = _gradient(model, x, lambda logits: cross_entropy(logits, y))
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"the model has no gradient ({reason}): attacks need one; mend its forward") from error
+    if direct is None or saturating is None or not direct.any():
+        raise ValueError(
+            "no gradient reaches the images (detach, numpy, no_grad, argmax or rounding on the way?), so gradient "
+            "attacks would find nothing: make the whole forward differentiable"
+        )
+    bad = int((~(direct.isfinite() & saturating.isfinite())).any(dim=1).sum())
+    text = (
+        f"the gradient of {bad} of {len(x)} images is not finite, and attacks cannot follow it: look for a square "
+        "root, logarithm or norm at 0"
+    )
+    if bad == len(x):
+        raise ValueError(text)
+    # A few are counted as unevaluated by the evaluation itself, which refuses too many.
+    found = [text] if bad else []
+    zero = int((saturating == 0).all(dim=1).sum())
+    if zero:
+        found.append(
+            f"the cross-entropy of {zero} of {len(x)} images has no gradient: masked gradients, so FGSM and PGD "
+            "overstate the robustness; trust attacks on the margin, such as cw, more"
+        )
+    return found
+
+
+def accuracy_warnings(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> list[str]:
+    """Warnings about clean accuracy that other pixel ranges raise, or near chance; ValueError where it is both.
+
+    Args:
+        model, x, y: as in `gradient_warnings`.
+        classes: number of classes C.
+    """
+
+    def right(images: Tensor) -> Tensor:
+        return is_right(_answer(model, images), y)
+
+    plain, chance = right(x), 1 / classes
+    accuracy = plain.double().mean().item()
+    # Three standard deviations of guessing.
+    near_chance = accuracy < chance + 3 * math.sqrt(chance * (1 - chance) / len(x))
+    mean, std = x.mean(dim=(0, 2, 3), keepdim=True), x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
+    in_bytes = right(255 * x)
+    better, how, cure = right((x - mean) / std), "standardized", "give the --mean and --std of its training"
+    if _clearly_more(in_bytes, better):
+        better, how, cure = in_bytes, "in 0 to 255", f"give --mean 0 --std {1 / 255:.6f}"
+    if _clearly_more(better, plain):
+        text = (
+            f"clean accuracy on {len(x)} images in [0, 1] is {accuracy:.1%}, but {how} they are "
+            f"{better.double().mean().item():.1%} right: is normalization missing? {cure} "
+            "(in Python, advdpnp.external.Normalized)"
+        )
+        if near_chance:
+            raise ValueError(text)
+        return [text]
+    if near_chance:
+        text = (
+            f"clean accuracy is {accuracy:.1%}, near chance: is normalization missing (--mean, --std), or are these "
+            "other weights, or classes in another order?"
+        )
+        return [text]
+    return []
+
+
+def _gradient(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor | None:
+    probe = x.clone().requires_grad_()
+    with torch.enable_grad(), warnings.catch_warnings():
+        # PyTorch warns of networks that leave the graph; they are refused below.
+        warnings.simplefilter("ignore")
+        total = loss(model(probe)).sum()
+        if not total.requires_grad:
+            return None
+        (gradient,) = torch.autograd.grad(total, probe, allow_unused=True)
+    return None if gradient is None else gradient.flatten(1)
+
+
+def _clearly_more(first: Tensor, second: Tensor) -> bool:
+    """Whether the first gets more of the same images right than chance explains, as in McNemar's test: (B,) bool."""
+    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    # Networks that are trained too little gain a few images from more contrast.
+    return gained - lost >= 2.5 * math.sqrt(gained + lost) > 0
+
+
+def _answer(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits (B, C) of a copy of x."""
+    with torch.no_grad():
+        logits: Tensor = model(x.clone())
+    return logits
 
 
 def _first_logits(model: nn.Module, x: Tensor, num_classes: int | None) -> Tensor:
@@ -181,7 +180,7 @@ def _first_logits(model: nn.Module, x: Tensor, num_classes: int | None) -> Tenso
             logits = model(given)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # a stranger's network fails in any way
+    except Exception as error:  # an unknown network may raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"the model cannot take images of {tuple(x.shape[1:])} ({reason}): choose the data set that it was made "
@@ -228,23 +227,9 @@ def _described(value: object) -> str:
     return type(value).__name__
 
 
-def _difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference of two answers, in units of the largest logit; -Inf is equal to itself alone."""
-    numbers = a.isfinite()
-    if not torch.equal(numbers, b.isfinite()) or not torch.equal(a[~numbers], b[~numbers]):
-        return math.inf
-    a, b = a[numbers], b[numbers]
-    return ((a - b).abs().max() / a.abs().max().clamp_min(torch.finfo(a.dtype).tiny)).item()
-
-
-def _rounding(logits: Tensor) -> float:
-    """How much coarser than float32 the answers are."""
-    return max(1.0, torch.finfo(logits.dtype).eps / torch.finfo(torch.float32).eps)
-
-
 def _check_repeats(model: nn.Module, x: Tensor, logits: Tensor) -> None:
     for _ in range(2):
-        found = _difference(logits, answer(model, x))
+        found = _difference(logits, _answer(model, x))
         if found > _SAME * _rounding(logits):
             raise ValueError(
                 f"the model answers the same images differently (by {found:.2g} of the largest logit): it draws random "
@@ -255,9 +240,9 @@ def _check_repeats(model: nn.Module, x: Tensor, logits: Tensor) -> None:
 def _check_batches(model: nn.Module, x: Tensor, logits: Tensor) -> None:
     count = len(x)
     others: tuple[tuple[str, Callable[[], Tensor]], ...] = (
-        ("alone", lambda: torch.cat([answer(model, x[i : i + 1]) for i in range(count)])),
-        ("in another order", lambda: answer(model, x.flip(0)).flip(0)),
-        ("in another batch", lambda: answer(model, torch.cat([x[count // 2 :], x]))[-count:]),
+        ("alone", lambda: torch.cat([_answer(model, x[i : i + 1]) for i in range(count)])),
+        ("in another order", lambda: _answer(model, x.flip(0)).flip(0)),
+        ("in another batch", lambda: _answer(model, torch.cat([x[count // 2 :], x]))[-count:]),
     )
     for how, again in others:
         try:
@@ -275,3 +260,17 @@ def _check_batches(model: nn.Module, x: Tensor, logits: Tensor) -> None:
                 f"the model answers an image {how} differently (by {found:.2g} of the largest logit), so a verdict "
                 "would depend on the other images: BatchNorm with batch statistics, or whitening across the batch?"
             )
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference of two answers, in units of the largest logit; -Inf is equal to itself alone."""
+    numbers = a.isfinite()
+    if not torch.equal(numbers, b.isfinite()) or not torch.equal(a[~numbers], b[~numbers]):
+        return math.inf
+    a, b = a[numbers], b[numbers]
+    return ((a - b).abs().max() / a.abs().max().clamp_min(torch.finfo(a.dtype).tiny)).item()
+
+
+def _rounding(logits: Tensor) -> float:
+    """How much coarser than float32 the answers are."""
+    return max(1.0, torch.finfo(logits.dtype).eps / torch.finfo(torch.float32).eps)

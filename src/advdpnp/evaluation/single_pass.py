@@ -1,4 +1,4 @@
-"""Attacks that go over the images once: chunks of one shape, what they search on, one verdict per image."""
+"""What is attacked, in which chunks and precision; and one pass of an attack over the images, a verdict for each."""
 
 import contextlib
 import math
@@ -19,11 +19,58 @@ from advdpnp.models.classifier import Classifier
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 
-# Rows of a forward where each attack goes over the images once.
+# Rows of every forward in one pass over the images.
 CHUNK = 128
-# Of a search: on a GPU what fills it; on a CPU 16 images of 3x32x32, smaller ones in proportion, within these bounds,
-# since few rows leave few idle where few images are left. So many rows are in flight at most, if nothing else is said.
-_SEARCH_GPU, _SEARCH_PIXELS, _SEARCH_CPU, _CHUNKS_IN_FLIGHT = 512, 16 * 3 * 32 * 32, (4, 64), 4
+# Rows of every forward of a stepwise attack. On a GPU as many as keep it busy. On a CPU as many as have the pixels of
+# 16 images of 3x32x32, but from 4 to 64: rows that have no image left to attack are computed too.
+_SEARCH_GPU, _SEARCH_PIXELS, _SEARCH_CPU = 512, 16 * 3 * 32 * 32, (4, 64)
+# How many such chunks are attacked together, at most, unless the caller says otherwise.
+_CHUNKS_IN_FLIGHT = 4
+
+SearchPrecision = Literal["fp32", "tf32", "bf16"]
+
+
+@dataclass(frozen=True)
+class AttackTarget:
+    """What is attacked, on which images.
+
+    Args:
+        model: classifier in eval mode, which gives the verdicts.
+        attacked_model: what attacks compute on, see `model_to_attack`.
+        images: the test set, on the model's device.
+        places: (n,) int64, positions of the attacked images in the test set, on the same device.
+        seed: of the attacks' noise, which is keyed by these positions.
+        precision: of stepwise attacks; the verdicts are always given in fp32.
+    """
+
+    model: nn.Module
+    attacked_model: nn.Module
+    images: Images
+    places: Tensor
+    seed: int
+    precision: SearchPrecision = "fp32"
+
+    @property
+    def attacks_the_model_itself(self) -> bool:
+        """Whether what an attack finds needs no second look: it calls the very network that gives the verdicts."""
+        return self.attacked_model is self.model and self.precision == "fp32"
+
+
+def check_precision(precision: str) -> None:
+    """Raise ValueError unless stepwise attacks can compute in it."""
+    if precision not in get_args(SearchPrecision):
+        known = ", ".join(get_args(SearchPrecision))
+        raise ValueError(f"attacks can search in {known}; got {precision!r}")
+
+
+def model_to_attack(model: nn.Module, precision: SearchPrecision = "fp32") -> nn.Module:
+    """What attacks compute on: of our own classifiers a faster copy with BatchNorm folded, else the network itself."""
+    check_precision(precision)
+    if isinstance(model, Classifier):
+        return fold_batchnorm(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+    if precision == "bf16":
+        raise ValueError("only networks that advdpnp has built are searched in bf16: leave it fp32, or tf32 on a GPU")
+    return model
 
 
 @dataclass(frozen=True)
@@ -62,7 +109,7 @@ def chunks(images: Images, which: int | Tensor, size: int, first: int = 0) -> It
 
 
 def search_chunk(images: Images) -> int:
-    """Rows of every forward of a search, for images of this size on this device."""
+    """Rows of every forward of a stepwise attack, for images of this size on this device."""
     if images.labels.device.type != "cpu":
         return _SEARCH_GPU
     fewest, most = _SEARCH_CPU
@@ -71,41 +118,66 @@ def search_chunk(images: Images) -> int:
 
 
 def chunks_in_flight(chunk: int, batch_size: int) -> int:
-    """How many chunks of a search are in flight.
+    """How many chunks of rows a stepwise attack works on at a time, at least one.
 
     Args:
         chunk: rows of a forward.
-        batch_size: rows that somebody wants in flight; 0 for as many as make a small chunk worth the while, but no more
-            than are lost where other attacks lose a chunk.
+        batch_size: rows at a time, rounded down to whole chunks; 0 for 4 chunks, but at most `CHUNK` rows.
     """
     return max(1, batch_size // chunk if batch_size else min(_CHUNKS_IN_FLIGHT, CHUNK // chunk))
 
 
-SearchPrecision = Literal["fp32", "tf32", "bf16"]
+def attacked(attacked_model: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -> tuple[Tensor, Tensor]:
+    """The chunk's images after the attack (None: clean); the noise is keyed by image index.
+
+    Returns:
+        (chunk, channels, H, W); and (chunk,) bool, the images about which an answer to the attack was not finite.
+    """
+    monitored = MonitoredModel(attacked_model, len(chunk.x), chunk.x.device)
+    if attack is None:
+        return chunk.x, monitored.nonfinite
+    return attack(monitored, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index)), monitored.nonfinite
 
 
-def check_precision(precision: str) -> None:
-    """Raise ValueError unless attacks can search in it."""
-    if precision not in get_args(SearchPrecision):
-        known = ", ".join(get_args(SearchPrecision))
-        raise ValueError(f"attacks can search in {known}; got {precision!r}")
+def single_pass(
+    target: AttackTarget,
+    attack: Attack | None,
+    chunk_size: int,
+    progress: PassProgress,
+    on_images: Callable[[int], None],
+    on_attacked: Callable[[Tensor, Chunk], None] | None = None,
+) -> None:
+    """Attack the images chunk by chunk, and store a verdict for each.
 
-
-def model_to_attack(model: nn.Module, precision: SearchPrecision = "fp32") -> nn.Module:
-    """What attacks search on: a folded copy of our own classifiers, which is faster; other networks themselves."""
-    check_precision(precision)
-    if isinstance(model, Classifier):
-        return fold_batchnorm(model, torch.bfloat16 if precision == "bf16" else torch.float32)
-    if precision == "bf16":
-        raise ValueError("only networks that advdpnp has built are searched in bf16: leave it fp32, or tf32 on a GPU")
-    return model
+    Args:
+        target: what is attacked.
+        attack: None for clean images.
+        chunk_size: rows of each forward.
+        progress: where verdicts go; chunks that it already has are skipped.
+        on_images: called with the number of images after each chunk.
+        on_attacked: called with the attacked images of each chunk, for what else is measured on them.
+    """
+    for chunk in chunks(target.images, target.places, chunk_size, first=math.ceil(progress.n / chunk_size)):
+        began = time.perf_counter()
+        x, nonfinite = attacked(target.attacked_model, attack, chunk, target.seed)
+        with torch.no_grad():
+            # A copy, for networks that change their input: `on_attacked` sees the images too.
+            logits = target.model(x.clone())[: chunk.valid]
+        y = chunk.y[: chunk.valid]
+        right, loss = is_right(logits, y), cross_entropy(logits, y)
+        if on_attacked is not None:
+            on_attacked(x, chunk)
+        # Waits for the device, whose work is part of the time.
+        right, loss = right.cpu(), loss.cpu()
+        progress.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began)
+        on_images(chunk.valid)
 
 
 @contextlib.contextmanager
 def as_stated() -> Iterator[None]:
-    """Numbers as results state them, whatever the caller has switched on; outside, all switches are as they were.
+    """Inside, computations in fp32 and nothing coarser, whatever the caller has switched on; outside, as they were.
 
-    Inside: fp32 and nothing coarser (no autocast, no TF32, float32 by default), and gradients where they are asked for.
+    No autocast, no TF32, float32 by default, and gradients where they are asked for.
     """
     default = torch.get_default_dtype()
     with (
@@ -124,7 +196,7 @@ def as_stated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ieee_products() -> Iterator[None]:
-    """Products of fp32 numbers that are rounded to fp32 alone, on the CPU too."""
+    """Matrix products and convolutions of fp32 numbers in full fp32, on the CPU too."""
     backends: Any = torch.backends
     kinds = (
         backends.cuda.matmul,
@@ -154,7 +226,7 @@ def _ieee_products() -> Iterator[None]:
 
 
 def _readable(setting: Callable[[], Any]) -> Any:
-    """A setting of torch's older interface, or None where it cannot be told."""
+    """A setting of torch's older interface, or None where torch refuses to read it."""
     try:
         return setting()
     except RuntimeError:
@@ -162,8 +234,8 @@ def _readable(setting: Callable[[], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def searching(precision: SearchPrecision) -> Iterator[None]:
-    """GPU products in TF32 inside, if that is the precision, and as they were outside."""
+def in_precision(precision: SearchPrecision) -> Iterator[None]:
+    """Inside, GPU products in TF32 if that is the precision; outside, as they were."""
     settings: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [setting.allow_tf32 for setting in settings]
     try:
@@ -173,60 +245,3 @@ def searching(precision: SearchPrecision) -> Iterator[None]:
     finally:
         for setting, allowed in zip(settings, before, strict=True):
             setting.allow_tf32 = allowed
-
-
-Tell = Callable[[int], None]
-
-
-def attacked(attacked_model: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -> tuple[Tensor, Tensor]:
-    """The chunk's images after the attack (None: clean); the noise is keyed by image index.
-
-    Returns:
-        (chunk, channels, H, W); and (chunk,) bool, the images about which an answer to the attack was not finite.
-    """
-    watched = MonitoredModel(attacked_model, len(chunk.x), chunk.x.device)
-    if attack is None:
-        return chunk.x, watched.nonfinite
-    return attack(watched, chunk.x, chunk.y, noise=IndexNoise(seed, chunk.index)), watched.nonfinite
-
-
-def judge(
-    model: nn.Module,
-    attacked_model: nn.Module,
-    attack: Attack | None,
-    images: Images,
-    places: Tensor,
-    chunk_size: int,
-    seed: int,
-    entry: PassProgress,
-    tell: Tell,
-    see: Callable[[Tensor, Chunk], None] | None = None,
-) -> None:
-    """Attack the images at `places` and store a verdict for each.
-
-    Args:
-        model: classifier in eval mode, which gives the verdicts.
-        surface: what the attack searches on, see `advdpnp.evaluation.single_pass`.
-        attack: None for clean images.
-        images: the test set, on the model's device.
-        places: (n,) int64, positions in the test set.
-        chunk_size: rows of each forward.
-        seed: of the attack's noise.
-        entry: where verdicts go; chunks that it already has are skipped.
-        tell: called with the number of images after each chunk.
-        see: called with the attacked images of each chunk, for what else is measured on them.
-    """
-    for chunk in chunks(images, places, chunk_size, first=math.ceil(entry.n / chunk_size)):
-        began = time.perf_counter()
-        x, nonfinite = attacked(attacked_model, attack, chunk, seed)
-        with torch.no_grad():
-            # A copy: the images are looked at again below.
-            logits = model(x.clone())[: chunk.valid]
-        y = chunk.y[: chunk.valid]
-        right, loss = is_right(logits, y), cross_entropy(logits, y)
-        if see is not None:
-            see(x, chunk)
-        # Waits for the device, whose work is part of the time.
-        right, loss = right.cpu(), loss.cpu()
-        entry.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began)
-        tell(chunk.valid)

@@ -2,6 +2,7 @@
 
 import glob
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,86 @@ from advdpnp.evaluation.verdicts import Verdicts
 from advdpnp.metrics import pack, unpack
 from advdpnp.runs import Json, differences, read_json, write_json
 
+# Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work
+# beside what is in flight.
+SAVE_SHARE = 0.02
+_NOTHING: Json = {"n": 0, "verdicts": "", "hindered": "", "sum": 0.0, "finite": 0, "seconds": 0.0}
 
-class AttackProgress:
-    """The record of one search over n images.
+
+class PassProgress:
+    """What one pass of an attack has found about the first `n` images.
 
     Args:
-        content: where the record is kept as JSON; empty at first.
+        content: where it is kept as JSON; `_NOTHING` at first.
+        save: called after every chunk.
+    """
+
+    def __init__(self, content: Json, save: Callable[[], None]) -> None:
+        self._content, self._save = content, save
+
+    @property
+    def n(self) -> int:
+        return int(self._content["n"])
+
+    @property
+    def seconds(self) -> float:
+        return float(self._content["seconds"])
+
+    def verdicts(self) -> Verdicts:
+        """Of the n images."""
+        return Verdicts.after(self._right(), self._nonfinite())
+
+    def mean_cross_entropy(self, prefix: str = "mean_") -> Json:
+        """Over the images where it is finite, None if there are none; their count where not all are."""
+        finite = self._finite()
+        mean = float(self._content["sum"]) / finite if finite else None
+        return {f"{prefix}cross_entropy": mean} | ({f"{prefix}cross_entropy_images": finite} if finite < self.n else {})
+
+    def forget(self) -> None:
+        """Start this attack again."""
+        self._content.update(_NOTHING)
+
+    def add(self, right: Tensor, nonfinite: Tensor, cross_entropy: Tensor, seconds: float) -> None:
+        """Append one chunk.
+
+        Args:
+            right: (valid,) bool, whether the network is right in the end.
+            nonfinite: (valid,) bool, whether an answer to the attack was not finite.
+            cross_entropy: (valid,) nats.
+            seconds: what it took.
+        """
+        right, nonfinite = torch.cat([self._right(), right.cpu()]), torch.cat([self._nonfinite(), nonfinite.cpu()])
+        finite = cross_entropy[cross_entropy.isfinite()]
+        self._content.update(
+            verdicts=pack(right),
+            hindered=pack(nonfinite),
+            sum=self._content["sum"] + finite.double().sum().item(),
+            finite=self._finite() + len(finite),
+            seconds=self.seconds + seconds,
+            n=len(right),
+        )
+        self._save()
+
+    def _right(self) -> Tensor:
+        return unpack(self._content["verdicts"], self.n)
+
+    def _nonfinite(self) -> Tensor:
+        # Partial results of an earlier version do not have it.
+        bits = self._content.get("hindered", "")
+        return unpack(bits, self.n) if bits else torch.zeros(self.n, dtype=torch.bool)
+
+    def _finite(self) -> int:
+        """How many images have a finite cross-entropy."""
+        return int(self._content.get("finite", self.n))
+
+
+class AttackProgress:
+    """What one stepwise attack has done to n images.
+
+    Args:
+        content: where it is kept as JSON; empty at first.
         entering: (n,) bool, the images that are attacked.
-        attempts: attempts at each image.
+        attempts: how many attempts the attack makes at each image.
     """
 
     def __init__(self, content: Json, entering: Tensor, attempts: int) -> None:
@@ -30,33 +103,30 @@ class AttackProgress:
         self.broken, self.unconfirmed = (
             unpack(content[name], n) if stored else torch.zeros(n).bool() for name in ("broken", "unconfirmed")
         )
-        # Images about which an answer was not finite; records of an earlier version do not have them.
+        # Images about which an answer was not finite; partial results of an earlier version do not have them.
         self.nonfinite = unpack(content["hindered"], n) if "hindered" in content else torch.zeros(n).bool()
         # Norms of the successes.
         self.largest, self.total = float(content.get("largest", 0.0)), float(content.get("total", 0.0))
         self.seconds = float(content.get("seconds", 0.0))
         self.chunk = int(content.get("chunk", 0))
-        self._written = self._sum()
+        self._written = self._counts()
 
     @property
     def surviving(self) -> Tensor:
         """(n,) bool: attacked and still classified correctly."""
         return self.entering & ~self.broken
 
-    def _sum(self) -> tuple[int, int, int]:
-        return int(self.tried.sum()), int(self.broken.sum()), int(self.unconfirmed.sum())
-
     @property
     def changed(self) -> bool:
         """Whether there is more to write."""
-        return self._sum() != self._written
+        return self._counts() != self._written
 
     def left(self) -> int:
         """Attempts that are still to be made."""
         return int((self.surviving & ~self.tried).sum())
 
-    def fell(self, images: Tensor, norms: Tensor) -> None:
-        """These images (k,) int64 are broken, by perturbations of these norms (k,)."""
+    def add_broken(self, images: Tensor, norms: Tensor) -> None:
+        """These images (k,) int64 are misclassified under perturbations of these norms (k,)."""
         for image, norm in zip(images.tolist(), norms.tolist(), strict=True):
             if not self.broken[image]:
                 self.broken[image] = True
@@ -74,33 +144,28 @@ class AttackProgress:
             seconds=self.seconds,
             chunk=self.chunk,
         )
-        self._written = self._sum()
+        self._written = self._counts()
 
     def row(self) -> Json:
-        """What the result says of it."""
-        fallen = int(self.broken.sum())
+        """The attack's row of the result."""
+        broken = int(self.broken.sum())
         return {
             "attacked": int(self.entering.sum()),
-            "broken": fallen,
-            # Misclassified where the attack searched, but not by the network itself in fp32.
+            "broken": broken,
+            # Misclassified by the attacked model, but not by the network itself in fp32.
             "unconfirmed": int((self.unconfirmed & self.surviving).sum()),
             "largest_norm": self.largest,
-            "mean_norm": self.total / fallen if fallen else 0.0,
+            "mean_norm": self.total / broken if broken else 0.0,
             "seconds": round(self.seconds, 3),
             "chunk": self.chunk,
         }
 
-
-# Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work
-# beside what is in flight.
-SAVE_SHARE = 0.02
-
-
-_NOTHING: Json = {"n": 0, "verdicts": "", "hindered": "", "sum": 0.0, "finite": 0, "seconds": 0.0}
+    def _counts(self) -> tuple[int, int, int]:
+        return int(self.tried.sum()), int(self.broken.sum()), int(self.unconfirmed.sum())
 
 
 class EvaluationState:
-    """Finished chunks of each attack, by name.
+    """What is finished of each attack, by name.
 
     Args:
         path: the partial result; None keeps nothing on disk.
@@ -113,7 +178,7 @@ class EvaluationState:
     def __init__(self, path: Path | None, protocol: Json, resume: bool) -> None:
         self._path, self._due = path, 0.0
         if path is not None:
-            _sweep(path)
+            _remove_torn(path)
         self._content: Json = {"protocol": protocol, "entries": {}, "stages": {}, "notes": {}}
         if resume and path is not None and path.exists():
             content = read_json(path)
@@ -122,23 +187,30 @@ class EvaluationState:
                 raise ValueError(f"{path} is of another protocol ({'; '.join(found)}): run without --resume")
             self._content = content
 
-    def entry(self, name: str) -> "PassProgress":
-        """What is known of one attack."""
-        return PassProgress(self, self._content["entries"].setdefault(name, dict(_NOTHING)))
+    def pass_progress(self, name: str) -> PassProgress:
+        """What is finished of an attack that takes one pass."""
+        return PassProgress(self._content["entries"].setdefault(name, dict(_NOTHING)), self.save)
 
-    def progress(self, name: str) -> Json:
-        """What is known of one search, to be changed in place."""
-        content: Json = self._content["stages"].setdefault(name, {})
-        return content
+    def attack_progress(self, name: str, entering: Tensor, attempts: int) -> AttackProgress:
+        """What is finished of a stepwise attack; arguments as of `AttackProgress`."""
+        return AttackProgress(self._content["stages"].setdefault(name, {}), entering, attempts)
 
-    def note(self, name: str) -> Any:
+    def value(self, name: str) -> Any:
         """A stored value that is no verdict, or None."""
         return self._content["notes"].get(name)
 
-    def write_note(self, name: str, value: Any) -> None:
-        """Store a JSON value."""
+    def store(self, name: str, value: Any) -> None:
+        """Keep a JSON value, and write to disk."""
         self._content["notes"][name] = value
         self.save(now=True)
+
+    def is_finished(self, name: str) -> bool:
+        """Whether all stepwise attacks of an attack are over."""
+        return bool(self.value(f"{name}: done"))
+
+    def finish(self, name: str) -> None:
+        """Keep that all stepwise attacks of an attack are over."""
+        self.store(f"{name}: done", True)
 
     def save(self, now: bool = False) -> None:
         """Write to disk, if it is time to."""
@@ -149,69 +221,7 @@ class EvaluationState:
             self._due = done + (done - began) / SAVE_SHARE
 
 
-def _sweep(path: Path) -> None:
+def _remove_torn(path: Path) -> None:
     """Remove what writes of this file that were killed half-way left behind; nobody else writes it."""
     for torn in path.parent.glob(f".{glob.escape(path.name)}.????????"):
         torn.unlink()
-
-
-class PassProgress:
-    """What one attack has done to the first `n` images."""
-
-    def __init__(self, state: EvaluationState, content: Json) -> None:
-        self._ledger, self._content = state, content
-
-    @property
-    def n(self) -> int:
-        return int(self._content["n"])
-
-    @property
-    def seconds(self) -> float:
-        return float(self._content["seconds"])
-
-    def verdicts(self) -> Verdicts:
-        """Of the n images."""
-        return Verdicts.after(self._right(), self._hindered())
-
-    def _right(self) -> Tensor:
-        return unpack(self._content["verdicts"], self.n)
-
-    def _hindered(self) -> Tensor:
-        # Partial results of an earlier version do not have it.
-        bits = self._content.get("hindered", "")
-        return unpack(bits, self.n) if bits else torch.zeros(self.n, dtype=torch.bool)
-
-    def _finite(self) -> int:
-        """How many images have a finite cross-entropy."""
-        return int(self._content.get("finite", self.n))
-
-    def mean_cross_entropy(self, prefix: str = "mean_") -> Json:
-        """Over the images where it is finite, None if there are none; their count where not all are."""
-        finite = self._finite()
-        mean = float(self._content["sum"]) / finite if finite else None
-        return {f"{prefix}cross_entropy": mean} | ({f"{prefix}cross_entropy_images": finite} if finite < self.n else {})
-
-    def forget(self) -> None:
-        """Start this attack again."""
-        self._content.update(_NOTHING)
-
-    def add(self, right: Tensor, nonfinite: Tensor, cross_entropy: Tensor, seconds: float) -> None:
-        """One more chunk.
-
-        Args:
-            right: (valid,) bool, whether the network is right in the end.
-            hindered: (valid,) bool, whether an answer to the attack was not finite.
-            cross_entropy: (valid,) nats.
-            seconds: what it took.
-        """
-        right, nonfinite = torch.cat([self._right(), right.cpu()]), torch.cat([self._hindered(), nonfinite.cpu()])
-        finite = cross_entropy[cross_entropy.isfinite()]
-        self._content.update(
-            verdicts=pack(right),
-            hindered=pack(nonfinite),
-            sum=self._content["sum"] + finite.double().sum().item(),
-            finite=self._finite() + len(finite),
-            seconds=self.seconds + seconds,
-            n=len(right),
-        )
-        self._ledger.save()
