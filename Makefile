@@ -2,12 +2,13 @@
 # that torch; elsewhere constraints.txt takes the small CPU build.
 PYTHON ?= python3
 BIN := .venv/bin
+LINTED := src tests examples scripts benchmarks docs .ci
 
 # If PYTHON is itself in a virtual environment, its packages are not the system's: a .pth file names their folder.
 export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
-.PHONY: install demo test slow lint docs rehearse-gpu clean
+.PHONY: install demo test slow lint wheel docs rehearse-gpu clean
 
 install: .venv/installed
 
@@ -27,15 +28,21 @@ demo: install
 	$(BIN)/advdpnp demo
 
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m slipcover -m pytest -n 2
+	@$(BIN)/python .ci/coverage.py
 
 slow: install
 	$(BIN)/python -m pytest -m slow -n 2
 
 lint: install
-	$(BIN)/ruff check src tests examples scripts benchmarks docs
-	$(BIN)/ruff format --check src tests examples scripts benchmarks docs
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/mypy
+	@if [ -e .git ]; then $(BIN)/python .ci/titles.py; fi
+
+# dist/ gets the sdist and the wheel, and a fresh environment with the versions of constraints.txt tries the wheel.
+wheel: install
+	PYTHON='$(PYTHON)' .ci/wheel
 
 # The documentation as a site that works without the network: open site/index.html.
 docs: install
@@ -47,4 +54,4 @@ rehearse-gpu: install
 	$(BIN)/python scripts/gpu_slot.py rehearse
 
 clean:
-	rm -rf .venv demo-runs report site
+	rm -rf .venv coverage.json demo-runs dist report site

@@ -18,7 +18,7 @@ from advdpnp.bench.variants import synthetic_images
 from advdpnp.experiments import experiment
 from advdpnp.runs import write_json
 from advdpnp.training import Task
-from advdpnp.training.loop import Training
+from advdpnp.training.step import Training
 
 BATCH, STEPS, ROUNDS = 128, 2, 5
 AWP = "recipe.weight_perturbation.gamma=0.005"

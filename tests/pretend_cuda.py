@@ -243,7 +243,7 @@ def _one_hot(index: Tensor, classes: int) -> Tensor:
 
 def install() -> PretendedCuda:
     """Pretend from now on, in this process; the caller enters what is returned."""
-    from advdpnp.training import crafting, loop
+    from advdpnp.training import crafting, step
 
     autocast = torch.autocast
     # A parameter that moves becomes a new one: a plain one's storage cannot be replaced by a pretended tensor.
@@ -255,5 +255,5 @@ def install() -> PretendedCuda:
     torch.nn.functional.one_hot = _one_hot
     torch.autocast = lambda kind, *args, **kwargs: autocast("cpu", *args, **kwargs)
     torch.compile = lambda *work, **_: work[0] if work else lambda function: function
-    loop.cuda_graph = crafting.cuda_graph = capture
+    step.cuda_graph = crafting.cuda_graph = capture
     return PretendedCuda()

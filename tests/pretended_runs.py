@@ -1,6 +1,6 @@
 """Trains, attacks and times on a pretended GPU: `python pretended_runs.py CASE ...` prints what each case ran into.
 
-A case is train/<defense>/<engine>/<extra>, evaluate/<suite>, bench/<ladder>/<rung>, or fault/<kind>, which must fail;
+A case is train/<defense>/<engine>/<extra>, evaluate/<suite>, bench/<kind>/<variant>, or fault/<kind>, which must fail;
 a pattern such as "train/*/step/plain" stands for many.
 """
 
@@ -26,7 +26,7 @@ from advdpnp.attacks.square import Square
 from advdpnp.bench import variants
 from advdpnp.defenses import AT, DEFENSES
 from advdpnp.defenses.base import Batch
-from advdpnp.evaluation.state import Entry
+from advdpnp.evaluation.state import PassProgress
 from advdpnp.experiments import experiment
 from pretend_cuda import CUDA, RECORDER, OnCuda, capture, install
 
@@ -89,7 +89,7 @@ def evaluate(suite: str) -> None:
 def verdicts_of_the_host(add: Callable[..., None]) -> Callable[..., None]:
     """An entry whose verdicts are still on the device was timed before the device was done."""
 
-    def checked(self: Entry, right: Any, nonfinite: Any, loss: Any, seconds: float) -> None:
+    def checked(self: PassProgress, right: Any, nonfinite: Any, loss: Any, seconds: float) -> None:
         assert not isinstance(right, OnCuda), "the time of verdicts that are still on the device"
         add(self, right, nonfinite, loss, seconds)
 
@@ -150,7 +150,7 @@ def cases() -> Iterator[tuple[str, Callable[[], object]]]:
     for suite in ("small-autoattack", *(name for name in suite_names() if not name.startswith("autoattack"))):
         yield f"evaluate/{suite}", functools.partial(evaluate, suite)
     for kind in ("attack", "step"):
-        for name in RUNGS[kind]:
+        for name in VARIANTS[kind]:
             yield f"bench/{kind}/{name}", functools.partial(bench, kind, name)
     for name in FAULTS:
         yield f"fault/{name}", functools.partial(fault, name)
@@ -158,7 +158,7 @@ def cases() -> Iterator[tuple[str, Callable[[], object]]]:
 
 _FAST = ("folded", "compiled", "attack_graph")
 _STEPS = ("eager", "folded", "compiled", "graph", "step_cudnn_benchmark", "step")
-RUNGS = {
+VARIANTS = {
     "attack": (
         *("naive", "input_gradient", "channels_last", "folded_nchw"),
         *(prefix + how for prefix in ("", "bf16_") for how in _FAST),
@@ -179,7 +179,7 @@ def outcome(case: Callable[[], object]) -> str:
 def main(patterns: list[str]) -> None:
     """Run the cases that match, and print {case: error}."""
     variants.cuda_graph = capture
-    Entry.add = verdicts_of_the_host(Entry.add)  # type: ignore[method-assign]
+    PassProgress.add = verdicts_of_the_host(PassProgress.add)  # type: ignore[method-assign]
     chosen = {name: case for name, case in cases() if any(fnmatch.fnmatch(name, one) for one in patterns)}
     with install():
         found = {name: outcome(case) for name, case in chosen.items()}

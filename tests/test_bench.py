@@ -1,4 +1,4 @@
-"""The benchmark does the same work on every rung, and a kill or a failure costs one rung."""
+"""The benchmark does the same work on every variant, and a kill or a failure costs one variant."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ import torch
 from advdpnp.bench import bench_text, run_bench, timing
 from advdpnp.bench import run as bench_run
 from advdpnp.bench.ceilings import _stem_backward, _stem_forward, convolution_rates, measure_ceilings, stem_seconds
-from advdpnp.bench.flops import count_flops
-from advdpnp.bench.timing import Deadline, Variant, Variants, add_rates
+from advdpnp.bench.timing import Deadline, Variant, VariantTiming, add_rates
 from advdpnp.bench.variants import (
     _training_step,
     attack_gflop,
+    count_flops,
     make_bench_model,
     naive_attack,
     step_variants,
@@ -48,20 +48,20 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Json:
     return found
 
 
-def test_every_rung_is_measured_or_says_why_not(result: Json) -> None:
-    ladders = result["models"]["tiny"]
-    for ladder, variants in (("attack", 10), ("step", 13)):
-        assert len(ladders[ladder]) == variants
-        for name, entry in ladders[ladder].items():
+def test_every_variant_is_measured_or_says_why_not(result: Json) -> None:
+    tables = result["models"]["tiny"]
+    for kind, variants in (("attack", 10), ("step", 13)):
+        assert len(tables[kind]) == variants
+        for name, entry in tables[kind].items():
             if "graph" in name or "step" in name:
                 assert "needs a CUDA device" in entry["skipped"]
             else:
                 assert len(entry["times"]) == 2 and entry["seconds"] > 0
     assert result["left_out"] == []
-    assert ladders["bookkeeping"]["share_of_step"] > 0 and ladders["bookkeeping"]["checkpoint_seconds"] > 0
+    assert tables["bookkeeping"]["share_of_step"] > 0 and tables["bookkeeping"]["checkpoint_seconds"] > 0
 
 
-def test_exact_rungs_craft_the_same_images_and_bf16_stays_near(result: Json) -> None:
+def test_exact_variants_craft_the_same_images_and_bf16_stays_near(result: Json) -> None:
     for name, entry in result["models"]["tiny"]["attack"].items():
         if "seconds" in entry:
             assert entry["differing_pixels"] <= (0.2 if name.startswith("bf16") else 1e-3), name
@@ -70,7 +70,7 @@ def test_exact_rungs_craft_the_same_images_and_bf16_stays_near(result: Json) -> 
             )
 
 
-def test_the_text_names_every_measured_rung_and_what_the_processor_lacks(result: Json) -> None:
+def test_the_text_names_every_measured_variant_and_what_the_processor_lacks(result: Json) -> None:
     text = bench_text(result)
     for name in ("input_gradient", "bf16_folded", "eager", "bf16_compiled"):
         assert any(line.startswith(name + " ") for line in text.splitlines()), name
@@ -107,22 +107,22 @@ def _table(variants: list[Variant], minutes: float = 5, repeats: int = 1) -> tup
     def save() -> None:
         saved.append({name: dict(entry) for name, entry in table.items()})
 
-    Variants(CPU, repeats, Deadline(minutes), lambda variant: variant.gflop, table, save).climb(variants)
+    VariantTiming(CPU, repeats, Deadline(minutes), lambda variant: variant.gflop, table, save).measure(variants)
     return table, saved
 
 
-def test_a_rung_that_fails_is_recorded_and_the_ladder_goes_on() -> None:
+def test_a_variant_that_fails_is_recorded_and_the_others_go_on() -> None:
     def broken() -> Any:
         raise RuntimeError("no such kernel\nsecond line")
 
     table, saved = _table([Variant("broken", "fp32", 1.0, broken), Variant("sound", "fp32", 1.0, lambda: lambda: None)])
     assert table["broken"]["error"] == "RuntimeError: no such kernel second line"
     assert "seconds" in table["sound"]
-    # Written after each rung, and a kill leaves all rows.
+    # Written after each variant, and a kill leaves all rows.
     assert len(saved) == 2 and saved[0]["sound"]["skipped"] == "out of time"
 
 
-def test_a_rung_is_timed_when_it_is_ready_and_again_in_turn() -> None:
+def test_a_variant_is_timed_when_it_is_ready_and_again_in_turn() -> None:
     calls: list[str] = []
 
     def variant(name: str) -> Variant:
@@ -134,7 +134,7 @@ def test_a_rung_is_timed_when_it_is_ready_and_again_in_turn() -> None:
     assert "seconds" in saved[0]["a"] and [len(entry["times"]) for entry in table.values()] == [3, 3]
 
 
-def test_a_failure_in_a_later_time_costs_its_rung_alone() -> None:
+def test_a_failure_in_a_later_time_costs_its_variant_alone() -> None:
     runs: list[int] = []
 
     def fails_late() -> None:
@@ -151,19 +151,19 @@ def test_a_failure_in_a_later_time_costs_its_rung_alone() -> None:
 def test_on_a_gpu_the_fastest_way_comes_first_and_naive_code_last(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
     monkeypatch.setattr(timing, "_warm_up", lambda variant, device, entry: begun.append(variant.name) or (None, None))
-    monkeypatch.setattr(Variants, "_time", lambda self, variant, work: None)
+    monkeypatch.setattr(VariantTiming, "_time", lambda self, variant, work: None)
     monkeypatch.setattr(timing, "_outcome", lambda entry: "")
     subject = make_bench_model("tiny", CPU, batch=2, steps=2)
     table: Json = {}
-    climb = Variants(torch.device("cuda"), 1, Deadline(5), lambda variant: 0.0, table, lambda: None).climb
+    measure = VariantTiming(torch.device("cuda"), 1, Deadline(5), lambda variant: 0.0, table, lambda: None).measure
     variants = step_variants(subject, ("fp32", "bf16"))
-    climb(variants)
+    measure(variants)
     assert begun[:3] == ["bf16_step", "bf16_step_cudnn_benchmark", "bf16_graph"] and begun[-1] == "naive"
-    # The table is read from the bottom of the ladder up.
+    # The last, fastest variant is timed first.
     assert list(table) == [variant.name for variant in variants] and next(iter(table)) == "naive"
 
 
-def test_cudnn_tries_its_algorithms_on_its_own_rung_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cudnn_tries_its_algorithms_on_its_own_variant_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
     variants = [
         Variant("as_usual", "fp32", 0.0, lambda: lambda: seen.append(torch.backends.cudnn.benchmark)),
@@ -218,17 +218,17 @@ def test_a_comparison_without_time_is_not_waited_for() -> None:
 
 
 @pytest.mark.slow
-def test_many_compiled_rungs_stay_under_the_compilers_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_compiled_variants_stay_under_the_compilers_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each batch size compiles the same code again. Tracing alone: the limit is the tracer's.
     from torch._dynamo.exc import FailOnRecompileLimitHit
 
     monkeypatch.setattr(torch, "compile", lambda *work, **named: COMPILE(*work, **{**named, "backend": "eager"}))
     torch.compiler.reset()
     subjects = [make_bench_model("tiny", CPU, batch, steps=2) for batch in (2, 3, 4)]
-    # What is alive counts: a rung stays, to be timed again.
+    # What is alive counts: a variant stays, to be timed again.
     works = []
 
-    def climb(forget: bool) -> None:
+    def measure(forget: bool) -> None:
         for subject in subjects:
             if forget:
                 torch.compiler.reset()
@@ -237,13 +237,13 @@ def test_many_compiled_rungs_stay_under_the_compilers_limit(monkeypatch: pytest.
 
     with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
         with pytest.raises(FailOnRecompileLimitHit):
-            climb(forget=False)
+            measure(forget=False)
         # As every training begins: with an empty compiler.
-        climb(forget=True)
+        measure(forget=True)
     torch.compiler.reset()
 
 
-def test_when_the_time_is_up_no_rung_is_begun(tmp_path: Path) -> None:
+def test_when_the_time_is_up_no_variant_is_begun(tmp_path: Path) -> None:
     table, _ = _table([Variant("late", "fp32", 1.0, lambda: lambda: None)], minutes=0)
     assert table["late"]["skipped"] == "out of time"
     table, _ = _table([Variant("long", "fp32", 31.0, lambda: lambda: None)], minutes=1)
@@ -253,7 +253,7 @@ def test_when_the_time_is_up_no_rung_is_begun(tmp_path: Path) -> None:
     assert "left out: tiny/attack, tiny/step" in bench_text(found)
 
 
-def test_ratios_are_to_the_naive_rung_and_rates_to_the_ceiling_of_their_precision() -> None:
+def test_ratios_are_to_the_naive_variant_and_rates_to_the_ceiling_of_their_precision() -> None:
     table: Json = {
         "naive": {"precision": "fp32", "gflop_per_image": 3.0, "seconds": 2.0},
         "bf16_folded": {"precision": "bf16", "gflop_per_image": 2.0, "seconds": 0.5},

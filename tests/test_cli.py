@@ -69,10 +69,20 @@ def test_tensorboard_gets_every_term(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(board.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["", "defenses", "attacks", "suites", "data", "models", "recipes"])
+@pytest.mark.parametrize("kind", ["", "defenses", "attacks", "suites", "data", "models", "metrics", "recipes"])
 def test_list_prints_names(kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "list", *([kind] if kind else [])) == 0
     assert capsys.readouterr().out.strip()
+
+
+def test_list_says_what_each_name_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "list", "--json") == 0
+    tables = json.loads(capsys.readouterr().out)
+    for kind in ("defenses", "attacks", "suites", "recipes"):
+        for name, text in tables[kind].items():
+            # A whole sentence, that points to no code.
+            assert text and not text.rstrip(".").endswith((",", " and", ":", ";")) and "`" not in text, name
+    assert "Adv-DPNP paper" in tables["suites"]["text"] and "FSR (Kim et al. 2023)" in tables["suites"]["fsr"]
 
 
 @pytest.mark.parametrize(

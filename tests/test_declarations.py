@@ -15,7 +15,7 @@ import advdpnp
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import ATTACKS, Suite
 from advdpnp.attacks.projected_ascent import Budget
-from advdpnp.data import SPECS, Augmentation, FolderSpec, Images
+from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, Images
 from advdpnp.data.download.fetch import Patience
 from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
@@ -32,7 +32,7 @@ INDEX = torch.arange(2)
 IMAGES = Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), INDEX)
 ATTACK = InnerAttack(eps=0.1, step_size=0.025)
 RECIPE = Recipe("paper", ATTACK, Augmentation(), milestones=(0.5, 1.0))
-DIGITS = {field.name: getattr(SPECS["digits"], field.name) for field in dataclasses.fields(SPECS["digits"])}
+DIGITS = {field.name: getattr(SPECS["digits"], field.name) for field in dataclasses.fields(DataSpec)}
 # One of each kind that people, or configurations, fill in.
 SAMPLES: list[Any] = [
     *(attack() for attack in ATTACKS.values()),
@@ -72,7 +72,7 @@ MADE = {
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
-    "advdpnp.predicting.answers",
+    "advdpnp.predicting.predictions",
     "advdpnp.report.read",
     "advdpnp.results",
     "advdpnp.report.tables",

@@ -1,22 +1,18 @@
-"""The documents say what the code does: symbols, signatures, commands, settings, links, layers, and the example."""
+"""The documents say what the code does: symbols, signatures, commands, settings, links and layers."""
 
 import inspect
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 import typer.main
 import yaml
 
 import advdpnp
-from advdpnp.api import make_task
 from advdpnp.api.stored_evaluation import attack_by_hand
 from advdpnp.attacks import suite
 from advdpnp.cli import app
@@ -24,7 +20,6 @@ from advdpnp.data import spec
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.experiments.config import paths
-from advdpnp.training.loop import Training
 from test_layering import JOINTS, LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -180,34 +175,3 @@ def test_the_citation_names_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == advdpnp.__version__
     assert f"[{advdpnp.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
-
-
-@pytest.fixture
-def example(monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, str]:
-    """The defense of the guide as a registered module, and its test as text."""
-    source, test = re.findall(r"```python\n(.*?)```", (DOCS / "adding-a-defense.md").read_text(), flags=re.DOTALL)
-    module = ModuleType("advdpnp.defenses.mixed")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(source, "adding-a-defense.md", "exec"), vars(module))
-    monkeypatch.setitem(DEFENSES, "mixed", module.Mixed)
-    return module, test
-
-
-def test_the_defense_of_the_guide_trains_a_step(example: tuple[ModuleType, str]) -> None:
-    wanted = experiment("digits/tiny/mixed", settings=["defense.weight=0.3", "recipe.attack.steps=2"])
-    training = Training(make_task(wanted, torch.device("cpu")))
-    before = {name: value.clone() for name, value in training.task.model.state_dict().items()}
-    training.advance(torch.arange(len(training.task.train)))
-    training.check()
-    after = training.task.model.state_dict()
-    assert training.terms == ["ce_clean", "ce_adversarial"]
-    assert not torch.equal(after["head.linear.weight"], before["head.linear.weight"])
-
-
-def test_the_test_of_the_guide_passes(example: tuple[ModuleType, str]) -> None:
-    names: dict[str, Any] = {"__name__": "test_mixed"}
-    exec(compile(example[1], "adding-a-defense.md", "exec"), names)
-    laws = [value for name, value in names.items() if name.startswith("test_")]
-    assert len(laws) == 2
-    for law in laws:
-        law()

@@ -1,16 +1,23 @@
 """The pages for users do what they say: their blocks run in order, in one folder, and print what the page shows."""
 
+import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "quick-start.md", *sorted((DOCS / "how-to").glob("*.md"))]
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+# Pages that add something to the package; they run in a copy of it.
+ADDING = sorted(DOCS.glob("adding-*.md"))
+PAGES = [DOCS / "quick-start.md", *ADDING, *sorted((DOCS / "how-to").glob("*.md"))]
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ def blocks(page: Path) -> list[Block]:
     fences = list(re.finditer(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", page.read_text(), re.DOTALL | re.M))
     found = []
     for fence, after in zip(fences, [*fences[1:], None]):
-        if fence[1] in ("bash", "python"):
+        if fence[1] in ("bash", "python", "diff"):
             near = (
                 after is not None and after[1] == "text" and "\n#" not in page.read_text()[fence.end() : after.start()]
             )
@@ -59,6 +66,31 @@ def as_pattern(shown: str) -> re.Pattern[str]:
     return re.compile("".join(map(line_pattern, shown.splitlines())))
 
 
+def copy_of_the_repository(folder: Path) -> None:
+    """What a page that adds something needs of it: the package, its tests, and their settings."""
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+def changed(text: str, diff: str) -> str:
+    """The text with every hunk of a diff: lines that stay, lines with "-" that go, lines with "+" that come."""
+    for hunk in re.split(r"^@@.*\n", diff, flags=re.M):
+        lines = hunk.splitlines(keepends=True)
+        before = "".join(line[1:] for line in lines if line[0] in " -")
+        after = "".join(line[1:] for line in lines if line[0] in " +")
+        assert text.count(before) == 1, f"{text.count(before)} times:\n{before}"
+        text = text.replace(before, after)
+    return text
+
+
+def write(block: Block, folder: Path) -> None:
+    """Put a block with a title where the title says."""
+    path = folder / block.title
+    text = changed(path.read_text(), block.text) if block.language == "diff" else block.text
+    path.write_text(text)
+
+
 def execute(block: Block, folder: Path) -> str:
     """Output of a block; fails unless its exit status is the promised one."""
     environment = {
@@ -68,6 +100,8 @@ def execute(block: Block, folder: Path) -> str:
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
     }
+    if (folder / "src").is_dir():
+        environment["PYTHONPATH"] = str(folder / "src")
     if block.language == "python":
         wanted = [([sys.executable, "-c", block.text], 0)]
     else:
@@ -87,13 +121,51 @@ def execute(block: Block, folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run_in_order_and_print_what_it_shows(page: Path, tmp_path: Path) -> None:
+    if page in ADDING:
+        copy_of_the_repository(tmp_path)
     for block in blocks(page):
         if block.title:
-            (tmp_path / block.title).write_text(block.text)
+            write(block, tmp_path)
             continue
         output = execute(block, tmp_path)
         if block.shown is not None:
             assert as_pattern(block.shown).search(output), f"{block.text}\nprinted:\n{output}\nnot:\n{block.shown}"
+
+
+@pytest.mark.parametrize("page", ADDING, ids=lambda page: page.stem)
+def test_what_is_added_touches_a_file_its_test_and_one_registry(page: Path) -> None:
+    places = [(block.language, block.title) for block in blocks(page) if block.title]
+    assert [language for language, _ in places] == ["python", "diff", "python"]
+    (_, file), (_, registry), (_, test) = places
+    (diff,) = (block.text for block in blocks(page) if block.language == "diff")
+    assert file.startswith("src/advdpnp/") and not (ROOT / file).exists()
+    assert changed((ROOT / registry).read_text(), diff) != (ROOT / registry).read_text()
+    assert test.startswith("tests/") and not (ROOT / test).exists()
+
+
+@pytest.mark.parametrize("page", ADDING, ids=lambda page: page.stem)
+def test_the_file_of_a_page_passes_the_test_of_the_page(
+    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, _, test = (block for block in blocks(page) if block.title)
+    module = ModuleType(source.title.removeprefix("src/").removesuffix(".py").replace("/", "."))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(source.text, page.name, "exec"), vars(module))
+    names: dict[str, Any] = {"__name__": "of_the_page"}
+    exec(compile(test.text, page.name, "exec"), names)
+    laws = [value for name, value in names.items() if name.startswith("test_")]
+    assert laws
+    for number, law in enumerate(laws):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        law(**({"tmp_path": folder} if "tmp_path" in inspect.signature(law).parameters else {}))
+
+
+def test_a_diff_takes_and_gives_lines_where_they_stand_once() -> None:
+    text = "a\nb\nc\nd\n"
+    assert changed(text, " a\n-b\n+B\n@@\n d\n+e\n") == "a\nB\nc\nd\ne\n"
+    with pytest.raises(AssertionError, match="0 times"):
+        changed(text, " x\n+y\n")
 
 
 def test_every_page_for_users_has_blocks_that_run_but_that_of_the_gpu() -> None:

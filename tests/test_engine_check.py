@@ -9,7 +9,7 @@ import torch
 from advdpnp import cuda_graphs
 from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.bench.engines import BOUND, compare_engines
-from advdpnp.training import loop
+from advdpnp.training import step
 from advdpnp.training.crafting import Crafter
 from advdpnp.training.optimizer import ScheduledSGD
 from advdpnp.training.step_graph import StepGraph
@@ -21,9 +21,9 @@ Work = Callable[[], Any]
 @pytest.fixture(autouse=True)
 def emulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured engines on a CPU, uncompiled: replaying is running again."""
-    monkeypatch.setattr(loop, "cuda_graph", warmed_up)
+    monkeypatch.setattr(step, "cuda_graph", warmed_up)
     monkeypatch.setattr("advdpnp.training.crafting.cuda_graph", cuda_graphs.again)
-    monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
+    monkeypatch.setattr(step, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", lambda *work, **_: work[0] if work else lambda function: function)
 
 
@@ -55,7 +55,7 @@ def no_attack(patch: pytest.MonkeyPatch) -> None:
 
 
 def frozen_graph(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(loop, "cuda_graph", frozen)
+    patch.setattr(step, "cuda_graph", frozen)
 
 
 def rate_that_never_moves(patch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def crafted_with(change: Callable[[int, torch.Tensor], torch.Tensor], patch: pyt
 
     def changed(self: Crafter, batch: Any) -> torch.Tensor:
         x_adv = craft(self, batch)
-        return change(batch.step, x_adv) if self._frozen is None else x_adv
+        return change(batch.step, x_adv) if self._folded is None else x_adv
 
     patch.setattr(Crafter, "__call__", changed)
 
@@ -127,7 +127,7 @@ def test_a_nan_and_an_error_are_verdicts_with_a_reason(monkeypatch: pytest.Monke
     def broken(work: Work) -> Work:
         raise OSError("no compiler\nsecond line")
 
-    monkeypatch.setattr(loop, "cuda_graph", broken)
+    monkeypatch.setattr(step, "cuda_graph", broken)
     found = compare_engines("step", CPU)
     assert not found.agrees and found.error == "OSError: no compiler second line"
 

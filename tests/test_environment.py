@@ -16,12 +16,26 @@ MODULE = sys.modules["advdpnp.api.environment"]
 CPU = torch.device("cpu")
 
 
-def test_the_commit_comes_from_the_variable_where_git_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADVDPNP_COMMIT", "abc123")
-    monkeypatch.setattr(MODULE, "_git", lambda *arguments: "")
-    assert environment(CPU)["commit"] == "abc123"
-    monkeypatch.setattr(MODULE, "_git", lambda *arguments: "def456")
-    assert environment(CPU)["commit"] == "def456"
+@pytest.mark.parametrize(
+    "named, head, changes, wanted",
+    [
+        ("abc123", "", "", ("abc123", False)),
+        # Copied into another history: neither its commit nor what differs from that one says anything.
+        ("abc123", "def456", " M setup.py", ("abc123", False)),
+        ("abc123+", "def456", "", ("abc123", True)),
+        ("def456", "def456", " M setup.py", ("def456", True)),
+        ("def", "def456", "", ("def456", False)),
+        ("", "def456", " M setup.py", ("def456", True)),
+        ("", "", "", ("", False)),
+    ],
+)
+def test_the_commit_that_is_named_wins_over_git(
+    named: str, head: str, changes: str, wanted: tuple[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADVDPNP_COMMIT", named)
+    monkeypatch.setattr(MODULE, "_git", lambda *arguments: head if arguments[0] == "rev-parse" else changes)
+    found = environment(CPU)
+    assert (found["commit"], found["dirty"]) == wanted
 
 
 def test_without_either_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

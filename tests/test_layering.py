@@ -1,7 +1,10 @@
-"""The layers of docs/design.md: who may import whom."""
+"""The layers of docs/design.md, who may import whom; and of files: no circle, no long one, no class name twice."""
 
 import ast
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,52 @@ def test_every_layer_is_known() -> None:
 
 def test_no_file_is_a_drawer() -> None:
     assert not [p for p in FILES if p.stem in {"utils", "helpers", "misc", "common"}]
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    assert not {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 400}
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    classes = [node.name for p in FILES for node in ast.parse(p.read_text()).body if isinstance(node, ast.ClassDef)]
+    assert not [name for name, count in Counter(classes).items() if count > 1 and not name.startswith("_")]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def run_on_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that an import of the module runs, without those for type checkers alone."""
+    for node in body:
+        yield node
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            for inner in ("body", "orelse", "finalbody"):
+                if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield from run_on_import(getattr(node, inner, []))
+            for handler in getattr(node, "handlers", []):
+                yield from run_on_import(handler.body)
+
+
+def imported_on_import(path: Path) -> set[str]:
+    """Modules of the package that a module needs before it is complete itself."""
+    found = set()
+    for node in run_on_import(ast.parse(path.read_text()).body):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            # A name of a package is one of its modules, or something that its __init__ defines.
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in names}
+    return found & MODULES.keys() - {module_of(path)}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: imported_on_import(path) for module, path in MODULES.items()}
+    assert sum(map(len, graph.values())) > len(graph)
+    # Raises CycleError with the circle.
+    TopologicalSorter(graph).prepare()

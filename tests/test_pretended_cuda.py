@@ -52,18 +52,18 @@ def test_what_a_gpu_would_refuse_is_found(fault: str, expected: str, quick: dict
     assert quick[f"fault/{fault}"] == expected
 
 
-def test_the_benchmarks_rungs_are_all_there() -> None:
+def test_the_benchmarks_variants_are_all_there() -> None:
     from advdpnp.bench.variants import attack_variants, make_bench_model, step_variants
 
     subject = make_bench_model("tiny", pretended_runs.torch.device("cpu"), batch=2, steps=2)
     made = {"attack": attack_variants(subject, ("fp32", "bf16")), "step": step_variants(subject, ("fp32", "bf16"))}
-    for kind, names in pretended_runs.RUNGS.items():
+    for kind, names in pretended_runs.VARIANTS.items():
         assert {variant.name for variant in made[kind]} == set(names)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("group", ["train/*/folded/*", "train/*/graph/*", "train/*/step/*", "evaluate/*", "bench/*"])
-def test_every_engine_defense_suite_and_rung(group: str) -> None:
+def test_every_engine_defense_suite_and_variant(group: str) -> None:
     found = outcomes(group)
     assert set(found) == set(fnmatch.filter(CASES, group))
     assert not {name: error for name, error in found.items() if error}

@@ -3,12 +3,14 @@
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
 
-from advdpnp.ranges import Count, Integer, NonNegative, Range, Share, check, check_fields
+import advdpnp
+from advdpnp.ranges import Count, Integer, NonNegative, Range, Share, check, check_fields, nearest
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,17 @@ def test_what_has_no_upper_end_is_finite_still(value: float) -> None:
         check("eps", value, NonNegative)
     with pytest.raises(ValueError, match=r"^eps must be in \[0, 1\]; got (inf|nan)$"):
         check("eps", value, Share)
+
+
+def test_the_nearest_names_are_listed_most_alike_first() -> None:
+    known = ("mart", "trades", "at", "adv-dpnp")
+    assert nearest("trade", known, 1) == "trades"
+    assert nearest("adv-dnp", known, 2).split(", ")[0] == "adv-dpnp"
+    # However far: two of the letters of "zq" are in no name.
+    assert nearest("zq", known, 2).count(", ") == 1
+    assert nearest("zq", known, cutoff=0.5) == "" and nearest("at", ()) == ""
+
+
+def test_only_one_module_searches_for_near_names() -> None:
+    package = Path(advdpnp.__file__).parent
+    assert [p.name for p in package.rglob("*.py") if "difflib" in p.read_text()] == ["ranges.py"]

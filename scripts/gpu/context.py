@@ -47,9 +47,14 @@ class Context:
         if path.exists():
             os.utime(path)
 
+    @property
+    def left(self) -> float:
+        """Seconds until the stage ends by itself."""
+        return self.deadline - time.time()
+
     def check_time(self) -> None:
         """Raise OutOfTimeError if the time is up."""
-        if time.time() > self.deadline:
+        if self.left < 0:
             raise OutOfTimeError(f"{self.name}: the time is up")
 
     @property

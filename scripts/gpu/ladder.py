@@ -1,4 +1,4 @@
-"""How fast a training step is on this machine, whichever way it is run; on disk after every rung."""
+"""How fast a training step is on this machine, whichever way it is run; on disk after every variant."""
 
 import statistics
 import time
@@ -16,8 +16,9 @@ from advdpnp.evaluation.single_pass import CHUNK
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.runs import Json, read_json
 from advdpnp.training import Task
-from advdpnp.training.loop import Training
+from advdpnp.training.step import Training
 from gpu.context import Context, OutOfTimeError
+from gpu.plan import variant_seconds
 from gpu.processes import AGAIN, DONE, FAILED
 from gpu.scale import Arm, Variant
 from gpu.train import arm_experiment
@@ -61,38 +62,43 @@ def compile_stage(context: Context) -> int:
 
 
 def _before(context: Context) -> Json:
-    """Rungs of the processes before this one: measured, failed, or begun when the process ended."""
-    variants: Json = {}
+    """Variants of the processes before this one: measured, failed, or begun when the process ended."""
+    rungs: Json = {}
     for path in sorted(context.places.stage("ladder").parent.glob("ladder*.json")):
         if path.stem != context.name:
-            variants |= read_json(path).get("rungs", {})
-    return variants
+            rungs |= read_json(path).get("rungs", {})
+    return rungs
 
 
 def ladder_stage(context: Context) -> int:
-    """Time the rungs in the options that no process before this one has tried."""
+    """Time the variants in the options that no process before this one has tried, and that can end in time."""
     device, done = resolve_device(), _before(context)
     arm = next(arm for arm in context.scale.arms if arm.label == "mean")
     use_tf32(False)
-    context.keep(machine=describe_machine(device), variants={})
+    context.keep(machine=describe_machine(device), rungs={})
     waiting = [
         variant for variant in (Variant(**values) for values in context.options["rungs"]) if variant.name not in done
     ]
+    skipped = False
     try:
         with torch._dynamo.config.patch(recompile_limit=64):
             for position, variant in enumerate(waiting):
                 context.check_time()
-                if not _climb(context, arm, variant, device):
+                if (needed := variant_seconds(variant, context.found["rungs"])) > context.left:
+                    skipped = True
+                    reason = f"out of time: needs about {needed:.0f} s, {context.left:.0f} left"
+                    context.keep(rungs=context.found["rungs"] | {variant.name: {**vars(variant), "skipped": reason}})
+                elif not _try(context, arm, variant, device):
                     return FAILED
                 if position == 1 and not done:
                     _parts(context, device)
     except OutOfTimeError:
         return AGAIN
-    return DONE
+    return AGAIN if skipped else DONE
 
 
-def _climb(context: Context, arm: Arm, variant: Variant, device: torch.device) -> bool:
-    """One rung; False where the device can do nothing more in this process."""
+def _try(context: Context, arm: Arm, variant: Variant, device: torch.device) -> bool:
+    """One variant; False where the device can do nothing more in this process."""
     entry = context.found["rungs"][variant.name] = {**vars(variant), "begun": True}
     context.keep()
     torch.backends.cudnn.benchmark = variant.benchmark
@@ -100,7 +106,7 @@ def _climb(context: Context, arm: Arm, variant: Variant, device: torch.device) -
         _time(context, training_of(context, arm, variant, device), entry, device)
     except OutOfTimeError:
         raise
-    # Whatever it is, it must not take the other rungs with it.
+    # Whatever it is, it must not take the other variants with it.
     except Exception as error:
         entry["error"] = one_line(error)
     context.keep()

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from advdpnp.data.download.sources import files
 from advdpnp.data.formats.restricted_pickle import read_pickle
+from advdpnp.data.sets import files
 from advdpnp.runs import Json, read_json, write_bytes, write_json
 from gpu.context import Context
 from gpu.processes import DONE, FAILED

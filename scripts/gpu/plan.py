@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gpu.scale import Arm, Rung, Scale
+from advdpnp.runs import Json
+from gpu.scale import Arm, Scale, Variant
 
 # A larger batch takes another rate, and fewer steps learn less: it has to pay.
 WORTH = 1.25
@@ -12,6 +13,9 @@ WORTH = 1.25
 MARGIN = 1.05
 # The arm that every measured time is of.
 MEASURED_FORWARDS = 26
+# A variant of the ladder until its first step is over, where no batch was begun yet, and then its timing: measured on
+# the first GPU as 28 to 32 s and up to 3 s. Another engine or choice at a batch that was timed took up to 0.6 s.
+VARIANT_START, VARIANT_REST = 35.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,8 @@ class Measured:
     """What is known so far.
 
     Args:
-        steps: seconds of one training step of the ladder's arm, by the name of the rung.
-        starts: seconds of a rung until its first step was over, compilation included.
+        steps: seconds of one training step of the ladder's arm, by the name of the variant.
+        starts: seconds of a variant until its first step was over, compilation included.
         epochs: wall seconds of an epoch and forwards of the arm it was of, by (engine, batch): from a training itself.
         measure, search: seconds that the suite and AutoAttack took.
     """
@@ -59,7 +63,7 @@ def engines_by_speed(scale: Scale, refused: Sequence[str], measured: Measured) -
     """The engines that can be trusted: those that were timed, fastest first, then the others in their order."""
 
     def seconds(engine: str) -> float:
-        return measured.steps.get(Rung(engine, scale.batches[0]).name, math.inf)
+        return measured.steps.get(Variant(engine, scale.batches[0]).name, math.inf)
 
     trusted = [engine for engine in scale.engines if engine not in refused]
     return sorted(trusted, key=lambda engine: (seconds(engine), scale.engines.index(engine)))
@@ -68,7 +72,7 @@ def engines_by_speed(scale: Scale, refused: Sequence[str], measured: Measured) -
 def choose_batch(scale: Scale, engine: str, measured: Measured) -> int:
     """Twice the usual batch if it was measured to be worth it, else the usual one."""
     usual, larger = scale.batches[:2]
-    times = [measured.steps.get(Rung(engine, batch).name) for batch in (usual, larger)]
+    times = [measured.steps.get(Variant(engine, batch).name) for batch in (usual, larger)]
     if times[0] is None or times[1] is None:
         return usual
     return larger if larger / times[1] >= WORTH * usual / times[0] else usual
@@ -76,8 +80,15 @@ def choose_batch(scale: Scale, engine: str, measured: Measured) -> int:
 
 def choose_benchmark(scale: Scale, engine: str, measured: Measured) -> bool:
     """Whether cuDNN tries its algorithms out: unless its first choice was measured to be faster."""
-    tried, plain = (measured.steps.get(Rung(engine, scale.batches[0], on).name, math.inf) for on in (True, False))
+    tried, plain = (measured.steps.get(Variant(engine, scale.batches[0], on).name, math.inf) for on in (True, False))
     return tried <= plain
+
+
+def variant_seconds(variant: Variant, timed: Mapping[str, Json]) -> float:
+    """What a variant takes, by those that the process has timed before it: a new batch is compiled and captured."""
+    starts = {entry["batch"]: entry["start_seconds"] for entry in timed.values() if "start_seconds" in entry}
+    start = 0.0 if variant.batch in starts else max(starts.values(), default=VARIANT_START)
+    return MARGIN * start + VARIANT_REST
 
 
 def epoch_seconds(scale: Scale, arm: Arm, engine: str, batch: int, benchmark: bool, measured: Measured) -> float:
@@ -85,9 +96,9 @@ def epoch_seconds(scale: Scale, arm: Arm, engine: str, batch: int, benchmark: bo
     if (engine, batch) in measured.epochs:
         seconds, forwards = measured.epochs[engine, batch]
         return MARGIN * seconds * arm.forwards / forwards
-    names = (Rung(engine, batch, benchmark).name, Rung(engine, batch).name)
+    names = (Variant(engine, batch, benchmark).name, Variant(engine, batch).name)
     step = next((measured.steps[name] for name in names if name in measured.steps), None)
-    whole = scale.epoch_seconds if step is None else MARGIN * step * math.ceil(scale.train_images / batch)
+    whole = scale.epoch_seconds[engine] if step is None else MARGIN * step * math.ceil(scale.train_images / batch)
     return whole * arm.forwards / MEASURED_FORWARDS
 
 
@@ -117,7 +128,7 @@ def make_plan(
     batch = like[1] if like else choose_batch(scale, engine, measured)
     benchmark = choose_benchmark(scale, engine, measured)
     most = min(scale.most_epochs, like[0]) if like else scale.most_epochs
-    start = max(scale.start_seconds, MARGIN * measured.starts.get(Rung(engine, batch).name, 0.0))
+    start = max(scale.start_seconds, MARGIN * measured.starts.get(Variant(engine, batch).name, 0.0))
     measure = measured.measure or scale.measure_seconds
     search = measured.search or scale.search_seconds
     needed = [arm for arm in waiting if not arm.optional]

@@ -1,4 +1,4 @@
-"""Who is told how a run goes: methods that training, an evaluation or a download calls on its way."""
+"""Callbacks: methods that training, an evaluation or a download calls as it proceeds."""
 
 from typing import Any, Protocol
 
@@ -8,59 +8,59 @@ class StopTraining(Exception):
 
 
 class TrainingCallback(Protocol):
-    """Sees every step and every finished epoch of a training run.
+    """Called after every step and every epoch of training.
 
-    A method that raises `StopTraining` ends the run in order, its state stored. Any other error ends it at once, and
-    leaves the last checkpoint as it is.
+    A method that raises `StopTraining` ends training after its state is stored. Any other error ends it at once, and
+    the last checkpoint stays as it is.
     """
 
     def on_note(self, text: str) -> None:
-        """Something that the owner of the run should know."""
+        """A message for the user."""
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
-        """A step is done: the `step`-th (from 1) of `steps` of the epoch (from 0) of `epochs`."""
+        """Step `step` (from 1) of `steps` is done, in epoch `epoch` (from 0) of `epochs`."""
 
     def on_epoch(self, line: dict[str, Any]) -> None:
-        """An epoch is done; its line of train.jsonl."""
+        """An epoch is done; `line` is its line of train.jsonl."""
 
 
 class EvaluationCallback(Protocol):
-    """Told before and while an evaluation runs."""
+    """Called before and during an evaluation."""
 
     def on_note(self, text: str) -> None:
-        """Something that the reader of the numbers should know."""
+        """A message for the user, such as one that limits what the numbers mean."""
 
     def on_forecast(self, seconds: float) -> None:
-        """How long it will take, at most."""
+        """The evaluation will take at most about so many seconds."""
 
     def on_attack(self, name: str, images: int) -> None:
-        """An attack begins, with so many images before it."""
+        """An attack on `images` images begins."""
 
     def on_images(self, images: int) -> None:
-        """So many more images are attacked."""
+        """The attack is done with `images` more images."""
 
     def on_search(self, name: str, images: int, steps: int) -> None:
-        """A stepwise attack begins on images that are still right; it has at most `steps` iterations before it."""
+        """A stepwise attack begins on `images` still correctly classified images; it has at most `steps` iterations."""
 
     def on_steps(self, left: int, bound: float) -> None:
-        """At most so many iterations are left; robust accuracy is at most `bound`, a fraction."""
+        """At most `left` iterations are left; the robust accuracy is at most `bound`, in [0, 1]."""
 
 
 class DownloadCallback(Protocol):
-    """Told how a download goes."""
+    """Called during a download."""
 
     def on_note(self, text: str) -> None:
-        """Something that the user should know, such as that an address failed."""
+        """A message for the user, such as that an address failed."""
 
     def on_file(self, name: str, size: int, done: int) -> None:
-        """A file of `size` bytes begins, of which `done` are here already."""
+        """The download of a file of `size` bytes begins, of which `done` are on disk already."""
 
     def on_bytes(self, count: int) -> None:
-        """So many more bytes have come."""
+        """`count` more bytes have come."""
 
 
 class Silent:
-    """Every callback that says nothing; a base for those that want few of the calls."""
+    """Does nothing on every call; a base class for callbacks that need only some of them."""
 
     def on_note(self, text: str) -> None: ...
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None: ...

@@ -1,11 +1,12 @@
-"""Everything that has a name, for `advdpnp list`."""
+"""Names and descriptions of all defenses, attacks, suites, data sets, models and recipes, for `advdpnp list`."""
 
 from advdpnp.attacks import ATTACKS, suite, suite_names
 from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import VARIANTS
-from advdpnp.experiments.config import nearest
+from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
 from advdpnp.models import BACKBONES
+from advdpnp.ranges import nearest
 from advdpnp.training import RECIPE_NAMES
 
 
@@ -26,16 +27,26 @@ def _tables() -> dict[str, dict[str, str]]:
         }
         | PATTERNS,
         "models": dict.fromkeys(BACKBONES, ""),
+        "metrics": {
+            name: metric.title + (f", {metric.better} is better" if metric.better else "")
+            for name, metric in (FEATURE_METRICS | CENTER_METRICS).items()
+        },
         "recipes": {
-            "paper": "all training images, the last weights count",
-            "official": "as paper, with the settings of the defense's authors",
-            "default": "some training images held out to choose the best weights",
+            "paper": "Adv-DPNP's protocol: trained on all training images, evaluated at the last epoch",
+            "official": "as paper, with the hyper-parameters of the defense's authors",
+            "default": "some training images held out, which choose the best epoch",
         },
     }
 
 
 def catalog(kind: str = "") -> dict[str, dict[str, str]]:
-    """One table of names and descriptions, or all, by title; ValueError for an unknown kind."""
+    """Tables of names and descriptions, by kind.
+
+    Args:
+        kind: the one table that is wanted, such as "attacks"; "" for all.
+    Raises:
+        ValueError: there is no such kind.
+    """
     tables = _tables()
     assert set(tables["recipes"]) == set(RECIPE_NAMES)
     if kind and kind not in tables:
@@ -44,7 +55,7 @@ def catalog(kind: str = "") -> dict[str, dict[str, str]]:
 
 
 def catalog_text(tables: dict[str, dict[str, str]]) -> str:
-    """The tables for people."""
+    """The tables as text, one name per line."""
     lines = []
     for title, rows in tables.items():
         lines += [f"{title}:", *(f"  {name:<18} {text}".rstrip() for name, text in rows.items())]

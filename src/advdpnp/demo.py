@@ -36,7 +36,7 @@ def _train_and_attack(wanted: Experiment, runs: Path) -> Path:
     torch.set_num_threads(1)
     folder = wanted.folder(runs)
     if folder.exists():
-        # What an earlier demo left is this one's to replace; a run of anything else is refused.
+        # The run of an earlier demo is replaced; one with another configuration is refused.
         Run(folder).create_or_verify(wanted.config())
         shutil.rmtree(folder)
     run = api.train(wanted, runs, device="cpu")
@@ -56,7 +56,7 @@ def run_demo(out: Path, runs: Path, seed: int = 0) -> Path:
     )
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
-        # The slowest go first, so that none of them is left to run alone.
+        # The slowest first, so that none of them runs alone at the end.
         jobs = {wanted.folder(runs): pool.submit(_train_and_attack, wanted, runs) for wanted in reversed(experiments)}
         for done, (folder, job) in enumerate(jobs.items(), start=1):
             job.result()

@@ -1,4 +1,4 @@
-"""Old names of arguments, which go on working and say what they are called now."""
+"""Old names of arguments: still accepted, with a warning that gives the new name."""
 
 import functools
 import warnings

@@ -1,4 +1,4 @@
-"""Everything here is computed in float32, whatever PyTorch makes of numbers without a dtype elsewhere."""
+"""The package computes in float32, whatever default dtype the caller has set."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 @contextlib.contextmanager
 def float32_default() -> Iterator[None]:
-    """New tensors are float32 inside, and of the caller's default dtype again outside; also a decorator."""
+    """Inside, float32 is the default dtype; outside, the caller's again. A context manager, and a decorator."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:

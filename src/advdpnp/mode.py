@@ -1,4 +1,4 @@
-"""Training mode and eval mode of networks, programs of torch.export included."""
+"""Training and eval mode of networks that may contain programs of torch.export."""
 
 import functools
 from typing import TypeVar
@@ -11,8 +11,7 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 def is_program(module: nn.Module) -> bool:
     """Whether a module is what `ExportedProgram.module()` gives.
 
-    Its mode is written into its graph: the flag `training` is set and means nothing, and `train` and `eval` are
-    replaced by functions that only raise.
+    Its mode is fixed in its graph: the flag `training` is set and means nothing, and `train` and `eval` raise.
     """
     return isinstance(module, fx.GraphModule) and "eval" in vars(module)
 
@@ -29,7 +28,11 @@ def training_parts(model: nn.Module) -> list[str]:
 
 
 def settle(model: ModelT) -> ModelT:
-    """The network itself, whose programs of torch.export now say eval mode, and whose `train` and `eval` do nothing."""
+    """Mark a network's programs of torch.export as in eval mode, and make their `train` and `eval` do nothing.
+
+    Returns:
+        The network itself, changed in place.
+    """
     for program in list(filter(is_program, model.modules())):
         for part in program.modules():
             part.training = False

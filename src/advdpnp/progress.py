@@ -1,4 +1,4 @@
-"""What a person sees while something runs: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Progress and results for people: bars with the time left on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ def duration(seconds: float) -> str:
 
 
 def forecast_text(seconds: float) -> str:
-    """What is said before an evaluation."""
+    """The line before an evaluation."""
     return f"evaluation takes at most about {duration(seconds)}"
 
 
@@ -51,7 +51,7 @@ def result_text(result: Json) -> str:
     worst_case = Accuracy.read(result, "worst case")
     lines.append(row("worst case", worst_case))
     if worst_case.unevaluated:
-        lines.append("unevaluated: not broken, but without a finite gradient to follow; intervals reach up to them")
+        lines.append("unevaluated: not broken, but the gradient was not finite; the intervals allow for either verdict")
     lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
 
@@ -71,7 +71,7 @@ def _attack_text(attack: Json) -> str:
 
 
 def _remarks(attack: Json) -> list[str]:
-    """What else a search has to say."""
+    """Remarks on the result of an attack."""
     remarks = list(attack.get("notes", ()))
     if attack["name"] == "autoattack-quick":
         remarks.append("a first look: under AutoAttack itself the accuracy is at most this")
@@ -134,7 +134,7 @@ class Lines(Silent):
     def on_epoch(self, line: Json) -> None:
         self._print(epoch_text(line))
         if line["epoch"] == line["epochs"]:
-            # A helper's run may be followed by the run that needs it, which has a forecast of its own.
+            # The run of a helper network is followed by the run that needs it, which has a forecast of its own.
             self._first, self._told = None, False
 
     def on_forecast(self, seconds: float) -> None:
@@ -163,21 +163,21 @@ class Lines(Silent):
 
 
 class SearchClock:
-    """When a search is due to say how far it is, and how long it still takes: after 5 s, then each half minute.
+    """When a line of progress is due, and the time that is left: the first after 5 s, then one every 30 s.
 
     Args:
-        steps: iterations that the search has before it.
+        steps: iterations of the search, at most.
     """
 
     def __init__(self, steps: int = 0) -> None:
         self._steps, self._began, self._next = steps, time.monotonic(), time.monotonic() + 5
 
     def share(self, left: int) -> float:
-        """How much is done, in [0, 1]."""
+        """The fraction that is done, in [0, 1], with `left` iterations left."""
         return 1 - left / self._steps
 
     def due(self, left: int) -> float | None:
-        """Seconds that `left` iterations take, if it is time to say so."""
+        """Seconds that `left` iterations take, if a line is due; else None."""
         now = time.monotonic()
         if now < self._next or not 0 < left < self._steps:
             return None
@@ -240,7 +240,7 @@ class Bars(Silent):
 
 
 class TensorBoard(Silent):
-    """Passes everything on to another callback, and epochs to TensorBoard too.
+    """Passes all calls on to another callback, and writes epochs to TensorBoard.
 
     Args:
         inner: the other callback.

@@ -1,4 +1,4 @@
-"""What fields and arguments may hold, said once, where they are declared: numbers of a range, words of a list.
+"""Values that fields and arguments may have, as part of their types: numbers of a range, words of a list.
 
 Budgets of attacks are numbers in code and texts, such as "8/255", in files and on the command line.
 
@@ -7,7 +7,9 @@ Budgets of attacks are numbers in code and texts, such as "8/255", in files and 
 
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from fractions import Fraction
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -19,7 +21,7 @@ class Range:
     """An interval of finite numbers.
 
     Args:
-        interval: as people write it: "[0, 1)" with 0 and without 1; "[1, inf)"; "(-inf, inf)".
+        interval: in the usual notation: "[0, 1)" with 0 and without 1; "[1, inf)"; "(-inf, inf)".
         meaning: what the number is, for messages, such as "a fraction of the run".
     """
 
@@ -89,8 +91,22 @@ def check(name: str, value: object, kind: Any) -> None:
 
 
 def unknown(name: str, value: object, choices: Any) -> ValueError:
-    """What to raise on a word that a Literal does not have, where a compiler must not see the search for it."""
+    """The error for a word that a Literal does not have, for code that torch compiles and `check` cannot be in."""
     return ValueError(f"{name} must be {_one_of(get_args(choices))}; got {_shown(value)}")
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.0) -> str:
+    """The known names most like `name`, for messages about an unknown one.
+
+    Args:
+        name: what was given.
+        known: the names that there are.
+        count: at most so many of them.
+        cutoff: the least similarity, in [0, 1]; 0 lists the nearest however far they are.
+    Returns:
+        "a, b, c", the nearest first; "" where none is left.
+    """
+    return ", ".join(get_close_matches(name, list(known), n=count, cutoff=cutoff))
 
 
 @functools.cache
@@ -100,14 +116,14 @@ def _kinds(cls: type) -> dict[str, Any]:
 
 
 def _wanted(kind: Any, value: object) -> str:
-    """What the value should have been; "" where it is that, or where the type says nothing that could be checked."""
+    """What the value should have been, in words; "" where it is valid, or the type cannot be checked."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _wanted_number(parts[0], parts[1], value)
     if origin is Literal:
         return "" if isinstance(value, str) and value in parts else _one_of(parts)
     if origin in (Union, UnionType):
-        # Only here does a class decide anything: float | Tensor is no number, or a tensor.
+        # Classes are checked in unions alone, such as float | Tensor.
         wanted = [_wanted(part, value) or _wanted_class(part, value) for part in parts]
         return ", or ".join(wanted) if all(wanted) else ""
     if origin is tuple:
@@ -124,7 +140,7 @@ def _wanted_class(kind: Any, value: object) -> str:
 
 
 def _wanted_number(kind: type, allowed: Range, value: object) -> str:
-    # True is 1 to Python, and to nobody else.
+    # To Python, True is the number 1.
     if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
         return "a whole number" if kind is int else "a number"
     if value in allowed:  # type: ignore[operator]

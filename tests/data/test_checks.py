@@ -1,13 +1,14 @@
 import gzip
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from advdpnp.data import check
+from advdpnp.data import SPECS, check
 from advdpnp.data.corruptions import CORRUPTIONS
-from advdpnp.data.download.sources import SOURCES, Archive, DataFile
+from advdpnp.data.download.sources import Archive, DataFile
 from advdpnp.data.formats.restricted_pickle import CURE
 
 
@@ -31,7 +32,8 @@ def test_a_damaged_file_is_told_with_both_sums(tmp_path: Path) -> None:
 def test_a_file_with_the_published_sum_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"whole")
     whole = DataFile("file", 5, hashlib.md5(b"whole").hexdigest())
-    monkeypatch.setitem(SOURCES, "mnist", (Archive("archive.tar", 0, "", (), (whole,)),))
+    archives = (Archive("archive.tar", 0, "", (), (whole,)),)
+    monkeypatch.setitem(SPECS, "mnist", replace(SPECS["mnist"], archives=archives))
     (file,) = check("mnist", tmp_path)
     assert file.ok
     assert file.text() == f"ok       {tmp_path / 'file'}"

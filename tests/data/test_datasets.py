@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from advdpnp.data import Images, data_root, load
+from advdpnp.data import SPECS, DataSpec, Images, data_root, load
 
 
 @pytest.fixture
@@ -76,6 +77,11 @@ def test_a_split_that_does_not_exist_is_refused() -> None:
 def test_a_set_without_training_images_says_so() -> None:
     with pytest.raises(ValueError, match=r"cifar10-c/fog/3 has test images only; got split 'train'"):
         load("cifar10-c/fog/3", "train")
+
+
+def test_facts_alone_are_read_as_the_named_set_of_their_name() -> None:
+    facts = DataSpec(**{field.name: getattr(SPECS["digits"], field.name) for field in dataclasses.fields(DataSpec)})
+    assert torch.equal(load(facts, "test").pixels, load("digits", "test").pixels)
 
 
 def test_digits_are_all_the_images_of_scikit_learn_once_with_their_labels() -> None:

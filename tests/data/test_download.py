@@ -6,15 +6,16 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from advdpnp import cli
 from advdpnp.callbacks import Silent
-from advdpnp.data import check, download
+from advdpnp.data import SPECS, check, download
 from advdpnp.data.download.fetch import Patience
-from advdpnp.data.download.sources import SOURCES, Archive, DataFile
+from advdpnp.data.download.sources import Archive, DataFile
 
 from .server import FileServer, serving
 from .test_unpack import CONTENT, tar, whole
@@ -28,6 +29,11 @@ def md5(raw: bytes) -> str:
     return hashlib.md5(raw).hexdigest()
 
 
+def publish(monkeypatch: pytest.MonkeyPatch, name: str, archive: Archive) -> None:
+    """Let a set come in one archive."""
+    monkeypatch.setitem(SPECS, name, replace(SPECS[name], archives=(archive,)))
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """A server of small archives, published as cifar10 (a tar file) and mnist (a gzipped file)."""
@@ -37,8 +43,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
         batches = tuple(DataFile(name, len(raw), md5(raw)) for name, raw in CONTENT.items())
         labels = (DataFile("MNIST/raw/labels", len(LABELS), md5(LABELS)),)
         tar_file, gz_file = files["set.tar.gz"], files["labels.gz"]
-        monkeypatch.setitem(SOURCES, "cifar10", (Archive("set.tar.gz", len(RAW), md5(tar_file), address, batches),))
-        monkeypatch.setitem(SOURCES, "mnist", (Archive("labels.gz", len(gz_file), md5(gz_file), address, labels),))
+        publish(monkeypatch, "cifar10", Archive("set.tar.gz", len(RAW), md5(tar_file), address, batches))
+        publish(monkeypatch, "mnist", Archive("labels.gz", len(gz_file), md5(gz_file), address, labels))
         yield running
 
 
@@ -84,9 +90,9 @@ def test_a_hostile_archive_changes_nothing_and_does_not_stay(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hostile = tar(*whole()[:2])
-    (published,) = SOURCES["cifar10"]
+    (published,) = SPECS["cifar10"].archives
     known = Archive("set.tar.gz", len(hostile), md5(hostile), published.addresses, published.files)
-    monkeypatch.setitem(SOURCES, "cifar10", (known,))
+    publish(monkeypatch, "cifar10", known)
     server.files["set.tar.gz"] = hostile
     with pytest.raises(ValueError, match=r"set.tar.gz cannot be unpacked: it lacks set/batch_2. Nothing was changed"):
         download("cifar10", tmp_path, patience=QUICK)

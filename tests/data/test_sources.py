@@ -3,14 +3,16 @@ import re
 import pytest
 
 from advdpnp.data import SPECS
-from advdpnp.data.download.sources import SOURCES, files
+from advdpnp.data.download import sources
+from advdpnp.data.sets import files
 
-ARCHIVES = [archive for several in SOURCES.values() for archive in several]
+ARCHIVES = [*(archive for entry in SPECS.values() for archive in entry.archives), *sources.CIFAR10_C]
 
 
-def test_every_set_has_a_source_or_is_embedded() -> None:
-    assert set(SOURCES) == {*SPECS, "cifar10-c"}
-    assert [name for name in SOURCES if not files(name)] == ["digits"]
+@pytest.mark.parametrize("name", SPECS)
+def test_every_set_has_archives_or_says_where_its_images_are_from(name: str) -> None:
+    assert bool(files(name)) == bool(SPECS[name].archives)
+    assert SPECS[name].archives or SPECS[name].origin
 
 
 def test_a_corruption_is_read_from_its_own_file_and_the_labels() -> None:
@@ -33,7 +35,7 @@ def test_addresses_are_folders_that_end_with_a_slash() -> None:
 
 
 def test_the_archive_of_corruptions_has_room_for_just_its_files() -> None:
-    (archive,) = SOURCES["cifar10-c"]
+    (archive,) = sources.CIFAR10_C
     # tar: each file is padded to 512 bytes after a header of 512; the folder has a header; all is padded to 10,240.
     padded = sum(512 + -(-(file.size - 48) // 512) * 512 for file in archive.files) + 512
     assert archive.size == -(-(padded + 1024) // 10_240) * 10_240

@@ -1,6 +1,8 @@
 import pytest
+import torch
 
-from advdpnp.data import SPECS, Augmentation, spec
+from advdpnp.data import SPECS, Augmentation, load, spec
+from advdpnp.data.specs import Split
 
 
 @pytest.mark.parametrize(
@@ -26,8 +28,29 @@ def test_every_spec_is_found_by_its_own_name_and_is_hashable() -> None:
 @pytest.mark.parametrize(
     ("name", "classes"), [("cifar10", 10), ("cifar100", 100), ("svhn", 10), ("mnist", 10), ("digits", 10)]
 )
-def test_class_names_are_as_many_as_classes_and_all_different(name: str, classes: int) -> None:
-    assert spec(name).num_classes == len(set(spec(name).class_names)) == classes
+def test_there_are_as_many_classes_as_published(name: str, classes: int) -> None:
+    assert spec(name).num_classes == classes
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_class_names_are_all_different_and_training_images_remain_beside_the_holdout(name: str) -> None:
+    facts = spec(name)
+    assert len(set(facts.class_names)) == facts.num_classes >= 2
+    assert facts.holdout < facts.train_size and facts.test_size > 0
+
+
+@pytest.mark.parametrize("name", [name for name, entry in SPECS.items() if not entry.archives])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_that_need_no_download_are_what_the_facts_say(name: str, split: Split) -> None:
+    facts = spec(name)
+    try:
+        images = load(name, split)
+    except FileNotFoundError:
+        pytest.skip(f"the files of {name} are not here")
+    n = facts.train_size if split == "train" else facts.test_size
+    assert images.pixels.shape == (n, *facts.image_shape) and images.pixels.dtype == torch.uint8
+    assert 0 < images.pixels.max() <= facts.levels
+    assert images.labels.unique().tolist() == list(range(facts.num_classes))
 
 
 def test_natural_images_are_cropped_and_mirrored_and_house_numbers_are_only_cropped() -> None:

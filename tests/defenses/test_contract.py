@@ -19,7 +19,7 @@ from advdpnp.experiments import experiment, from_config
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 from advdpnp.training import Task, fit
-from advdpnp.training.loop import Training, make_batch
+from advdpnp.training.step import Training, make_batch
 from training.small import StopAt, created, double_task, in_double, small_task, trained
 
 EVERY = pytest.mark.parametrize("name", DEFENSES)

@@ -13,7 +13,7 @@ from advdpnp.attacks.projected_ascent import kl_divergence as kl_ascent
 from advdpnp.defenses import AT, HAT, ST, TRADES, Batch
 from advdpnp.models.classifier import Helper
 from advdpnp.models.folding import fold_batchnorm, refold, unfolded
-from advdpnp.training.loop import Training
+from advdpnp.training.step import Training
 from defenses.smooth import CLASSES, Smooth, make, terms_and_logit_gradients
 from reference import hat as reference
 from training.small import small_experiment, small_task

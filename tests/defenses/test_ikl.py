@@ -15,7 +15,7 @@ from advdpnp.experiments import experiment
 from advdpnp.losses import kl_divergence
 from advdpnp.models.folding import fold_batchnorm, refold
 from advdpnp.training import fit
-from advdpnp.training.loop import Training, make_batch
+from advdpnp.training.step import Training, make_batch
 from defenses.smooth import CLASSES, make, terms_and_logit_gradients
 from reference import ikl as reference
 from training.small import StopAt, created, small_task, trained

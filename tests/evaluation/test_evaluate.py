@@ -10,6 +10,7 @@ from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, attacked_samples, embedding_arrays, evaluate
 from advdpnp.experiments import experiment
+from advdpnp.metrics.metric import Metric, OfCenters, OfFeatures
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
 
@@ -77,6 +78,22 @@ def test_geometry_equals_the_metrics_of_the_embeddings() -> None:
     assert found["mean_separation_degrees"] == metrics.mean_separation_degrees(model.class_centers())
     assert found["mean_pairwise_angle_degrees"] == metrics.mean_pairwise_angle_degrees(model.class_centers())
     assert found["adversarial"]["attack"] == "pgd-2 linf 0.1"
+
+
+def test_a_metric_that_is_registered_is_measured_and_stored_with_its_declaration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "declared" not in run(digits(), n=20)["geometry"]
+    samples = Metric[OfFeatures](name="samples", title="N", measure=lambda f, y, c: float(len(f)))
+    classes = Metric[OfCenters](name="classes", title="C", measure=lambda c: float(len(c)), better="higher")
+    monkeypatch.setitem(metrics.FEATURE_METRICS, "samples", samples)
+    monkeypatch.setitem(metrics.CENTER_METRICS, "classes", classes)
+    found = run(digits(), n=20)["geometry"]
+    assert (found["clean"]["samples"], found["adversarial"]["samples"], found["classes"]) == (20, 20, 10)
+    assert found["declared"] == {
+        "samples": {"title": "N", "better": "", "unit": ""},
+        "classes": {"title": "C", "better": "higher", "unit": ""},
+    }
 
 
 def test_an_interrupted_evaluation_resumes_to_the_same_result(tmp_path: Path) -> None:

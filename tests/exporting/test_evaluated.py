@@ -86,7 +86,7 @@ def test_another_program_of_the_same_name_is_another_network(exported: Path, tmp
         (["--model", "OUT/none.pt2"], "no file at"),
         (["--model", "OUT/torn.pt2"], "is damaged"),
         (["--model", "OUT/text.pt2"], "is damaged, or no program"),
-        (["--model", "OUT/double.pt2"], "computes in torch.float64 for good"),
+        (["--model", "OUT/double.pt2"], "computes in torch.float64 only"),
         (["--model", "OUT/model.safetensors"], "weights need the code of their network"),
         (["--model", "OUT/model.onnx"], "gives no gradients"),
         (["--model", "OUT"], "is a folder"),

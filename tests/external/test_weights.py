@@ -195,7 +195,7 @@ def test_a_file_that_wants_to_run_code_is_refused_and_does_not_run(
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
 def test_a_whole_pickled_module_is_refused_with_the_cure(write: Callable[[Any, Path], None], tmp_path: Path) -> None:
     write(Plain(), tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=r"wants to run code \(foreign.networks.Plain\).*model.state_dict\(\)"):
+    with pytest.raises(ValueError, match=r"wants to run code \(external.networks.Plain\).*model.state_dict\(\)"):
         read_checkpoint(tmp_path / "model.pt")
 
 

@@ -18,7 +18,7 @@ from advdpnp.models.copying import copied
 from advdpnp.models.folding import fold_batchnorm, refold, unfolded
 from advdpnp.models.heads import LinearHead
 from advdpnp.training import fit
-from training.small import claimed, small_task
+from training.small import created, small_task
 
 Change = Callable[[nn.Module], Any]
 
@@ -124,7 +124,7 @@ def test_a_network_with_weight_norm_trains_with_an_average(engine: str, tmp_path
     settings = (f"recipe.engine={engine}", "recipe.averaging.kind=ema", "recipe.epochs=1", "recipe.train_images=64")
     task = small_task("at", *settings)
     changed(task.model, OLD_WEIGHT_NORM)
-    run = claimed(tmp_path, "at", *settings)
+    run = created(tmp_path, "at", *settings)
     fit(task, run, Silent(), resume=False, checkpoint_seconds=1e9)
     names = run.read_weights("last")[0].keys()
     assert {"backbone.conv1.weight_g", "backbone.conv1.weight_v"} < names and "backbone.conv1.weight" not in names

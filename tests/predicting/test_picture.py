@@ -17,7 +17,8 @@ from advdpnp.predicting import (
     predictions_text,
     write_picture,
 )
-from advdpnp.predicting.names import drawable, printable
+from advdpnp.predicting.picture import drawable
+from advdpnp.predicting.text import printable
 
 ODD = ("Löwe", "猫 $x_1$ 🐈", "a" * 80, "line\nbreak", "{brace} %s \\frac")
 

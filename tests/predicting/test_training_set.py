@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advdpnp import api
-from advdpnp.predicting import TrainingImage, TrainingSet, keep, kept
+from advdpnp.predicting import TrainingImage, TrainingSet, read_training_set, write_training_set
 from advdpnp.runs import Run
 
 NAMES = tuple("abcd")
@@ -63,7 +63,7 @@ def test_a_class_without_images_and_a_set_smaller_than_the_wish_give_what_there_
 
 def test_the_embeddings_are_those_of_the_images_that_the_run_was_trained_on(run: Run) -> None:
     api.predict(run.folder, torch.zeros(1, 1, 8, 8))
-    stored = kept(run, "last", NAMES)
+    stored = read_training_set(run, "last", NAMES)
     assert stored is not None and len(stored.labels) == 300
     from advdpnp.experiments import from_config
 
@@ -80,11 +80,11 @@ def test_stored_embeddings_are_used_once_more_and_only_with_the_same_weights(
     path = run.eval_path("neighbors-last.npz")
     content = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("advdpnp.api.predicting.embed", lambda *_: pytest.fail("embedded again"))
+        patch.setattr("advdpnp.api.predicting.embed_training_set", lambda *_: pytest.fail("embedded again"))
         assert api.predict(run.folder, torch.zeros(1, 1, 8, 8)) == first
     weights, epoch = run.read_weights("last")
     run.write_weights("last", {name: value + 0.01 for name, value in weights.items()}, epoch)
-    assert kept(run, "last", NAMES) is None
+    assert read_training_set(run, "last", NAMES) is None
     assert api.predict(run.folder, torch.zeros(1, 1, 8, 8)) != first
     assert path.read_bytes() != content
 
@@ -95,7 +95,7 @@ def test_embeddings_that_an_earlier_version_kept_are_made_anew(run: Run) -> None
         arrays = dict(stored)
     sha = hashlib.sha256(run.weights_path("last").read_bytes()).hexdigest()
     run.write_arrays("neighbors-last.npz", arrays | {"weights": np.array(sha)})
-    assert kept(run, "last", NAMES) is None
+    assert read_training_set(run, "last", NAMES) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive", b"cut"])
@@ -104,14 +104,14 @@ def test_damaged_embeddings_are_made_anew(run: Run, damage: bytes) -> None:
     path = run.eval_path("neighbors-last.npz")
     path.write_bytes(path.read_bytes()[:-500] if damage == b"cut" else damage)
     assert api.predict(run.folder, torch.zeros(1, 1, 8, 8)) == first
-    assert kept(run, "last", NAMES) is not None
+    assert read_training_set(run, "last", NAMES) is not None
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_keeping(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise PermissionError(13, "Permission denied", str(run.folder))
 
-    monkeypatch.setattr("advdpnp.api.predicting.keep", full)
+    monkeypatch.setattr("advdpnp.api.predicting.write_training_set", full)
     found = api.predict(run.folder, torch.zeros(1, 1, 8, 8))
     assert found.predicted[0].nearest_training and "could not be kept" in found.notes[0]
 
@@ -126,7 +126,7 @@ def test_missing_data_files_cost_the_training_images_and_nothing_else(
     found = api.predict(run.folder, torch.zeros(1, 1, 8, 8))
     assert found.notes == ("no nearest training images: the files are gone",)
     assert found.predicted[0].prototypes and not found.predicted[0].nearest_training
-    keep(run, "last", spread(width=64))
+    write_training_set(run, "last", spread(width=64))
     found = api.predict(run.folder, torch.zeros(1, 1, 8, 8))
     assert found.notes == ("no pictures of the nearest training images: the files are gone",)
     near = found.predicted[0].nearest_training

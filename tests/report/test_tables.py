@@ -193,6 +193,33 @@ def test_the_mean_over_all_pairs_of_an_earlier_version_is_not_shown_as_mean_sepa
     assert "all pairs" in note and "evaluate the run again" in note
 
 
+def test_metrics_that_results_declare_have_columns_of_their_own(make_run: MakeRun) -> None:
+    place = {"data": "cifar10", "backbone": "resnet18", "everything": True}
+    with_it, without = make_run("adv-dpnp", **place), make_run("st", **place)
+    path = with_it / "eval/demo.json"
+    stored = json.loads(path.read_text())
+    stored["geometry"]["clean"]["ncc"], stored["geometry"]["adversarial"]["ncc"] = 0.9876, None
+    stored["geometry"] |= {"gap_degrees": 12.3456, "spread": 0.12345}
+    stored["geometry"]["declared"] = {
+        "ncc": {"title": "NCC", "better": "higher", "unit": "%"},
+        "gap_degrees": {"title": "Gap", "better": "", "unit": "°"},
+        "spread": {"title": "Spread", "better": "lower", "unit": ""},
+    }
+    path.write_text(json.dumps(stored))
+    table = geometry_table(grouped(read_runs([with_it, without]))[0])
+    assert table is not None
+    assert [(column.head, column.budget) for column in table.columns[-3:]] == [
+        ("NCC %", "clean | attacked"),
+        ("Gap °", "of centers"),
+        ("Spread", "of centers"),
+    ]
+    ends = {(row.defense, row.kind): [cell.text for cell in row.cells[-3:]] for row in table.rows}
+    assert ends["adv-dpnp", "run"] == ["98.8 | –", "12.35", "0.123"]
+    assert ends["st", "run"] == ["– | –", "–", "–"] and ends["adv-dpnp", "published"] == ["–"] * 3
+    assert {len(row.cells) for row in table.rows} == {len(table.columns)}
+    assert table.caption.endswith(" NCC: higher is better. Spread: lower is better.")
+
+
 def test_no_geometry_no_table(make_run: MakeRun) -> None:
     assert geometry_table(grouped(read_runs([make_run()]))[0]) is None
 

@@ -10,13 +10,14 @@ import torch
 from advdpnp.runs import Json, Run
 from advdpnp.training import StopTraining
 from advdpnp.training.finite_check import NonFiniteLossError
+from gpu import ladder
 from gpu import train as train_module
 from gpu.context import Context
 from gpu.gathered import arm_record, stored
 from gpu.ladder import ladder_stage
 from gpu.measure import measure_stage
 from gpu.processes import AGAIN, DONE, FAILED
-from gpu.scale import ARMS, REAL, TINY, Rung
+from gpu.scale import ARMS, REAL, TINY, Variant
 from gpu.slot import Places
 from gpu.train import Pace, arm_experiment, hand_over, train_stage
 
@@ -174,7 +175,7 @@ def test_an_evaluation_of_nothing_is_told(tmp_path: Path) -> None:
 
 
 def rungs(*names: str) -> list[Json]:
-    return [vars(Rung(name, 64)) for name in names]
+    return [vars(Variant(name, 64)) for name in names]
 
 
 def test_the_ladder_times_what_runs_and_tells_what_does_not(tmp_path: Path) -> None:
@@ -186,10 +187,23 @@ def test_the_ladder_times_what_runs_and_tells_what_does_not(tmp_path: Path) -> N
 
 def test_a_second_ladder_leaves_out_what_the_first_has_begun(tmp_path: Path) -> None:
     first = context(tmp_path, "ladder", rungs=[])
-    # As a process leaves it that died in its second rung.
+    # As a process leaves it that died in its second variant.
     first.keep(rungs={"folded/64": {"seconds": 1.0, "begun": True}, "step/64": {"begun": True}})
     assert ladder_stage(context(tmp_path, "ladder.2", rungs=rungs("folded", "step", "eager"))) == DONE
     assert list(stored(tmp_path / "stages" / "ladder.2.json")["rungs"]) == ["eager/64"]
+
+
+def test_a_rung_that_cannot_end_in_time_is_not_begun_and_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "variant_seconds", lambda variant, timed: 1e9 if variant.batch == 32 else 0.0)
+    wanted = [vars(Variant("folded", 32)), *rungs("folded")]
+    assert ladder_stage(context(tmp_path, "ladder", rungs=wanted)) == AGAIN
+    found = stored(tmp_path / "stages" / "ladder.json")["rungs"]
+    assert (
+        "out of time: needs about 1000000000 s" in found["folded/32"]["skipped"] and "begun" not in found["folded/32"]
+    )
+    assert found["folded/64"]["finite"]
 
 
 def test_a_ladder_out_of_time_says_so(tmp_path: Path) -> None:

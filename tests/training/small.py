@@ -13,8 +13,8 @@ from advdpnp.callbacks import Silent
 from advdpnp.defenses.base import Batch
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.runs import Json, Run
-from advdpnp.training import Task, fit, loop
-from advdpnp.training.loop import make_batch
+from advdpnp.training import Task, fit, step
+from advdpnp.training.step import make_batch
 
 QUICK = (
     "recipe.epochs=2",
@@ -63,7 +63,7 @@ def in_double(batch: Batch) -> Batch:
 
 def train_in_double(patch: pytest.MonkeyPatch) -> None:
     """Let training give its batches to a `double_task` in float64."""
-    patch.setattr(loop, "make_batch", lambda *arguments: in_double(make_batch(*arguments)))
+    patch.setattr(step, "make_batch", lambda *arguments: in_double(make_batch(*arguments)))
 
 
 # A few steps of a float32 learning rate, in a network of float64.

@@ -15,11 +15,12 @@ from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.defenses import DEFENSES
 from advdpnp.training import fit
+from advdpnp.training import step as training_step
 from advdpnp.training.averaging import WeightAverage, batch_norms, measure_statistics
-from advdpnp.training.loop import Training
+from advdpnp.training.step import Training, statistics_batches
 from advdpnp.training.validation import holdout_accuracy
 from reference import averaging as reference
-from training.small import created, small_task, trained
+from training.small import StopAt, created, small_task, trained
 
 EMA = ("recipe.averaging.kind=ema", "recipe.averaging.decay=0.8")
 SWA = ("recipe.averaging.kind=swa", "recipe.epochs=3")
@@ -46,11 +47,10 @@ def followed(defense: str, run: Any, *settings: str) -> tuple[History, dict[str,
 def test_ema_is_the_weighted_sum_of_every_step_from_its_start(start: str, skipped: int, tmp_path: Path) -> None:
     settings = (*EMA, f"recipe.averaging.start={start}")
     history, last = followed("at", created(tmp_path, "at", *settings), *settings)
-    for name, value in last.items():
-        if value.is_floating_point():
-            wanted = reference.exponential([weights[name] for weights in history.steps[skipped:]], 0.8)
-            torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-6, msg=name)
-    assert last["backbone.bn1.num_batches_tracked"] == 6
+    for name, _ in small_task("at").model.named_parameters():
+        wanted = reference.exponential([weights[name] for weights in history.steps[skipped:]], 0.8)
+        torch.testing.assert_close(last[name].double(), wanted, rtol=1e-5, atol=1e-6, msg=name)
+    assert last["backbone.bn1.num_batches_tracked"] == 3
 
 
 def test_ema_is_torchs_averaged_model(tmp_path: Path) -> None:
@@ -68,6 +68,77 @@ def test_ema_is_torchs_averaged_model(tmp_path: Path) -> None:
     last = run.read_weights("last")[0]
     for name, value in torchs[0].module.named_parameters():
         torch.testing.assert_close(last[name], value.detach(), rtol=1e-5, atol=1e-6, msg=name)
+
+
+def statistics_by_hand(model: nn.Module, batches: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Mean and unbiased variance of what comes into each BatchNorm layer, in float64, and their means over batches."""
+    model = copy.deepcopy(model).double().train()
+    seen: dict[str, list[torch.Tensor]] = {}
+
+    def listen(path: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            channels = inputs[0].transpose(0, 1).flatten(1)
+            for name, value in (("running_mean", channels.mean(1)), ("running_var", channels.var(1))):
+                seen.setdefault(f"{path}.{name}", []).append(value)
+
+        return hook
+
+    for path, layer in batch_norms(model).items():
+        layer.register_forward_pre_hook(listen(path))
+    with torch.no_grad():
+        for batch in batches:
+            model(batch.double())
+    return {name: torch.stack(values).mean(dim=0) for name, values in seen.items()}
+
+
+@pytest.mark.parametrize("settings", [EMA, SWA])
+@pytest.mark.parametrize("defense", ["at", "adv-dpnp"])
+def test_statistics_of_an_average_are_those_of_its_weights(
+    settings: tuple[str, ...], defense: str, tmp_path: Path
+) -> None:
+    # A rate at which the weights move about, as those of a real training do: their mean is another network.
+    settings = (*settings, "recipe.lr=0.5", "recipe.epochs=3")
+    task = small_task(defense, *settings)
+    last = trained(tmp_path, task, created(tmp_path, defense, *settings))
+    task.model.load_state_dict(last)
+    batches = list(statistics_batches(task, 2))
+    assert [len(batch) for batch in batches] == [32, 32, 32]
+    wanted = statistics_by_hand(task.model, batches)
+    assert len(wanted) == 2 * len(batch_norms(task.model))
+    for name, value in wanted.items():
+        torch.testing.assert_close(last[name].double(), value, rtol=1e-4, atol=1e-5, msg=name)
+    # So eval mode gives what the weights have learnt, on the images that all three batches make up.
+    images = torch.cat(batches)
+    with torch.no_grad():
+        evaluated, by_batch = task.model.eval()(images), task.model.train()(images)
+    assert (evaluated - by_batch).norm() < 0.1 * (by_batch - by_batch.mean(dim=0)).norm()
+
+
+def test_statistics_take_a_bounded_number_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = small_task("at", *EMA)
+    everything = list(statistics_batches(task, 1))
+    monkeypatch.setattr(training_step, "STATISTICS_IMAGES", 33)
+    some = list(statistics_batches(task, 1))
+    assert len(some) == 2 and len(everything) == 3
+    assert all(torch.equal(one, other) for one, other in zip(some, everything, strict=False))
+
+
+def test_a_network_without_batchnorm_sees_no_image() -> None:
+    measure_statistics(nn.Linear(2, 2), (pytest.fail("an image was made") for _ in range(1)))
+
+
+def test_a_state_of_an_earlier_version_goes_on_without_its_averages_of_statistics(tmp_path: Path) -> None:
+    settings = (*EMA, "recipe.lr=0.5")
+    wanted = trained(tmp_path / "whole", small_task("at", *settings), created(tmp_path / "whole", "at", *settings))
+    run = created(tmp_path / "older", "at", *settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_task("at", *settings), run, StopAt(4), resume=False, checkpoint_seconds=0)
+    state = run.read_state()
+    assert set(state["average"]["values"]) == {name for name, _ in small_task("at").model.named_parameters()}
+    state["average"]["values"]["backbone.bn1.running_mean"] = torch.full((8,), 7.0)
+    run.write_state(state)
+    found = trained(tmp_path / "older", small_task("at", *settings), run, resume=True)
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
 @pytest.mark.parametrize("defense", ["at", "trades"])
@@ -101,11 +172,10 @@ def test_statistics_of_images_sorted_by_class_are_those_of_all_images() -> None:
     labels = torch.arange(12).repeat_interleave(32) % 10
     grays = torch.arange(12).repeat_interleave(32)[:, None, None, None].expand(-1, 1, 8, 8)
     task = replace(small_task("at", *SWA), train=Images(grays.to(torch.uint8), labels, levels=12))
-    training = Training(task)
-    batches = list(training._training_images())
+    batches = list(statistics_batches(task, 0))
     together = torch.cat(batches).double()
     assert torch.equal(together[:, 0, 4, 4].mul(12).round().sort().values, grays[:, 0, 0, 0].double())
-    assert all(torch.equal(batch, again) for batch, again in zip(batches, training._training_images(), strict=True))
+    assert all(torch.equal(batch, again) for batch, again in zip(batches, statistics_batches(task, 0), strict=True))
     measure_statistics(task.model, batches)
     backbone = task.model.double().backbone
     seen = torch.nn.functional.conv2d(together, backbone.conv1.weight, padding=1)

@@ -10,9 +10,9 @@ import torch
 from advdpnp import cuda_graphs
 from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.defenses import DEFENSES
-from advdpnp.training import InnerAttack, fit, loop
+from advdpnp.training import InnerAttack, fit, step
 from advdpnp.training.crafting import RampedBudget
-from advdpnp.training.loop import Training, make_batch
+from advdpnp.training.step import Training, make_batch
 from advdpnp.training.validation import holdout_accuracy
 from reference import schedule as reference
 from training.small import RATE_ERROR, StopAt, created, double_task, in_double, small_task, train_in_double, trained
@@ -110,8 +110,8 @@ def test_captured_steps_with_every_part_train_like_the_folded_engine(
         captures.append(1)
         return captured(work)
 
-    monkeypatch.setattr(loop, "cuda_graph", counted)
-    monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
+    monkeypatch.setattr(step, "cuda_graph", counted)
+    monkeypatch.setattr(step, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", uncompiled)
     train_in_double(monkeypatch)
     ends = []
@@ -166,7 +166,7 @@ def test_a_captured_step_refuses_a_momentum_that_moves() -> None:
     recipe = small_task("at", *PARTS["onecycle"], "recipe.engine=folded").recipe
     object.__setattr__(recipe, "engine", "step")
     with pytest.raises(ValueError, match=r"recipe\.engine=step captures one momentum"):
-        loop.check_engine(recipe, torch.device("cuda"))
+        step.check_engine(recipe, torch.device("cuda"))
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ from advdpnp.experiments import experiment
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
-from advdpnp.training import Task, fit, loop
-from advdpnp.training.loop import Training, check_engine, make_batch
+from advdpnp.training import Task, fit
+from advdpnp.training import step as training_step
+from advdpnp.training.step import Training, check_engine, make_batch
 from training.small import RATE_ERROR, StopAt, created, double_task, in_double, small_task, train_in_double, trained
 
 BUDGET = Budget(ThreatModel("linf", 0.1), 4, 0.03, "uniform")
@@ -145,8 +146,8 @@ def test_other_shapes_take_the_eager_loop() -> None:
 def test_a_captured_step_trains_like_the_folded_engine(
     defense: str, captured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "cuda_graph", captured)
-    monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
+    monkeypatch.setattr(training_step, "cuda_graph", captured)
+    monkeypatch.setattr(training_step, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", lambda *_, **__: eager if not _ else _[0])
     train_in_double(monkeypatch)
     # 80 images in batches of 32: two static batches and a smaller last one.

@@ -11,8 +11,8 @@ from advdpnp import api, cuda_graphs
 from advdpnp.callbacks import Silent
 from advdpnp.experiments import experiment
 from advdpnp.models.classifier import Backbone
-from advdpnp.training import Task, crafting, fit, loop
-from advdpnp.training.loop import Training
+from advdpnp.training import Task, crafting, fit, step
+from advdpnp.training.step import Training
 from training.small import StopAt, created, small_task, trained, without_times
 
 # Two batches of 32 and one image; the defaults of `small_task` but for the count.
@@ -68,9 +68,9 @@ def test_one_image_left_over_joins_the_batch_before_it(images: int, batch: int, 
 def test_every_engine_trains_on_it_and_resumes_bit_by_bit(
     defense: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (loop, crafting):
+    for module in (step, crafting):
         monkeypatch.setattr(module, "cuda_graph", cuda_graphs.again)
-    monkeypatch.setattr(loop, "check_engine", lambda recipe, device: None)
+    monkeypatch.setattr(step, "check_engine", lambda recipe, device: None)
     monkeypatch.setattr(torch, "compile", lambda *given, **_: given[0] if given else lambda function: function)
     setting = f"recipe.engine={engine}"
     whole, broken = (created(tmp_path / name, defense, *ONE_LEFT, setting) for name in ("whole", "broken"))
@@ -108,8 +108,8 @@ def test_the_logged_loss_is_the_mean_over_all_images() -> None:
     training.task.model.train()
     order = torch.arange(65)
     total = 0.0
-    for step in range(2):
-        batch = loop.make_batch(training.task, training.task.batch(order, step), 0, step)
+    for number in range(2):
+        batch = step.make_batch(training.task, training.task.batch(order, number), 0, number)
         logits = training.task.model(batch.x)
         total += nn.functional.cross_entropy(logits.double(), batch.y, reduction="sum").item()
         training.advance(order)

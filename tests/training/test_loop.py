@@ -10,7 +10,7 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.training import fit
 from advdpnp.training.crafting import attack_mode
 from advdpnp.training.finite_check import FiniteCheck, NonFiniteLossError
-from advdpnp.training.loop import Training, make_batch
+from advdpnp.training.step import Training, make_batch
 from training.small import StopAt, created, small_task, trained, without_times
 
 

@@ -1,5 +1,6 @@
 """Seconds of an epoch: wall time with the wait for the device, without checkpoints, whole after a resume."""
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +9,8 @@ import pytest
 
 from advdpnp.callbacks import Silent
 from advdpnp.runs import Run
-from advdpnp.training import fit, loop, stopwatch
-from advdpnp.training.loop import Training
+from advdpnp.training import fit, step
+from advdpnp.training.step import Training
 from training.small import StopAt, created, small_task
 
 # Enqueueing a step, its work on the device, a checkpoint, validation.
@@ -22,11 +23,11 @@ class Device:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = self.pending = 0.0
-        patch.setattr(stopwatch, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        patch.setattr(step, "time", SimpleNamespace(perf_counter=lambda: self.now, monotonic=time.monotonic))
         self._wrap(patch, Training, "advance", self.enqueue)
         self._wrap(patch, Training, "check", self.wait)
         self._wrap(patch, Training, "save", lambda: self.spend(STORE))
-        self._wrap(patch, loop, "holdout_accuracy", lambda: self.spend(VALIDATE))
+        self._wrap(patch, step, "holdout_accuracy", lambda: self.spend(VALIDATE))
 
     @staticmethod
     def _wrap(patch: pytest.MonkeyPatch, owner: Any, name: str, before: Any) -> None:

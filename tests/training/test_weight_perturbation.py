@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.defenses import DEFENSES
-from advdpnp.training.loop import LossModule, Training, make_batch
+from advdpnp.training.step import LossModule, Training, make_batch
 from advdpnp.training.weight_perturbation import perturbed_weights, weights_perturbed
 from reference import awp as reference
 from training.small import double_task, in_double, small_task

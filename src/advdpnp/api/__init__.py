@@ -1,4 +1,4 @@
-"""What the command line and Python share: train, load, evaluate and compare by name or by run folder."""
+"""What the command line and Python users call: train, load, evaluate, predict, compare, export."""
 
 from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate

@@ -17,7 +17,8 @@ from advdpnp.runs import Json, Run
 # Facts of the environment on which bitwise resume depends.
 _BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark")
 
-# Names the commit where the code has been copied without its history.
+# Names the commit of code that was copied without its history, "+" after it where files differ. It may have been copied
+# into another history, which knows nothing of it.
 COMMIT_VARIABLE = "ADVDPNP_COMMIT"
 
 
@@ -29,11 +30,21 @@ def _git(*arguments: str) -> str:
         return ""
 
 
+def _revision() -> tuple[str, bool]:
+    """The commit of the code, and whether files differ from it."""
+    named, head = os.environ.get(COMMIT_VARIABLE, ""), _git("rev-parse", "HEAD")
+    commit, changed = named.removesuffix("+"), named.endswith("+")
+    if not head.startswith(commit):
+        return commit, changed
+    return head, changed or bool(_git("status", "--porcelain", "--untracked-files=no"))
+
+
 def environment(device: torch.device) -> Json:
-    """Versions, device, threads, commit and command: what a result file needs to be believed."""
+    """Versions, device, threads, commit and command, as JSON values that are stored with a result."""
     from advdpnp import __version__
 
     on_gpu = device.type == "cuda"
+    commit, dirty = _revision()
     return {
         "advdpnp": __version__,
         "torch": torch.__version__,
@@ -42,8 +53,8 @@ def environment(device: torch.device) -> Json:
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "commit": _git("rev-parse", "HEAD") or os.environ.get(COMMIT_VARIABLE, ""),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "commit": commit,
+        "dirty": dirty,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 

@@ -1,4 +1,4 @@
-"""From a network to measured numbers."""
+"""Evaluates runs and networks, compares runs, and makes the arrays that the report draws."""
 
 import hashlib
 import math
@@ -34,7 +34,7 @@ def evaluate(
     device: str | None = None,
     data_root: Path | None = None,
     callback: EvaluationCallback | None = None,
-    **effort: Unpack[EvaluationKeywords],
+    **options: Unpack[EvaluationKeywords],
 ) -> Json: ...
 
 
@@ -88,7 +88,7 @@ def evaluate_run(
     device: str | None = None,
     data_root: Path | None = None,
     callback: EvaluationCallback | None = None,
-    **effort: Unpack[EvaluationKeywords],
+    **options: Unpack[EvaluationKeywords],
 ) -> Json:
     """Attack a run's classifier on a test set; writes and returns eval/<suite>.json.
 
@@ -97,13 +97,13 @@ def evaluate_run(
         suite: a suite's name, see `advdpnp list suites`, a suite, or attacks, as objects or texts such as
             "pgd:steps=40,step_size=0.01".
         eps: another radius than the data set's usual one; the result is then named after it.
-        suite_name: what attacks by hand are called.
+        suite_name: name of the result, if `suite` is a list of attacks.
         on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json.
         checkpoint: "last" or "best".
         device: torch device.
         data_root: folder of the data files.
-        callback: told of every attack and chunk.
-        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
+        callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
+        options: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
     """
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
@@ -124,7 +124,8 @@ def evaluate_run(
         "precision": "fp32",
     }
     other = tested.name if tested.name != done.data.name else ""
-    return StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**effort), other).measure(model, on, callback)
+    evaluation = StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**options), other)
+    return evaluation.measure(model, on, callback)
 
 
 def _check_alike(trained: DataSpec, tested: DataSpec) -> None:
@@ -161,7 +162,7 @@ def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list
 def illustrate(
     folder: Path | str, *, device: str | None = None, data_root: Path | None = None, samples: int = 10
 ) -> None:
-    """Write what the report draws: eval/samples.npz, and eval/embedding.npz where the embedding is 2-D."""
+    """Write the arrays that the report draws: eval/samples.npz, and eval/embedding.npz where the embedding is 2-D."""
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
     model, _ = load_checkpoint(run, "last", on)

@@ -1,4 +1,4 @@
-"""From a run to files that other programs load."""
+"""Exports a run to files that other programs load."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from advdpnp.exporting import (
 from advdpnp.report.read import read_run
 from advdpnp.runs import Json, Run
 
-# Without the data's own images, noise tells as well whether two networks are the same.
+# Random images for the check, where the test images are missing.
 _RANDOM = 256
 
 
@@ -40,7 +40,7 @@ def export(
     images: int = 1000,
     data_root: Path | None = None,
 ) -> Json:
-    """Write a run's classifier with a model card into a folder that `load` reads; returns what export.json says.
+    """Write a run's classifier with a model card into a folder that `load` reads; returns the content of export.json.
 
     Args:
         folder: the run's folder.
@@ -49,7 +49,7 @@ def export(
             and the answer's `left_out` says why others cannot.
         checkpoint: "last" or "best".
         license: of the weights.
-        claim: what RobustBench asks of the authors.
+        reference: the paper, as RobustBench asks for it.
         force: replace an export of another model.
         images: test images on which every file must answer as the classifier does, at least 1.
         data_root: folder of the data files; without them the check is on random images, and the card says so.
@@ -74,11 +74,11 @@ def export(
     )
     names, left_out = chosen(formats, exported)
     check_folder(Path(out), exported, force)
-    written = write_export(exported, _probe(exported, images, data_root), Path(out), names, environment(on), force)
+    written = write_export(exported, _reference(exported, images, data_root), Path(out), names, environment(on), force)
     return {"out": str(out), **written, "left_out": left_out}
 
 
-def _probe(exported: ExportedModel, images: int, data_root: Path | None) -> ReferenceLogits:
+def _reference(exported: ExportedModel, images: int, data_root: Path | None) -> ReferenceLogits:
     spec = exported.experiment.data
     try:
         test = data.load(spec, "test", data_root)

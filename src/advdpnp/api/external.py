@@ -1,4 +1,4 @@
-"""Networks from elsewhere: in memory, or from a callable and a weights file."""
+"""Evaluates networks that advdpnp did not train: in memory, or from a callable and a weights file."""
 
 import math
 import warnings
@@ -20,7 +20,7 @@ from advdpnp.evaluation import CHUNK, Evaluation, EvaluationCallback, check_mode
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
-from advdpnp.external.source import single_precision
+from advdpnp.external.external_model import single_precision
 from advdpnp.runs import Json, Run
 
 
@@ -44,7 +44,7 @@ def evaluate_model(
         y: (N,) int64.
         suite: a suite's name, a suite, or attacks, as objects or texts such as "pgd:steps=40,step_size=0.01".
         eps: linf radius of a suite by name, and of texts that give none.
-        callback: told of every attack and chunk.
+        callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
         chunk: rows of every forward.
     Returns:
         What a run's eval/<suite>.json holds, with "warnings".
@@ -78,44 +78,44 @@ def evaluate_external(
     device: str | None = None,
     data_root: Path | None = None,
     callback: EvaluationCallback | None = None,
-    **effort: Unpack[EvaluationKeywords],
+    **options: Unpack[EvaluationKeywords],
 ) -> Json:
-    """Attack a network from elsewhere on a test set, and store the result like a run's.
+    """Attack an external model on a test set, and store the result as for a run.
 
     Args:
         source: callable, weights and normalization.
         on_data: the data set, or its name.
         suite: as in `evaluate_model`.
         eps: another radius than the data set's usual one.
-        suite_name: what attacks by hand are called.
+        suite_name: name of the result, if `suite` is a list of attacks.
         out: folder of all runs.
         device: torch device.
         data_root: folder of the data files.
-        callback: told of every attack and chunk.
-        effort: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
+        callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
+        options: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
     Raises:
         ValueError, FileNotFoundError: in one line, what does not load, fit or make sense. Nothing is stored then.
     """
     spec, on = data.spec(on_data) if isinstance(on_data, str) else on_data, resolve_device(device)
     wanted = suite_of(suite, spec.eps, math.prod(spec.image_shape), eps, suite_name)
     images = data.load(spec, "test", data_root).to(on)
-    how = EvaluationOptions(**effort)
+    how = EvaluationOptions(**options)
     if how.limit is not None and not 1 <= how.limit <= len(images):
         raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {how.limit}")
     model, notes = source.open(spec)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
-    measurement = StoredEvaluation(run, wanted, images, facts, how)
+    evaluation = StoredEvaluation(run, wanted, images, facts, how)
     if (run.folder / "config.json").exists():
-        # Before minutes of checks.
+        # Before the checks of the network, which take minutes.
         run.create_or_verify(config)
-        measurement.check_free()
+        evaluation.check_free()
     model = model.to(on)
     notes += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
     _warn(notes)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))
-    return measurement.measure(model, on, callback, warnings=notes)
+    return evaluation.measure(model, on, callback, warnings=notes)
 
 
 def _images(x: Tensor, y: Tensor) -> Images:
@@ -123,7 +123,7 @@ def _images(x: Tensor, y: Tensor) -> Images:
         raise ValueError(f"x must be (N, channels, H, W) with N at least 1; got {tuple(x.shape)}")
     if x.dtype != torch.uint8:
         check_images(x)
-    # The model's classes are not known yet.
+    # The number of classes is not known yet.
     check_labels(y, len(x), torch.iinfo(torch.int64).max)
     return Images(x.detach(), y, levels=255 if x.dtype == torch.uint8 else 1)
 

@@ -1,4 +1,4 @@
-"""From a run to its classifier."""
+"""Loads the classifier of a run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From a run, or a model, and images to answers."""
+"""Predictions of a run, or a model, for images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.evaluation import check_mode
 from advdpnp.experiments import Experiment
-from advdpnp.external.source import single_precision
+from advdpnp.external.external_model import single_precision
 from advdpnp.mode import settle
 from advdpnp.models.classifier import Classifier
 from advdpnp.predicting import (
@@ -26,12 +26,12 @@ from advdpnp.predicting import (
     Predictor,
     TrainingSet,
     centers_of,
-    embed,
+    embed_training_set,
     find_images,
     from_files,
     from_tensor,
-    keep,
-    kept,
+    read_training_set,
+    write_training_set,
 )
 from advdpnp.ranges import Count, Natural, check
 from advdpnp.runs import Run
@@ -57,7 +57,7 @@ def predict(
     A probability is the softmax of the logits. It is no calibrated confidence: an image of no class at all gets one
     too. The answer for an image is the same alone and among others. The nearest training images are those that the run
     was trained on: of the winner's class near its center by angle, and of any class near the image by the distance of
-    the embeddings, which are computed once and kept with the run. What could not be said is in the answer's `notes`.
+    the embeddings, which are computed once and kept with the run. What is missing, and why, is in the answer's `notes`.
 
     Args:
         source: a run's folder; or a model in eval mode, or torch.export program, images in [0, 1] -> logits, which has
@@ -70,7 +70,7 @@ def predict(
         class_names: of a model; by default its classes are called by number.
         device: torch device, of a run; a model and its images stay where they are.
         data_root: folder of the data files.
-        callback: told how reading and the embedding of the training images go.
+        callback: called as files are read and training images embedded.
     Raises:
         ValueError: a number out of range, a folder without images, unfit tensors, a model in training mode.
         FileNotFoundError: no such run, checkpoint or path. A file that is no image is a `Failure` in the answer.
@@ -144,8 +144,8 @@ def _answers(
 def _training_set(
     run: Run, checkpoint: str, model: Classifier, done: Experiment, data_root: Path | None, callback: Silent
 ) -> tuple[TrainingSet | None, list[str]]:
-    """The embeddings that the run keeps, or new ones; and what is missing."""
-    stored = kept(run, checkpoint, done.data.class_names)
+    """The embeddings that are stored with the run, or new ones, which are then stored; and notes on what is missing."""
+    stored = read_training_set(run, checkpoint, done.data.class_names)
     try:
         images = data.load(done.data, "train", data_root)
     except (ValueError, FileNotFoundError) as error:
@@ -154,9 +154,9 @@ def _training_set(
     if stored is not None:
         return stored.with_pixels(images.pixels), []
     index = trained_on(images.labels, done.recipe)
-    training = embed(model, images, index, done.data.class_names, callback)
+    training = embed_training_set(model, images, index, done.data.class_names, callback)
     try:
-        keep(run, checkpoint, training)
+        write_training_set(run, checkpoint, training)
     except OSError as error:
         return training, [f"the embeddings of the training images could not be kept: {error}"]
     return training, []

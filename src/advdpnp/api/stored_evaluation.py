@@ -18,8 +18,8 @@ from advdpnp.evaluation import Evaluation, EvaluationCallback, merge_shards, ove
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.model_checks import check_not_empty
 from advdpnp.evaluation.single_pass import SearchPrecision, check_precision
-from advdpnp.experiments.config import decode, nearest
-from advdpnp.ranges import Count, Natural, check_fields
+from advdpnp.experiments.config import decode
+from advdpnp.ranges import Count, Natural, check_fields, nearest
 from advdpnp.result_files import ResultFiles, shard_differences
 from advdpnp.results import attack_of, result_name
 from advdpnp.runs import Json, Run

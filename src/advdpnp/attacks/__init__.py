@@ -10,7 +10,18 @@ from advdpnp.attacks.suites import Suite, suite, suite_names
 
 ATTACKS = {
     attack.name: attack
-    for attack in (FGSM, PGD, CarliniWagner, APGDCE, APGDDLR, APGDT, FABT, Square, AutoAttack, QuickAutoAttack)
+    for attack in (
+        FGSM,
+        PGD,
+        CarliniWagner,
+        APGDCE,
+        APGDDLR,
+        APGDT,
+        FABT,
+        Square,
+        AutoAttack,
+        QuickAutoAttack,
+    )
 }
 
 __all__ = [

@@ -155,7 +155,10 @@ class APGDCE(_AutoPGD):
 
 @dataclass(frozen=True, kw_only=True)
 class APGDDLR(_AutoPGD):
-    """Auto-PGD on the difference of logits ratio; fields as `APGDCE`."""
+    """Auto-PGD on the difference of logits ratio.
+
+    Fields as `APGDCE`.
+    """
 
     name: ClassVar[str] = "apgd-dlr"
 
@@ -170,7 +173,9 @@ class APGDDLR(_AutoPGD):
 
 @dataclass(frozen=True, kw_only=True)
 class APGDT(_AutoPGD):
-    """Auto-PGD on the targeted difference of logits ratio, target after target; fields as `APGDCE`, and
+    """Auto-PGD on the targeted difference of logits ratio, one target class after another.
+
+    Fields as `APGDCE`, and:
 
     Args:
         targets: other classes that are aimed at, likeliest first; all of them where there are fewer. Each has

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from advdpnp.attacks.attack import Attack
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
-from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields
+from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
 from advdpnp.threat import check_level
 
 
@@ -47,7 +46,8 @@ def _quick(eps: float, pixels: int) -> Suite:
 
 def _text(eps: float, pixels: int) -> Suite:
     attacks = (FGSM(eps=eps), PGD(eps=eps))
-    return Suite("text", "PGD-20 as the text of Adv-DPNP has it: step 2.5 eps / 20, uniform start", attacks, features=1)
+    description = "FGSM and PGD-20 with the settings in the text of the Adv-DPNP paper: step 2.5 eps / 20, random start"
+    return Suite("text", description, attacks, features=1)
 
 
 def _fsr(eps: float, pixels: int) -> Suite:
@@ -59,7 +59,8 @@ def _fsr(eps: float, pixels: int) -> Suite:
     )
     return Suite(
         "fsr",
-        "the attacks of Table 2 as FSR's code runs them: steps of eps / 10 from the image; worst case is Ensemble",
+        "Adv-DPNP's Table 2, with the settings in the code of FSR (Kim et al. 2023): FGSM, PGD-20, PGD-100 and C&W-30, "
+        "step eps / 10, no random start; the worst case over them is the table's Ensemble",
         attacks,
         features=1,
     )
@@ -124,6 +125,5 @@ def suite(name: str, eps: float, pixels: int = 3 * 32 * 32) -> Suite:
     check_level("linf", eps)
     check("pixels", pixels, Count)
     if name not in _SUITES:
-        near = get_close_matches(name, _SUITES, n=3, cutoff=0.0)
-        raise ValueError(f"unknown suite {name!r}; nearest: {', '.join(near)}")
+        raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, _SUITES)}")
     return _SUITES[name](eps, pixels)

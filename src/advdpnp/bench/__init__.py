@@ -1,4 +1,4 @@
-"""The speed ladder: the same work done in faster and faster ways, timed in turn on this machine."""
+"""The benchmark: variants of the attack and of the training step, from naive to fastest, timed on this machine."""
 
 from advdpnp.bench.report import bench_text
 from advdpnp.bench.run import run_bench

@@ -1,4 +1,4 @@
-"""What the machine is, and how fast it multiplies, copies and convolves."""
+"""Facts about the machine, and the measured speed of its matrix products, copies and convolutions."""
 
 import statistics
 from collections.abc import Callable
@@ -16,6 +16,13 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 _STAGES = ((64, 32), (128, 16), (256, 8), (512, 4))
 
 
+_LAYOUTS = (
+    ("fp32", "nchw", torch.float32, torch.contiguous_format),
+    ("fp32", "nhwc", torch.float32, torch.channels_last),
+    ("bf16", "nhwc", torch.bfloat16, torch.channels_last),
+)
+
+
 def describe_machine(device: torch.device) -> Json:
     """Versions, processor and its instructions, GPU and its libraries, and how busy the machine was."""
     described = environment(device) | _processor()
@@ -30,39 +37,6 @@ def describe_machine(device: torch.device) -> Json:
     return described
 
 
-def _processor() -> Json:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = facts.get("flags", "").split()
-    return {
-        "cpu": facts.get("model name", "unknown"),
-        "cpu_family_model": f"{facts.get('cpu family', '?')}/{facts.get('model', '?')}",
-        "cpu_instructions": [name for name in _INSTRUCTIONS if name in flags],
-        "bf16_instructions": "avx512_bf16" in flags or "amx_bf16" in flags,
-        "load_average": round(float(Path("/proc/loadavg").read_text().split()[0]), 2) if path.exists() else None,
-    }
-
-
-def _rate(device: torch.device, work: Callable[[], object], amount: float) -> float:
-    """`amount` for each second, by the median of five; in 10^12."""
-    work()
-    runs = 10 if device.type == "cuda" else 1
-    return amount / statistics.median(timed(device, work, runs)[0] for _ in range(5)) / 1e12
-
-
-def _product(device: torch.device, dtype: torch.dtype) -> float:
-    size = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
-    return _rate(device, lambda: a @ b, 2 * size**3)
-
-
-def _copy(device: torch.device) -> float:
-    source = torch.zeros(2**28 if device.type == "cuda" else 2**25, dtype=torch.float32, device=device)
-    target = torch.empty_like(source)
-    return 1000 * _rate(device, lambda: target.copy_(source), 2 * source.nbytes)
-
-
 def measure_ceilings(device: torch.device) -> Json:
     """Rates of large square matrix products by precision, in TFLOP/s, and of a copy, read and written, in GB/s."""
     ceilings: Json = {"fp32_tflop_per_second": _product(device, torch.float32)}
@@ -73,13 +47,6 @@ def measure_ceilings(device: torch.device) -> Json:
     ceilings["bf16_tflop_per_second"] = _product(device, torch.bfloat16)
     ceilings["copy_gb_per_second"] = _copy(device)
     return {name: float(f"{rate:.4g}") for name, rate in ceilings.items()}
-
-
-_LAYOUTS = (
-    ("fp32", "nchw", torch.float32, torch.contiguous_format),
-    ("fp32", "nhwc", torch.float32, torch.channels_last),
-    ("bf16", "nhwc", torch.bfloat16, torch.channels_last),
-)
 
 
 def convolution_rates(device: torch.device, batch: int) -> list[Json]:
@@ -110,6 +77,39 @@ def stem_seconds(device: torch.device, batch: int) -> list[Json]:
         times = {f"{name}_seconds": 1e-12 / _rate(device, work, 1) for name, work in works.items()}
         rows.append({"channels": channels} | {name: float(f"{value:.4g}") for name, value in times.items()})
     return rows
+
+
+def _processor() -> Json:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = facts.get("flags", "").split()
+    return {
+        "cpu": facts.get("model name", "unknown"),
+        "cpu_family_model": f"{facts.get('cpu family', '?')}/{facts.get('model', '?')}",
+        "cpu_instructions": [name for name in _INSTRUCTIONS if name in flags],
+        "bf16_instructions": "avx512_bf16" in flags or "amx_bf16" in flags,
+        "load_average": round(float(Path("/proc/loadavg").read_text().split()[0]), 2) if path.exists() else None,
+    }
+
+
+def _rate(device: torch.device, work: Callable[[], object], amount: float) -> float:
+    """`amount` per second, from the median of five timings, in 10^12."""
+    work()
+    runs = 10 if device.type == "cuda" else 1
+    return amount / statistics.median(timed(device, work, runs)[0] for _ in range(5)) / 1e12
+
+
+def _product(device: torch.device, dtype: torch.dtype) -> float:
+    size = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+    return _rate(device, lambda: a @ b, 2 * size**3)
+
+
+def _copy(device: torch.device) -> float:
+    source = torch.zeros(2**28 if device.type == "cuda" else 2**25, dtype=torch.float32, device=device)
+    target = torch.empty_like(source)
+    return 1000 * _rate(device, lambda: target.copy_(source), 2 * source.nbytes)
 
 
 def _padded(x: torch.Tensor, channels: int) -> torch.Tensor:

@@ -15,8 +15,8 @@ from advdpnp.bench.timing import one_line, synchronize
 from advdpnp.bench.variants import started, synthetic_images
 from advdpnp.experiments import experiment
 from advdpnp.training import Task
-from advdpnp.training.loop import Training
 from advdpnp.training.recipe import Engine
+from advdpnp.training.step import Training
 
 # Small images and few iterations: the fewer pixels, the rarer is one whose gradient is of rounding size.
 _NETWORK, _BATCH, _ATTACK_STEPS = "digits/tiny/adv-dpnp", 16, 3

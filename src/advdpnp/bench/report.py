@@ -3,7 +3,7 @@
 from advdpnp.runs import Json
 
 _HEADER = (
-    "rung",
+    "variant",
     "seconds",
     "min",
     "max",
@@ -18,7 +18,7 @@ _HEADER = (
 
 
 def bench_text(result: Json) -> str:
-    """The ladders of a benchmark, aligned; what is missing and why is in the rows and at the end."""
+    """The tables of a benchmark, aligned; what was not measured, and why, stands below each table and at the end."""
     machine, protocol, ceilings = result["machine"], result["protocol"], result["ceilings"]
     on_gpu = machine["device"] != "cpu"
     where = machine["device"] if on_gpu else f"{machine['cpu']}, {machine['threads']} thread(s)"
@@ -31,12 +31,12 @@ def bench_text(result: Json) -> str:
     if not on_gpu and not machine["bf16_instructions"]:
         lines.append("this processor has no bf16 instructions: the targets for bf16 hold only with them")
     lines += [_engine_text(checked) for checked in result.get("engines", ())]
-    for name, ladders in result["models"].items():
-        for ladder in ("attack", "step"):
-            if ladder in ladders:
-                lines += ["", f"{name}, {ladder}", *_table(ladders[ladder])]
-        if "bookkeeping" in ladders:
-            lines.append(_bookkeeping_text(ladders["bookkeeping"]))
+    for name, tables in result["models"].items():
+        for kind in ("attack", "step"):
+            if kind in tables:
+                lines += ["", f"{name}, {kind}", *_table(tables[kind])]
+        if "bookkeeping" in tables:
+            lines.append(_bookkeeping_text(tables["bookkeeping"]))
     if "convolutions" in ceilings:
         lines += ["", "3x3 convolutions, TFLOP/s", *_convolutions(ceilings["convolutions"])]
     lines += [_stem_text(row) for row in ceilings.get("stem", ())]
@@ -60,21 +60,21 @@ def _align(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _table(table: Json) -> list[str]:
-    # What is missing says so in one long cell, which must not widen its column.
+    # A reason is long, and as a cell would widen its column.
     full = _align([_HEADER, *(_cells(name, entry) for name, entry in table.items() if "seconds" in entry)])
     missing = [
         f"{name}: {entry.get('error') or entry.get('skipped')}"
         for name, entry in table.items()
         if "seconds" not in entry
     ]
-    judged = [
+    compared = [
         f"{name}: {entry['differing_pixels']:.3%} of pixels differ from input_gradient, "
         f"by at most {entry['largest_difference']:.2g}; "
         f"robust accuracy {entry['robust_accuracy']:.1%}, loss {entry['mean_loss']:.4f}"
         for name, entry in table.items()
         if "differing_pixels" in entry
     ]
-    return full + missing + judged
+    return full + missing + compared
 
 
 def _cells(name: str, entry: Json) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def _cells(name: str, entry: Json) -> tuple[str, ...]:
 
 
 def _bookkeeping_text(entry: Json) -> str:
-    text = f"batch making, guard and sums: {entry['share_of_step']:.2%} of a folded step"
+    text = f"making the batch, the check for NaN and sums: {entry['share_of_step']:.2%} of a folded step"
     if "checkpoint_seconds" in entry:
         share = entry["checkpoint_share_per_minute"]
         text += f"; a checkpoint takes {entry['checkpoint_seconds']:.3g} s, {share:.2%} of a minute"

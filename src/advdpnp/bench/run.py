@@ -1,4 +1,4 @@
-"""One benchmark: ceilings, then the ladders of each network, into one JSON file that is whole after every rung."""
+"""One benchmark: ceilings, then the variants of each network, in one JSON file that is complete after every variant."""
 
 import json
 import statistics
@@ -13,10 +13,17 @@ from torch import Tensor
 
 from advdpnp.api import use_tf32
 from advdpnp.bench.ceilings import convolution_rates, describe_machine, measure_ceilings, stem_seconds
-from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Variant, Variants, add_rates, one_line, silent, timed
-from advdpnp.bench.variants import BenchModel, attack_variants, judge, make_bench_model, started, step_variants
+from advdpnp.bench.timing import OUT_OF_TIME, Deadline, Variant, VariantTiming, add_rates, one_line, silent, timed
+from advdpnp.bench.variants import (
+    BenchModel,
+    attack_variants,
+    compare_iterates,
+    make_bench_model,
+    started,
+    step_variants,
+)
 from advdpnp.runs import Json, Run, write_json
-from advdpnp.training.loop import make_batch
+from advdpnp.training.step import make_batch
 
 
 def run_bench(
@@ -32,24 +39,24 @@ def run_bench(
     engines: Sequence[str] = (),
     tell: Callable[[str], None] = silent,
 ) -> Json:
-    """Measure the speed ladders; writes and returns the content of `out`.
+    """Time the variants of the attack and of the training step; writes and returns the content of `out`.
 
-    On a GPU what matters most comes first: the first network, its whole step before the attack alone, bf16 before fp32,
-    and of each the engine that does most before the others.
+    On a GPU the whole step comes before the attack alone, and the fastest variants come first: bf16 before fp32, and of
+    each the engine that captures most.
 
     Args:
         models: names of backbones, at CIFAR-10's shapes.
-        device: where.
+        device: where it runs.
         batch: images of a batch.
         steps: iterations of the attack.
-        repeats: timings of each rung.
+        repeats: timings of each variant.
         out: the JSON file.
-        minutes: after them no rung is begun, and what is missing is listed; the first network takes what it needs, and
+        minutes: after them no variant is begun, and those left out are listed; the first network takes what it needs,
             the next one what is left.
-        precisions: of the rungs above channels_last.
-        full: also the tables of convolutions on a CPU; on a GPU they are always made.
+        precisions: of the variants after channels_last.
+        full: time single convolutions on a CPU too; on a GPU they always are.
         engines: compared with `folded` first, each in a process of its own; see `compare_engines`.
-        tell: called with a line for people after every rung.
+        tell: called with a line for people after every variant.
     """
     deadline = Deadline(minutes)
     use_tf32(False)
@@ -64,7 +71,7 @@ def run_bench(
         result.setdefault("engines", []).append(checked := _check_engine(engine, device, deadline))
         tell(f"engine {engine}: {'agrees with folded' if checked['agrees'] else 'is not to be trusted'}")
         _write(out, result, deadline)
-    # Rungs compile the same functions again and again; past the limit torch would go on uncompiled.
+    # Variants compile the same functions again and again; past the limit torch would go on uncompiled.
     with torch._dynamo.config.patch(recompile_limit=64, fail_on_recompile_limit_hit=True):
         for position, name in enumerate(models):
             _measure_model(
@@ -102,21 +109,19 @@ def _write(out: Path, result: Json, deadline: Deadline) -> Json:
 
 
 def _left_out(models: Json) -> list[str]:
-    ladders = [
-        (f"{name}/{ladder}", ladders[ladder])
-        for name, ladders in models.items()
-        for ladder in ("attack", "step")
-        if ladder in ladders
+    tables = [
+        (f"{name}/{kind}", tables[kind])
+        for name, tables in models.items()
+        for kind in ("attack", "step")
+        if kind in tables
     ]
     variants = [
         f"{path}/{variant}"
-        for path, table in ladders
+        for path, table in tables
         for variant, entry in table.items()
         if "error" in entry or entry.get("skipped", "").startswith(OUT_OF_TIME)
     ]
-    return variants + [
-        f"{name}/{ladder}" for name in models for ladder in ("attack", "step") if ladder not in models[name]
-    ]
+    return variants + [f"{name}/{kind}" for name in models for kind in ("attack", "step") if kind not in models[name]]
 
 
 def _measure_model(
@@ -144,23 +149,24 @@ def _measure_model(
 
         return rated
 
-    def ladder(kind: str, until: Deadline) -> Variants:
+    def measured(kind: str, variants: Sequence[Variant], until: Deadline) -> dict[str, Tensor]:
         table: Json = {}
         entry[kind] = table
-        return Variants(device, repeats, until, at_least, table, keep(table), _under(kind, tell))
+        timing = VariantTiming(device, repeats, until, at_least, table, keep(table), _under(kind, tell))
+        return timing.measure(variants)
 
     def attack(until: Deadline) -> None:
-        climbed = ladder("attack", until)
-        judge(subject, climbed.climb(attack_variants(subject, precisions)), climbed.table)
+        iterates = measured("attack", attack_variants(subject, precisions), until)
+        compare_iterates(subject, iterates, entry["attack"])
 
     def step(until: Deadline) -> None:
-        ladder("step", until).climb(step_variants(subject, precisions))
+        measured("step", step_variants(subject, precisions), until)
 
     if device.type == "cuda":
         step(deadline)
         attack(deadline)
     else:
-        # The attack is most of a step, so each ladder gets half of the time.
+        # The attack is most of a step, so each of the two gets half of the time.
         attack(Deadline(deadline.left() / 2))
         step(deadline)
     folded = entry["step"].get("folded", {})
@@ -173,7 +179,7 @@ def _measure_model(
 
 
 def _bookkeeping(subject: BenchModel, device: torch.device, step_seconds: float) -> Json:
-    """What a step spends outside attack, losses and optimizer, and what a checkpoint every minute costs."""
+    """Time of a step outside attack, losses and optimizer, and the cost of a checkpoint every minute."""
     training = started(subject.task(engine="folded"))
     training.advance(subject.index)
     assert training.sums is not None

@@ -22,12 +22,16 @@ _RUNS_PER_TIMING = {"cuda": 5}
 _WARM_UPS = {"cuda": 3}
 
 
+def silent(text: str) -> None:
+    """Prints nothing."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """One way to do the work.
 
     Args:
-        name: of the row.
+        name: of its row in the table.
         precision: "fp32" or "bf16": of the convolutions, and of the ceiling that the rate is compared with.
         gflop: counted operations for each image, in 10^9.
         make: sets up and returns what is timed.
@@ -45,7 +49,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Deadline:
-    """When no further work is begun.
+    """The time after which no further work is begun.
 
     Args:
         minutes: from now.
@@ -66,54 +70,18 @@ class Deadline:
         return time.monotonic() - self._began
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def timed(device: torch.device, work: Callable[[], object], runs: int = 1) -> tuple[float, float]:
-    """Seconds for one of `runs` runs in a row: (GPU time between events, or the process's CPU time; wall time)."""
-    synchronize(device)
-    wall = time.perf_counter()
-    if device.type == "cuda":
-        begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        begin.record()
-        for _ in range(runs):
-            work()
-        end.record()
-        end.synchronize()
-        seconds = begin.elapsed_time(end) / 1000
-    else:
-        process = time.process_time()
-        for _ in range(runs):
-            work()
-        seconds = time.process_time() - process
-    return seconds / runs, (time.perf_counter() - wall) / runs
-
-
-def one_line(error: Exception) -> str:
-    """The kind of an error and the beginning of what it says."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-def silent(text: str) -> None:
-    """Tells nobody."""
-
-
 @dataclass(frozen=True)
-class Variants:
-    """Fills `table`, one entry for each rung, and saves after every piece of work.
+class VariantTiming:
+    """Times variants into a table, one entry for each, and saves it after every piece of work.
 
     Args:
-        device: where.
-        repeats: timings of each rung.
-        deadline: of this ladder.
-        at_least: seconds that one run of a rung cannot do without; one that cannot be over in time is not begun.
-        table: filled in place.
-        save: called with the table as it is.
-        tell: called with a line for people after every rung.
+        device: where they run.
+        repeats: timings of each variant.
+        deadline: for all of them.
+        at_least: a lower bound of the seconds of one run of a variant; one that cannot end in time is not begun.
+        table: filled in place, variant name -> entry.
+        save: called after every change of the table.
+        tell: called with a line for people after every variant.
     """
 
     device: torch.device
@@ -124,13 +92,13 @@ class Variants:
     save: Callable[[], None]
     tell: Callable[[str], None] = silent
 
-    def climb(self, variants: Sequence[Variant]) -> dict[str, Tensor]:
-        """Measure the rungs, on a GPU from the last, which is the fastest and matters most, to the first.
+    def measure(self, variants: Sequence[Variant]) -> dict[str, Tensor]:
+        """Time the variants, on a GPU from the last, which is the fastest and matters most, to the first.
 
         Returns:
-            What each rung gave in its first run, where that is a tensor.
+            The output of each variant's first run, where that is a tensor.
         """
-        # A table that is cut off has all its rows.
+        # All rows are in the table from the beginning, so that one that is cut off is complete.
         for variant in variants:
             entry = {"precision": variant.precision, "gflop_per_image": round(variant.gflop, 4), "skipped": OUT_OF_TIME}
             self.table[variant.name] = entry
@@ -165,7 +133,7 @@ class Variants:
 
     @contextmanager
     def _alone(self, variant: Variant) -> Iterator[None]:
-        """Whatever goes wrong with a rung, it must not take the others with it."""
+        """An error of one variant is stored, and the others go on."""
         try:
             yield
         except Exception as error:
@@ -183,6 +151,52 @@ class Variants:
     def _time(self, variant: Variant, work: Work) -> None:
         with cudnn_benchmark(variant.benchmark_cudnn):
             _add_time(self.table[variant.name], *timed(self.device, work, _RUNS_PER_TIMING.get(self.device.type, 1)))
+
+
+def timed(device: torch.device, work: Callable[[], object], runs: int = 1) -> tuple[float, float]:
+    """Seconds for one of `runs` runs in a row: (GPU time between events, or the process's CPU time; wall time)."""
+    synchronize(device)
+    wall = time.perf_counter()
+    if device.type == "cuda":
+        begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        begin.record()
+        for _ in range(runs):
+            work()
+        end.record()
+        end.synchronize()
+        seconds = begin.elapsed_time(end) / 1000
+    else:
+        process = time.process_time()
+        for _ in range(runs):
+            work()
+        seconds = time.process_time() - process
+    return seconds / runs, (time.perf_counter() - wall) / runs
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def add_rates(table: Json, batch: int, ceilings: Json) -> None:
+    """Speed-up over `naive`, images/s, TFLOP/s and its fraction of the ceiling of the same precision, in place."""
+    measured = {name: entry for name, entry in table.items() if "seconds" in entry}
+    naive = measured.get("naive", {}).get("seconds")
+    for entry in measured.values():
+        seconds = entry["seconds"]
+        rate = entry["gflop_per_image"] * batch / seconds / 1000
+        entry["images_per_second"] = round(batch / seconds, 2)
+        entry["tflop_per_second"] = round(rate, 5)
+        entry["fraction_of_ceiling"] = round(rate / ceilings[f"{entry['precision']}_tflop_per_second"], 4)
+        if naive is not None:
+            entry["times_naive"] = round(naive / seconds, 3)
+
+
+def one_line(error: Exception) -> str:
+    """Type and message of an error, on one line, shortened."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _outcome(entry: Json) -> str:
@@ -222,17 +236,3 @@ def _add_time(entry: Json, seconds: float, wall: float) -> None:
     entry.setdefault("wall_times", []).append(round(wall, 6))
     entry["seconds"] = statistics.median(entry["times"])
     entry["wall_seconds"] = statistics.median(entry["wall_times"])
-
-
-def add_rates(table: Json, batch: int, ceilings: Json) -> None:
-    """Ratio to the first rung, images/s, TFLOP/s and its fraction of the ceiling of the same precision, in place."""
-    measured = {name: entry for name, entry in table.items() if "seconds" in entry}
-    naive = measured.get("naive", {}).get("seconds")
-    for entry in measured.values():
-        seconds = entry["seconds"]
-        rate = entry["gflop_per_image"] * batch / seconds / 1000
-        entry["images_per_second"] = round(batch / seconds, 2)
-        entry["tflop_per_second"] = round(rate, 5)
-        entry["fraction_of_ceiling"] = round(rate / ceilings[f"{entry['precision']}_tflop_per_second"], 4)
-        if naive is not None:
-            entry["times_naive"] = round(naive / seconds, 3)

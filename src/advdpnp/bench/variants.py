@@ -1,17 +1,19 @@
-"""The rungs: naive code first, then what each trick adds. All do the same attack, or step, on the same images."""
+"""Naive code first, then one optimization after another: variants of the same attack, or step, on the same images."""
 
 import copy
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from advdpnp import noise
 from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
-from advdpnp.bench.flops import count_flops
 from advdpnp.bench.timing import Variant, Work
 from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.data import Images
@@ -21,8 +23,8 @@ from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.runs import Json
 from advdpnp.training import Task
-from advdpnp.training.loop import Training, make_batch
 from advdpnp.training.recipe import Engine, Recipe
+from advdpnp.training.step import Training, make_batch
 
 _SETTLING_STEPS, _SETTLING_BATCH = 8, 16
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -30,10 +32,10 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class BenchModel:
-    """One network and its images: what every rung works on.
+    """The network and the images that every variant works on.
 
     Args:
-        experiment: Adv-DPNP on CIFAR-10's shapes; batch size and steps of the attack are the ladder's.
+        experiment: Adv-DPNP on CIFAR-10's shapes; batch size and steps of the attack are the benchmark's.
         model: a few steps from its initialization, so that its gradients and BatchNorm statistics are not degenerate.
         images: one batch.
     """
@@ -64,15 +66,6 @@ class BenchModel:
         return make_batch(self._task(self.model, self.experiment.recipe), self.index, 0, 0).x
 
 
-def synthetic_images(n: int, shape: tuple[int, ...], classes: int, device: torch.device) -> Images:
-    """Bytes with a random template for each class, and noise: timing needs no data set."""
-    index = torch.arange(n)
-    labels = index % classes
-    templates = 96 + 64 * noise.uniform(0, "bench/template", 0, torch.arange(classes), shape)
-    pixels = templates[labels] + 64 * (noise.uniform(0, "bench/image", 0, index, shape) - 0.5)
-    return Images(pixels.to(torch.uint8), labels).to(device)
-
-
 def make_bench_model(name: str, device: torch.device, batch: int, steps: int) -> BenchModel:
     """The network called `name` with Adv-DPNP's head, after a few training steps on synthetic images."""
     # A small rate: the same batch is trained on again and again, and the numbers shall stay finite.
@@ -95,15 +88,13 @@ def make_bench_model(name: str, device: torch.device, batch: int, steps: int) ->
     return BenchModel(wanted, model.eval(), images)
 
 
-def naive_attack(model: nn.Module, x: Tensor, y: Tensor, budget: Budget, draws: Noise) -> Tensor:
-    """PGD as it is often written: `backward()` of the mean loss, the gradients of all parameters included."""
-    x_adv = budget.begin(x, draws, "attack")
-    for _ in range(budget.steps):
-        x_adv = x_adv.detach().requires_grad_(True)
-        torch.autograd.backward(cross_entropy(model(x_adv), (y,), ()).mean())
-        assert x_adv.grad is not None
-        x_adv = budget.threat.project(x_adv.detach() + budget.step_size * budget.threat.step(x_adv.grad), x)
-    return x_adv.detach()
+def synthetic_images(n: int, shape: tuple[int, ...], classes: int, device: torch.device) -> Images:
+    """Bytes with a random template for each class, and noise: timing needs no data set."""
+    index = torch.arange(n)
+    labels = index % classes
+    templates = 96 + 64 * noise.uniform(0, "bench/template", 0, torch.arange(classes), shape)
+    pixels = templates[labels] + 64 * (noise.uniform(0, "bench/image", 0, index, shape) - 0.5)
+    return Images(pixels.to(torch.uint8), labels).to(device)
 
 
 def attack_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Variant]:
@@ -151,7 +142,7 @@ def attack_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Va
 
 
 def step_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Variant]:
-    """A whole training step of Adv-DPNP: the naive loop, then the project's own with each engine."""
+    """A whole training step of Adv-DPNP: the naive loop, then the package's own with each engine."""
     work = attack_gflop(subject)
     update = update_gflop(subject)
     variants = [Variant("naive", "fp32", work["naive"] + update, functools.partial(_naive_step, subject))]
@@ -165,47 +156,23 @@ def step_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Vari
     return variants
 
 
-def _named(precision: str, name: str) -> str:
-    return name if precision == "fp32" else f"{precision}_{name}"
-
-
-def _naive_step(subject: BenchModel) -> Work:
-    task = subject.task()
-    model, budget, draws = task.model, subject.budget, IndexNoise(0, subject.index)
-    recipe = task.recipe
-    optimizer = torch.optim.SGD(
-        task.defense.param_groups(model), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=False
-    )
-
-    def step() -> None:
-        batch = make_batch(task, subject.index, 0, 0)
-        batch = replace(batch, x=batch.x.contiguous())
-        model.eval()
-        x_adv = naive_attack(model, batch.x, batch.y, budget, draws)
-        model.train()
-        optimizer.zero_grad()
-        torch.autograd.backward(torch.stack(list(task.defense.loss(model, batch, x_adv).values())).sum())
-        optimizer.step()
-
-    return step
+def naive_attack(model: nn.Module, x: Tensor, y: Tensor, budget: Budget, draws: Noise) -> Tensor:
+    """PGD as it is often written: `backward()` of the mean loss, the gradients of all parameters included."""
+    x_adv = budget.begin(x, draws, "attack")
+    for _ in range(budget.steps):
+        x_adv = x_adv.detach().requires_grad_(True)
+        torch.autograd.backward(cross_entropy(model(x_adv), (y,), ()).mean())
+        assert x_adv.grad is not None
+        x_adv = budget.threat.project(x_adv.detach() + budget.step_size * budget.threat.step(x_adv.grad), x)
+    return x_adv.detach()
 
 
 def started(task: Task) -> Training:
-    """The project's own training, ready for its first step."""
+    """The package's own training, ready for its first step."""
     training = Training(task)
     task.defense.between_epochs(task.model, 0)
     task.model.train()
     return training
-
-
-def _training_step(subject: BenchModel, precision: str, engine: Engine) -> Work:
-    training = started(subject.task(precision, engine))
-
-    def step() -> None:
-        training.step = 0
-        training.advance(subject.index)
-
-    return step
 
 
 def attack_gflop(subject: BenchModel) -> dict[str, float]:
@@ -234,9 +201,20 @@ def update_gflop(subject: BenchModel) -> float:
     return count_flops(update) / n / 1e9
 
 
+def count_flops(work: Callable[[], object]) -> int:
+    """Floating-point operations of the convolutions and matrix products that `work` runs eagerly, backward included.
+
+    A multiply-add is two.
+    """
+    counter = _Counter()  # type: ignore[no-untyped-call]
+    with counter:
+        work()
+    return int(counter.count)
+
+
 @torch.no_grad()
-def judge(subject: BenchModel, iterates: dict[str, Tensor], table: Json) -> None:
-    """Compare every rung's adversarial images with those of "input_gradient", and try them on the fp32 network."""
+def compare_iterates(subject: BenchModel, iterates: dict[str, Tensor], table: Json) -> None:
+    """Compare every variant's adversarial images with those of "input_gradient", and classify them in fp32."""
     reference = iterates.get("input_gradient")
     for name, x_adv in iterates.items():
         logits, y = subject.model(x_adv), subject.images.labels
@@ -247,3 +225,50 @@ def judge(subject: BenchModel, iterates: dict[str, Tensor], table: Json) -> None
             difference = (x_adv - reference).abs()
             entry["largest_difference"] = difference.max().item()
             entry["differing_pixels"] = (difference > 1e-5).double().mean().item()
+
+
+def _named(precision: str, name: str) -> str:
+    return name if precision == "fp32" else f"{precision}_{name}"
+
+
+def _naive_step(subject: BenchModel) -> Work:
+    task = subject.task()
+    model, budget, draws = task.model, subject.budget, IndexNoise(0, subject.index)
+    recipe = task.recipe
+    optimizer = torch.optim.SGD(
+        task.defense.param_groups(model), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=False
+    )
+
+    def step() -> None:
+        batch = make_batch(task, subject.index, 0, 0)
+        batch = replace(batch, x=batch.x.contiguous())
+        model.eval()
+        x_adv = naive_attack(model, batch.x, batch.y, budget, draws)
+        model.train()
+        optimizer.zero_grad()
+        torch.autograd.backward(torch.stack(list(task.defense.loss(model, batch, x_adv).values())).sum())
+        optimizer.step()
+
+    return step
+
+
+def _training_step(subject: BenchModel, precision: str, engine: Engine) -> Work:
+    training = started(subject.task(precision, engine))
+
+    def step() -> None:
+        training.step = 0
+        training.advance(subject.index)
+
+    return step
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    # torch's own FlopCounterMode follows modules, which autograd.grad on a leaf does not survive.
+    count: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.count += formula(*args, **(kwargs or {}), out_val=result)
+        return result

@@ -2,6 +2,9 @@
 
 import sys
 import warnings
+from typing import Annotated
+
+import typer
 
 from advdpnp.cli import data, deploy, evaluate, results, tools, train
 from advdpnp.cli.command import app, complain
@@ -10,6 +13,22 @@ from advdpnp.cli.command import app, complain
 MODULES = (train, evaluate, results, deploy, tools, data)
 ORDER = ("train", "evaluate", "predict", "compare", "report", "export", "demo", "bench", "show", "list")
 app.registered_commands.sort(key=lambda info: ORDER.index(info.name or getattr(info.callback, "__name__", "")))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from advdpnp import __version__
+
+        print(f"advdpnp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What every command has in common: its switches, its answer as text or JSON, its end on an error or Ctrl-C."""
+"""What all commands share: options, the result as text or JSON, and the exit on an error or Ctrl-C."""
 
 import contextlib
 import functools
@@ -29,11 +29,17 @@ app.add_typer(data_app, name="data")
 
 Device = Annotated[str | None, typer.Option(help="torch device; by default the GPU where there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; part of what bitwise resume depends on.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON; messages go to the error stream.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON; messages go to the error stream.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
 
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of data files; by default $ADVDPNP_DATA, else a cache.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interrupted.")]
+
+# How a folder of images is named as data, and the options for it.
+FOLDER = "folder:"
+ImageSize = Annotated[int | None, typer.Option(help="Side of the images of a folder; 32 by default.")]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the choice of a folder's test images.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.")]
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "device": (Device, None),
@@ -45,13 +51,13 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True)
 class Switches:
-    """What every command can be told.
+    """The options that every command has.
 
     Args:
         device: torch device, or None for the GPU where there is one.
         threads: CPU threads, set already; None leaves torch's own count.
-        json: the answer is wanted as JSON.
-        debug: tracebacks are wanted.
+        json: whether the result is printed as JSON.
+        debug: whether errors show tracebacks.
     """
 
     device: str | None = None
@@ -62,11 +68,11 @@ class Switches:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command found.
+    """The result of a command.
 
     Args:
-        value: for programs, JSON values.
-        text: for people.
+        value: JSON values, for --json.
+        text: the same for people.
         status: exit status.
     """
 
@@ -88,6 +94,57 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
         return function
 
     return register
+
+
+@contextlib.contextmanager
+def showing_progress() -> Iterator[Any]:
+    """The callback that shows the progress of a long command: bars on a terminal, plain lines elsewhere."""
+    from advdpnp.progress import Bars, Lines
+
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        with Bars() as bars:
+            yield bars
+    else:
+        yield Lines()
+
+
+def facts_of(
+    data: str,
+    image_size: int | None,
+    split_seed: int,
+    skip_broken: bool,
+    root: Path | None,
+    tell: Callable[[str], None],
+) -> "DataSpec":
+    """The data set that a command line names; the images of a folder are decoded, unless they are cached.
+
+    Raises:
+        ValueError: unknown data set, options of a folder with a name, or a folder that cannot be used.
+    """
+    from advdpnp.data import folder_spec, spec
+
+    if data.startswith(FOLDER):
+        path = data.removeprefix(FOLDER)
+        size = 32 if image_size is None else image_size
+        return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
+    if image_size is not None or split_seed or skip_broken:
+        wanted = f"--image-size, --split-seed and --skip-broken are for {FOLDER}PATH"
+        raise ValueError(f"{wanted}; got {data}: leave them out")
+    return spec(data)
+
+
+def complain(line: str) -> None:
+    """One line for the user on the error stream."""
+    print(f"advdpnp: {line}", file=sys.stderr, flush=True)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, on one line."""
+    import errno
+
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left to write {error.filename}: free some, or choose another --out; nothing was overwritten"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _with_switches(function: Callable[..., Answer]) -> Callable[..., None]:
@@ -137,61 +194,3 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
         again = shlex.join(["advdpnp", *arguments, *(["--resume"] if resumes else [])])
         complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; run again: {again}")
         raise typer.Exit(130) from None
-
-
-def complain(line: str) -> None:
-    """One line for the user on the error stream."""
-    print(f"advdpnp: {line}", file=sys.stderr, flush=True)
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    import errno
-
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left to write {error.filename}: free some, or choose another --out; nothing was overwritten"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-@contextlib.contextmanager
-def watching() -> Iterator[Any]:
-    """Who is told how a long command goes: a bar on a terminal, plain lines elsewhere."""
-    from advdpnp.progress import Bars, Lines
-
-    if sys.stderr.isatty() and sys.stdout.isatty():
-        with Bars() as bars:
-            yield bars
-    else:
-        yield Lines()
-
-
-FOLDER = "folder:"
-
-ImageSize = Annotated[int | None, typer.Option(help="Side of the images of a folder; 32 by default.")]
-SplitSeed = Annotated[int, typer.Option(help="Seed of the choice of a folder's test images.")]
-SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.")]
-
-
-def facts_of(
-    data: str,
-    image_size: int | None,
-    split_seed: int,
-    skip_broken: bool,
-    root: Path | None,
-    tell: Callable[[str], None],
-) -> "DataSpec":
-    """Facts about the images that a command line names; those of a folder are decoded, if they are not kept yet.
-
-    Raises:
-        ValueError: unknown data set, options of a folder with a name, or a folder that cannot be used.
-    """
-    from advdpnp.data import folder_spec, spec
-
-    if data.startswith(FOLDER):
-        path = data.removeprefix(FOLDER)
-        size = 32 if image_size is None else image_size
-        return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
-    if image_size is not None or split_seed or skip_broken:
-        wanted = f"--image-size, --split-seed and --skip-broken are for {FOLDER}PATH"
-        raise ValueError(f"{wanted}; got {data}: leave them out")
-    return spec(data)

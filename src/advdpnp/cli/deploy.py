@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, watching
+from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, showing_progress
 
 
 @command(app)
@@ -26,7 +26,7 @@ def predict(
 
     if picture is not None:
         check_format(picture)
-    with watching() as callback:
+    with showing_progress() as callback:
         found = api.predict(
             run,
             images,

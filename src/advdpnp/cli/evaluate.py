@@ -16,10 +16,10 @@ from advdpnp.cli.command import (
     app,
     command,
     facts_of,
-    watching,
+    showing_progress,
 )
 
-_SUITE_HELP = "Protocol, see `advdpnp list suites` (quick by default); with --attack, what yours is called."
+_SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); with --attack, the name of the result."
 
 
 @command(app)
@@ -33,8 +33,10 @@ def evaluate(
     eps: Annotated[str | None, typer.Option(help="Radius instead of the data set's, as 4/255 or 0.3.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the attacks' noise: mean and spread over them.")] = 1,
-    shard: Annotated[str, typer.Option(help="K/M: part K of M, for M processes; the last writes the whole.")] = "",
-    batch_size: Annotated[int, typer.Option(min=0, help="Rows AutoAttack has in flight; changes no verdict.")] = 0,
+    shard: Annotated[str, typer.Option(help="K/M: part K of M, for M processes; the last one merges them.")] = "",
+    batch_size: Annotated[
+        int, typer.Option(min=0, help="Images that AutoAttack has at a time; changes no verdict.")
+    ] = 0,
     search_precision: Annotated[
         str, typer.Option(help="AutoAttack searches in fp32, or faster in tf32 (GPU) or bf16; fp32 gives the verdicts.")
     ] = "fp32",
@@ -77,7 +79,7 @@ def evaluate(
         "data_root": data_root,
         "resume": resume,
     }
-    with watching() as callback:
+    with showing_progress() as callback:
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
             result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint or "last", callback=callback, **how)

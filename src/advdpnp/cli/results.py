@@ -1,4 +1,4 @@
-"""`advdpnp compare` and `advdpnp report`: what stored results say."""
+"""`advdpnp compare` and `advdpnp report`, from stored results."""
 
 from pathlib import Path
 from typing import Annotated

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, Switches, app, command, watching
+from advdpnp.cli.command import Answer, Switches, app, command, showing_progress
 
 
 @command(app)
@@ -29,13 +29,13 @@ def bench(
     out: Annotated[Path, typer.Option(help="JSON file of the result.")] = Path("bench.json"),
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 128,
     steps: Annotated[int, typer.Option(min=1, help="Iterations of the attack.")] = 10,
-    repeats: Annotated[int, typer.Option(min=1, help="Timings of each rung, taken in turn.")] = 5,
-    minutes: Annotated[float, typer.Option(min=0, help="After them no rung is begun.")] = 5.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each variant, taken in turn.")] = 5,
+    minutes: Annotated[float, typer.Option(min=0, help="After them no variant is begun.")] = 5.0,
     check_engine: Annotated[
         list[str] | None, typer.Option(help="First compare this engine with folded, in fp32; may be repeated.")
     ] = None,
 ) -> Answer:
-    """Measure the speed ladder on this machine: naive, folded, bf16, compiled, captured."""
+    """Time the variants of attack and training step on this machine: naive, folded, bf16, compiled, captured."""
     from advdpnp.api import resolve_device
     from advdpnp.bench import bench_text, run_bench
     from advdpnp.bench.engines import check_name
@@ -45,7 +45,7 @@ def bench(
     engines = check_engine or []
     for engine in engines:
         check_name(engine)
-    with watching() as callback:
+    with showing_progress() as callback:
         result = run_bench(chosen, on, batch, steps, repeats, out, minutes, engines=engines, tell=callback.on_note)
     return Answer(result, bench_text(result))
 
@@ -72,7 +72,7 @@ def list_names(
     switches: Switches,
     kind: Annotated[str, typer.Argument(help="defenses, attacks, suites, data, models, recipes; all by default.")] = "",
 ) -> Answer:
-    """List what the other commands know by name."""
+    """List the names that other commands take, with a description of each."""
     from advdpnp.catalog import catalog, catalog_text
 
     tables = catalog(kind)

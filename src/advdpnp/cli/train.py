@@ -17,7 +17,7 @@ from advdpnp.cli.command import (
     app,
     command,
     facts_of,
-    watching,
+    showing_progress,
 )
 
 
@@ -41,7 +41,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     resume: Resume = False,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard event files.")] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="How much work a kill may cost.")] = 60.0,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 60.0,
     cudnn_benchmark: Annotated[
         bool, typer.Option("--cudnn-benchmark", help="On a GPU: try cuDNN's algorithms and keep the fastest.")
     ] = False,
@@ -54,7 +54,7 @@ def train(
 
     _check_names(name, data, model, defense)
     options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
-    with watching() as callback:
+    with showing_progress() as callback:
         if data is None:
             wanted = experiment(name or "", *options)
         else:

@@ -1,13 +1,14 @@
-"""Data: readers, facts, checks, and augmentation on the device."""
+"""Data sets: facts, download, checks, readers, statistics, and augmentation on the device."""
 
 from advdpnp.data.augment import Augmentation, augment
 from advdpnp.data.datasets import Images, load
 from advdpnp.data.describe import contact_sheet, describe, load_splits, measure, measure_text
 from advdpnp.data.download.checks import FileCheck, check
-from advdpnp.data.download.published import download
+from advdpnp.data.download.download import download
 from advdpnp.data.folder.folder_spec import FolderSpec, folder_spec
 from advdpnp.data.readers import data_root
-from advdpnp.data.specs import PATTERNS, SPECS, DataSpec, spec
+from advdpnp.data.sets import PATTERNS, SPECS, spec
+from advdpnp.data.specs import DataSpec, NamedSpec
 from advdpnp.data.stratify import stratified
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FileCheck",
     "FolderSpec",
     "Images",
+    "NamedSpec",
     "augment",
     "check",
     "contact_sheet",

@@ -1,4 +1,4 @@
-"""Random crop and flip as one gather from the resident set of bytes."""
+"""Random crop and horizontal flip, as one gather from the uint8 data set on the device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,22 +35,13 @@ class Augmentation:
         return ", ".join(steps) or "none"
 
 
-def _reflect(position: Tensor, size: int) -> Tensor:
-    """Where position -1 is 1 and position `size` is size - 2."""
-    return (size - 1) - (position.abs() - (size - 1)).abs()
-
-
-def _inside(position: Tensor, size: int) -> Tensor:
-    return (position >= 0) & (position < size)
-
-
 def augment(pixels: Tensor, index: Tensor, augmentation: Augmentation, draw: Draw) -> Tensor:
     """A batch of the set, each image cropped and flipped at random.
 
     Args:
         pixels: (N, channels, H, W) uint8, the whole set.
         index: (B,) int64, which images.
-        augmentation: what is done.
+        augmentation: crop and flip.
         draw: (name, shape) -> (B, *shape) uniforms in [0, 1), one row per image, on the device of `pixels`.
     Returns:
         (B, channels, H, W) uint8.
@@ -80,3 +71,12 @@ def augment(pixels: Tensor, index: Tensor, augmentation: Augmentation, draw: Dra
     if padding and augmentation.mode == "zero":
         batch *= _inside(rows, height)[:, None, :, None] & _inside(columns, width)[:, None, None, :]
     return batch
+
+
+def _reflect(position: Tensor, size: int) -> Tensor:
+    """Positions reflected into [0, size - 1]: -1 becomes 1, and `size` becomes size - 2."""
+    return (size - 1) - (position.abs() - (size - 1)).abs()
+
+
+def _inside(position: Tensor, size: int) -> Tensor:
+    return (position >= 0) & (position < size)

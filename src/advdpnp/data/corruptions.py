@@ -1,11 +1,12 @@
 """CIFAR-10-C (Hendrycks & Dietterich, ICLR 2019): CIFAR-10's test images under 19 corruptions at 5 severities."""
 
 import hashlib
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from advdpnp.ranges import nearest
 
 FAMILY = "cifar10-c"
 SEVERITIES = 5
@@ -30,8 +31,7 @@ def parse_corruption(name: str) -> tuple[str, int | None]:
         )
     corruption, severity = rest[0], rest[1] if len(rest) == 2 else None
     if corruption not in CORRUPTIONS:
-        near = ", ".join(get_close_matches(corruption, CORRUPTIONS, n=3, cutoff=0.0))
-        raise ValueError(f"unknown corruption {corruption!r} in {name!r}; nearest: {near}")
+        raise ValueError(f"unknown corruption {corruption!r} in {name!r}; nearest: {nearest(corruption, CORRUPTIONS)}")
     if severity is None:
         return corruption, None
     known = [str(s + 1) for s in range(SEVERITIES)]
@@ -54,7 +54,7 @@ def open_array(path: Path) -> NDArray[np.generic]:
 
 
 def layout(path: Path) -> str:
-    """What tells a file of CIFAR-10-C from another: type and shape, and for labels the MD5 sum of their bytes."""
+    """Type and shape of the array in a file of CIFAR-10-C, and for labels the MD5 sum of their bytes, as text."""
     try:
         array = open_array(path)
     except ValueError:

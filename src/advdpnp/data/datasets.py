@@ -8,28 +8,10 @@ import torch
 from torch import Tensor
 
 from advdpnp.data.folder.folder_spec import FolderSpec, read_folder
-from advdpnp.data.readers import (
-    Split,
-    data_root,
-    read_cifar10,
-    read_cifar10_c,
-    read_cifar100,
-    read_digits,
-    read_mnist,
-    read_svhn,
-)
-from advdpnp.data.specs import DataSpec, spec
+from advdpnp.data.readers import data_root
+from advdpnp.data.sets import spec
+from advdpnp.data.specs import DataSpec, NamedSpec, Split
 from advdpnp.ranges import Count, check_fields
-
-# By the first part of a set's name.
-_READERS = {
-    "cifar10": read_cifar10,
-    "cifar100": read_cifar100,
-    "svhn": read_svhn,
-    "cifar10-c": read_cifar10_c,
-    "mnist": read_mnist,
-    "digits": read_digits,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +21,7 @@ class Images:
     Args:
         pixels: (N, channels, H, W) uint8 in [0, levels].
         labels: (N,) int64.
-        levels: the integer that stands for 1.0.
+        levels: the pixel value that stands for 1.0.
     """
 
     pixels: Tensor
@@ -88,6 +70,7 @@ def read(facts: DataSpec, split: Split, root: Path) -> Images:
     if isinstance(facts, FolderSpec):
         pixels, labels = read_folder(facts, split, root)
     else:
-        pixels, labels = _READERS[facts.name.partition("/")[0]](facts, split, root)
+        named = facts if isinstance(facts, NamedSpec) else spec(facts.name)
+        pixels, labels = named.reader(facts, split, root)
     # A copy: what a reader returns may share read-only memory with the bytes of the file.
     return Images(torch.tensor(pixels), torch.from_numpy(labels), facts.levels)

@@ -11,23 +11,19 @@ import torch
 from torch import Tensor
 
 from advdpnp.data.datasets import Images, read
-from advdpnp.data.download.sources import files
 from advdpnp.data.folder.folder_spec import FolderSpec
-from advdpnp.data.readers import Split
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.sets import files, spec
+from advdpnp.data.specs import DataSpec, Split
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
-
-EMBEDDED = "embedded in scikit-learn"
-
-
-def _files(facts: DataSpec) -> str:
-    if isinstance(facts, FolderSpec):
-        return facts.path
-    return ", ".join(file.path for file, _ in files(facts.name)) or EMBEDDED
+_LARGEST, _GAP, _MARGIN, _FONT_SIZE = 64, 3, 16, 14
+_LONGEST_NAME = 160
+# This many rows of a class with five images each make a square; with more classes there are several columns.
+_CLASSES_OF_A_SQUARE = 6
+_PAPER, _INK = "white", "black"
 
 
 def describe(facts: DataSpec) -> dict[str, str]:
@@ -51,24 +47,13 @@ def splits(facts: DataSpec) -> tuple[Split, ...]:
     return ("train", "test") if facts.train_size else ("test",)
 
 
-def _moments(images: Images) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, in [0, 1], exact but for the last rounding."""
-    means, deviations = [], []
-    values = torch.arange(256, dtype=torch.float64) / images.levels
-    for channel in images.pixels.unbind(1):
-        share = _histogram(channel) / channel.numel()
-        mean = (share * values).sum()
-        means.append(mean.item())
-        deviations.append((share * (values - mean) ** 2).sum().sqrt().item())
-    return means, deviations
+def load_splits(facts: DataSpec, root: Path) -> dict[Split, Images]:
+    """All splits of a set.
 
-
-def _histogram(channel: Tensor) -> Tensor:
-    """(256,) float64 counts of the bytes, some thousand images at a time: counting widens them."""
-    counts = torch.zeros(256, dtype=torch.float64)
-    for part in torch.split(channel, 4096):
-        counts += torch.bincount(part.flatten(), minlength=256)
-    return counts
+    Raises:
+        ValueError: a damaged file. FileNotFoundError: a file is missing.
+    """
+    return {split: read(facts, split, root) for split in splits(facts)}
 
 
 def measure(images: Images, facts: DataSpec) -> dict[str, Any]:
@@ -92,22 +77,6 @@ def measure_text(found: dict[str, Any]) -> str:
         share = "by class " + ", ".join(f"{name}: {count}" for name, count in counts.items())
     moments = "; ".join(f"{name} {', '.join(f'{value:.4f}' for value in found[name])}" for name in ("mean", "std"))
     return f"{found['images']} images; {moments}; {share}"
-
-
-def load_splits(facts: DataSpec, root: Path) -> dict[Split, Images]:
-    """All splits of a set.
-
-    Raises:
-        ValueError: a damaged file. FileNotFoundError: a file is missing.
-    """
-    return {split: read(facts, split, root) for split in splits(facts)}
-
-
-_LARGEST, _GAP, _MARGIN, _FONT_SIZE = 64, 3, 16, 14
-_LONGEST_NAME = 160
-# Rows of so many classes with five images each are as high as they are wide; a set of more goes in columns.
-_CLASSES_OF_A_SQUARE = 6
-_PAPER, _INK = "white", "black"
 
 
 def contact_sheet(images: Images, class_names: Sequence[str], per_class: int = 10) -> bytes:
@@ -140,6 +109,32 @@ def contact_sheet(images: Images, class_names: Sequence[str], per_class: int = 1
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return file.getvalue()
+
+
+def _files(facts: DataSpec) -> str:
+    if isinstance(facts, FolderSpec):
+        return facts.path
+    return ", ".join(file.path for file, _ in files(facts.name)) or spec(facts.name).origin
+
+
+def _moments(images: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, in [0, 1], exact but for the last rounding."""
+    means, deviations = [], []
+    values = torch.arange(256, dtype=torch.float64) / images.levels
+    for channel in images.pixels.unbind(1):
+        share = _histogram(channel) / channel.numel()
+        mean = (share * values).sum()
+        means.append(mean.item())
+        deviations.append((share * (values - mean) ** 2).sum().sqrt().item())
+    return means, deviations
+
+
+def _histogram(channel: Tensor) -> Tensor:
+    """(256,) float64 counts of the bytes, in parts, since bincount widens bytes to int64."""
+    counts = torch.zeros(256, dtype=torch.float64)
+    for part in torch.split(channel, 4096):
+        counts += torch.bincount(part.flatten(), minlength=256)
+    return counts
 
 
 def _tile_size(images: Images) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""One reader for each layout on disk; every one checks what it reads against the spec."""
+"""Readers of the data sets' files, one for each layout on disk; each checks what it reads against the spec."""
 
 import gzip
 import os
@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from advdpnp.data.corruptions import SEVERITIES, open_array, parse_corruption
 from advdpnp.data.formats.matlab import read_bytes_arrays
 from advdpnp.data.formats.restricted_pickle import CURE, read_pickle
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
 
 
@@ -25,8 +24,71 @@ def data_root(root: Path | str | None = None) -> Path:
     return Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp").expanduser()
 
 
-Split = Literal["train", "test"]
-Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+def read_cifar10(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """The five training batches, or the test batch, of CIFAR-10's python version."""
+    names = [f"data_batch_{k}" for k in range(1, 6)] if split == "train" else ["test_batch"]
+    n = _size(spec, split) // len(names)
+    parts = [_cifar_file(path, b"labels", n, spec) for path in _paths(spec, root, "cifar-10-batches-py", names)]
+    return np.concatenate([pixels for pixels, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+def read_cifar100(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """One split of CIFAR-100's python version, with its 100 fine labels."""
+    (path,) = _paths(spec, root, "cifar-100-python", [split])
+    return _cifar_file(path, b"fine_labels", _size(spec, split), spec)
+
+
+def read_mnist(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """The idx files of MNIST, plain or, where there is no plain one, gzipped."""
+    prefix = "train" if split == "train" else "t10k"
+    names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
+    images, labels = _paths(spec, root, "MNIST/raw", names, ("", ".gz"))
+    n, (channels, height, width) = _size(spec, split), spec.image_shape
+    pixels = _idx(images, (n, height, width)).reshape(n, channels, height, width)
+    return pixels, _labels(_idx(labels, (n,)), n, spec, labels)
+
+
+def read_svhn(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """One split of SVHN's cropped digits; its files call the digit 0 class 10."""
+    (path,) = _paths(spec, root, "svhn", [f"{split}_32x32.mat"])
+    n, (channels, height, width) = _size(spec, split), spec.image_shape
+    images, tens = read_bytes_arrays(path, {"X": (height, width, channels, n), "y": (n, 1)})
+    if tens.min() < 1 or tens.max() > 10:
+        raise ValueError(f"{path} must hold labels in [1, 10]; got {tens.min()} to {tens.max()}: {CURE}")
+    return images.transpose(3, 2, 0, 1), _labels(tens[:, 0] % 10, n, spec, path)
+
+
+def read_cifar10_c(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """One severity of one corruption, or all five in order; no other images are read from disk."""
+    corruption, severity = parse_corruption(spec.name)
+    path, labels_path = _paths(spec, root, "CIFAR-10-C", [f"{corruption}.npy", "labels.npy"])
+    wanted = spec.test_size
+    n = wanted // (SEVERITIES if severity is None else 1)
+    channels, height, width = spec.image_shape
+    images, labels = open_array(path), open_array(labels_path)
+    shape = (SEVERITIES * n, height, width, channels)
+    if images.shape != shape or images.dtype != np.uint8:
+        raise ValueError(f"{path} must hold uint8 images {shape}; got {images.dtype} {images.shape}: {CURE}")
+    checked = _labels(labels, SEVERITIES * n, spec, labels_path)
+    if (checked.reshape(SEVERITIES, n) != checked[:n]).any():
+        raise ValueError(
+            f"{labels_path} must hold the same {n} labels for each severity; got labels that differ: {CURE}"
+        )
+    start = 0 if severity is None else (severity - 1) * n
+    chosen: NDArray[np.uint8] = np.array(images[start : start + wanted]).transpose(0, 3, 1, 2)
+    return chosen, checked[start : start + wanted]
+
+
+def read_digits(spec: DataSpec, split: Split, root: Path) -> Arrays:
+    """scikit-learn's 8 x 8 digits; it has no split of its own, so a fixed stratified one is drawn."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    labels = digits.target.astype(np.int64)
+    in_test = np.zeros(len(labels), dtype=bool)
+    in_test[stratified(torch.from_numpy(labels), spec.test_size, "digits-test").numpy()] = True
+    chosen = in_test if split == "test" else ~in_test
+    return digits.images[chosen].astype(np.uint8)[:, None], labels[chosen]
 
 
 def _size(spec: DataSpec, split: Split) -> int:
@@ -71,20 +133,6 @@ def _cifar_file(path: Path, label_key: bytes, n: int, spec: DataSpec) -> Arrays:
     return data.reshape(n, *spec.image_shape), _labels(content.get(label_key), n, spec, path)
 
 
-def read_cifar10(spec: DataSpec, split: Split, root: Path) -> Arrays:
-    """The five training batches, or the test batch, of CIFAR-10's python version."""
-    names = [f"data_batch_{k}" for k in range(1, 6)] if split == "train" else ["test_batch"]
-    n = _size(spec, split) // len(names)
-    parts = [_cifar_file(path, b"labels", n, spec) for path in _paths(spec, root, "cifar-10-batches-py", names)]
-    return np.concatenate([pixels for pixels, _ in parts]), np.concatenate([labels for _, labels in parts])
-
-
-def read_cifar100(spec: DataSpec, split: Split, root: Path) -> Arrays:
-    """One split of CIFAR-100's python version, with its 100 fine labels."""
-    (path,) = _paths(spec, root, "cifar-100-python", [split])
-    return _cifar_file(path, b"fine_labels", _size(spec, split), spec)
-
-
 def _content(path: Path) -> bytes:
     if path.suffix != ".gz":
         return path.read_bytes()
@@ -104,56 +152,3 @@ def _idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             f"got {len(content)} bytes that begin {content[: len(header)].hex(' ', 4)}: {CURE}"
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
-
-
-def read_mnist(spec: DataSpec, split: Split, root: Path) -> Arrays:
-    """The idx files of MNIST, plain or, where there is no plain one, gzipped."""
-    prefix = "train" if split == "train" else "t10k"
-    names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
-    images, labels = _paths(spec, root, "MNIST/raw", names, ("", ".gz"))
-    n, (channels, height, width) = _size(spec, split), spec.image_shape
-    pixels = _idx(images, (n, height, width)).reshape(n, channels, height, width)
-    return pixels, _labels(_idx(labels, (n,)), n, spec, labels)
-
-
-def read_svhn(spec: DataSpec, split: Split, root: Path) -> Arrays:
-    """One split of SVHN's cropped digits; its files call the digit 0 class 10."""
-    (path,) = _paths(spec, root, "svhn", [f"{split}_32x32.mat"])
-    n, (channels, height, width) = _size(spec, split), spec.image_shape
-    images, tens = read_bytes_arrays(path, {"X": (height, width, channels, n), "y": (n, 1)})
-    if tens.min() < 1 or tens.max() > 10:
-        raise ValueError(f"{path} must hold labels in [1, 10]; got {tens.min()} to {tens.max()}: {CURE}")
-    return images.transpose(3, 2, 0, 1), _labels(tens[:, 0] % 10, n, spec, path)
-
-
-def read_cifar10_c(spec: DataSpec, split: Split, root: Path) -> Arrays:
-    """One severity of one corruption, or all five in order; only the images that are wanted leave the disk."""
-    corruption, severity = parse_corruption(spec.name)
-    path, labels_path = _paths(spec, root, "CIFAR-10-C", [f"{corruption}.npy", "labels.npy"])
-    wanted = spec.test_size
-    n = wanted // (SEVERITIES if severity is None else 1)
-    channels, height, width = spec.image_shape
-    images, labels = open_array(path), open_array(labels_path)
-    shape = (SEVERITIES * n, height, width, channels)
-    if images.shape != shape or images.dtype != np.uint8:
-        raise ValueError(f"{path} must hold uint8 images {shape}; got {images.dtype} {images.shape}: {CURE}")
-    checked = _labels(labels, SEVERITIES * n, spec, labels_path)
-    if (checked.reshape(SEVERITIES, n) != checked[:n]).any():
-        raise ValueError(
-            f"{labels_path} must hold the same {n} labels for each severity; got labels that differ: {CURE}"
-        )
-    start = 0 if severity is None else (severity - 1) * n
-    chosen: NDArray[np.uint8] = np.array(images[start : start + wanted]).transpose(0, 3, 1, 2)
-    return chosen, checked[start : start + wanted]
-
-
-def read_digits(spec: DataSpec, split: Split, root: Path) -> Arrays:
-    """scikit-learn's 8 x 8 digits; it has no split of its own, so a fixed stratified one is drawn."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    labels = digits.target.astype(np.int64)
-    in_test = np.zeros(len(labels), dtype=bool)
-    in_test[stratified(torch.from_numpy(labels), spec.test_size, "digits-test").numpy()] = True
-    chosen = in_test if split == "test" else ~in_test
-    return digits.images[chosen].astype(np.uint8)[:, None], labels[chosen]

@@ -6,16 +6,6 @@ from torch import Tensor
 from advdpnp import noise
 
 
-def _quotas(sizes: Tensor, count: int) -> Tensor:
-    """(C,) int64 that sum to `count`, in proportion to `sizes` by largest remainders; the lower class wins a tie."""
-    scaled = sizes * count
-    quotas = scaled // sizes.sum()
-    # In integers, so that a tie is a tie on every machine.
-    remainders = scaled % sizes.sum()
-    quotas[torch.argsort(remainders, descending=True, stable=True)[: count - int(quotas.sum())]] += 1
-    return quotas
-
-
 def stratified(labels: Tensor, count: int, stream: str) -> Tensor:
     """A fixed pseudo-random subset with every class in proportion (largest remainders).
 
@@ -33,3 +23,13 @@ def stratified(labels: Tensor, count: int, stream: str) -> Tensor:
     order = noise.permutation(0, stream, 0, len(labels), labels.device)
     quotas = _quotas(torch.bincount(labels), count).tolist()
     return torch.cat([order[labels[order] == label][:quota] for label, quota in enumerate(quotas)]).sort().values
+
+
+def _quotas(sizes: Tensor, count: int) -> Tensor:
+    """(C,) int64 that sum to `count`, in proportion to `sizes` by largest remainders; the lower class wins a tie."""
+    scaled = sizes * count
+    quotas = scaled // sizes.sum()
+    # In integers, so that a tie is a tie on every machine.
+    remainders = scaled % sizes.sum()
+    quotas[torch.argsort(remainders, descending=True, stable=True)[: count - int(quotas.sum())]] += 1
+    return quotas

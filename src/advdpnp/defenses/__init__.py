@@ -15,7 +15,19 @@ from advdpnp.defenses.st import ST
 from advdpnp.defenses.trades import TRADES
 
 DEFENSES: dict[str, type[Defense[Any]]] = {
-    defense.name: defense for defense in (ST, AT, TRADES, MART, ATHE, ALP, HAT, IKL, DPNP, AdvDPNP)
+    defense.name: defense
+    for defense in (
+        ST,
+        AT,
+        TRADES,
+        MART,
+        ATHE,
+        ALP,
+        HAT,
+        IKL,
+        DPNP,
+        AdvDPNP,
+    )
 }
 
 __all__ = ["ALP", "AT", "ATHE", "DEFENSES", "DPNP", "HAT", "IKL", "MART", "ST", "TRADES", "AdvDPNP", "Batch", "Defense"]

@@ -1,4 +1,4 @@
-"""The interface of a defense, and what it is given at each step."""
+"""The interface of a defense, and the training batch that it gets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,11 +73,11 @@ class Defense(Generic[ModelT]):
     name: ClassVar[str]
     # What a report calls it, where it is none of those that every report knows; "" for its name in capitals.
     title: ClassVar[str] = ""
-    # What the paper gives its inner attack where the recipe does not say.
+    # Start of the paper's inner attack, where the recipe gives none.
     start: ClassVar[Start] = "uniform"
     # Whether training makes adversarial examples at all.
     crafts: ClassVar[bool] = True
-    # Name of the defense whose trained network this one wants.
+    # Name of the defense whose trained network this one needs.
     needs: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
@@ -102,7 +102,7 @@ class Defense(Generic[ModelT]):
         """Called after every optimizer step."""
 
     def after_averaging(self, model: ModelT) -> None:
-        """Put an average of networks back where this defense wants its networks; by default nothing."""
+        """Restore what averaging of weights breaks, such as the norm of prototypes; by default nothing."""
 
     def perturb(self, model: ModelT, batch: Batch, ascend: Ascend) -> Tensor:
         """Adversarial examples for the update: by default the ascent of the cross-entropy of the logits."""

@@ -74,11 +74,11 @@ class DPNP(Defense[PrototypeClassifier]):
             model.head.renormalize()
 
     def after_averaging(self, model: PrototypeClassifier) -> None:
-        """An average of points of the sphere lies inside it."""
+        """Put averaged prototypes back on the sphere; an average of its points lies inside it."""
         model.head.renormalize()
 
     def repulsion(self, model: PrototypeClassifier) -> Tensor:
-        """Weighted DNP term, once per batch (Eqs. 4-5)."""
+        """The weighted DNP term (Eqs. 4-5), a scalar; it depends on the prototypes alone."""
         live = self.negative == "live"
         return self.lambda_dnp * prototype_repulsion(model.head.prototypes, self.rival, live)
 

@@ -1,4 +1,4 @@
-"""HAT, helper-based adversarial training (Rade and Moosavi-Dezfooli 2021): no more margin than is needed."""
+"""HAT, helper-based adversarial training (Rade and Moosavi-Dezfooli 2021), which avoids excessive margins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from advdpnp.ranges import NonNegative
 
 
 class HelpedClassifier(Classifier):
-    """A classifier that carries the standard-trained network that labels its helper examples; its logits ignore it."""
+    """A classifier with the standard-trained network that labels its helper examples; its logits do not use it."""
 
     def __init__(self, backbone: Backbone, head: Head, helper: Classifier, trained: bool = True) -> None:
         super().__init__(backbone, head)
@@ -29,8 +29,8 @@ class HelpedClassifier(Classifier):
 class HAT(Defense[HelpedClassifier]):
     """CE(z(x), y) + beta KL(p(x) || p(x')) + gamma CE(z(x_h), y_h), with x_h = x + h (x' - x).
 
-    y_h is what a network that was trained without attacks says of x': beyond the adversarial image the label may
-    change, as it does for that network, so the margin does not grow without need.
+    y_h is the class that a network trained without attacks predicts for x'. Beyond the adversarial image the label may
+    change, as it does for that network, so the margin does not grow more than it must.
 
     Args:
         beta: weight of the adversarial images.
@@ -40,7 +40,7 @@ class HAT(Defense[HelpedClassifier]):
         adversarial_loss: what x' is crafted on and trained with: the "kl" of TRADES, whose target is not detached, or
             the "ce" of AT.
     Note:
-        `build` makes a helper without trained weights, with which no loss can be taken; `install` gives it its own, as
+        `build` makes a helper without trained weights, and `loss` raises until `install` has given it some, as
         `advdpnp.train` does.
     """
 

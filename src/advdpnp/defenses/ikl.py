@@ -44,7 +44,7 @@ def ikl_ascent(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
 
 
 class ClassTableClassifier(Classifier):
-    """A classifier that carries what it said of each class in the epoch before.
+    """A classifier with a table of its mean softmax outputs for each class, of which IKL makes its weights.
 
     Buffers:
         class_table: (C, C), row y the mean of softmax(z(x) / T) over the training images of class y in the epoch before
@@ -70,7 +70,7 @@ class ClassTableClassifier(Classifier):
 
     @torch.no_grad()
     def roll(self) -> None:
-        """Make the sums the table of the next epoch; a class without images keeps its row."""
+        """Make the means of this epoch the table of the next; a class without images keeps its row."""
         # Each image adds 1 to the sum of its row.
         counts = self.class_sums.sum(dim=1, keepdim=True)
         self.class_table.copy_(torch.where(counts > 0, self.class_sums / counts, self.class_table))
@@ -106,7 +106,7 @@ class IKL(Defense[ClassTableClassifier]):
         return ClassTableClassifier(backbone, LinearHead(backbone.features, num_classes), num_classes)
 
     def between_epochs(self, model: ClassTableClassifier, epochs_done: int) -> None:
-        """Roll the class table; before the first epoch nothing is counted, and it stays uniform."""
+        """Update the class table from the past epoch; before the first one it stays uniform."""
         model.roll()
 
     def perturb(self, model: ClassTableClassifier, batch: Batch, ascend: Ascend) -> Tensor:

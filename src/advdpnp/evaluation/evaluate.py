@@ -13,7 +13,7 @@ from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.data import Images
 from advdpnp.evaluation.batching import AttackSequence, AttackTarget, done
-from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics
+from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics, declarations
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.model_checks import check_protocol
 from advdpnp.evaluation.single_pass import (
@@ -148,6 +148,7 @@ def _evaluate(
             "clean": pass_.state.note("clean"),
             "adversarial": {**pass_.state.note(f"{suite.features + 1}. {attacked}"), "attack": attacked},
             **center_geometry(model.class_centers()),
+            **declarations(),
         }
     return result
 

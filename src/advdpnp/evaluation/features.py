@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advdpnp import metrics
 from advdpnp.attacks import Attack, label, record
 from advdpnp.data import Images
 from advdpnp.evaluation.single_pass import Chunk, attacked, chunks, model_to_attack
+from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS, Metric
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
 
@@ -44,32 +44,21 @@ class Embeddings:
 
 
 def class_statistics(embeddings: Embeddings, centers: Tensor) -> Json:
-    """FDR in its three forms, AFS and SCR of one set of embeddings (Adv-DPNP Eqs. 8-10)."""
-    features, labels, classes = embeddings.features, embeddings.labels, len(centers)
-    fdr = metrics.fdr(features, labels, classes)
-    values = {
-        "fdr_eq8": fdr.eq8,
-        "fdr_trace_ratio": fdr.trace_ratio,
-        "fdr_trace_ratio_per_class": fdr.trace_ratio_per_class,
-        "afs": metrics.afs(features, labels, classes),
-        "scr": metrics.scr(features, labels, centers),
-    }
-    return _finite(values)
+    """Every metric of features, such as FDR and SCR (Adv-DPNP Eqs. 8-10), of one set of embeddings."""
+    features, labels = embeddings.features, embeddings.labels
+    return _finite({name: one.measure(features, labels, centers) for name, one in FEATURE_METRICS.items()})
 
 
 def center_geometry(centers: Tensor) -> Json:
-    """Angles between class centers (Eqs. 11-12), and the SCR that all-zero features would have.
+    """Every metric of class centers, such as the angles between them (Eqs. 11-12)."""
+    return _finite({name: metric.measure(centers) for name, metric in CENTER_METRICS.items()})
 
-    Results of earlier versions have the mean over all pairs as `mean_separation_degrees`: they are known by the want of
-    `mean_pairwise_angle_degrees`.
-    """
-    values = {
-        "scr_floor": metrics.scr_floor(centers),
-        "mean_separation_degrees": metrics.mean_separation_degrees(centers),
-        "mean_pairwise_angle_degrees": metrics.mean_pairwise_angle_degrees(centers),
-        "min_separation_degrees": metrics.min_separation_degrees(centers),
-    }
-    return _finite(values)
+
+def declarations() -> Json:
+    """What a result says of the metrics that declare themselves, by name; nothing where there are none."""
+    metrics: list[Metric[Any]] = [*FEATURE_METRICS.values(), *CENTER_METRICS.values()]
+    found = {metric.name: metric.declaration() for metric in metrics if metric.declared}
+    return {"declared": found} if found else {}
 
 
 def _finite(values: Json) -> Json:

@@ -1,20 +1,15 @@
 """Frozen dataclasses to and from plain JSON values, strictly: an unknown field is an error with the nearest names."""
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from advdpnp.ranges import nearest
 from advdpnp.threat import parse_eps
 
 T = TypeVar("T")
-
-
-def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """The known names most like `name`, for error messages: "a, b, c"."""
-    return ", ".join(get_close_matches(name, list(known), n=count, cutoff=0.0))
 
 
 def encode(value: Any) -> Any:

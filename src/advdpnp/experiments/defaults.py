@@ -1,10 +1,10 @@
-"""What the papers, or common sense for small data, give each data set and defense."""
+"""Default hyper-parameters of each data set and defense: the papers', and our own for small data."""
 
 from typing import Any
 
 from advdpnp.data import Augmentation, DataSpec
 from advdpnp.defenses import DEFENSES, Defense
-from advdpnp.experiments.config import nearest
+from advdpnp.ranges import nearest
 from advdpnp.training.recipe import RECIPE_NAMES, InnerAttack, Recipe
 
 # Named variants of a defense: (defense, fields that differ). The variant's name after the defense's becomes the tag.

@@ -1,4 +1,4 @@
-"""An experiment: data, backbone, defense, recipe and seed; the whole of what decides a run's weights."""
+"""An experiment: data, backbone, defense, recipe and seed, which together determine the weights of a run."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from advdpnp.experiments.defaults import defense_for, recipe_for
 from advdpnp.experiments.official import official_changes
 from advdpnp.models import build_backbone, check_backbone
 from advdpnp.models.classifier import Classifier
-from advdpnp.ranges import Integer, check_fields
+from advdpnp.ranges import Integer, check_fields, nearest
 from advdpnp.threat import check_fits
 from advdpnp.training.recipe import Recipe, WeightPerturbation
 
@@ -24,13 +24,17 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Experiment:
-    """Args:
-    data: facts about the data set.
-    backbone: name of the network.
-    defense: the method.
-    recipe: optimization and protocol.
-    seed: seeds initialization, order, augmentation and attack noise.
-    tag: tells variants of one defense apart in the folder's name; "" for none.
+    """A training run, described completely.
+
+    Args:
+        data: facts about the data set.
+        backbone: name of the network.
+        defense: the method.
+        recipe: optimization and protocol.
+        seed: of initialization, order, augmentation and attack noise; 64 bits.
+        tag: part of the folder's name, for variants of one defense; "" for none.
+    Raises:
+        ValueError: an unknown backbone, a radius or numbers of images that do not fit the data, or an unfit tag.
     """
 
     data: DataSpec
@@ -70,7 +74,7 @@ class Experiment:
 
     @property
     def needs(self) -> "Experiment | None":
-        """The experiment whose trained network the defense wants: the same but for the method, in a folder of its own.
+        """The experiment whose trained network the defense needs: the same but for the method, in a folder of its own.
 
         It is trained without weight perturbation, which would make it an adversarially trained network.
         """
@@ -129,14 +133,14 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
             f"this folder holds results of {values['foreign']['model']}, not a classifier of ours: load that network "
             "by its own code, or evaluate it with --model and --weights"
         )
-    # Which helper a run was trained with: a record for `advdpnp.api.train`, whose weights are in the run's own.
+    # The helper that a run was trained with, for `advdpnp.api.train`; the run has its weights.
     values.pop("needs", None)
     # The defense itself says it.
     values.pop("title", None)
     fields = dict(values.pop("defense"))
     name = fields.pop("name")
     if name not in DEFENSES:
-        raise ValueError(f"unknown defense {name!r}; nearest: {config.nearest(name, DEFENSES)}")
+        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, DEFENSES)}")
     defense = config.decode(DEFENSES[name], fields, "defense")
     recipe = config.decode(Recipe, values.pop("recipe"), "recipe")
     data = _read_data(values.pop("data"))
@@ -175,7 +179,7 @@ def experiment_on(
     changes: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
 ) -> Experiment:
-    """An experiment on images that need not have a name, such as those of `advdpnp.data.folder_spec`.
+    """An experiment on any data set, such as those of `advdpnp.data.folder_spec`.
 
     Args:
         data: facts about the data set.

@@ -1,7 +1,7 @@
 """The authors' own recipes, as changes to the recipe `paper`: from the code of each paper and its documentation.
 
-`paper` is what Adv-DPNP gives everybody; it is also the recipe of Bag of Tricks for AT (Pang et al. 2021), and so
-stands for AT's here.
+`paper` is the recipe that Adv-DPNP uses for all methods; it is also that of Bag of Tricks for AT (Pang et al. 2021),
+and so is AT's here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -80,8 +80,8 @@ _OFFICIAL: dict[str, dict[tuple[str, str], Changes]] = {
         },
         ("svhn", ""): {"recipe": {**_ONE_CYCLE, "augmentation": {"padding": 0, "flip": False}}},
     },
-    # Their ramp: eps grows over all epochs, always 5 iterations of half the radius (their table by quarters of the
-    # training is written so that its last line wins).
+    # Their ramp: eps grows over all epochs, always 5 iterations of half the radius (their
+    # schedule by quarters of the training has no effect, since its last line overrides the others).
     "ikl": {
         ("", ""): {
             "defense": {"alpha": 4.0, "beta": 20.0, "temperature": 4.0},

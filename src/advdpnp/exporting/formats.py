@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load, save
 from torch.nn import functional
 
-from advdpnp.experiments.config import nearest
 from advdpnp.exporting.agreement import Agreement, ReferenceLogits, agreement
 from advdpnp.exporting.exported_model import ExportedModel
 from advdpnp.exporting.onnx_graph import OPSET, check_packages, onnx_answers, onnx_bytes
 from advdpnp.exporting.paper_reference import model_info_json
 from advdpnp.exporting.program import make_program, program_answers, program_bytes
 from advdpnp.exporting.robustbench import architecture, as_linear, robustbench_weights
+from advdpnp.ranges import nearest
 from advdpnp.runs import EXPORTED_WEIGHTS
 
 

@@ -1,21 +1,29 @@
-"""From the name of a callable to the network that it builds."""
+"""A network from its reference: a callable of a module or file, a timm model, or a .pt2 file of torch.export."""
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
+import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
-from advdpnp.external.program import SUFFIX, read_program
+from advdpnp.mode import settle
+from advdpnp.ranges import nearest
 
 Scalar = int | float | bool | str
+
+# Of a program of torch.export, such as `advdpnp export` writes: a whole network in one file.
+SUFFIX = ".pt2"
+_EXPORT_AGAIN = "export it again with torch.export.save, with the torch version that is installed here"
 
 _FORMS = f"pkg.module:callable, path/to/file.py:callable, timm:NAME or a {SUFFIX} file of torch.export"
 
@@ -97,6 +105,41 @@ def build(
     return _called(found, reference, arguments)
 
 
+def read_program(path: Path) -> nn.Module:
+    """The network in a .pt2 file.
+
+    Args:
+        path: written by torch.export.save. Like a callable, it is code: run only what you trust.
+    Returns:
+        A module in the mode in which it was exported; its `train` and `eval` do nothing.
+    Raises:
+        FileNotFoundError: no such file. ValueError: damaged, or no program.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}: --model takes a {SUFFIX} file of torch.export")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is damaged, or no program of torch.export: {_EXPORT_AGAIN}")
+    try:
+        with _quietly():
+            module: nn.Module = torch.export.load(path).module()
+    except Exception as error:  # a damaged file, or one of another version, can fail in any way
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path} is damaged, or of another torch version ({said}): {_EXPORT_AGAIN}") from None
+    return settle(module)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the traceback that torch logs of an error before it raises it."""
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _check_finished(reference: str, arguments: Mapping[str, Scalar]) -> None:
     if arguments:
         raise ValueError(f"{reference} is a finished module: it takes no --model-arg; got {', '.join(arguments)}")
@@ -120,19 +163,19 @@ def _import(home: str) -> ModuleType:
     is_file = path.suffix == ".py"
     if is_file and not path.is_file():
         raise FileNotFoundError(f"no file at {path}: --model must be {_FORMS}")
-    # It stays, for what the network imports when it runs.
+    # The folder stays in the path, for what the network imports when it runs.
     folder = str(path.resolve().parent if is_file else Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
         return _import_file(path) if is_file else importlib.import_module(home)
-    except Exception as error:  # a stranger's module fails in any way
+    except Exception as error:  # any code may run, and fail, on import
         if isinstance(error, ModuleNotFoundError) and error.name and f"{home}.".startswith(f"{error.name}."):
             raise ValueError(
                 f"no module {error.name!r} in {Path.cwd()} or among the installed packages: run where it can be "
                 f"imported, or give {_FORMS}"
             ) from error
-        raise ValueError(f"{home} cannot be imported ({_said(error)}): mend it, or install what it needs") from error
+        raise ValueError(f"{home} cannot be imported ({_message(error)}): mend it, or install what it needs") from error
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -160,7 +203,7 @@ def _find(module: ModuleType, name: str, reference: str) -> Any:
         return reduce(getattr, name.split("."), module)
     except AttributeError:
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        near = ", ".join(get_close_matches(name, names, n=3, cutoff=0.0)) or "none: it defines no callable"
+        near = nearest(name, names) or "none: it defines no callable"
         raise ValueError(f"{reference}: there is no {name!r}; nearest: {near}") from None
 
 
@@ -171,7 +214,7 @@ def _called(factory: Callable[..., Any], reference: str, arguments: Mapping[str,
         raise ValueError(
             f"{reference}{_signature(factory)} cannot be built with "
             f"{', '.join(f'{name}={value!r}' for name, value in arguments.items()) or 'no arguments'} "
-            f"({_said(error)}): give its arguments as --model-arg name=value"
+            f"({_message(error)}): give its arguments as --model-arg name=value"
         ) from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{reference} must return an nn.Module; got {_kind(model)}")
@@ -191,14 +234,13 @@ def _from_timm(name: str, arguments: Mapping[str, Scalar]) -> nn.Module:
     except ModuleNotFoundError as error:
         raise ValueError(f"timm:{name} needs the {error.name} package: pip install {error.name}") from error
     except Exception as error:  # such as a torchvision of another torch version
-        raise ValueError(f"timm cannot be imported ({_said(error)}): mend its installation") from error
+        raise ValueError(f"timm cannot be imported ({_message(error)}): mend its installation") from error
     if not timm.is_model(name):
-        near = ", ".join(get_close_matches(name, timm.list_models(), n=3, cutoff=0.0))
-        raise ValueError(f"timm has no model {name!r}; nearest: {near}")
+        raise ValueError(f"timm has no model {name!r}; nearest: {nearest(name, timm.list_models())}")
     return _called(lambda **fields: timm.create_model(name, pretrained=False, **fields), f"timm:{name}", arguments)
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else repr(error)
 
 

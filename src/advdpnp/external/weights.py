@@ -1,8 +1,7 @@
-"""Anyone's weights file to a network's state, without running code from it."""
+"""Loads a weights file from anywhere into a network, without running code from the file."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from advdpnp.ranges import nearest
+
 State = dict[str, Tensor]
 
-# Wrappers that put a name of their own into keys, and what weight averaging counts.
+# Names that wrappers such as DataParallel put into keys, and the counter of averaged models.
 _WRAPPERS = {"module", "_orig_mod"}
 _COUNTERS = {"n_averaged"}
+# Levels of nested mappings in which state dicts are looked for.
 _DEPTH = 3
 # Files of whole networks, and what to do with them.
 _NO_WEIGHTS = {
@@ -229,5 +231,5 @@ def _contradictions(state: State, wanted: Mapping[str, Tensor]) -> list[str]:
 
 def _with_nearest(missing: list[str], unexpected: list[str]) -> Iterator[str]:
     for name in missing:
-        near = get_close_matches(name, unexpected, n=1, cutoff=0.5)
-        yield f"{name}, nearest {near[0]}" if near else name
+        near = nearest(name, unexpected, 1, cutoff=0.5)
+        yield f"{name}, nearest {near}" if near else name

@@ -29,7 +29,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 def mcnemar(a: Tensor, b: Tensor) -> float:
     """Exact McNemar test (McNemar 1947): do two classifiers differ in accuracy on the same images?
 
-    Only the images that exactly one of them gets right tell; they are fair coin tosses if the accuracies are equal.
+    It uses the images that exactly one of them classifies correctly: fair coin tosses if the accuracies are equal.
 
     Args:
         a: (N,) bool, verdicts of one classifier.

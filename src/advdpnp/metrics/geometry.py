@@ -1,4 +1,4 @@
-"""Geometry of features and class centers (Adv-DPNP, arXiv 2504.03782, Eqs. 8-12), in float64 whatever comes in.
+"""Geometry of features and class centers (Adv-DPNP, arXiv 2504.03782, Eqs. 8-12), computed in float64.
 
 mu_j is the mean feature of class j, mu that of all samples, N_j the size of class j, c_j the center of class j: its
 prototype, or its classifier row. A class with no sample is left out of the sums over classes.
@@ -109,8 +109,8 @@ def scr(features: Tensor, labels: Tensor, centers: Tensor) -> float:
         labels: (N,) int64 in [0, C).
         centers: (C, D); those of classes without samples still count as rivals.
     Returns:
-        >= 0, without unit; higher is more separate. Means something only where features and centers share a scale;
-        read it beside `scr_floor`.
+        >= 0, without unit; higher is more separate. Meaningful only where features and centers share a scale;
+        compare it with `scr_floor`.
     Raises:
         ValueError: fewer than 2 classes have samples.
     """
@@ -121,7 +121,7 @@ def scr(features: Tensor, labels: Tensor, centers: Tensor) -> float:
 
 
 def scr_floor(centers: Tensor) -> float:
-    """SCR of features that are all zero, which say nothing: mean_j of min_{k != j} ||c_k - c_j|| / ||c_j||.
+    """SCR of features that are all zero, for comparison: mean_j of min_{k != j} ||c_k - c_j|| / ||c_j||.
 
     Args:
         centers: (C, D), no row zero.
@@ -161,7 +161,7 @@ def min_separation_degrees(centers: Tensor) -> float:
 
 
 def mean_pairwise_angle_degrees(centers: Tensor) -> float:
-    """Mean angle over all pairs of centers, rivals near and far alike: no number of the paper.
+    """Mean angle over all pairs of centers, near and far; not a metric of the paper.
 
     All else as in `mean_separation_degrees`, which it is never below.
     """

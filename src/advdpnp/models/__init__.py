@@ -1,6 +1,5 @@
 """Networks: backbones by name. A classifier is a backbone and a head."""
 
-import difflib
 import re
 from collections.abc import Callable
 
@@ -8,6 +7,7 @@ from advdpnp.models.classifier import Backbone
 from advdpnp.models.preact_resnet import PreActResNet, WideResNet, blocks_per_stage
 from advdpnp.models.resnet import ResNet
 from advdpnp.models.small import LeNetsPlusPlus, Tiny, Tiny2D
+from advdpnp.ranges import nearest
 
 ImageShape = tuple[int, int, int]
 
@@ -24,21 +24,8 @@ BACKBONES: dict[str, Callable[[ImageShape], Backbone]] = {
 }
 
 
-def _builder(name: str) -> Callable[[ImageShape], Backbone]:
-    if name in BACKBONES:
-        return BACKBONES[name]
-    if match := re.fullmatch(r"wrn-(\d+)-([1-9]\d*)", name):
-        depth, width = int(match[1]), int(match[2])
-        blocks_per_stage(depth)
-        return lambda shape: WideResNet(depth, width, channels=shape[0])
-    near = difflib.get_close_matches(name, BACKBONES, n=3, cutoff=0.0)
-    raise ValueError(f"unknown backbone {name!r}; nearest: {', '.join(near)}; any wrn-DEPTH-WIDTH is known too")
-
-
 def check_backbone(name: str) -> None:
-    """Raises:
-    ValueError: `build_backbone` knows no such name.
-    """
+    """Raise ValueError unless `build_backbone` knows the name."""
     _builder(name)
 
 
@@ -52,3 +39,14 @@ def build_backbone(name: str, image_shape: ImageShape) -> Backbone:
         ValueError: unknown name (the nearest ones are listed), or an image too small for the network.
     """
     return _builder(name)(image_shape)
+
+
+def _builder(name: str) -> Callable[[ImageShape], Backbone]:
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if match := re.fullmatch(r"wrn-(\d+)-([1-9]\d*)", name):
+        depth, width = int(match[1]), int(match[2])
+        blocks_per_stage(depth)
+        return lambda shape: WideResNet(depth, width, channels=shape[0])
+    near = nearest(name, BACKBONES)
+    raise ValueError(f"unknown backbone {name!r}; nearest: {near}; any wrn-DEPTH-WIDTH is known too")

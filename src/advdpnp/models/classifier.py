@@ -17,12 +17,82 @@ class Head(nn.Module):
     """Embedding to logits: `forward(f)`, f (B, D) -> (B, C)."""
 
     def among_centers(self, embedding: Tensor) -> Tensor:
-        """The embedding (B, D) on the scale of the class centers: as it is, unless a head says otherwise."""
+        """The embedding (B, D) as it is compared with the class centers: unchanged, unless the head normalizes it."""
         return embedding
 
     def class_centers(self) -> Tensor:
-        """(C, D): the vector of each class that its logit grows along."""
+        """(C, D): one vector per class, such as the rows of a linear layer.
+
+        Raises:
+            TypeError: the head has none.
+        """
         raise TypeError(f"{type(self).__name__} has no class centers")
+
+
+class Classifier(nn.Module):
+    """Image classifier: a backbone and a head; any normalization is inside, so that attacks act on pixels in [0, 1].
+
+    Args:
+        backbone: image -> embedding (B, D).
+        head: embedding -> logits (B, C).
+    """
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> logits (B, C)."""
+        return cast(Tensor, self.head(self.backbone(x)))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> embedding (B, D), as it is compared with the class centers."""
+        return self.head.among_centers(self.backbone(x))
+
+    def class_centers(self) -> Tensor:
+        """(C, D), detached: classifier rows, or prototypes, for the geometry metrics."""
+        return self.head.class_centers().detach()
+
+
+class Helper(nn.Module):
+    """A frozen network inside a classifier: without gradients, and in eval mode even where the classifier is not.
+
+    Its weights are part of the classifier's state_dict. Folded copies (`advdpnp.models.folding`) share it.
+
+    Args:
+        network: frozen in place.
+        trained: whether it has its weights; if not, `forward` raises until some are loaded, into it alone or with the
+            classifier.
+    """
+
+    def __init__(self, network: nn.Module, trained: bool = True) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.trained = trained
+        self.network.register_load_state_dict_post_hook(self._mark_trained)  # type: ignore[no-untyped-call]
+        self.eval()
+
+    def _mark_trained(self, network: nn.Module, incompatible_keys: Any) -> None:
+        self.trained = True
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's output for x (B, channels, H, W) in [0, 1].
+
+        Raises:
+            ValueError: it has no trained weights.
+        """
+        if not self.trained:
+            raise ValueError(
+                "the helper network has no trained weights: train with advdpnp.train, or call "
+                "defense.install(model, weights) with those of a trained network"
+            )
+        return cast(Tensor, self.network(x))
+
+    def train(self, mode: bool = True) -> "Helper":
+        """Stay in eval mode."""
+        return super().train(False)
 
 
 class Projected(Backbone):
@@ -43,16 +113,6 @@ class Projected(Backbone):
         return cast(Tensor, self.projection(self.backbone(x)))
 
 
-def check_embedding(embedding: str) -> int | None:
-    """The width D of "linear(D)", or None for "native"; ValueError for any other text."""
-    if embedding == "native":
-        return None
-    match = re.fullmatch(r"linear\(([1-9]\d*)\)", embedding)
-    if match is None:
-        raise ValueError(f"embedding must be native or linear(D), D the width, as in linear(9); got {embedding!r}")
-    return int(match[1])
-
-
 def with_embedding(backbone: Backbone, embedding: str) -> Backbone:
     """The backbone with the embedding that a configuration names.
 
@@ -66,72 +126,16 @@ def with_embedding(backbone: Backbone, embedding: str) -> Backbone:
     return backbone if width is None else Projected(backbone, width)
 
 
-class Classifier(nn.Module):
-    """Image classifier: normalization, where a backbone wants one, is inside, so attacks see raw pixels.
-
-    Args:
-        backbone: image -> embedding (B, D).
-        head: embedding -> logits (B, C).
-    """
-
-    def __init__(self, backbone: Backbone, head: Head) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, channels, H, W) in [0, 1] -> logits (B, C)."""
-        return cast(Tensor, self.head(self.backbone(x)))
-
-    def embed(self, x: Tensor) -> Tensor:
-        """x (B, channels, H, W) in [0, 1] -> embedding (B, D), on the scale of the class centers: the head's input."""
-        return self.head.among_centers(self.backbone(x))
-
-    def class_centers(self) -> Tensor:
-        """(C, D), detached: classifier rows, or prototypes, for the geometry metrics."""
-        return self.head.class_centers().detach()
+def check_embedding(embedding: str) -> int | None:
+    """The width D of "linear(D)", or None for "native"; ValueError for any other text."""
+    if embedding == "native":
+        return None
+    match = re.fullmatch(r"linear\(([1-9]\d*)\)", embedding)
+    if match is None:
+        raise ValueError(f"embedding must be native or linear(D), D the width, as in linear(9); got {embedding!r}")
+    return int(match[1])
 
 
 def device_of(model: nn.Module) -> torch.device:
     """Device of the model's first parameter."""
     return next(model.parameters()).device
-
-
-class Helper(nn.Module):
-    """A network without gradients and always in eval mode, whatever is asked of the network that holds it.
-
-    Its weights are in the state_dict like all others. Frozen copies (`advdpnp.models.folding`) share it.
-
-    Args:
-        network: what is frozen, in place.
-        trained: False for a network that is yet to get its weights; until some are loaded, alone or with the network
-            that holds it, nothing can be asked of it.
-    """
-
-    def __init__(self, network: nn.Module, trained: bool = True) -> None:
-        super().__init__()
-        self.network = network.requires_grad_(False)
-        self.trained = trained
-        self.network.register_load_state_dict_post_hook(self._note_weights)  # type: ignore[no-untyped-call]
-        self.eval()
-
-    def _note_weights(self, network: nn.Module, incompatible_keys: Any) -> None:
-        self.trained = True
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """What the network says of x (B, channels, H, W).
-
-        Raises:
-            ValueError: it has no trained weights.
-        """
-        if not self.trained:
-            raise ValueError(
-                "the helper network has no trained weights: train with advdpnp.train, or call "
-                "defense.install(model, weights) with those of a trained network"
-            )
-        return cast(Tensor, self.network(x))
-
-    def train(self, mode: bool = True) -> "Helper":
-        """Stay in eval mode."""
-        return super().train(False)

@@ -10,8 +10,22 @@ from torch.overrides import TorchFunctionMode
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
+def copied(model: ModelT, shared: Iterable[Tensor | nn.Module] = ()) -> ModelT:
+    """A deep copy of a network.
+
+    Weights that a hook computes before every forward (`torch.nn.utils.weight_norm`, `spectral_norm` and `prune`), and
+    activations that a module keeps, are tensors with a gradient history; they are copied by value.
+
+    Args:
+        model: any network; it is not changed.
+        shared: tensors and modules that copy and original have in common.
+    """
+    with _Values():
+        return copy.deepcopy(model, {id(part): part for part in shared})
+
+
 class _Values(TorchFunctionMode):
-    """Inside, a deep copy of a tensor that was computed is its value, which PyTorch would refuse to copy."""
+    """While active, a deep copy of a non-leaf tensor, which PyTorch refuses, is a copy of its value."""
 
     def __torch_function__(
         self, function: Any, types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -20,17 +34,3 @@ class _Values(TorchFunctionMode):
             return function(*args, **(kwargs or {}))
         tensor, memo = args
         return memo.setdefault(id(tensor), tensor.detach().clone())
-
-
-def copied(model: ModelT, shared: Iterable[Tensor | nn.Module] = ()) -> ModelT:
-    """A deep copy of a network.
-
-    Weights that a hook computes before every forward (`torch.nn.utils.weight_norm`, `spectral_norm` and `prune`), and
-    activations that a module keeps, are attributes with a history, and are copied as values.
-
-    Args:
-        model: any network; it is not changed.
-        shared: tensors and modules that copy and original have in common.
-    """
-    with _Values():
-        return copy.deepcopy(model, {id(part): part for part in shared})

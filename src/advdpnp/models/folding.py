@@ -1,8 +1,8 @@
-"""Frozen copies of a network for attacks in eval mode: BatchNorm folded into convolutions, parameters fixed.
+"""Folded copies of a network for attacks in eval mode: BatchNorm folded into convolutions, parameters frozen.
 
-A module that holds a convolution and the BatchNorm that reads nothing but it declares the pair by attribute names, in
-a class attribute such as `folds = (("conv1", "bn1"),)`. A model without such modules is copied and frozen as it is. A
-`Helper` inside the model is shared and not copied, since it never changes.
+A module with a convolution whose output goes to a BatchNorm alone declares the pair by attribute names, in a class
+attribute such as `folds = (("conv1", "bn1"),)`. A model without such modules is copied and frozen as it is. A `Helper`
+inside the model is shared and not copied, since it never changes.
 """
 
 import functools
@@ -29,7 +29,7 @@ def fold_batchnorm(model: ModelT, dtype: torch.dtype = torch.float32) -> ModelT:
         dtype: what the backbone computes in, torch.float32 or torch.bfloat16 (the whole network, where it is no
             `Classifier`); embedding and logits are float32 in either case.
     Returns:
-        A module of the model's class: channels_last, without gradients for parameters, in eval mode for good.
+        A module of the model's class: channels_last, without gradients for parameters, always in eval mode.
     """
     folded = copied(model, [module for module in model.modules() if isinstance(module, Helper)])
     for conv, batch_norm in _fold_pairs(model):
@@ -49,10 +49,10 @@ def fold_batchnorm(model: ModelT, dtype: torch.dtype = torch.float32) -> ModelT:
 
 @torch.no_grad()
 def refold(folded: nn.Module, model: nn.Module) -> None:
-    """Bring a frozen copy up to date with its model, in place: no storage moves and the host does not wait.
+    """Update a folded copy to the model's parameters and statistics, in place and without a wait for the device.
 
     Args:
-        frozen: what `freeze(model)` returned.
+        folded: what `fold_batchnorm(model)` returned.
         model: the same model, with other parameters or statistics.
     """
     targets, sources = dict(_tensors(folded)), dict(_tensors(model))
@@ -64,7 +64,7 @@ def refold(folded: nn.Module, model: nn.Module) -> None:
 
 
 def unfolded(folded: nn.Module) -> list[str]:
-    """Names of the BatchNorm layers that are left in a frozen copy."""
+    """Names of the BatchNorm layers that are left in a folded copy."""
     return [name for name, module in _own_modules(folded) if isinstance(module, _BatchNorm)]
 
 

@@ -16,7 +16,7 @@ def full_precision(embedding: Tensor) -> torch.autocast:
 
 
 class LinearHead(Head):
-    """Ordinary affine classifier.
+    """Linear classifier with bias.
 
     Args:
         features: embedding width D.
@@ -32,15 +32,15 @@ class LinearHead(Head):
             return functional.linear(embedding.to(self.linear.weight.dtype), self.linear.weight, self.linear.bias)
 
     def class_centers(self) -> Tensor:
-        """(C, D): the rows of the weight; the bias has no place among them."""
+        """(C, D): the rows of the weight, without the bias."""
         return self.linear.weight
 
 
 class CosineHead(Head):
     """Logits s cos(theta_k), theta_k the angle between embedding and class row (Pang et al. 2020, Eq. 7): no bias.
 
-    The gradient goes through the length of the embedding, and not through that of a row, as in the authors' code, which
-    writes rows of length 1 past autograd. The forward never writes the weight here, `renormalize` does.
+    The normalization of the embedding is differentiated, that of the rows is not, as in the authors' code, which sets
+    the rows to length 1 outside autograd in every forward. Here `renormalize` does, and the forward writes nothing.
 
     Args:
         features: embedding width D.
@@ -53,7 +53,7 @@ class CosineHead(Head):
         check("scale", scale, Positive)
         self.scale = scale
         self.weight = nn.Parameter(torch.empty(num_classes, features))
-        # A linear layer's own start; only the directions matter.
+        # nn.Linear's initialization; only the directions matter.
         bound = 1 / math.sqrt(features)
         nn.init.uniform_(self.weight, -bound, bound)
 
@@ -62,16 +62,16 @@ class CosineHead(Head):
             return self.scale * self.among_centers(embedding) @ self.class_centers().T
 
     def among_centers(self, embedding: Tensor) -> Tensor:
-        """The embedding at length 1; a zero one stays zero."""
+        """The embedding (B, D) at length 1; a zero vector stays zero."""
         return functional.normalize(embedding.to(self.weight.dtype), dim=1)
 
     @torch.no_grad()
     def renormalize(self) -> None:
-        """Put every row back to length 1, so that the step of its direction does not depend on its length."""
+        """Put every row back to length 1, so that a step changes its direction by as much whatever its length was."""
         self.weight.div_(self.weight.norm(dim=1, keepdim=True))
 
     def class_centers(self) -> Tensor:
-        """(C, D): the class rows at length 1; a zero one stays zero."""
+        """(C, D): the class rows at length 1; a zero row stays zero."""
         length: Tensor = torch.linalg.vector_norm(self.weight.detach(), dim=1, keepdim=True)
         return self.weight / length.clamp_min(1e-12)
 
@@ -79,8 +79,8 @@ class CosineHead(Head):
 class PrototypeHead(Head):
     """Unified prototypes: one vector per class is both classifier weight and class prototype (Adv-DPNP, Eq. 1).
 
-    Logits are z_j = c_j . f / alpha, without bias. With ||c_j|| = alpha they are the embedding's lengths along the
-    unit prototypes, so alpha is no temperature.
+    Logits are z_j = c_j . f / alpha, without bias. With ||c_j|| = alpha they are the projections of the
+    embedding on the unit prototypes, so alpha is no temperature.
 
     Args:
         features: embedding width D.
@@ -93,7 +93,7 @@ class PrototypeHead(Head):
         check("alpha", alpha, Positive)
         self.alpha = alpha
         self.prototypes = nn.Parameter(torch.empty(num_classes, features))
-        # A linear layer's own start; the first renormalization puts the rows on the sphere.
+        # nn.Linear's initialization; the first renormalization puts the rows on the sphere.
         bound = 1 / math.sqrt(features)
         nn.init.uniform_(self.prototypes, -bound, bound)
 
@@ -105,7 +105,7 @@ class PrototypeHead(Head):
         return self._logits(embedding, self.prototypes)
 
     def with_fixed_prototypes(self, embedding: Tensor) -> Tensor:
-        """The same logits, read from prototypes that no gradient reaches: the adversarial branch's view."""
+        """The same logits, with detached prototypes, as in Adv-DPNP's adversarial branch."""
         return self._logits(embedding, self.prototypes.detach())
 
     @torch.no_grad()

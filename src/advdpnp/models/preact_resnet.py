@@ -1,4 +1,4 @@
-"""PreAct-ResNets and WideResNets."""
+"""Pre-activation residual networks (He et al. 2016): PreActResNet, and Wide ResNet (Zagoruyko and Komodakis 2016)."""
 
 import math
 from typing import ClassVar
@@ -89,7 +89,7 @@ class WideResNet(PreActResNet):
         width: factor on the widths 16, 32 and 64, at least 1.
         channels: channels of the image.
     Raises:
-        ValueError: no n fits the depth.
+        ValueError: the depth is not 6 n + 4 with n >= 1.
     """
 
     def __init__(self, depth: int, width: int, channels: int = 3) -> None:

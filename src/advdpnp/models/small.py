@@ -1,4 +1,4 @@
-"""Small backbones: for digits, for the plane, and LeNet++."""
+"""Small backbones: `Tiny` for small images such as 8x8 digits, and LeNet++ (Wen et al. 2016) with a 2-D embedding."""
 
 from typing import ClassVar
 
@@ -7,6 +7,9 @@ from torch.nn.functional import relu
 
 from advdpnp.models.classifier import Backbone
 from advdpnp.models.resnet import convolution
+
+# Of an image for LeNets++, in pixels.
+SMALLEST_SIDE = 12
 
 
 class Tiny(Backbone):
@@ -39,7 +42,7 @@ class Tiny(Backbone):
 
 
 class Tiny2D(Tiny):
-    """Tiny with the end of LeNets++: a plane and a PReLU slope per coordinate, for plots of the embedding.
+    """Tiny with a 2-D embedding and one PReLU slope per coordinate, as in LeNets++, for plots of the embedding.
 
     Args:
         image_size: (H, W).
@@ -51,31 +54,14 @@ class Tiny2D(Tiny):
         self.activation = nn.PReLU(2)
 
 
-SMALLEST_SIDE = 12
-
-
-def _stage(in_channels: int, out_channels: int, pool: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(in_channels, out_channels, 5, padding=2),
-        nn.PReLU(out_channels),
-        nn.Conv2d(out_channels, out_channels, 5, padding=2),
-        nn.PReLU(out_channels),
-        nn.MaxPool2d(pool, stride=2),
-    ]
-
-
-def _pooled(side: int) -> int:
-    return (side // 4 - 3) // 2 + 1
-
-
 class LeNetsPlusPlus(Backbone):
-    """Three stages of two 5x5 convolutions, then a linear map to the plane; one PReLU slope per channel, as in Caffe.
+    """Three stages of two 5x5 convolutions, then a linear map to 2-D; one PReLU slope per channel, as in Caffe.
 
     Args:
         image_size: (H, W), each at least 12.
         channels: channels of the image.
     Raises:
-        ValueError: the image does not survive the pooling.
+        ValueError: an image smaller than 12x12.
     """
 
     def __init__(self, image_size: tuple[int, int], channels: int = 3) -> None:
@@ -98,3 +84,17 @@ class LeNetsPlusPlus(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         embedding: Tensor = self.activation(self.linear(self.stages(x).flatten(1)))
         return embedding
+
+
+def _stage(in_channels: int, out_channels: int, pool: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(in_channels, out_channels, 5, padding=2),
+        nn.PReLU(out_channels),
+        nn.Conv2d(out_channels, out_channels, 5, padding=2),
+        nn.PReLU(out_channels),
+        nn.MaxPool2d(pool, stride=2),
+    ]
+
+
+def _pooled(side: int) -> int:
+    return (side // 4 - 3) // 2 + 1

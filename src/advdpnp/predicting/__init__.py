@@ -1,6 +1,8 @@
 """Predictions: class, probabilities, distances and angles to the class centers, nearest training images."""
 
-from advdpnp.predicting.answers import (
+from advdpnp.predicting.inputs import Inputs, find_images, from_files, from_tensor
+from advdpnp.predicting.picture import check_format, write_picture
+from advdpnp.predicting.predictions import (
     ClassCenter,
     ClassProbability,
     Failure,
@@ -8,11 +10,9 @@ from advdpnp.predicting.answers import (
     Predictions,
     TrainingImage,
 )
-from advdpnp.predicting.inputs import Inputs, find_images, from_files, from_tensor
-from advdpnp.predicting.picture import check_format, write_picture
 from advdpnp.predicting.predictor import Centers, Predictor, centers_of
 from advdpnp.predicting.text import predictions_text
-from advdpnp.predicting.training_set import TrainingSet, embed, keep, kept
+from advdpnp.predicting.training_set import TrainingSet, embed_training_set, read_training_set, write_training_set
 
 __all__ = [
     "Centers",
@@ -27,12 +27,12 @@ __all__ = [
     "TrainingSet",
     "centers_of",
     "check_format",
-    "embed",
+    "embed_training_set",
     "find_images",
     "from_files",
     "from_tensor",
-    "keep",
-    "kept",
     "predictions_text",
+    "read_training_set",
     "write_picture",
+    "write_training_set",
 ]

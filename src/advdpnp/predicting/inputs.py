@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advdpnp.data import DataSpec, Images
 from advdpnp.data.folder.decode import decode_all, is_image
-from advdpnp.predicting.answers import Failure, Prediction
+from advdpnp.predicting.predictions import Failure, Prediction
 
 # Shares of red, green and blue in a grey level, in thousandths (ITU-R BT.601, as Pillow has them).
 _GREY = torch.tensor([299, 587, 114])[:, None, None]
@@ -18,11 +18,11 @@ _GREY = torch.tensor([299, 587, 114])[:, None, None]
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What is to be predicted.
+    """The images to predict.
 
     Args:
-        entries: in the order of the answers: the name of an image, or why it could not be read.
-        images: those that could, in that order; their labels mean nothing.
+        entries: in the order of the predictions: the name of an image, or why it could not be read.
+        images: those that could, in that order; their labels are 0 and not used.
     """
 
     entries: tuple[str | Failure, ...]
@@ -30,7 +30,7 @@ class Inputs:
 
     @property
     def names(self) -> list[str]:
-        """Of the images that could be read."""
+        """Names of the images that could be read."""
         return [entry for entry in self.entries if isinstance(entry, str)]
 
     def answered(self, predictions: Iterable[Prediction]) -> Iterator[Prediction | Failure]:
@@ -47,7 +47,7 @@ def from_files(files: Sequence[Path], spec: DataSpec, invert: bool, tell: Callab
         files: what `find_images` returned.
         spec: of the run's data; colors become grey levels where it has one channel.
         invert: make dark light and light dark, for dark ink on a light ground where the data has light on dark.
-        tell: told how it goes, if there are many.
+        tell: called with lines of progress, where there are many files.
     """
     decoded, broken = decode_all(files, spec.image_shape[1], tell)
     entries = (Failure(str(path), broken[row]) if row in broken else str(path) for row, path in enumerate(files))
@@ -113,5 +113,5 @@ def _in_folder(folder: Path) -> list[Path]:
         found += [Path(parent, name) for name in names if not name.startswith(".") and is_image(Path(name))]
     if not found:
         raise ValueError(f"{folder} holds no images: give an image file, or a folder of png, jpeg or other images")
-    # A pipe would be waited for; a link to nothing is found broken when it is read.
+    # No pipes, which would block; a broken link is reported when it is read.
     return sorted(path for path in found if path.is_file() or not path.exists())

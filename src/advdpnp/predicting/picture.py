@@ -1,4 +1,4 @@
-"""Answers as a picture: a row for each image with its probabilities, its angles to the centers and training images."""
+"""Predictions as a picture: a row per image, with probabilities, angles to the class centers, and training images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from advdpnp.predicting.answers import Pixels, Prediction, Predictions
-from advdpnp.predicting.names import drawable, font_families
+from advdpnp.predicting.predictions import Pixels, Prediction, Predictions
+from advdpnp.predicting.text import escape, printable
 from advdpnp.runs import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# matplotlib brings the first; of the others, those that are installed stand in for what it lacks.
+_FONTS = (
+    *("DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Emoji"),
+    *("WenQuanYi Zen Hei", "Arial Unicode MS", "Hiragino Sans", "Microsoft YaHei", "Segoe UI Symbol"),
+)
 ROWS = 40
 FORMATS = ("pdf", "png", "svg")
 _STYLE: dict[Any, Any] = {"font.size": 7.5, "text.parse_math": False, "svg.hashsalt": "advdpnp"}
@@ -29,6 +34,53 @@ _BARS = 5
 _NAMED = 12
 
 Draw = Callable[["_Sheet", float, float, Prediction], None]
+
+
+def check_format(path: Path) -> None:
+    """Raise ValueError unless the file name ends in one of `FORMATS`."""
+    if path.suffix.lower().removeprefix(".") not in FORMATS:
+        raise ValueError(f"a picture must end in {', '.join('.' + name for name in FORMATS)}; got {path}")
+
+
+def write_picture(predictions: Predictions, path: Path) -> int:
+    """Draw the predictions for the first `ROWS` images; returns how many were drawn.
+
+    Args:
+        predictions: at least one image that could be read.
+        path: ends in .png, .svg or .pdf.
+    Raises:
+        ValueError: another ending, or no image to draw.
+    """
+    import matplotlib
+
+    check_format(path)
+    rows = predictions.predicted[:ROWS]
+    if not rows:
+        raise ValueError(f"{path} would be empty: none of the {len(predictions.images)} images could be read")
+    content = io.BytesIO()
+    with matplotlib.rc_context(_STYLE | {"font.family": font_families()}):
+        _draw(rows, _columns(rows, predictions)).savefig(content, format=path.suffix[1:].lower(), dpi=150)
+    write_bytes(path, content.getvalue())
+    return len(rows)
+
+
+def drawable(text: str, length: int) -> str:
+    """The text in at most `length` characters, its middle left out; an escape for each character that no font has."""
+    known = _characters()
+    text = "".join(c if ord(c) in known else escape(c) for c in printable(text))
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+@functools.cache
+def font_families() -> list[str]:
+    """The font families that names are drawn with, in order of preference."""
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    return [name for name in _FONTS if name in installed]
 
 
 class _Column(NamedTuple):
@@ -57,36 +109,6 @@ class _Sheet:
 
     def text(self, left: float, top: float, text: str, **style: Any) -> None:
         self.figure.text(left / self._width, 1 - top / self._height, text, color=_INK, va="top", **style)
-
-
-def check_format(path: Path) -> None:
-    """Raises:
-    ValueError: the name does not end like a picture that can be written.
-    """
-    if path.suffix.lower().removeprefix(".") not in FORMATS:
-        raise ValueError(f"a picture must end in {', '.join('.' + name for name in FORMATS)}; got {path}")
-
-
-def write_picture(predictions: Predictions, path: Path) -> int:
-    """Draw the answers for the first images; returns how many.
-
-    Args:
-        predictions: at least one image that could be read.
-        path: ends in .png, .svg or .pdf.
-    Raises:
-        ValueError: another ending, or no image to draw.
-    """
-    import matplotlib
-
-    check_format(path)
-    rows = predictions.predicted[:ROWS]
-    if not rows:
-        raise ValueError(f"{path} would be empty: none of the {len(predictions.images)} images could be read")
-    content = io.BytesIO()
-    with matplotlib.rc_context(_STYLE | {"font.family": font_families()}):
-        _draw(rows, _columns(rows, predictions)).savefig(content, format=path.suffix[1:].lower(), dpi=150)
-    write_bytes(path, content.getvalue())
-    return len(rows)
 
 
 def _draw(rows: Sequence[Prediction], columns: Sequence[_Column]) -> Figure:
@@ -181,3 +203,13 @@ def _draw_neighbors(sheet: _Sheet, left: float, top: float, row: Prediction, *, 
         far = f"{other.distance:.3g}" if to == "image" else f"{other.angle_degrees:.1f}°"
         label = f"{drawable(other.class_name, 13)}\n{far}\n#{other.index}"
         sheet.text(corner, top + _THUMB - 0.06, label, fontsize=6.5, linespacing=1.25)
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    from matplotlib import font_manager
+
+    found: set[int] = set()
+    for name in font_families():
+        found |= set(font_manager.get_font(font_manager.findfont(name)).get_charmap())
+    return frozenset(found)

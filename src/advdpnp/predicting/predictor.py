@@ -1,4 +1,4 @@
-"""From images to answers: class, probabilities, distances and angles to the class centers, nearest training images."""
+"""Predicts images: class, probabilities, distances and angles to the class centers, nearest training images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from advdpnp.evaluation import CHUNK
 from advdpnp.evaluation.single_pass import chunks
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.heads import LinearHead, PrototypeHead
-from advdpnp.predicting.answers import ClassCenter, ClassProbability, Prediction, TrainingImage
-from advdpnp.predicting.relations import angles_degrees, distances, optional
+from advdpnp.predicting.distances import angles_degrees, distances, or_none
+from advdpnp.predicting.predictions import ClassCenter, ClassProbability, Prediction, TrainingImage
 from advdpnp.predicting.training_set import TrainingSet
 from advdpnp.ranges import Count, Natural, check_fields
 
 
 @dataclass(frozen=True)
 class Centers:
-    """The vectors of the classes.
+    """One vector per class.
 
     Args:
         kind: "prototypes", "class weights" (rows of a linear layer) or "class centers" (of another head).
@@ -46,7 +46,7 @@ def centers_of(model: nn.Module) -> Centers:
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A network and what its answers are put in terms of.
+    """A network, and what its predictions are explained with: class names, class centers, training images.
 
     Args:
         model: in eval mode, images in [0, 1] -> logits.
@@ -55,7 +55,7 @@ class Predictor:
         training: images to look among for the nearest, or None.
         top: how many classes are listed, at least 1.
         neighbors: how many training images are listed, each near the winner's center and near the image.
-        levels: the pixel value that stands for 1.0 in the images that the answers show.
+        levels: the pixel value that stands for 1.0 in the pixels of the predictions.
     """
 
     model: nn.Module
@@ -102,7 +102,7 @@ class Predictor:
         return self.model.head(features).float().cpu(), features.float().cpu()
 
     def _names(self, logits: Tensor) -> tuple[str, ...]:
-        """One name for each class, of logits that are sound."""
+        """One name for each class, after a check of the logits."""
         if logits.ndim != 2 or len(self.class_names or logits[0]) != logits.shape[1]:
             raise ValueError(
                 f"the logits must be (B, C) with C = {len(self.class_names)} class names; got {tuple(logits.shape)}: "
@@ -124,7 +124,7 @@ class Predictor:
         vectors = self.centers.vectors
         far, angles = distances(features[row], vectors), angles_degrees(features[row], vectors)
         facts = zip(names, far.tolist(), angles.tolist())
-        return tuple(ClassCenter(name, distance, optional(angle)) for name, distance, angle in facts)
+        return tuple(ClassCenter(name, distance, or_none(angle)) for name, distance, angle in facts)
 
     def _near_prototype(self, label: int) -> list[TrainingImage]:
         if self.training is None or self.centers is None:

@@ -1,16 +1,15 @@
-"""Answers as text for people: a block for each image, or a line where there are many."""
+"""Predictions as text for people: a block for each image, or a line where there are many."""
 
 from collections.abc import Iterator
 
-from advdpnp.predicting.answers import Failure, Prediction, Predictions, TrainingImage
-from advdpnp.predicting.names import printable
+from advdpnp.predicting.predictions import Failure, Prediction, Predictions, TrainingImage
 
 # With more images than this, each gets one line.
 _BLOCKS = 8
 
 
 def predictions_text(predictions: Predictions) -> str:
-    """All answers; the last lines say what the numbers are not."""
+    """All predictions as text, for people."""
     of = f"{predictions.source}, checkpoint {predictions.checkpoint}" if predictions.checkpoint else predictions.source
     failed = f", {len(predictions.failed)} of them not read" if predictions.failed else ""
     lines = [f"{of}; images: {len(predictions.images)}{failed}"]
@@ -26,6 +25,16 @@ def predictions_text(predictions: Predictions) -> str:
     if predictions.predicted:
         lines.append("Probabilities are softmax outputs, not calibrated confidences.")
     return "\n".join(printable(line) for line in lines)
+
+
+def printable(text: str) -> str:
+    """The text on one line: an escape, such as \\n, for each character that is no visible one."""
+    return "".join(c if c.isprintable() else escape(c) for c in text)
+
+
+def escape(character: str) -> str:
+    """A character as Python writes it in ASCII, such as \\u2028."""
+    return character.encode("unicode_escape").decode()
 
 
 def _percent(probability: float) -> str:

@@ -1,4 +1,4 @@
-"""The images that a run was trained on, as embeddings: computed once, kept with the run, asked for the nearest."""
+"""Embeddings of the images that a run was trained on: computed once, stored with the run, searched for the nearest."""
 
 import hashlib
 import io
@@ -15,8 +15,8 @@ from advdpnp.data import Images
 from advdpnp.evaluation import CHUNK, EvaluationCallback
 from advdpnp.evaluation.single_pass import chunks
 from advdpnp.models.classifier import Classifier
-from advdpnp.predicting.answers import TrainingImage
-from advdpnp.predicting.relations import angles_degrees, distances, optional
+from advdpnp.predicting.distances import angles_degrees, distances, or_none
+from advdpnp.predicting.predictions import TrainingImage
 from advdpnp.runs import Run
 
 # Candidates beyond the wanted ones, so that equal distances are put in order by position.
@@ -71,7 +71,7 @@ class TrainingSet:
     def _described(self, to: Literal["prototype", "image"], rows: Tensor, target: Tensor) -> list[TrainingImage]:
         near, far = distances(self.features[rows], target), angles_degrees(self.features[rows], target)
         return [
-            TrainingImage(to, index, self.class_names[label], distance, optional(angle), self._pixels(index))
+            TrainingImage(to, index, self.class_names[label], distance, or_none(angle), self._pixels(index))
             for index, label, distance, angle in zip(
                 self.index[rows].tolist(), self.labels[rows].tolist(), near.tolist(), far.tolist()
             )
@@ -82,17 +82,17 @@ class TrainingSet:
 
 
 @torch.no_grad()
-def embed(
+def embed_training_set(
     model: Classifier, images: Images, index: Tensor, names: tuple[str, ...], callback: EvaluationCallback
 ) -> TrainingSet:
-    """Embeddings of the images at `index`, (N,) int64 positions in `images`, in static chunks.
+    """The embeddings of the images at `index`, (N,) int64 positions in `images`, in static chunks.
 
     Args:
         model: in eval mode.
         images: the training split, on the model's device.
         index: the images that the run was trained on.
         names: one for each class.
-        callback: told of every chunk.
+        callback: called after every chunk.
     """
     chosen, features = images.select(index.to(images.labels.device)), []
     callback.on_attack("embeddings of the training images, kept for the next time", len(chosen))
@@ -103,26 +103,26 @@ def embed(
 
 
 def weights_key(run: Run, checkpoint: str) -> str:
-    """SHA-256 of a checkpoint, which has the configuration and so stands for data and subset; and what was embedded."""
+    """SHA-256 of a checkpoint, which includes the configuration and so the data, and the scale of the embeddings."""
     with run.weights_path(checkpoint).open("rb") as file:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {_SCALE}"
 
 
-def _kept(run: Run, checkpoint: str) -> Path:
+def _path(run: Run, checkpoint: str) -> Path:
     return run.eval_path(f"neighbors-{checkpoint}.npz")
 
 
-def keep(run: Run, checkpoint: str, training: TrainingSet) -> None:
+def write_training_set(run: Run, checkpoint: str, training: TrainingSet) -> None:
     """Store the embeddings as eval/neighbors-<checkpoint>.npz."""
     arrays = {name: getattr(training, name).numpy() for name in ("features", "labels", "index")}
-    run.write_arrays(_kept(run, checkpoint).name, arrays | {"weights": np.array(weights_key(run, checkpoint))})
+    run.write_arrays(_path(run, checkpoint).name, arrays | {"weights": np.array(weights_key(run, checkpoint))})
 
 
-def kept(run: Run, checkpoint: str, class_names: tuple[str, ...]) -> TrainingSet | None:
+def read_training_set(run: Run, checkpoint: str, class_names: tuple[str, ...]) -> TrainingSet | None:
     """The stored embeddings of these very weights; None if there are none, or the file is damaged."""
     try:
         # From memory: of a damaged archive numpy would leave the file open.
-        with np.load(io.BytesIO(_kept(run, checkpoint).read_bytes()), allow_pickle=False) as stored:
+        with np.load(io.BytesIO(_path(run, checkpoint).read_bytes()), allow_pickle=False) as stored:
             if str(stored["weights"]) != weights_key(run, checkpoint):
                 return None
             features, labels, index = (torch.from_numpy(stored[name]) for name in ("features", "labels", "index"))

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from advdpnp.report import published
+from advdpnp.report.declared import MISSING, Declared, declared, number
 from advdpnp.report.methods import method
 from advdpnp.report.published import departures
 from advdpnp.report.read import Result, by_method
 from advdpnp.results import MEAN_SEPARATION, PAIRWISE, Accuracy, AttackKey, attack_name
-
-MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -190,18 +189,12 @@ GEOMETRY_COLUMNS = [
 ]
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return MISSING
-    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
-
-
 def _geometry_cells(
     statistics: Iterable[tuple[float | None, float | None]], floor: float | None, angles: Iterable[float | None]
 ) -> list[Cell]:
-    pairs = [Cell(f"{_number(clean)} | {_number(attacked)}") for clean, attacked in statistics]
+    pairs = [Cell(f"{number(clean)} | {number(attacked)}") for clean, attacked in statistics]
     degrees = [Cell(MISSING if angle is None else f"{angle:.2f}") for angle in angles]
-    return [*pairs, Cell(_number(floor)), *degrees]
+    return [*pairs, Cell(number(floor)), *degrees]
 
 
 _ALL_PAIRS = (
@@ -216,22 +209,24 @@ def _without_mean_separation(result: Result) -> list[str]:
     return [_ALL_PAIRS] if PAIRWISE in stored and MEAN_SEPARATION not in stored else []
 
 
-def _geometry_row(result: Result, footnotes: list[str]) -> Row:
+def _geometry_row(result: Result, more: list[Declared], footnotes: list[str]) -> Row:
     stored = result.suite.geometry or {}
     clean, attacked = stored.get("clean", {}), stored.get("adversarial", {})
     floor, *angles = map(stored.get, _CENTERS)
     cells = _geometry_cells(((clean.get(name), attacked.get(name)) for name in _STATISTICS), floor, angles)
+    cells += [Cell(metric.text(stored)) for metric in more]
     notes = tuple(map(footnotes.index, _without_mean_separation(result)))
     return Row("run", result.run.defense, result.run.method, result.source, cells, notes=notes)
 
 
-def _published_geometry(result: Result) -> Row | None:
+def _published_geometry(result: Result, more: list[Declared]) -> Row | None:
     printed = published.geometry(result.suite.data, result.run.backbone, result.run.defense)
     if printed is None:
         return None
     nothing = (None, None)
     statistics = [nothing, nothing, printed["fdr"], printed["afs"], printed["scr"]]
-    return _published(result, _geometry_cells(statistics, None, printed["separation"]))
+    cells = _geometry_cells(statistics, None, printed["separation"])
+    return _published(result, [*cells, *(Cell(MISSING) for _ in more)])
 
 
 def geometry_table(results: list[Result]) -> Table | None:
@@ -240,11 +235,12 @@ def geometry_table(results: list[Result]) -> Table | None:
     if not measured:
         return None
     footnotes = list(dict.fromkeys(text for result in measured for text in _without_mean_separation(result)))
+    more = declared(result.suite.geometry or {} for result in measured)
     rows: list[Row] = []
     for _, of_defense in groupby(measured, key=lambda result: result.run.defense):
         members = list(of_defense)
-        rows += [_geometry_row(member, footnotes) for member in members]
-        printed = _published_geometry(members[0])
+        rows += [_geometry_row(member, more, footnotes) for member in members]
+        printed = _published_geometry(members[0], more)
         rows += [printed] if printed else []
     first = measured[0]
     attacks = {(result.suite.geometry or {}).get("adversarial", {}).get("attack", "") for result in measured}
@@ -255,8 +251,9 @@ def geometry_table(results: list[Result]) -> Table | None:
         "between features and centers, so it compares only methods in which the two share a scale; features that are "
         "all zero score the floor. FDR is given as Eq. 8 prints it, as the ratio of total within- to between-class "
         "scatter (W/B), and that over the number of classes, the form whose size fits the paper's table. MeanSep: "
-        "angle of a center to its nearest rival, averaged over the centers.",
-        columns=GEOMETRY_COLUMNS,
+        "angle of a center to its nearest rival, averaged over the centers."
+        + "".join(f" {metric.head[2]}." for metric in more if metric.better),
+        columns=GEOMETRY_COLUMNS + [Column(*metric.head) for metric in more],
         rows=rows,
         footnotes=footnotes,
     )

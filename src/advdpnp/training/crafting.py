@@ -80,14 +80,14 @@ class Crafter:
 
     def __init__(self, model: Classifier, defense: Defense[Any], recipe: Recipe, shape: tuple[int, ...]) -> None:
         self._model, self._defense, self._inner = model, defense, recipe.attack
-        self._budget: Callable[[int | Tensor], Budget] = lambda epoch: recipe.attack.budget()
+        self._budget: Budget | RampedBudget = recipe.attack.budget()
         if recipe.attack.ramp:
             self._budget = RampedBudget(recipe.attack, recipe.epochs, next(model.parameters()).device)
         self._low_precision = recipe.precision == "bf16"
-        self._frozen = None
+        self._folded = None
         self._ascend: BudgetedAscent = ascend
         if defense.crafts and recipe.engine != "eager" and recipe.attack.mode == "eval":
-            self._frozen = fold_batchnorm(model, torch.bfloat16 if self._low_precision else torch.float32)
+            self._folded = fold_batchnorm(model, torch.bfloat16 if self._low_precision else torch.float32)
             if recipe.engine != "folded":
                 # In the engine "step" the attack is part of a larger graph.
                 self._ascend = CompiledAscent(shape, cuda_graph if recipe.engine == "graph" else None)
@@ -96,9 +96,9 @@ class Crafter:
         """What the attack runs on, for the log."""
         if not self._defense.crafts:
             return "no attack in training"
-        if self._frozen is None:
+        if self._folded is None:
             return f"attack on the network itself, in {self._inner.mode} mode: nothing is folded"
-        left = unfolded(self._frozen)
+        left = unfolded(self._folded)
         compiled = "" if self._ascend is ascend else ", compiled"
         return f"attack on a folded copy{compiled}" + (
             f"; {len(left)} BatchNorm layers cannot be folded: {left[0]} ..." if left else ""
@@ -109,10 +109,11 @@ class Crafter:
         if not self._defense.crafts:
             return batch.x
         noise = IndexNoise(batch.seed, batch.index, batch.epoch)
-        bound = functools.partial(self._ascend, budget=self._budget(batch.epoch), noise=noise, stream="attack")
-        if self._frozen is not None:
-            refold(self._frozen, self._model)
-            return self._defense.perturb(self._frozen, batch, bound)
+        budget = self._budget(batch.epoch) if isinstance(self._budget, RampedBudget) else self._budget
+        bound = functools.partial(self._ascend, budget=budget, noise=noise, stream="attack")
+        if self._folded is not None:
+            refold(self._folded, self._model)
+            return self._defense.perturb(self._folded, batch, bound)
         low = torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self._low_precision)
         with attack_mode(self._model, self._inner.mode), low:
             return self._defense.perturb(self._model, batch, bound)

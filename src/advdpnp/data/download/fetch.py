@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where it stopped, tried again where the line drops, checked by size and MD5 sum."""
+"""One file over HTTP: resumed where it stopped, tried again when the connection drops, checked by size and MD5 sum."""
 
 import contextlib
 import json
@@ -18,13 +18,13 @@ from advdpnp.data.download.sources import Archive
 from advdpnp.ranges import Count, NonNegative, Positive, check_fields
 
 _CHUNK = 1 << 18
-# What a server may answer now and not in a moment.
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+# HTTP statuses that may be temporary.
+_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a server is waited for.
+    """Retries and timeouts of a download.
 
     Args:
         tries: failures in a row, without a byte gained, after which an address is given up; at least 1.
@@ -40,27 +40,14 @@ class Patience:
         check_fields(self)
 
 
-class _Passing(Exception):
-    """A failure that may be over in a moment."""
-
-
-class _Useless(Exception):
-    """An address that cannot give the file."""
-
-
-def megabytes(size: int) -> str:
-    """ "0.03 MB" or "170.5 MB"."""
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e6:.2g} MB"
-
-
 def fetch(archive: Archive, part: Path, callback: DownloadCallback, patience: Patience) -> None:
     """Bring `part` to the whole of an archive, beginning with what it holds already.
 
     Args:
         archive: what to fetch; its addresses are tried in turn.
-        part: where it goes. What came stays there if this is interrupted or fails; wrong bytes are removed.
-        callback: is told of bytes and of trouble.
-        patience: how long a server is waited for.
+        part: the file to write. After an interruption or failure it keeps what came; wrong bytes are removed.
+        callback: called for the bytes that come, and with a message on every failure.
+        patience: retries and timeouts.
     Raises:
         ConnectionError: no address gave the published file; one reason for each.
     """
@@ -81,8 +68,21 @@ def fetch(archive: Archive, part: Path, callback: DownloadCallback, patience: Pa
 
 
 def kept_text(part: Path) -> str:
-    """What is there after an interruption, and how to go on."""
+    """A message after an interruption: how much is kept, and how to go on."""
     return f"{megabytes(_length(part))} are kept in {part}: the same command goes on from there"
+
+
+def megabytes(size: int) -> str:
+    """ "0.03 MB" or "170.5 MB"."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e6:.2g} MB"
+
+
+class _Temporary(Exception):
+    """A failure after which the request is tried again."""
+
+
+class _Useless(Exception):
+    """An address that cannot give the file."""
 
 
 def _length(part: Path) -> int:
@@ -105,12 +105,12 @@ def _complete(url: str, archive: Archive, part: Path, callback: DownloadCallback
         try:
             _ask(url, archive, part, callback, patience.timeout)
             reason = "the connection was closed early"
-        except _Passing as error:
+        except _Temporary as error:
             reason = str(error)
         length = _length(part)
         if length >= archive.size:
             return
-        # A server that always begins anew must not count as one that gets on.
+        # A server that begins anew each time makes no progress, although bytes come.
         failures, best = (0, length) if length > best else (failures + 1, best)
         if failures >= patience.tries:
             raise _Useless(f"{reason}, {failures} times in a row")
@@ -120,13 +120,13 @@ def _complete(url: str, archive: Archive, part: Path, callback: DownloadCallback
 
 
 def _ask(url: str, archive: Archive, part: Path, callback: DownloadCallback, timeout: float) -> None:
-    """One request for what is missing, and what comes of it."""
+    """One request for the missing bytes; what comes is added to `part`."""
     have = _length(part)
     with _network_failures(part):
         response = urlopen(Request(url, headers=_headers(url, part, have)), timeout=timeout)
     with response:
         start = _start(response.status or 200, response.headers, have, archive.size)
-        _note_validator(part, url, response.headers)
+        _write_validator(part, url, response.headers)
         callback.on_file(archive.name, archive.size, start)
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
@@ -137,7 +137,7 @@ def _ask(url: str, archive: Archive, part: Path, callback: DownloadCallback, tim
 def _receive(response: IO[bytes], file: IO[bytes], missing: int, part: Path, callback: DownloadCallback) -> None:
     while True:
         with _network_failures(part):
-            # One byte more than is missing tells a longer file.
+            # One byte more than is missing, to find a file that is too long.
             chunk = response.read(min(_CHUNK, missing + 1))
         if not chunk:
             return
@@ -155,20 +155,20 @@ def _receive(response: IO[bytes], file: IO[bytes], missing: int, part: Path, cal
 
 @contextlib.contextmanager
 def _network_failures(part: Path) -> Iterator[None]:
-    """Whatever goes wrong on the line is passing or makes the address useless."""
+    """Errors of the network as `_Temporary`, to try again, or `_Useless`, to go to the next address."""
     try:
         yield
     except HTTPError as error:
         error.close()
         if error.code == 416:  # it has no such bytes: what is here is of another file
             part.unlink(missing_ok=True)
-        if error.code in _PASSING or error.code == 416:
-            raise _Passing(f"the server answered {error.code} ({error.msg})") from None
+        if error.code in _TEMPORARY or error.code == 416:
+            raise _Temporary(f"the server answered {error.code} ({error.msg})") from None
         raise _Useless(f"the server answered {error.code} ({' '.join(str(error.msg).split())})") from None
     except URLError as error:
-        raise _Passing(getattr(error.reason, "strerror", None) or str(error.reason)) from None
+        raise _Temporary(getattr(error.reason, "strerror", None) or str(error.reason)) from None
     except (HTTPException, OSError) as error:
-        raise _Passing(str(error) or type(error).__name__) from None
+        raise _Temporary(str(error) or type(error).__name__) from None
 
 
 def _headers(url: str, part: Path, have: int) -> dict[str, str]:
@@ -198,17 +198,17 @@ def _validator_path(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _note_validator(part: Path, url: str, headers: HTTPMessage) -> None:
-    """Remember which version of the file the bytes are of; a weak tag vouches for no bytes."""
+def _write_validator(part: Path, url: str, headers: HTTPMessage) -> None:
+    """Store which version of the file the bytes belong to: its ETag, if it is not a weak one, or its date."""
     tag = headers.get("ETag", "")
     validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
     _validator_path(part).write_text(json.dumps({"url": url, "validator": validator}))
 
 
 def _read_validator(part: Path, url: str) -> str:
-    # Where nothing is known of the version, the sum at the end decides.
+    # Where the version is not known, the MD5 sum at the end decides.
     try:
-        noted: Any = json.loads(_validator_path(part).read_text())
-        return str(noted["validator"]) if noted["url"] == url else ""
+        stored: Any = json.loads(_validator_path(part).read_text())
+        return str(stored["validator"]) if stored["url"] == url else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""

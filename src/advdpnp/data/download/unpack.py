@@ -1,4 +1,4 @@
-"""Takes the expected files out of an archive, all of them or none."""
+"""Unpacks the expected files of an archive, all of them or none."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ _OTHER_ENTRIES = 64
 
 
 class _Refused(Exception):
-    """What is wrong with an archive."""
+    """The archive is damaged, or holds what it should not; the message says what."""
 
 
 class _Bounded:

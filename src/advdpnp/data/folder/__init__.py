@@ -1,1 +1,1 @@
-"""Folders of images by class: what lies in them, decoded once, split by seed."""
+"""A folder of images by class as a data set: listed, decoded once, split by seed."""

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from advdpnp.data.readers import Arrays
+from advdpnp.data.specs import Arrays
 
-# Counted up when files decode to other pixels than before.
+# Raised when files decode to other pixels than before.
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What facts.json says.
+    """The content of facts.json.
 
     Args:
         listing: digest of the listing that was decoded.
@@ -58,7 +58,7 @@ class Cache:
     place: Path
 
     def facts(self) -> Facts | None:
-        """What is kept; None if that is nothing, damaged, or decoded by another version."""
+        """The stored facts; None if there are none, or they are damaged or of another version of the decoder."""
         try:
             facts = Facts(**json.loads((self.place / "facts.json").read_text()))
         except (OSError, ValueError, TypeError):
@@ -81,7 +81,7 @@ class Cache:
         )
 
     def write(self, facts: Facts, arrays: Arrays, split: Mapping[str, Sequence[str]]) -> None:
-        """Keep them, all or nothing.
+        """Store all files, or none.
 
         Raises:
             OSError: they cannot be written there.

@@ -1,6 +1,6 @@
 """Image files of any kind as square uint8 arrays in color.
 
-What becomes of odd files: orientation as EXIF has it; transparent parts over white; the first frame of an animation;
+Special cases: orientation as EXIF has it; transparent parts over white; the first frame of an animation;
 of 16 bits the upper 8; CMYK by Pillow's plain formula, since color profiles are not applied.
 """
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 ENDINGS = frozenset(
     ".png .apng .jpg .jpeg .jpe .jfif .bmp .dib .gif .webp .tif .tiff .avif .ppm .pgm .pbm .pnm .jp2 .j2k".split()
 )
-# Others that Pillow reads run programs or are no pictures.
+# Pillow's other formats run external programs, or are no pictures.
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000")
 
-# From here on Pillow suspects a file that unpacks to fill the memory.
+# Pillow's own limit, against files that unpack to fill the memory.
 MAX_PIXELS = 89_478_485
 
-# Before the filter: shrink by whole factors, but to no less than so many times the wanted size.
+# Before the filter, images shrink by whole factors to no less than this many times the wanted size.
 _GAP = 2
 _BLOCK = 64
 _TELL_FROM = 2000
@@ -37,7 +37,7 @@ _TELL_SECONDS = 10
 
 
 def is_image(path: Path) -> bool:
-    """Does its ending say that it is an image?"""
+    """Whether the file's ending is that of an image."""
     return path.suffix.lower() in ENDINGS
 
 
@@ -67,10 +67,10 @@ def decode_all(
     Args:
         paths: N files.
         image_size: S.
-        tell: told how it goes, if there are many.
+        tell: called with a line of progress every 10 s, for 2000 files or more.
         workers: threads; by default one for each processor.
     Returns:
-        (N, 3, S, S) uint8, and why the files at some positions could not be read; their rows mean nothing.
+        (N, 3, S, S) uint8, and why the files at some positions could not be read; their rows are undefined.
     """
     pixels = np.empty((len(paths), 3, image_size, image_size), np.uint8)
     blocks = [range(start, min(start + _BLOCK, len(paths))) for start in range(0, len(paths), _BLOCK)]
@@ -87,14 +87,14 @@ def decode_all(
                     tell(f"{block.stop:,} of {len(paths):,} images decoded, about {left:.0f} s left")
                     told = now
         except BaseException:
-            # Ctrl-C: what has not begun never will.
+            # On Ctrl-C, blocks that have not begun are dropped.
             pool.shutdown(cancel_futures=True)
             raise
     return pixels, broken
 
 
 def _fill(pixels: NDArray[np.uint8], paths: Sequence[Path], block: range) -> dict[int, str]:
-    """Decode one block into its rows; why some could not be."""
+    """Decode one block of files into their rows; the reasons why some could not be, by row."""
     broken = {}
     for row in block:
         try:

@@ -1,4 +1,4 @@
-"""A folder of images by class as a data set: 80 % to learn from, 10 % to choose the weights with, 10 % to test on.
+"""A folder of images by class as a data set: 80 % for training, 10 % for validation, 10 % for testing.
 
 The split is a function of its seed and the sorted names, so runs with several training seeds share their test images.
 """
@@ -20,8 +20,8 @@ from advdpnp.data.augment import Augmentation
 from advdpnp.data.folder.cache import Cache, Facts, checksum
 from advdpnp.data.folder.decode import decode_all
 from advdpnp.data.folder.listing import MIN_IMAGES, Listing, as_text, check_counts, scan
-from advdpnp.data.readers import Arrays, Split, data_root
-from advdpnp.data.specs import DataSpec
+from advdpnp.data.readers import data_root
+from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
 from advdpnp.ranges import Integer
 
@@ -52,15 +52,15 @@ def folder_spec(
     skip_broken: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> FolderSpec:
-    """Facts about PATH/<class>/**/<image>; decodes the images, unless they are kept under `root` from before.
+    """Facts about PATH/<class>/**/<image>; decodes the images, unless they are cached under `root`.
 
     Args:
         path: the folder; its folders are the classes.
         image_size: S, in [8, 1024]: images become (3, S, S), as `advdpnp.data.folder.decode.decode` does it.
-        split_seed: seed of the choice of test images; others than the seeds of training.
+        split_seed: seed of the split, independent of the seed of training.
         root: see `data_root`.
         skip_broken: leave out images that cannot be read, instead of refusing the folder.
-        tell: told how it goes, and what is left out.
+        tell: called with lines on the progress of decoding, and on what is left out.
     Raises:
         ValueError: a layout without classes, too few images, broken images. FileNotFoundError: no such folder.
     """
@@ -69,7 +69,7 @@ def folder_spec(
     listing = scan(Path(path).expanduser().resolve())
     cache = _cache(listing.folder, image_size, split_seed, data_root(root))
     facts = cache.facts()
-    # What could not be read may be readable now, with nothing but a permission changed.
+    # Decoded again where some could not be read: a changed permission does not show in the listing.
     if facts is None or facts.listing != listing.digest() or (facts.broken and not skip_broken):
         facts, _ = _decode(listing, image_size, split_seed, cache, tell)
     if facts.broken and not skip_broken:
@@ -83,7 +83,7 @@ def folder_spec(
 
 
 def read_folder(spec: FolderSpec, split: Split, root: Path) -> Arrays:
-    """One split of a folder: "train" in the order of names, "test" shuffled, so that its first images are of any class.
+    """One split of a folder: "train" sorted by name, "test" shuffled, so that its first images are of mixed classes.
 
     Raises:
         ValueError: the images are not those that `spec` describes. FileNotFoundError: neither the folder nor its
@@ -101,7 +101,7 @@ def read_folder(spec: FolderSpec, split: Split, root: Path) -> Arrays:
 
 
 def split_positions(labels: Tensor, split_seed: int) -> tuple[Tensor, Tensor]:
-    """Which images are to train and which to test on.
+    """Positions of the training and of the test images.
 
     Args:
         labels: (N,) int64, at least 3 images of each class.
@@ -153,7 +153,7 @@ def _spec(folder: Path, image_size: int, split_seed: int, facts: Facts) -> Folde
 
 
 def _current(spec: FolderSpec, root: Path) -> tuple[Facts, Arrays]:
-    """The images as they are now: the kept ones if nothing was touched since, else decoded anew."""
+    """The images as they are now: the cached ones if no file was changed since, else decoded anew."""
     folder, image_size = Path(spec.path), spec.image_shape[1]
     cache = _cache(folder, image_size, spec.split_seed, root)
     facts, listing = cache.facts(), scan(folder) if folder.exists() else None
@@ -171,7 +171,7 @@ def _current(spec: FolderSpec, root: Path) -> tuple[Facts, Arrays]:
 def _decode(
     listing: Listing, image_size: int, split_seed: int, cache: Cache, tell: Callable[[str], None]
 ) -> tuple[Facts, Arrays]:
-    """Decode all that can be read, and keep it."""
+    """Decode all files that can be read, and cache them."""
     pixels, broken = decode_all([file.path for file in listing.files], image_size, tell)
     good = [row for row in range(len(listing.files)) if row not in broken]
     names = [listing.files[row].name for row in good]
@@ -192,7 +192,7 @@ def _decode(
 
 
 def _split_by_name(names: Sequence[str], labels: NDArray[np.int64], spec: FolderSpec) -> dict[str, list[str]]:
-    """The split for people, with the images that the recipe `default` holds out as validation."""
+    """File names by split, with the images that the recipe `default` holds out as validation."""
     every = torch.from_numpy(labels)
     train, test = split_positions(every, spec.split_seed)
     held = stratified(every[train], spec.holdout, "holdout")

@@ -1,4 +1,4 @@
-"""What lies in a folder of images by class, before any of it is decoded."""
+"""The image files in a folder of images by class, listed and checked before any is decoded."""
 
 import hashlib
 import json
@@ -30,11 +30,13 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """Args:
-    folder: absolute path.
-    class_names: names of the class folders, sorted.
-    files: the images, sorted by class and name.
-    ignored: how many other files there are, by ending; hidden ones are not counted.
+    """The image files of a folder.
+
+    Args:
+        folder: absolute path.
+        class_names: names of the class folders, sorted.
+        files: the images, sorted by class and name.
+        ignored: how many other files there are, by ending; hidden ones are not counted.
     """
 
     folder: Path
@@ -43,14 +45,9 @@ class Listing:
     ignored: dict[str, int]
 
     def digest(self) -> str:
-        """SHA-256 of names, sizes and times: equal as long as nothing was touched."""
+        """SHA-256 of names, sizes and times of modification: equal as long as no file was changed."""
         rows = [self.class_names, *((file.name, file.size, file.time) for file in self.files)]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def as_text(name: str) -> str:
-    """A file's name as sound, composed Unicode: the same on every system, and fit to be written and printed."""
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def scan(folder: Path) -> Listing:
@@ -80,6 +77,21 @@ def scan(folder: Path) -> Listing:
     return Listing(folder, tuple(names), tuple(files), dict(sorted(ignored.items())))
 
 
+def check_counts(folder: Path, counts: dict[str, int]) -> None:
+    """ValueError naming the classes that have too few images."""
+    few = [f"{name} ({count})" for name, count in counts.items() if count < MIN_IMAGES]
+    if few:
+        listed = ", ".join(few[:3]) + (f" and {len(few) - 3} more" if len(few) > 3 else "")
+        raise ValueError(
+            f"each class in {folder} needs at least {MIN_IMAGES} images; got {listed}: add images, or remove the class"
+        )
+
+
+def as_text(name: str) -> str:
+    """A file's name as valid, composed Unicode: the same on every system, and fit to be stored and printed."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
 def _check_layout(folder: Path, names: Sequence[str], loose: Sequence[str]) -> None:
     wanted = f"{folder} must hold one folder of images for each class"
     if loose:
@@ -97,16 +109,6 @@ def _check_layout(folder: Path, names: Sequence[str], loose: Sequence[str]) -> N
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"{wanted}; got two that differ in Unicode form only ({twice[0]}): merge them")
-
-
-def check_counts(folder: Path, counts: dict[str, int]) -> None:
-    """ValueError naming the classes that have too few images."""
-    few = [f"{name} ({count})" for name, count in counts.items() if count < MIN_IMAGES]
-    if few:
-        listed = ", ".join(few[:3]) + (f" and {len(few) - 3} more" if len(few) > 3 else "")
-        raise ValueError(
-            f"each class in {folder} needs at least {MIN_IMAGES} images; got {listed}: add images, or remove the class"
-        )
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """MATLAB files (version 5) of bytes, as SVHN comes in.
 
-Read here and not with scipy, whose reader ends the whole process on some damaged files.
+Not read with scipy, whose reader crashes the process on some damaged files.
 """
 
 import struct
@@ -25,8 +25,32 @@ _ABOUT = 1024
 _DIMENSIONS = 32
 
 
+def read_bytes_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[NDArray[np.uint8]]:
+    """The named uint8 arrays of a MATLAB file.
+
+    Args:
+        path: the file.
+        shapes: the shape that each array must have, by its name.
+    Returns:
+        The arrays, read-only, in the order of `shapes`.
+    Raises:
+        ValueError: the file is damaged, of another version, or holds other arrays.
+    """
+    found: dict[str, NDArray[np.uint8] | str] = {}
+    try:
+        # No array inflates to more than is asked for, whatever a crafted file says.
+        found = _arrays(path, max(map(prod, shapes.values())))
+        got = ", ".join(f"{name} {_described(found.get(name, 'missing'))}" for name in shapes)
+    except _Unreadable as error:
+        got = str(error)
+    expected = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    if got != expected:
+        raise ValueError(f"{path} must be a MATLAB 5 file of byte arrays {expected}; got {got}: {CURE}")
+    return [array for name in shapes if not isinstance(array := found[name], str)]
+
+
 class _Unreadable(Exception):
-    """What was found instead."""
+    """Why a file cannot be read; the message says what was found instead."""
 
 
 def _element(content: memoryview, start: int) -> tuple[int, memoryview, int]:
@@ -91,30 +115,6 @@ def _arrays(path: Path, limit: int) -> dict[str, NDArray[np.uint8] | str]:
     if content[124:_HEADER] != _VERSION_5:
         raise _Unreadable("a foreign file")
     return dict(_array(matrix, limit) for matrix in _matrices(memoryview(content), limit + _ABOUT))
-
-
-def read_bytes_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[NDArray[np.uint8]]:
-    """The named uint8 arrays of a MATLAB file.
-
-    Args:
-        path: the file.
-        shapes: the shape that each array must have, by its name.
-    Returns:
-        The arrays, read-only, in the order of `shapes`.
-    Raises:
-        ValueError: the file is damaged, of another version, or holds other arrays.
-    """
-    found: dict[str, NDArray[np.uint8] | str] = {}
-    try:
-        # No array inflates to more than is asked for, whatever a crafted file says.
-        found = _arrays(path, max(map(prod, shapes.values())))
-        got = ", ".join(f"{name} {_described(found.get(name, 'missing'))}" for name in shapes)
-    except _Unreadable as error:
-        got = str(error)
-    expected = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    if got != expected:
-        raise ValueError(f"{path} must be a MATLAB 5 file of byte arrays {expected}; got {got}: {CURE}")
-    return [array for name in shapes if not isinstance(array := found[name], str)]
 
 
 def _described(value: NDArray[np.uint8] | str) -> str:

@@ -1,6 +1,6 @@
-"""Reads the pickles that CIFAR comes in without running anything that they name.
+"""Reads the pickles of CIFAR without running any code that they name.
 
-What rebuilds an array in numpy's pickles is answered by stand-ins that take bytes and nothing else: numpy's own
+The names by which a pickle rebuilds a numpy array stand for classes of this module, which take bytes alone: numpy's own
 `__setstate__` trusts the state that it is given, and a crafted one could pass bytes off as object pointers.
 """
 

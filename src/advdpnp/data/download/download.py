@@ -1,4 +1,4 @@
-"""Published data sets, from their servers into the data root."""
+"""Downloads published data sets from their servers into the data root."""
 
 import shutil
 from dataclasses import replace
@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from advdpnp.callbacks import DownloadCallback, Silent
 from advdpnp.data.download.checks import FileCheck, check
 from advdpnp.data.download.fetch import Patience, fetch, kept_text, megabytes
-from advdpnp.data.download.sources import Archive, files
+from advdpnp.data.download.sources import Archive
 from advdpnp.data.download.unpack import unpack
+from advdpnp.data.sets import files
 
 
 def download(
@@ -25,8 +26,8 @@ def download(
         name: the data set; a corruption of cifar10-c brings all of them, unless it is there.
         root: the data root; it need not exist yet.
         mirror: address of a folder that holds the archives, in place of the published ones.
-        callback: is told how it goes.
-        patience: how long a server is waited for.
+        callback: called as the download proceeds.
+        patience: retries and timeouts.
     Returns:
         One entry for each file, as `check` does; none for embedded data.
     Raises:

@@ -1,4 +1,4 @@
-"""What a prediction says: frozen facts, and the same facts as JSON values."""
+"""Predictions as frozen dataclasses, and as JSON values."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -88,14 +88,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers for all images of one call.
+    """The predictions for all images of one call.
 
     Args:
         source: the run's folder, or the class of the model.
         checkpoint: "last" or "best"; None for a model without a run.
         prototypes_are: what the centers are: "prototypes", "class weights", "class centers", or None without centers.
         images: one answer for each image, in their order.
-        notes: what could not be said, and why.
+        notes: what is missing from the predictions, and why.
         levels: the pixel value that stands for 1.0.
     """
 
@@ -113,7 +113,7 @@ class Predictions:
 
     @property
     def failed(self) -> tuple[Failure, ...]:
-        """The files that could not."""
+        """The files that could not be read."""
         return tuple(image for image in self.images if isinstance(image, Failure))
 
     def json(self) -> Json:

@@ -1,18 +1,17 @@
-"""Where a network from elsewhere comes from: all that decides its answers."""
+"""A network that advdpnp did not train: its code, weights and normalization, made ready for an evaluation."""
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from advdpnp.data import DataSpec, FolderSpec
 from advdpnp.external.builder import Scalar, build, is_program_file, model_name
-from advdpnp.external.normalized import Normalized
 from advdpnp.external.weights import load_weights, read_checkpoint
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.copying import copied
@@ -31,7 +30,7 @@ class ExternalModel:
         weights_key: dotted name of the state dict in the file, where there are several.
         arguments: of the callable.
         mean, std: the normalization that it was trained with, for pixels in [0, 1]; empty for none.
-        tag: tells variants of one network apart in the folder's name; "" for none.
+        tag: part of the folder's name, for variants of one network; "" for none.
     Raises:
         ValueError: mean without std, weights for a .pt2 file, or a tag that is no folder name.
     """
@@ -65,12 +64,12 @@ class ExternalModel:
 
     @property
     def name(self) -> str:
-        """What the network is called: its callable's name."""
+        """Name of the network: that of its callable or file."""
         return re.sub(r"[^\w.+-]+", "-", model_name(self.model))
 
     @property
     def checkpoint(self) -> str:
-        """What results call its weights: the file's name."""
+        """Name of its weights in results: that of the file."""
         file = self.weights or self._program
         return file.name if file else "as built"
 
@@ -102,7 +101,7 @@ class ExternalModel:
         return settle(model).eval(), [*notes, *said]
 
     def config(self, data: DataSpec, model: nn.Module) -> dict[str, Any]:
-        """JSON values that tell this network from any other.
+        """JSON values that identify this network.
 
         Args:
             data: facts about the data set.
@@ -128,19 +127,52 @@ class ExternalModel:
         }
 
 
+class Normalized(nn.Module):
+    """A network that expects normalized images, as one that takes pixels: model((x - mean) / std).
+
+    Args:
+        model: the network.
+        mean: one number, or one for each channel, for pixels in [0, 1].
+        std: as many numbers, above 0.
+    Raises:
+        ValueError: numbers of different count, or a std that is not above 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not mean:
+            raise ValueError(f"mean and std must be as many numbers, one for each channel; got {len(mean)}, {len(std)}")
+        if not all(value > 0 for value in std):
+            raise ValueError(f"std must be above 0; got {', '.join(f'{value:g}' for value in std)}")
+        self.model = settle(model)
+        # Tensors of the network's own device and no part of its weights.
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.train(model.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> the network's output for the normalized images."""
+        if len(self.mean) not in (1, x.shape[1]):
+            raise ValueError(f"mean and std have {len(self.mean)} numbers, but images have {x.shape[1]} channels")
+        return cast(Tensor, self.model((x - self.mean) / self.std))
+
+
 def single_precision(model: nn.Module) -> tuple[nn.Module, list[str]]:
-    """The network in float32, and what was converted, in words; float32 networks as they are."""
+    """The network in float32, and a message on what was converted; a float32 network is returned as it is."""
     kinds = sorted({str(p.dtype) for p in model.parameters() if p.is_floating_point() and p.dtype != torch.float32})
     if not kinds:
         return model, []
     if holds_program(model):
         # Its graph holds the dtypes, so a float32 copy of its weights would not run.
-        raise ValueError(f"a program of torch.export computes in {', '.join(kinds)} for good: export it in float32")
+        raise ValueError(f"a program of torch.export computes in {', '.join(kinds)} only: export it in float32")
     # The caller's own network keeps its precision.
     single = copied(model).float()
     for module in single.modules():
         for name, value in vars(module).items():
-            # Constants that are no buffers.
+            # Tensors that are neither parameters nor buffers.
             if isinstance(value, Tensor) and value.is_floating_point():
                 vars(module)[name] = value.float()
     return single, [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from advdpnp.predicting.relations import angles_degrees, distances, optional
+from advdpnp.predicting.distances import angles_degrees, distances, or_none
 
 
 def test_an_embedding_on_its_prototype_has_distance_and_angle_zero() -> None:
@@ -30,4 +30,4 @@ def test_small_angles_keep_their_digits(angle: float) -> None:
 def test_a_zero_embedding_has_distances_but_no_angle() -> None:
     c = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     assert distances(torch.zeros(2), c).tolist() == [5.0, 0.0]
-    assert [optional(angle) for angle in angles_degrees(torch.zeros(2), c).tolist()] == [None, None]
+    assert [or_none(angle) for angle in angles_degrees(torch.zeros(2), c).tolist()] == [None, None]

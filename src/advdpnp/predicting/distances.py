@@ -1,4 +1,4 @@
-"""Distances and angles between embeddings and class centers, in float64 whatever comes in."""
+"""Distances and angles between embeddings and class centers, in float64 for inputs of any dtype."""
 
 import torch
 from torch import Tensor
@@ -33,6 +33,6 @@ def _norm(vectors: Tensor) -> Tensor:
     return norm
 
 
-def optional(angle: float) -> float | None:
-    """An angle as the answers have it: None where it is undefined."""
+def or_none(angle: float) -> float | None:
+    """The angle, or None where it is NaN, undefined."""
     return None if angle != angle else angle

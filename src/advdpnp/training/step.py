@@ -1,0 +1,323 @@
+"""One step of training: the batch, the attack, the losses, the optimizer; and the state that steps change."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from advdpnp import noise
+from advdpnp.cuda_graphs import cuda_graph
+from advdpnp.data import Images, augment
+from advdpnp.defenses.base import Batch, Defense
+from advdpnp.models.classifier import Classifier
+from advdpnp.models.copying import copied
+from advdpnp.noise import IndexNoise
+from advdpnp.ranges import Integer, check_fields
+from advdpnp.runs import Json, Run
+from advdpnp.training.averaging import STATISTICS_IMAGES, WeightAverage
+from advdpnp.training.crafting import Crafter
+from advdpnp.training.finite_check import FiniteCheck
+from advdpnp.training.optimizer import ScheduledSGD, first_epoch
+from advdpnp.training.recipe import Recipe
+from advdpnp.training.step_graph import StepGraph
+from advdpnp.training.validation import center_statistics, holdout_accuracy
+from advdpnp.training.weight_perturbation import weights_perturbed
+
+Losses = Callable[[Batch, Tensor], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what.
+
+    Args:
+        model: the network that `defense` built, on the device of the images.
+        defense: the method.
+        recipe: optimization and protocol.
+        train: training images.
+        holdout: held-out training images, or None.
+        seed: seeds order, augmentation and attack noise.
+    """
+
+    model: Classifier
+    defense: Defense[Any]
+    recipe: Recipe
+    train: Images
+    holdout: Images | None
+    seed: Integer
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @cached_property
+    def batch_size(self) -> int:
+        return min(self.recipe.batch_size, len(self.train))
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        # One image has no variance, so a last one alone joins the batch before it.
+        whole, rest = divmod(len(self.train), self.batch_size)
+        return whole + (rest > 1)
+
+    def batch(self, order: Tensor, step: int) -> Tensor:
+        """The images of a step: positions (B,) out of an epoch's order (N,)."""
+        begin = step * self.batch_size
+        return order[begin : begin + self.batch_size] if step + 1 < self.steps_per_epoch else order[begin:]
+
+
+class LossModule(nn.Module):
+    """`defense.loss` as one forward, so that a compiler or a data-parallel wrapper can take it as it stands."""
+
+    def __init__(self, model: Classifier, defense: Defense[Any], precision: str) -> None:
+        super().__init__()
+        self.model = model
+        self.defense = defense
+        self.low_precision = precision == "bf16"
+
+    def forward(self, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(x_adv.device.type, torch.bfloat16, enabled=self.low_precision):
+            return self.defense.loss(self.model, batch, x_adv)
+
+
+def make_batch(task: Task, index: Tensor, epoch: int | Tensor, step: int | Tensor) -> Batch:
+    """The images at `index`, augmented: a function of (seed, epoch, step, image index) alone."""
+    draws = IndexNoise(task.seed, index, epoch)
+
+    def draw(name: str, shape: tuple[int, ...]) -> Tensor:
+        return draws.uniform("augment/" + name, shape)
+
+    pixels = augment(task.train.pixels, index, task.recipe.augmentation, draw)
+    x = pixels.to(torch.float32, memory_format=torch.channels_last) / task.train.levels
+    return Batch(x, task.train.labels[index], index, task.seed, epoch, step, task.recipe.label_smoothing)
+
+
+def statistics_batches(task: Task, epoch: int) -> Iterator[Tensor]:
+    """Augmented training batches (B, channels, H, W) from which an average's statistics are measured after an epoch.
+
+    They are a function of (seed, epoch) alone.
+    """
+    # As stored, a batch may hold a single class, as in folders: its variance is not that of the images.
+    order = noise.permutation(task.seed, "statistics", epoch, len(task.train), task.train.labels.device)
+    for step in range(min(math.ceil(STATISTICS_IMAGES / task.batch_size), task.steps_per_epoch)):
+        yield make_batch(task, task.batch(order, step), epoch, 0).x
+
+
+def check_engine(recipe: Recipe, device: torch.device) -> None:
+    """Raise ValueError if the recipe's engine cannot run on the device."""
+    if recipe.engine in ("graph", "step") and device.type != "cuda":
+        raise ValueError(
+            f"recipe.engine={recipe.engine} needs a CUDA device; got {device.type}. Use compiled or folded"
+        )
+    if recipe.engine == "step" and recipe.cycle_momentum:
+        raise ValueError("recipe.engine=step captures one momentum; got recipe.cycle_momentum=true. Use engine=graph")
+
+
+def check_task(task: Task) -> None:
+    """Raise ValueError if the task cannot be trained: an engine that the device lacks, batches without variance."""
+    check_engine(task.recipe, task.train.labels.device)
+    if task.batch_size > 1:
+        return
+    x, _ = task.train.batch(torch.zeros(1, dtype=torch.int64, device=task.train.labels.device))
+    try:
+        with torch.no_grad():
+            copied(task.model).train()(x)
+    except ValueError as error:
+        raise ValueError(
+            f"batches of one image cannot train this network ({error}): set recipe.batch_size to 2 or more, with as "
+            "many training images"
+        ) from None
+
+
+def _stacked(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values()))
+
+
+class Stopwatch:
+    """Wall time between starts and stops, summed up."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self._began = 0.0
+
+    def start(self) -> None:
+        self._began = time.perf_counter()
+
+    def stop(self) -> float:
+        """Seconds of all pieces so far."""
+        self.seconds += time.perf_counter() - self._began
+        return self.seconds
+
+
+class Training:
+    """A run in progress.
+
+    Args:
+        task: what is trained on what.
+    Attributes:
+        epoch, step: epochs that are done, and steps of the one that runs.
+        clock: time of the epoch that runs.
+        craft: the inner attack, Batch -> (B, channels, H, W).
+        losses: the weighted loss terms of a batch and its adversarial images, by name.
+        optimizer: SGD on the defense's parameter groups.
+        terms: names of the loss terms, in order, once a step is done.
+        sums: (T,) float64, each term summed over the images of the epoch so far; None before its first step.
+    """
+
+    def __init__(self, task: Task) -> None:
+        check_task(task)
+        self.task = task
+        self.epoch = self.step = 0
+        self.clock = Stopwatch()
+        task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.craft = Crafter(task.model, task.defense, task.recipe, (task.batch_size, *task.train.pixels.shape[1:]))
+        self.losses: Losses = LossModule(task.model, task.defense, task.recipe.precision)
+        self._static_losses = torch.compile(self.losses, dynamic=False) if task.recipe.compiles else self.losses
+        total_steps = task.recipe.epochs * task.steps_per_epoch
+        self._sgd = ScheduledSGD(task.defense.param_groups(task.model), task.recipe, total_steps)
+        self.optimizer = self._sgd.sgd
+        if task.recipe.engine == "step":
+            self._sgd.rates_in_tensors(task.train.labels.device)
+        self._graphs: dict[float, StepGraph] = {}
+        self.terms: list[str] = []
+        self.sums: Tensor | None = None
+        self._finite = FiniteCheck(task.train.labels.device)
+        self._perturbed_from = first_epoch(task.recipe.weight_perturbation.start, task.recipe.epochs)
+        self._average = WeightAverage(task.model, task.defense, task.recipe.averaging, task.recipe.epochs)
+        # The network that is validated and stored: the average, where there is one.
+        self._evaluated = task.model
+        # Robust and clean accuracy on held-out images, and epoch, of the best weights, kept until they are stored.
+        self._best: tuple[float, float, int] | None = None
+        self._best_weights: dict[str, Tensor] | None = None
+
+    def state(self) -> Json:
+        """Everything that a bit-identical continuation needs."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.clock.seconds,
+            "model": self.task.model.state_dict(),
+            "optimizer": self._sgd.state(),
+            "average": self._average.state(),
+            "terms": self.terms,
+            "sums": self.sums,
+            "best": self._best,
+        }
+
+    def restore(self, state: Json) -> None:
+        """Continue from what `state` returned."""
+        self.task.model.load_state_dict(state["model"])
+        self._sgd.restore(state["optimizer"])
+        if "average" in state:
+            self._average.restore(state["average"])
+        self.epoch, self.step, self.clock = state["epoch"], state["step"], Stopwatch(state["seconds"])
+        self.terms, self.sums = state["terms"], state["sums"]
+        if self.sums is not None:
+            self.sums = self.sums.to(self.task.train.labels.device)
+        self._best = tuple(state["best"]) if state["best"] else None
+
+    def advance(self, order: Tensor) -> None:
+        """One optimizer step on the next batch of the epoch's order."""
+        task = self.task
+        index = task.batch(order, self.step)
+        done = self.epoch * task.steps_per_epoch + self.step
+        self._sgd.schedule(done)
+        # Graphs have static shapes: a last batch of another size goes the ordinary way.
+        captured = task.recipe.engine == "step" and len(index) == task.batch_size
+        values = (self._graph() if captured else self._update)(index, self.epoch, self.step)
+        if task.recipe.averaging.kind == "ema":
+            self._average.after_step(self.epoch)
+        self._finite.watch(values, done)
+        weighted = values.double() * len(index)
+        self.sums = weighted if self.sums is None else self.sums + weighted
+        self.step += 1
+
+    @property
+    def _gamma(self) -> float:
+        """Weight perturbation in the epoch that runs."""
+        return self.task.recipe.weight_perturbation.gamma if self.epoch >= self._perturbed_from else 0.0
+
+    def _graph(self) -> StepGraph:
+        """The captured step, one with and one without weight perturbation."""
+        if self._gamma not in self._graphs:
+            self._graphs[self._gamma] = StepGraph(self._update, self.task.model, self.optimizer, cuda_graph)
+        return self._graphs[self._gamma]
+
+    def _update(self, index: Tensor, epoch: int | Tensor, step: int | Tensor) -> Tensor:
+        """Craft, differentiate, step; returns the weighted loss terms, (T,) detached."""
+        task = self.task
+        losses = self._static_losses if len(index) == task.batch_size else self.losses
+        batch = make_batch(task, index, epoch, step)
+        x_adv = self.craft(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        gamma = self._gamma
+        at_worst_weights = (
+            weights_perturbed(task.model, gamma, lambda: _stacked(losses(batch, x_adv)).sum())
+            if gamma
+            else contextlib.nullcontext()
+        )
+        with at_worst_weights:
+            terms = losses(batch, x_adv)
+            self.terms, values = list(terms), _stacked(terms)
+            torch.autograd.backward(values.sum())
+        self.optimizer.step()
+        task.defense.between_steps(task.model)
+        return values.detach()
+
+    def _mean_losses(self) -> dict[str, float]:
+        assert self.sums is not None
+        means = (self.sums / len(self.task.train)).tolist()
+        return {"total": sum(means), **dict(zip(self.terms, means, strict=True))}
+
+    def finish_epoch(self) -> Json:
+        """Renormalize, validate, and return the epoch's line for the log."""
+        task = self.task
+        validation = Stopwatch()
+        validation.start()
+        centers = center_statistics(task.model)
+        task.defense.between_epochs(task.model, self.epoch + 1)
+        self._average.after_epoch(self.epoch)
+        if task.holdout or self.epoch + 1 == task.recipe.epochs:
+            self._evaluated = self._average.network(lambda: statistics_batches(task, self.epoch))
+        holdout = None
+        if task.holdout:
+            holdout = holdout_accuracy(self._evaluated, task.holdout, task.recipe.attack, task.batch_size)
+            self._keep_best(holdout["robust_accuracy"], holdout["clean_accuracy"])
+        line = {
+            "epoch": self.epoch + 1,
+            "epochs": task.recipe.epochs,
+            "steps": task.steps_per_epoch,
+            "lr": self._sgd.rate,
+            "seconds": round(self.clock.seconds, 3),
+            "validation_seconds": round(validation.stop(), 3),
+            "loss": self._mean_losses(),
+            "centers": centers,
+            "holdout": holdout,
+        }
+        self.epoch, self.step, self.clock, self.sums = self.epoch + 1, 0, Stopwatch(), None
+        return line
+
+    def _keep_best(self, robust: float, clean: float) -> None:
+        if self._best is None or (robust, clean) > self._best[:2]:
+            self._best = (robust, clean, self.epoch + 1)
+            self._best_weights = {name: value.clone() for name, value in self._evaluated.state_dict().items()}
+
+    def check(self) -> None:
+        """Raise NonFiniteLossError if a loss was not finite; the host waits for the device."""
+        self._finite.check_losses(self.terms, self.task.steps_per_epoch)
+
+    def save(self, run: Run, final: bool) -> None:
+        """Write a checkpoint, if everything is finite."""
+        self.check()
+        self._finite.check_weights(self.task.model)
+        if self._best is not None and self._best_weights is not None:
+            run.write_weights("best", self._best_weights, self._best[2])
+            self._best_weights = None
+        if final:
+            run.write_weights("last", self._evaluated.state_dict(), self.epoch)
+        run.write_state(self.state())
