@@ -10,6 +10,9 @@ import torch
 from scipy.stats import binomtest
 
 from advdpnp import metrics
+from advdpnp.api import evaluate_model
+from advdpnp.attacks import FGSM, PGD, Suite, record
+from advdpnp.attacks.square import Square as SquareAttack
 from advdpnp.result_files import (
     ResultFiles,
     merge_shards,
@@ -19,6 +22,7 @@ from advdpnp.result_files import (
     shard_differences,
     unpack,
 )
+from advdpnp.results import attack_of
 from advdpnp.runs import Run
 
 KEY = {
@@ -123,3 +127,13 @@ def test_files_of_an_evaluation_lie_where_earlier_versions_put_them(tmp_path: An
     assert files.partial(0, 2, 3) == folder / "shards/quick.2-of-3.partial.json"
     with pytest.raises(FileNotFoundError, match=r"run `advdpnp evaluate .* --suite quick` first"):
         files.read()
+
+
+def test_rows_of_a_real_evaluation_hold_nothing_that_is_not_declared() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)).eval()
+    x = torch.rand(24, 1, 4, 4)
+    attacks = (FGSM(eps=0.05), SquareAttack(eps=0.05, steps=3), PGD(eps=0.05, steps=2, restarts=2))
+    result = evaluate_model(model, x, model(x).argmax(dim=1), suite=Suite("mine", "", attacks, None))
+    assert [attack_of(found) for found in result["attacks"]] == [record(one) for one in attacks]
+    assert result["attacks"][1]["broken"] >= 0
