@@ -58,6 +58,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "losses",
             "noise",
             "threat",
+            "dtype",
             "mode",
         },
         {"torch", "numpy"},

@@ -113,7 +113,7 @@ def test_what_a_killed_write_left_is_swept_and_nothing_else(tmp_path: Path) -> N
     run = make(tmp_path)
     run.write_weights("last", {"w": torch.zeros(1)}, 1)
     tempfile.mkstemp(dir=tmp_path / "checkpoints", prefix=".state.pt.")
-    run.sweep()
+    run.remove_torn_writes()
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["config.json", "last.safetensors"]
 
 

@@ -169,7 +169,7 @@ class Run:
             )
         return True
 
-    def sweep(self) -> None:
+    def remove_torn_writes(self) -> None:
         """Remove what writes that were killed half-way left behind."""
         for path in self.folder.rglob(".*.*.????????"):
             path.unlink()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from advdpnp.attacks import Attack
 from advdpnp.attacks.monitored_model import MonitoredModel
 from advdpnp.data import Images
+from advdpnp.dtype import float32_default
 from advdpnp.evaluation.state import PassProgress
 from advdpnp.losses import cross_entropy, is_right
 from advdpnp.models.classifier import Classifier
@@ -179,19 +180,15 @@ def as_stated() -> Iterator[None]:
 
     No autocast, no TF32, float32 by default, and gradients where they are asked for.
     """
-    default = torch.get_default_dtype()
     with (
+        float32_default(),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False),
         _ieee_products(),
     ):
-        try:
-            torch.set_default_dtype(torch.float32)
-            yield
-        finally:
-            torch.set_default_dtype(default)
+        yield
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ def agreement(answer: Answers, reference_logits: ReferenceLogits, name: str) -> 
 
     Args:
         answer: (B, channels, H, W) -> logits (B, C), read from the file.
-        probe: images and the classifier's logits.
+        reference_logits: images and the classifier's logits.
         name: of the file, for messages.
     Raises:
         ValueError: logits farther apart than `TOLERANCE` of the largest one, or another class for some image.

@@ -128,7 +128,7 @@ def card(exported: ExportedModel, files: Sequence[Json], environment: Json) -> s
     """Text of README.md.
 
     Args:
-        subject: what is exported.
+        exported: what is exported.
         files: entries of export.json, without the card itself.
         environment: of the export.
     """

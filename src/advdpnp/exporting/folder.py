@@ -51,7 +51,7 @@ def check_folder(out: Path, exported: ExportedModel, force: bool) -> None:
 
     Args:
         out: folder of the export; new, empty, or an export of the same model.
-        subject: what is exported.
+        exported: what is exported.
         force: an export of another model may be replaced.
     Raises:
         ValueError: it holds other files, the run itself, or an export of another model (what differs is named).
@@ -122,8 +122,8 @@ def write_export(
     Formats that an earlier export of the same model left in the folder stay. Nothing is written if a check fails.
 
     Args:
-        subject: what is exported.
-        probe: images with the classifier's answers, which every file must give too.
+        exported: what is exported.
+        reference_logits: images with the classifier's answers, which every file must give too.
         out: folder of the export.
         formats: keys of `FORMATS`.
         environment: of this export.

@@ -115,7 +115,7 @@ def chosen(names: Sequence[str], exported: ExportedModel) -> tuple[list[str], di
 
     Args:
         names: keys of `FORMATS`, or "all".
-        subject: what is exported.
+        exported: what is exported.
     Raises:
         ValueError: no name, or an unknown one. Unavailable: a format was asked for by name that cannot be had.
     """

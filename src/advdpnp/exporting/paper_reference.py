@@ -83,7 +83,7 @@ def model_info_json(exported: ExportedModel, network: Architecture) -> Json:
     `reported` is the lowest robust accuracy that was measured at the radius, with any attack.
 
     Args:
-        subject: what is exported.
+        exported: what is exported.
         network: its architecture there.
     """
     data, reference, results = exported.experiment.data, exported.reference, _own_results(exported)

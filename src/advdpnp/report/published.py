@@ -144,15 +144,15 @@ class Published(NamedTuple):
 def accuracies(data: str, backbone: str, defense: str) -> Published | None:
     """What Tables 1 and 2 of the paper print for a method, or None where they print nothing."""
     baseline = _TABLE_1.get(data, {}).get(defense) if backbone == "resnet18" else None
-    rival = _TABLE_2.get((data, backbone), {}).get(defense)
-    if baseline is None and rival is None:
+    compared = _TABLE_2.get((data, backbone), {}).get(defense)
+    if baseline is None and compared is None:
         return None
     attacks: dict[Protocol, float] = {}
     if baseline is not None:
         attacks |= dict(zip(_TABLE_1_ATTACKS, baseline[1:], strict=True))
-    if rival is not None:
-        attacks |= dict(zip(_TABLE_2_ATTACKS, rival[1:-1], strict=True))
-    clean, ensemble = (baseline or rival or ())[0], rival[-1] if rival is not None else None
+    if compared is not None:
+        attacks |= dict(zip(_TABLE_2_ATTACKS, compared[1:-1], strict=True))
+    clean, ensemble = (baseline or compared or ())[0], compared[-1] if compared is not None else None
     return Published(clean, attacks, ensemble)
 
 
