@@ -60,7 +60,7 @@ def test_one_image_left_over_joins_the_batch_before_it(images: int, batch: int, 
     batches = [few.batch(order, step) for step in range(few.steps_per_epoch)]
     assert [len(index) for index in batches] == sizes
     assert torch.equal(torch.cat(batches), order)
-    assert [len(x) for x in Training(few)._training_images()] == sizes
+    assert [len(x) for x in step.statistics_batches(few, 0)] == sizes
 
 
 @pytest.mark.parametrize("engine", ENGINES)
