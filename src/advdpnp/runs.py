@@ -93,6 +93,11 @@ class Run:
     folder: Path
 
     @property
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        return (self.folder / "config.json").exists()
+
+    @property
     def state_path(self) -> Path:
         return self.folder / "checkpoints" / "state.pt"
 
@@ -157,7 +162,7 @@ class Run:
             ValueError: the folder holds a run of another configuration; the fields are named.
         """
         path = self.folder / "config.json"
-        if not path.exists():
+        if not self.exists:
             write_json(path, config)
             return False
         # Through JSON, so that tuples compare as the lists that they become.

@@ -106,7 +106,7 @@ def evaluate_external(
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
     evaluation = StoredEvaluation(run, wanted, images, facts, how)
-    if (run.folder / "config.json").exists():
+    if run.exists:
         # Before the checks of the network, which take minutes.
         run.create_or_verify(config)
         evaluation.check_free()

@@ -78,7 +78,7 @@ def train(
     wanted = experiment(what) if isinstance(what, str) else what
     on, out, told = resolve_device(device), Path(out), callback or Silent()
     run = Run(wanted.folder(out))
-    if (run.folder / "config.json").exists() and not resume:
+    if run.exists and not resume:
         run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
     options = {"checkpoint_seconds": checkpoint_seconds, "benchmark_cudnn": benchmark_cudnn}
@@ -129,7 +129,7 @@ def _record(helper: Run, out: Path) -> Json:
 
 
 def _recorded_helper(run: Run) -> Json | None:
-    return run.config().get("needs") if (run.folder / "config.json").exists() else None
+    return run.config().get("needs") if run.exists else None
 
 
 def _completed(stored: Json) -> Json:

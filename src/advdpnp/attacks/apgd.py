@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -95,7 +96,7 @@ class _AutoPGD(StepwiseAttack[APGDState]):
         """(B, C), (B,), (B,) -> (B,), to be maximized."""
 
     # Which state belongs to which norm is known here only, hence Any.
-    @property
+    @cached_property
     def _stepper(self) -> APGDStep[Any]:
         if self.norm == "l1":
             return SparseStep(self._phases)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Protocol, TypeVar
 
@@ -162,9 +163,13 @@ class MomentumStep:
     def _unit(self, v: Tensor) -> Tensor:
         return v / (self._length(v) + 1e-12)
 
+    @cached_property
+    def _linf_ball(self) -> ThreatModel:
+        return ThreatModel("linf", self.eps)
+
     def _project(self, point: Tensor, x: Tensor) -> Tensor:
         if self.norm == "linf":
-            return ThreatModel(self.norm, self.eps).project(point, x)
+            return self._linf_ball.project(point, x)
         # As the official code rounds, which scales every perturbation, short ones too.
         delta = point - x
         return (x + self._unit(delta) * self._length(delta).clamp_max(self.eps)).clamp(0.0, 1.0)

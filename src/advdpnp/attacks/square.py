@@ -134,7 +134,12 @@ def _with_squares(x: Tensor, point: Tensor, eps: float, sides: Tensor, noise: No
     draws = noise.uniform("square", (2 + x.shape[1],))
     square = _square(x, sides, _corners(x, sides, draws[:, :2]))
     moves = 2 * eps * _signs(draws[:, 2:, None, None])
-    return ThreatModel("linf", eps).project(torch.addcmul(point, moves, square.to(x.dtype)), x)
+    return _linf_ball(eps).project(torch.addcmul(point, moves, square.to(x.dtype)), x)
+
+
+@functools.cache
+def _linf_ball(eps: float) -> ThreatModel:
+    return ThreatModel("linf", eps)
 
 
 def _tiles(x: Tensor, eps: float, noise: Noise) -> Tensor:

@@ -11,6 +11,7 @@ the adversarial images, of which this keeps the verdicts alone, and needs no pro
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -60,7 +61,7 @@ class BatchedAttack(Generic[AttackStateT]):
         rows: int,
     ) -> None:
         self._attack, self._target, self._ranked, self._progress = attack, target, ranked, progress
-        self._chunk, self._rows = chunk, rows
+        self._chunk, self._rows, self._length = chunk, rows, attack.length
         # One more than there are images: free rows are computed too, but are about no image.
         self._monitored = MonitoredModel(target.attacked_model, len(target.places) + 1, target.places.device)
         self._network = ChunkedModel(self._monitored, chunk)
@@ -74,7 +75,7 @@ class BatchedAttack(Generic[AttackStateT]):
     @property
     def steps_left(self) -> int:
         """Iterations of single rows that are still to be made, if no further image is broken."""
-        return self._progress.left() * self._attack.length - int(self._age[self._running].sum())
+        return self._progress.left() * self._length - int(self._age[self._running].sum())
 
     def run(self, on_step: Callable[[], None]) -> None:
         """To the end; `on_step` is called after every iteration."""
@@ -150,7 +151,7 @@ class BatchedAttack(Generic[AttackStateT]):
             state.age.masked_fill_(~self._running.to(device), 0)
         noise = IndexNoise(self._target.seed, self._target.places[self._image.to(device)])
         about = torch.where(self._running, self._image, len(progress.entering)).to(device)
-        with in_precision(self._target.precision), self._monitored.about(about):
+        with self._in_precision(), self._monitored.about(about):
             queries = self._attack.step(self._network, state, noise)
         self._age += 1
         hits = succeeds(self._attack, state, queries, self._running.to(device)).cpu().nonzero().squeeze(1)
@@ -158,12 +159,16 @@ class BatchedAttack(Generic[AttackStateT]):
             rows = hits.to(device)
             self._confirm(self._image[hits], queries.points[rows], state.x[rows], state.y[rows])
             self._running &= ~progress.broken[self._image]
-        over = self._running & (self._age >= self._attack.length)
+        over = self._running & (self._age >= self._length)
         if over.any():
             # Before the attempts are stored as made, since they are not made again.
             progress.nonfinite |= self._monitored.nonfinite[:-1].cpu()
             progress.tried[self._attempt[over], self._image[over]] = True
             self._running &= ~over
+
+    def _in_precision(self) -> AbstractContextManager[None]:
+        precision = self._target.precision
+        return nullcontext() if precision == "fp32" else in_precision(precision)
 
     def _confirm(self, images: Tensor, points: Tensor, x: Tensor, y: Tensor) -> None:
         """Count a success only where the network itself is wrong at the point, in fp32 and at the shape of a chunk."""
