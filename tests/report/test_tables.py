@@ -98,6 +98,27 @@ def test_what_is_not_the_papers_protocol_is_marked(make_run: MakeRun, options: d
         ({"augmentation": {"padding": 4, "flip": False}}, ["trained without random flip"]),
         ({"epochs": 8, "batch_size": 64}, ["8 epochs, not 110", "64 images per batch, not 128"]),
         ({"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}, []),
+        (
+            {"schedule": "onecycle", "averaging": {"kind": "ema"}, "weight_perturbation": {"gamma": 0.005}},
+            [
+                "schedule onecycle, not in two steps",
+                "weights averaged (EMA)",
+                "adversarial weight perturbation, γ = 0.005",
+            ],
+        ),
+        (
+            {"label_smoothing": 0.1, "nesterov": True, "precision": "bf16"},
+            ["label smoothing 0.1", "Nesterov momentum", "trained in bf16"],
+        ),
+        (
+            {
+                "schedule": "steps",
+                "averaging": {"kind": "none"},
+                "weight_perturbation": {"gamma": 0.0},
+                "precision": "fp32",
+            },
+            [],
+        ),
     ],
 )
 @pytest.mark.parametrize("data", ["mnist", "cifar10"])
@@ -110,6 +131,34 @@ def test_training_that_departs_from_section_4_1_is_marked(
     (folder / "config.json").write_text(json.dumps(config))
     found = only_table(folder).footnotes
     assert len(found) == len(notes) and all(map(str.endswith, found, notes))
+
+
+@pytest.mark.parametrize(
+    ("data", "n", "attack", "notes"),
+    [
+        (
+            "cifar10",
+            10_000,
+            {"eps": 4 / 255, "ramp": 0.5},
+            ["radius 0.01569, not 8/255", "grows over 50% of the epochs"],
+        ),
+        ("cifar100", 10_000, {"step_size": 1 / 255, "steps": 7}, ["step 0.003922, not 2/255", "7 iterations, not 10"]),
+        ("svhn", 26_032, {"step_size": 1 / 255}, []),
+        ("svhn", 26_032, {"step_size": 2 / 255}, ["trained with an attack of step 0.007843, not 1/255"]),
+        ("mnist", 10_000, {"norm": "l2"}, ["trained against l2, not linf"]),
+        ("cifar10", 10_000, {"start": "normal"}, []),
+    ],
+)
+def test_another_attack_of_training_than_section_4_1_has_is_marked(
+    make_run: MakeRun, data: str, n: int, attack: dict[str, object], notes: list[str]
+) -> None:
+    for defense, wanted in (("at", notes), ("st", [])):
+        folder = make_run(defense, data=data, recipe="paper", n=n)
+        config = json.loads((folder / "config.json").read_text())
+        config["recipe"]["attack"] |= attack
+        (folder / "config.json").write_text(json.dumps(config))
+        found = only_table(folder).footnotes
+        assert len(found) == len(wanted) and all(map(str.endswith, found, wanted))
 
 
 @pytest.mark.parametrize(("data", "n"), [("cifar10-c/fog/3", 10_000), ("cifar10-c/fog", 50_000)])

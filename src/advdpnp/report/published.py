@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isclose
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from advdpnp.ranges import parse_eps
 from advdpnp.results import AttackKey
 
 if TYPE_CHECKING:
@@ -22,6 +24,15 @@ PAPER_RECIPE = {
     "weight_decay": ("weight decay", 5e-4),
     "batch_size": ("images per batch", 128),
 }
+# Radius, step size and iterations of the PGD of training: section 4.1; of MNIST the caption of Figure 2.
+PAPER_TRAINING_ATTACK = {
+    "cifar10": ("8/255", "2/255", 10),
+    "cifar100": ("8/255", "2/255", 10),
+    "svhn": ("8/255", "1/255", 10),
+    "mnist": ("0.3", "0.01", 40),
+}
+# Methods that train without an attack.
+_WITHOUT_ATTACK = ("st", "dpnp")
 
 
 class Protocol(NamedTuple):
@@ -192,6 +203,8 @@ def departures(result: Result) -> list[str]:
         found.append(f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else ""))
     if run.data in PAPER_TEST_IMAGES:
         found += _other_settings(recipe)
+    if run.data in PAPER_TRAINING_ATTACK and run.defense not in _WITHOUT_ATTACK:
+        found += _other_attack(recipe["attack"], *PAPER_TRAINING_ATTACK[run.data])
     if recipe.get("train_images"):
         found.append(f"trained on {recipe['train_images']:,} images")
     if suite.checkpoint != "last":
@@ -209,3 +222,30 @@ def _other_settings(recipe: dict[str, Any]) -> Iterator[str]:
     lacking = [name for name, field in (("crop", "padding"), ("flip", "flip")) if not augmentation[field]]
     if lacking:
         yield f"trained without random {' and '.join(lacking)}"
+    if (schedule := recipe.get("schedule", "steps")) != "steps":
+        yield f"learning rate by the schedule {schedule}, not in two steps"
+    if (kind := recipe.get("averaging", {}).get("kind", "none")) != "none":
+        yield f"weights averaged ({kind.upper()})"
+    if gamma := recipe.get("weight_perturbation", {}).get("gamma", 0.0):
+        yield f"adversarial weight perturbation, γ = {gamma:g}"
+    if smoothing := recipe.get("label_smoothing", 0.0):
+        yield f"label smoothing {smoothing:g}"
+    if recipe.get("nesterov", False):
+        yield "Nesterov momentum"
+    if (precision := recipe.get("precision", "fp32")) != "fp32":
+        yield f"trained in {precision}"
+
+
+def _other_attack(attack: dict[str, Any], eps: str, step_size: str, steps: int) -> Iterator[str]:
+    """Where the attack of training is not the paper's, in words; of its start the paper says nothing."""
+    if (norm := attack.get("norm", "linf")) != "linf":
+        yield f"trained against {norm}, not linf"
+    for name, words, printed in (("eps", "radius", eps), ("step_size", "step", step_size)):
+        made = attack.get(name, printed)
+        value = parse_eps(made) if isinstance(made, str) else float(made)
+        if not isclose(value, parse_eps(printed), rel_tol=1e-6):
+            yield f"trained with an attack of {words} {value:.4g}, not {printed}"
+    if (made := attack.get("steps", steps)) != steps:
+        yield f"trained with an attack of {made} iterations, not {steps}"
+    if ramp := attack.get("ramp", 0.0):
+        yield f"radius of training grows over {ramp:.0%} of the epochs"
