@@ -13,15 +13,7 @@ from advdpnp.runs import Json, differences
 
 
 def merge_shards(parts: Sequence[Json]) -> Json:
-    """The result that one process would have written: `advdpnp.result_files.merge_shards`.
-
-    Args:
-        parts: contents of all m shards' files, the k-th shard at place k - 1.
-    Returns:
-        Content of eval/<suite>.json; its verdicts are those of a run without shards, `seconds` are summed.
-    Raises:
-        ValueError: the parts are not those of one evaluation; as `check_evaluated`, if too many images are unevaluated.
-    """
+    """As `advdpnp.result_files.merge_shards`; a ValueError, too, where too many images of all are unevaluated."""
     merged = result_files.merge_shards(parts)
     check_evaluated(merged)
     return merged
