@@ -75,7 +75,7 @@ def test_results_on_other_images_or_suites_stand_in_another_table(make_run: Make
 def test_the_papers_protocol_has_no_mark(make_run: MakeRun) -> None:
     folder = make_run(data="cifar10", backbone="resnet18", recipe="paper", n=10_000)
     table = only_table(folder)
-    assert table.footnotes == [] and table.rows[0].notes == ()
+    assert table.footnotes == [] and table.rows[0].footnotes == ()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_papers_protocol_has_no_mark(make_run: MakeRun) -> None:
 )
 def test_what_is_not_the_papers_protocol_is_marked(make_run: MakeRun, options: dict[str, object], note: str) -> None:
     table = only_table(make_run(**options))
-    assert table.footnotes == [note] and table.rows[0].notes == (0,)
+    assert table.footnotes == [note] and table.rows[0].footnotes == (0,)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_the_mean_over_all_pairs_of_an_earlier_version_is_not_shown_as_mean_sepa
     path.write_text(json.dumps(stored))
     table = geometry_table(grouped(read_runs([old, new]))[0])
     assert table is not None
-    rows = {row.defense: (row.cells[-2].text, row.cells[-1].text, row.notes) for row in table.rows}
+    rows = {row.defense: (row.cells[-2].text, row.cells[-1].text, row.footnotes) for row in table.rows}
     assert rows == {"at": ("–", "94.51", (0,)), "st": ("95.32", "94.51", ())}
     (note,) = table.footnotes
     assert "all pairs" in note and "evaluate the run again" in note

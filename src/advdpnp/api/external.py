@@ -55,14 +55,14 @@ def evaluate_model(
     images = _images(x, y)
     on = _device(model, x)
     wanted = suite_of(suite, eps, math.prod(x.shape[1:]))
-    ready, notes = single_precision(out_of_inference(model))
+    ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
-    notes += examine(ready, images, attacked=bool(wanted.attacks))
-    _warn(notes)
+    cautions += examine(ready, images, attacked=bool(wanted.attacks))
+    _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     evaluation = Evaluation(suite=wanted, n=len(images), facts=facts, chunk=chunk)
     result = run_evaluation(ready, images, evaluation, callback or Silent())
-    return result | {"warnings": notes, "environment": environment(on)}
+    return result | {"warnings": cautions, "environment": environment(on)}
 
 
 @renamed(listener="callback")
@@ -102,7 +102,7 @@ def evaluate_external(
     how = EvaluationOptions(**options)
     if how.limit is not None and not 1 <= how.limit <= len(images):
         raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {how.limit}")
-    model, notes = source.open(spec)
+    model, cautions = source.open(spec)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
     evaluation = StoredEvaluation(run, wanted, images, facts, how)
@@ -111,11 +111,11 @@ def evaluate_external(
         run.create_or_verify(config)
         evaluation.check_free()
     model = model.to(on)
-    notes += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
-    _warn(notes)
+    cautions += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
+    _warn(cautions)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))
-    return evaluation.measure(model, on, callback, warnings=notes)
+    return evaluation.measure(model, on, callback, warnings=cautions)
 
 
 def _images(x: Tensor, y: Tensor) -> Images:
@@ -132,6 +132,6 @@ def _device(model: nn.Module, x: Tensor) -> torch.device:
     return next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), x.device)
 
 
-def _warn(notes: list[str]) -> None:
-    for note in notes:
-        warnings.warn(note, stacklevel=5)
+def _warn(cautions: list[str]) -> None:
+    for text in cautions:
+        warnings.warn(text, stacklevel=5)

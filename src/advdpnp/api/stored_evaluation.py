@@ -142,7 +142,7 @@ class StoredEvaluation:
         suite: the attacks.
         images: the test set, on the network's device.
         facts: further entries of the result.
-        effort: how it is run.
+        options: how it is run.
         other_data: name of the test set, if it is not the run's own.
     """
 
@@ -150,11 +150,11 @@ class StoredEvaluation:
     suite: Suite
     images: Images
     facts: Json
-    effort: EvaluationOptions = EvaluationOptions()
+    options: EvaluationOptions = EvaluationOptions()
     other_data: str = ""
 
     def __post_init__(self) -> None:
-        precision = self.effort.search_precision
+        precision = self.options.search_precision
         if precision != "fp32":
             # Named so, and not in the place of the ordinary result.
             object.__setattr__(self, "suite", replace(self.suite, name=f"{self.suite.name}-{precision}"))
@@ -190,22 +190,22 @@ class StoredEvaluation:
         self._check_precision(device)
         callback = callback or Silent()
         more = {**entries, "environment": environment(device)}
-        results = [self._seed(seed, model, callback) for seed in range(self.effort.seeds)]
+        results = [self._seed(seed, model, callback) for seed in range(self.options.seeds)]
         result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {}) | more
-        part, parts = self.effort.part()
+        part, parts = self.options.part()
         if parts > 1:
             runs.write_json(self.files.shard(part, parts), result)
             result = self._whole(result, callback) or result
         else:
             runs.write_json(self.files.result, result)
         # Kept until all seeds are done, so that a finished one is not begun again.
-        for seed in range(self.effort.seeds):
+        for seed in range(self.options.seeds):
             self.files.partial(seed, part, parts).unlink()
         return result
 
     def _check_precision(self, device: torch.device) -> None:
         """Raise ValueError if the result would name a precision in which nothing was searched."""
-        precision = self.effort.search_precision
+        precision = self.options.search_precision
         if precision != "fp32" and not any(map(stepwise_attacks, self.suite.attacks)):
             raise ValueError(
                 f"suite {self.suite.name} has no search such as autoattack: leave --search-precision {precision} out"
@@ -214,26 +214,26 @@ class StoredEvaluation:
             raise ValueError(f"tf32 is a precision of GPUs, and this is a {device.type}: search in fp32 or bf16")
 
     def _seed(self, seed: int, model: nn.Module, callback: EvaluationCallback) -> Json:
-        effort = self.effort
-        if effort.seeds > 1:
-            callback.on_note(f"seed {seed} ({seed + 1} of {effort.seeds})")
-        n = len(self.images) if effort.limit is None else effort.limit
+        options = self.options
+        if options.seeds > 1:
+            callback.on_note(f"seed {seed} ({seed + 1} of {options.seeds})")
+        n = len(self.images) if options.limit is None else options.limit
         wanted = Evaluation(
             suite=self.suite,
             n=n,
             facts=self.facts,
-            batch_size=effort.batch_size,
-            search_precision=effort.search_precision,
+            batch_size=options.batch_size,
+            search_precision=options.search_precision,
             seed=seed,
-            shard=effort.part(),
-            partial=self.files.partial(seed, *effort.part()),
-            resume=effort.resume,
+            shard=options.part(),
+            partial=self.files.partial(seed, *options.part()),
+            resume=options.resume,
         )
         return run_evaluation(model, self.images, wanted, callback)
 
     def _whole(self, own: Json, callback: EvaluationCallback) -> Json | None:
         """The result of all shards, written, if all are there; else the callback is told what is missing."""
-        parts, missing = self.effort.part()[1], []
+        parts, missing = self.options.part()[1], []
         paths = [self.files.shard(part, parts) for part in range(1, parts + 1)]
         found = [runs.read_json(path) if path.is_file() else None for path in paths]
         for part, (path, shard) in enumerate(zip(paths, found, strict=True), start=1):

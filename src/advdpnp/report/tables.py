@@ -47,7 +47,7 @@ class Row:
         source: seed, recipe and checkpoint, or where else the numbers are from.
         cells: one for each column.
         compared: whether this row stands for its method when the best of a column is sought.
-        notes: indices of the footnotes that hold for it.
+        footnotes: indices of the footnotes that hold for it.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Row:
     source: str
     cells: list[Cell]
     compared: bool = False
-    notes: tuple[int, ...] = ()
+    footnotes: tuple[int, ...] = ()
     backbone: str = ""
 
 
@@ -109,8 +109,10 @@ def _method_rows(seeds: list[Result], columns: list[AttackKey | str], footnotes:
     n, alone = seeds[0].suite.n, len(seeds) == 1
     for result in seeds:
         cells = [_cell(result.accuracies.get(column), n) for column in columns]
-        notes = tuple(sorted(map(footnotes.index, departures(result))))
-        yield Row("run", result.run.defense, result.run.method, result.source, cells, alone, notes, result.run.backbone)
+        marked = tuple(sorted(map(footnotes.index, departures(result))))
+        yield Row(
+            "run", result.run.defense, result.run.method, result.source, cells, alone, marked, result.run.backbone
+        )
     if not alone:
         measured = [[seed.accuracies[column] for seed in seeds if column in seed.accuracies] for column in columns]
         cells = [_cell(spread(values) if values else None, n) for values in measured]
@@ -215,8 +217,8 @@ def _geometry_row(result: Result, more: list[Declared], footnotes: list[str]) ->
     floor, *angles = map(stored.get, _CENTERS)
     cells = _geometry_cells(((clean.get(name), attacked.get(name)) for name in _STATISTICS), floor, angles)
     cells += [Cell(metric.text(stored)) for metric in more]
-    notes = tuple(map(footnotes.index, _without_mean_separation(result)))
-    return Row("run", result.run.defense, result.run.method, result.source, cells, notes=notes)
+    marked = tuple(map(footnotes.index, _without_mean_separation(result)))
+    return Row("run", result.run.defense, result.run.method, result.source, cells, footnotes=marked)
 
 
 def _published_geometry(result: Result, more: list[Declared]) -> Row | None:
@@ -280,10 +282,10 @@ def to_csv(tables: Iterable[Table]) -> str:
     for table in tables:
         data, backbone, *images = table.group
         for row in table.rows:
-            notes = "; ".join(table.footnotes[note] for note in row.notes)
+            departed = "; ".join(table.footnotes[index] for index in row.footnotes)
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if cell.value is not None:
-                    where = (data, row.backbone or backbone, *images, row.kind, row.method, row.source, notes)
+                    where = (data, row.backbone or backbone, *images, row.kind, row.method, row.source, departed)
                     # A network from elsewhere stands in several tables.
                     lines[(*where, column.head, column.budget, cell.value, *(cell.limits or ("", "")))] = None
     writer.writerows(lines)
@@ -314,12 +316,12 @@ def mark(note: int) -> str:
 
 def to_latex(table: Table) -> str:
     """A LaTeX tabular that needs no package; title, caption and footnotes as comments above it."""
-    notes = [f"{mark(index)}: {note}" for index, note in enumerate(table.footnotes)]
-    comments = "".join(f"% {line}\n" for line in (table.title, table.caption, *notes))
+    lines = [f"{mark(index)}: {text}" for index, text in enumerate(table.footnotes)]
+    comments = "".join(f"% {line}\n" for line in (table.title, table.caption, *lines))
     heads = [_latex(f"{column.head} {column.budget}".strip()) for column in table.columns]
     lines = [rf"{' & '.join(['Method', *heads])} \\ \hline"]
     for row in table.rows:
-        marks = f"$^{{{','.join(map(mark, row.notes))}}}$" if row.notes else ""
+        marks = f"$^{{{','.join(map(mark, row.footnotes))}}}$" if row.footnotes else ""
         method = f"{_latex(row.method)}{marks}, {_latex(row.source)}"
         lines.append(rf"{' & '.join([method, *map(_latex_cell, row.cells)])} \\")
     layout = "l" + "r" * len(table.columns)

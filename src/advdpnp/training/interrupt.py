@@ -17,7 +17,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """
     pressed = False
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def remember(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         pressed = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,7 +29,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     if not ours:
         yield lambda: False
         return
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, remember)
     try:
         yield lambda: pressed
     finally:
