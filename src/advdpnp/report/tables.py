@@ -109,10 +109,8 @@ def _method_rows(seeds: list[Result], columns: list[AttackKey | str], footnotes:
     n, alone = seeds[0].suite.n, len(seeds) == 1
     for result in seeds:
         cells = [_cell(result.accuracies.get(column), n) for column in columns]
-        marked = tuple(sorted(map(footnotes.index, departures(result))))
-        yield Row(
-            "run", result.run.defense, result.run.method, result.source, cells, alone, marked, result.run.backbone
-        )
+        marks = tuple(sorted(map(footnotes.index, departures(result))))
+        yield Row("run", result.run.defense, result.run.method, result.source, cells, alone, marks, result.run.backbone)
     if not alone:
         measured = [[seed.accuracies[column] for seed in seeds if column in seed.accuracies] for column in columns]
         cells = [_cell(spread(values) if values else None, n) for values in measured]
@@ -135,11 +133,11 @@ def _mark_best(rows: list[Row]) -> list[Row]:
     columns = zip(*(row.cells for row in compared), strict=True)
     best = [max((cell.value for cell in column if cell.value is not None), default=None) for column in columns]
 
-    def marked(row: Row) -> Row:
+    def marks(row: Row) -> Row:
         cells = zip(row.cells, best, strict=True)
         return replace(row, cells=[replace(cell, best=top is not None and cell.value == top) for cell, top in cells])
 
-    return [marked(row) if row.compared else row for row in rows]
+    return [marks(row) if row.compared else row for row in rows]
 
 
 def attack_keys(results: Iterable[Result]) -> list[AttackKey]:
@@ -217,8 +215,8 @@ def _geometry_row(result: Result, more: list[Declared], footnotes: list[str]) ->
     floor, *angles = map(stored.get, _CENTERS)
     cells = _geometry_cells(((clean.get(name), attacked.get(name)) for name in _STATISTICS), floor, angles)
     cells += [Cell(metric.text(stored)) for metric in more]
-    marked = tuple(map(footnotes.index, _without_mean_separation(result)))
-    return Row("run", result.run.defense, result.run.method, result.source, cells, footnotes=marked)
+    marks = tuple(map(footnotes.index, _without_mean_separation(result)))
+    return Row("run", result.run.defense, result.run.method, result.source, cells, footnotes=marks)
 
 
 def _published_geometry(result: Result, more: list[Declared]) -> Row | None:
@@ -309,15 +307,15 @@ def _latex_cell(cell: Cell) -> str:
     return rf"{number} {{\scriptsize [{_latex(cell.interval)}]}}" if cell.interval else number
 
 
-def mark(note: int) -> str:
+def mark(index: int) -> str:
     """The letter of a footnote."""
-    return chr(ord("a") + note)
+    return chr(ord("a") + index)
 
 
 def to_latex(table: Table) -> str:
     """A LaTeX tabular that needs no package; title, caption and footnotes as comments above it."""
-    lines = [f"{mark(index)}: {text}" for index, text in enumerate(table.footnotes)]
-    comments = "".join(f"% {line}\n" for line in (table.title, table.caption, *lines))
+    footnotes = [f"{mark(index)}: {text}" for index, text in enumerate(table.footnotes)]
+    comments = "".join(f"% {line}\n" for line in (table.title, table.caption, *footnotes))
     heads = [_latex(f"{column.head} {column.budget}".strip()) for column in table.columns]
     lines = [rf"{' & '.join(['Method', *heads])} \\ \hline"]
     for row in table.rows:
