@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from advdpnp.report import published
-from advdpnp.report.declared import MISSING, Declared, declared, number
+from advdpnp.report.declared_metrics import MISSING, Declared, declared, number
 from advdpnp.report.methods import method
 from advdpnp.report.published import departures
 from advdpnp.report.read import Result, by_method
