@@ -54,7 +54,7 @@ def test_an_arm_follows_the_protocol() -> None:
     for arm in ARMS:
         recipe = arm_experiment(arm, REAL, 12, 256, "step").recipe
         assert (recipe.name, recipe.precision, recipe.schedule, recipe.lr) == ("paper", "bf16", "onecycle", 0.2)
-        assert (recipe.averaging.kind, recipe.averaging.decay) == ("ema", 0.999)
+        assert (recipe.averaging.kind, recipe.averaging.decay) == ("ema", 0.995)
         assert (recipe.epochs, recipe.batch_size, recipe.attack.steps, recipe.train_images) == (12, 256, 10, 0)
     assert [getattr(arm_experiment(arm, REAL, 1, 128, "step").defense, "alignment", None) for arm in ARMS] == [
         None, "mean", "sum",
