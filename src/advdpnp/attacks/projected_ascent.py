@@ -81,7 +81,7 @@ def pgd_steps(
     x_adv = start
     for i in range(budget.steps):
         x_adv = x_adv.detach().requires_grad_(True)
-        row = tuple(values[i] for values in per_step)
+        row = tuple(values[i] for values in per_step) if per_step else ()
         with torch.enable_grad():
             # The sum, not the mean: the direction is the same and small gradients do not underflow.
             total = loss(forward(x_adv), reference, row).sum()

@@ -97,8 +97,12 @@ class ChunkedModel:
     def _chunks(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """The batch in chunks; while one is used, a `MonitoredModel` knows which rows it is about."""
         count = len(batch[0])
-        for first in range(0, count, self._chunk or count):
-            rows = slice(first, first + (self._chunk or count))
+        size = self._chunk or count
+        if count <= size:
+            yield batch
+            return
+        for first in range(0, count, size):
+            rows = slice(first, first + size)
             with about(self._logits_fn, rows):
                 yield tuple(values[rows] for values in batch)
 
