@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from advdpnp import metrics
 from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
-from advdpnp.metrics.metric import Metric
+from advdpnp.metrics.metric import Metric, OfCenters
 
 CLASSES = 4
 EVERY = [*FEATURE_METRICS, *CENTER_METRICS]
@@ -25,14 +26,14 @@ def samples() -> tuple[Tensor, Tensor, Tensor]:
 
 def measured(name: str, features: Tensor, labels: Tensor, centers: Tensor) -> float:
     if name in FEATURE_METRICS:
-        return FEATURE_METRICS[name].measure(features, labels, centers)
-    return CENTER_METRICS[name].measure(centers)
+        return metrics.measured([FEATURE_METRICS[name]], features, labels, centers)[name]
+    return metrics.measured([CENTER_METRICS[name]], centers)[name]
 
 
 def test_names_are_keys_and_no_two_metrics_share_a_name_or_a_title() -> None:
-    metrics: list[Metric[Any]] = [*FEATURE_METRICS.values(), *CENTER_METRICS.values()]
-    assert [metric.name for metric in metrics] == EVERY
-    assert len(set(EVERY)) == len(EVERY) == len({metric.title for metric in metrics})
+    every: list[Metric[Any]] = [*FEATURE_METRICS.values(), *CENTER_METRICS.values()]
+    assert [metric.name for metric in every] == EVERY
+    assert len(set(EVERY)) == len(EVERY) == len({metric.title for metric in every})
     # What a result has beside metrics.
     assert not {"clean", "adversarial", "declared", "attack"} & set(EVERY)
 
@@ -58,3 +59,17 @@ def test_its_input_stays_as_it_is(name: str) -> None:
     given, before = samples(), samples()
     measured(name, *given)
     assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
+
+
+def test_numbers_of_one_computation_are_computed_once() -> None:
+    calls: list[int] = []
+
+    def both(centers: Tensor) -> complex:
+        calls.append(len(centers))
+        return complex(1.5, -2.0)
+
+    parts = [Metric[OfCenters](name=part, title=part, measure=both, part=part) for part in ("real", "imag")]
+    assert metrics.measured(parts, torch.zeros(3, 2)) == {"real": 1.5, "imag": -2.0}
+    assert calls == [3]
+    fdr_metrics = [metric for name, metric in FEATURE_METRICS.items() if name.startswith("fdr")]
+    assert len(fdr_metrics) == 3 and len({metric.measure for metric in fdr_metrics}) == 1

@@ -10,7 +10,7 @@ from torch import Tensor
 from advdpnp.attacks import Attack, label, record
 from advdpnp.data import Images
 from advdpnp.evaluation.single_pass import Chunk, attacked, chunks, model_to_attack
-from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS, Metric
+from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS, Metric, measured
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
 
@@ -46,12 +46,12 @@ class Embeddings:
 def class_statistics(embeddings: Embeddings, centers: Tensor) -> Json:
     """Every metric of features, such as FDR and SCR (Adv-DPNP Eqs. 8-10), of one set of embeddings."""
     features, labels = embeddings.features, embeddings.labels
-    return _finite({name: one.measure(features, labels, centers) for name, one in FEATURE_METRICS.items()})
+    return _finite(measured(FEATURE_METRICS.values(), features, labels, centers))
 
 
 def center_geometry(centers: Tensor) -> Json:
     """Every metric of class centers, such as the angles between them (Eqs. 11-12)."""
-    return _finite({name: metric.measure(centers) for name, metric in CENTER_METRICS.items()})
+    return _finite(measured(CENTER_METRICS.values(), centers))
 
 
 def declarations() -> Json:

@@ -1,5 +1,7 @@
 """Metrics: accuracies from stored verdicts, and the geometry of features and class centers."""
 
+from torch import Tensor
+
 from advdpnp.metrics.accuracy import mcnemar, pack, unpack, wilson, worst_case
 from advdpnp.metrics.geometry import (
     FDR,
@@ -11,7 +13,12 @@ from advdpnp.metrics.geometry import (
     scr,
     scr_floor,
 )
-from advdpnp.metrics.metric import Metric, OfCenters, OfFeatures
+from advdpnp.metrics.metric import Metric, OfCenters, OfFeatures, measured
+
+
+def _fdr(features: Tensor, labels: Tensor, centers: Tensor) -> FDR:
+    return fdr(features, labels, len(centers))
+
 
 # Measured on clean and on attacked images, in this order.
 FEATURE_METRICS: dict[str, Metric[OfFeatures]] = {
@@ -20,21 +27,24 @@ FEATURE_METRICS: dict[str, Metric[OfFeatures]] = {
         Metric[OfFeatures](
             name="fdr_eq8",
             title="FDR Eq. 8",
-            measure=lambda features, labels, centers: fdr(features, labels, len(centers)).eq8,
+            measure=_fdr,
+            part="eq8",
             better="lower",
             declared=False,
         ),
         Metric[OfFeatures](
             name="fdr_trace_ratio",
             title="FDR W/B",
-            measure=lambda features, labels, centers: fdr(features, labels, len(centers)).trace_ratio,
+            measure=_fdr,
+            part="trace_ratio",
             better="lower",
             declared=False,
         ),
         Metric[OfFeatures](
             name="fdr_trace_ratio_per_class",
             title="FDR W/B/C",
-            measure=lambda features, labels, centers: fdr(features, labels, len(centers)).trace_ratio_per_class,
+            measure=_fdr,
+            part="trace_ratio_per_class",
             better="lower",
             declared=False,
         ),
@@ -91,6 +101,7 @@ __all__ = [
     "mcnemar",
     "mean_pairwise_angle_degrees",
     "mean_separation_degrees",
+    "measured",
     "min_separation_degrees",
     "pack",
     "scr",
