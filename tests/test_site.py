@@ -167,7 +167,9 @@ def test_the_stored_pictures_are_what_the_script_draws(tmp_path: Path) -> None:
 
     pinned = re.search(r"^matplotlib==(.*)$", (ROOT / "constraints.txt").read_text(), re.M)
     if pinned is None or matplotlib.__version__ != pinned[1]:
-        pytest.skip("another matplotlib than the pinned one draws other paths")
+        pytest.skip(
+            "compares drawn paths, which differ between versions of matplotlib; the pinned one is not installed"
+        )
     names = [name for name in PICTURES if name not in MEASURED]
     script = DOCS / "pictures" / "draw.py"
     for folder in ("once", "again"):

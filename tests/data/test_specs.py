@@ -46,7 +46,7 @@ def test_images_that_need_no_download_are_what_the_facts_say(name: str, split: S
     try:
         images = load(name, split)
     except FileNotFoundError:
-        pytest.skip(f"the files of {name} are not here")
+        pytest.skip(f"{name} has no published archive, and its owner's files are not under $ADVDPNP_DATA")
     n = facts.train_size if split == "train" else facts.test_size
     assert images.pixels.shape == (n, *facts.image_shape) and images.pixels.dtype == torch.uint8
     assert 0 < images.pixels.max() <= facts.levels

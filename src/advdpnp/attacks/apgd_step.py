@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,23 @@ class APGDState(AttackState):
     best_gradient: Tensor
     best_loss: Tensor
     step_size: Tensor
+
+    @classmethod
+    def start(cls, point: Tensor, x: Tensor, y: Tensor, target: Tensor, step_size: float, **others: Tensor) -> Self:
+        """Rows of age 0 at `point`, (B, channels, H, W), whose loss is not known yet; `others` are the subclass's."""
+        zeros = x.new_zeros(len(x))
+        return cls(
+            x=x,
+            y=y,
+            target=target,
+            point=point,
+            age=torch.zeros_like(y),
+            best_point=point.clone(),
+            best_gradient=torch.zeros_like(x),
+            best_loss=zeros,
+            step_size=torch.full_like(zeros, step_size),
+            **others,
+        )
 
     def remember(self, answer: LossGradient, fresh: Tensor) -> None:
         """Keep the point if it is the best; where `fresh` (B,) it is the first."""
@@ -89,18 +106,14 @@ class MomentumStep:
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> MomentumState:
         point = self._start(x, noise, stream)
         zeros, period = x.new_zeros(len(x)), torch.full_like(y, self._share(0.22))
-        return MomentumState(
-            x=x,
-            y=y,
-            target=target,
-            point=point,
-            age=torch.zeros_like(y),
-            best_point=point.clone(),
-            best_gradient=torch.zeros_like(x),
-            best_loss=zeros,
-            step_size=torch.full_like(zeros, 2 * self.eps),
+        return MomentumState.start(
+            point,
+            x,
+            y,
+            target,
+            step_size=2 * self.eps,
             previous=point.clone(),
-            loss=zeros.clone(),
+            loss=zeros,
             rises=torch.zeros_like(y),
             wait=period,
             period=period.clone(),
@@ -237,16 +250,12 @@ class SparseStep:
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> SparseState:
         point = self._start(x, noise, stream)
         zeros = x.new_zeros(len(x))
-        return SparseState(
-            x=x,
-            y=y,
-            target=target,
-            point=point,
-            age=torch.zeros_like(y),
-            best_point=point.clone(),
-            best_gradient=torch.zeros_like(x),
-            best_loss=zeros,
-            step_size=zeros.clone(),
+        return SparseState.start(
+            point,
+            x,
+            y,
+            target,
+            step_size=0.0,
             density=torch.full_like(zeros, 0.2),
             support=torch.full_like(zeros, x[0].numel()),
         )
