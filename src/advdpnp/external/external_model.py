@@ -156,7 +156,10 @@ class Normalized(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> the network's output for the normalized images."""
         if len(self.mean) not in (1, x.shape[1]):
-            raise ValueError(f"mean and std have {len(self.mean)} numbers, but images have {x.shape[1]} channels")
+            raise ValueError(
+                f"mean and std must have a number for each of the {x.shape[1]} channels, or one for all; "
+                f"got {len(self.mean)}"
+            )
         return cast(Tensor, self.model((x - self.mean) / self.std))
 
 
