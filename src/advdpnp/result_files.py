@@ -29,6 +29,9 @@ from advdpnp.runs import Json, Run, differences, read_json
 # The standard normal distribution has 95 % of its mass within this distance of 0.
 _Z95 = 1.959963984540054
 
+# (n,) bool: an array of numpy or a tensor of torch, on the CPU.
+Bits = Any
+
 
 @dataclass(frozen=True)
 class ResultFiles:
@@ -87,9 +90,9 @@ def accuracy_fields(robust: int, unevaluated: int, n: int, of: Of = "attack") ->
     return {value: robust / n, interval: [score_interval(robust, n)[0], score_interval(robust + unevaluated, n)[1]]}
 
 
-def pack(verdicts: np.ndarray) -> str:
+def pack(verdicts: Bits) -> str:
     """(n,) bool as base64 of packed bits, first image in the highest bit, zeros at the end: about n / 6 characters."""
-    return base64.b64encode(np.packbits(verdicts).tobytes()).decode("ascii")
+    return base64.b64encode(np.packbits(np.asarray(verdicts)).tobytes()).decode("ascii")
 
 
 def unpack(text: str, n: int) -> np.ndarray:
@@ -101,6 +104,59 @@ def unpack(text: str, n: int) -> np.ndarray:
             f"verdicts of {n} images take {expected} bytes; got {len(raw)}: text and n are not of the same result"
         )
     return np.unpackbits(np.frombuffer(raw, np.uint8), count=n).astype(bool)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """One of three for each image; an image that is neither robust nor unevaluated is broken: misclassified.
+
+    Args:
+        robust: (n,) bool, classified correctly, under attack if there is one.
+        unevaluated: (n,) bool, not misclassified, but a logit or gradient that the attack was given was not finite,
+            so that it had no gradient to follow.
+    """
+
+    robust: Bits
+    unevaluated: Bits
+
+    @classmethod
+    def after(cls, withstood: Bits, nonfinite: Bits | None = None) -> Verdicts:
+        """From images that no attack broke, and images with a logit or gradient that was not finite: each (n,) bool."""
+        nonfinite = withstood & ~withstood if nonfinite is None else nonfinite
+        return cls(withstood & ~nonfinite, withstood & nonfinite)
+
+    @classmethod
+    def read(cls, row: Json, n: int, name: str = "verdicts") -> Verdicts:
+        """As `bits` has written them, in numpy; rows of earlier versions have no unevaluated images."""
+        bits = row.get("unevaluated_bits") if name == "verdicts" else None
+        return cls(unpack(row[name], n), unpack(bits, n) if bits else np.zeros(n, dtype=bool))
+
+    @property
+    def withstood(self) -> Bits:
+        """(n,) bool: not misclassified."""
+        return self.robust | self.unevaluated
+
+    @property
+    def unevaluated_count(self) -> int:
+        """How many images are unevaluated."""
+        return int(self.unevaluated.sum())
+
+    def __and__(self, other: Verdicts) -> Verdicts:
+        """Under both: what either has broken is broken."""
+        return Verdicts.after(self.withstood & other.withstood, self.unevaluated | other.unevaluated)
+
+    def accuracy(self, of: Of = "attack") -> Json:
+        """The fields of a result that hold the fraction of robust images and its interval."""
+        return accuracy_fields(int(self.robust.sum()), self.unevaluated_count, len(self.robust), of)
+
+    def bits(self) -> Json:
+        """Packed verdicts; where there are unevaluated images, their count and bits too."""
+        stored: Json = {"verdicts": pack(self.robust)}
+        return stored | (
+            {"unevaluated": self.unevaluated_count, "unevaluated_bits": pack(self.unevaluated)}
+            if self.unevaluated_count
+            else {}
+        )
 
 
 def content(protocol: Json, clean: Json, rows: Sequence[Json], worst_case: Json) -> Json:
@@ -151,35 +207,13 @@ def _mean_of_broken(name: str, rows: Sequence[Json]) -> float:
     return sum(row[name] * row["broken"] for row in rows) / broken if broken else 0.0
 
 
-@dataclass(frozen=True)
-class _Masks:
-    """(n,) bool each: images that are robust, and images that are unevaluated; the rest is broken."""
-
-    robust: np.ndarray
-    unevaluated: np.ndarray
-
-    @classmethod
-    def interleaved(cls, parts: Sequence[Json], rows: Sequence[Json], name: str = "verdicts") -> _Masks:
-        """Of the whole: the k-th of m parts has every m-th image from the k-th."""
-        whole = np.zeros((2, sum(part["n"] for part in parts)), dtype=bool)
-        for number, (part, row) in enumerate(zip(parts, rows, strict=True)):
-            whole[0, number :: len(parts)] = unpack(row[name], part["n"])
-            if bits := row.get("unevaluated_bits"):
-                whole[1, number :: len(parts)] = unpack(bits, part["n"])
-        return cls(*whole)
-
-    def __and__(self, other: _Masks) -> _Masks:
-        kept = (self.robust | self.unevaluated) & (other.robust | other.unevaluated)
-        unevaluated = kept & (self.unevaluated | other.unevaluated)
-        return _Masks(kept & ~unevaluated, unevaluated)
-
-    @property
-    def left(self) -> int:
-        """How many images are unevaluated."""
-        return int(self.unevaluated.sum())
-
-    def accuracy(self, of: Of = "attack") -> Json:
-        return accuracy_fields(int(self.robust.sum()), self.left, len(self.robust), of)
+def _interleaved(parts: Sequence[Json], rows: Sequence[Json], name: str = "verdicts") -> Verdicts:
+    """Of the whole: the k-th of m parts has every m-th image from the k-th."""
+    whole = np.zeros((2, sum(part["n"] for part in parts)), dtype=bool)
+    for number, (part, row) in enumerate(zip(parts, rows, strict=True)):
+        found = Verdicts.read(row, part["n"], name)
+        whole[:, number :: len(parts)] = found.robust, found.unevaluated
+    return Verdicts(*whole)
 
 
 def merge_shards(parts: Sequence[Json]) -> Json:
@@ -198,11 +232,11 @@ def merge_shards(parts: Sequence[Json]) -> Json:
             raise ValueError(f"expected shard {number} of {len(parts)}; got {part['shard'][0]} of {part['shard'][1]}")
         if found := shard_differences(first, part):
             raise ValueError(f"shard {number} is of another evaluation ({found}): measure it again")
-    clean = _Masks.interleaved(parts, parts, "clean_verdicts")
+    clean = _interleaved(parts, parts, "clean_verdicts")
     n, worst, rows = len(clean.robust), clean, []
     for members in zip(*(part["attacks"] for part in parts), strict=True):
         rows.append(_merged_row(parts, members))
-        worst &= _Masks.interleaved(parts, members)
+        worst &= _interleaved(parts, members)
     own = ("shard", "clean_cross_entropy_images", "worst_case_unevaluated")
     return {
         **{name: value for name, value in first.items() if name not in own},
@@ -214,16 +248,14 @@ def merge_shards(parts: Sequence[Json]) -> Json:
         "clean_verdicts": pack(clean.robust),
         "attacks": rows,
         **worst.accuracy("worst case"),
-        **({"worst_case_unevaluated": worst.left} if worst.left else {}),
+        **({"worst_case_unevaluated": worst.unevaluated_count} if worst.unevaluated_count else {}),
     }
 
 
 def _merged_row(parts: Sequence[Json], rows: Sequence[Json]) -> Json:
     """One attack of all parts."""
-    masks, own = _Masks.interleaved(parts, rows), ("unevaluated", "unevaluated_bits", "mean_cross_entropy_images")
-    merged = {name: value for name, value in rows[0].items() if name not in own} | masks.accuracy()
-    merged |= {"verdicts": pack(masks.robust)}
-    merged |= {"unevaluated": masks.left, "unevaluated_bits": pack(masks.unevaluated)} if masks.left else {}
+    verdicts, own = _interleaved(parts, rows), ("unevaluated", "unevaluated_bits", "mean_cross_entropy_images")
+    merged = {name: value for name, value in rows[0].items() if name not in own} | verdicts.accuracy() | verdicts.bits()
     for name, rule in declared(AttackResult, "merged").items():
         merged |= {name: _RULES[rule](name, rows)} if name in rows[0] else {}
     if "mean_cross_entropy" in merged:

@@ -16,9 +16,10 @@ from advdpnp.attacks import APGDCE, FGSM, PGD, Attack, AutoAttack, CarliniWagner
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, evaluate, merge_shards, over_seeds, paired_test
-from advdpnp.evaluation.verdicts import UnevaluatedError, Verdicts
+from advdpnp.evaluation.verdicts import UnevaluatedError
 from advdpnp.metrics import pack, unpack, wilson
 from advdpnp.progress import comparison_text, result_text
+from advdpnp.result_files import Verdicts
 from advdpnp.runs import Json, write_json
 from attacks.broken import Holes, NoGradient, off_grid
 from attacks.robust import digits
@@ -47,7 +48,8 @@ def run(model: nn.Module, *attacks: Attack, n: int = N, **fields: Any) -> Json:
 
 
 def kept(row: Json, n: int = N) -> Verdicts:
-    return Verdicts.read(row, n)
+    found = Verdicts.read(row, n)
+    return Verdicts(torch.from_numpy(found.robust), torch.from_numpy(found.unevaluated))
 
 
 class Short(AutoAttack):

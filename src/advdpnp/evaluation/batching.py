@@ -32,9 +32,9 @@ from advdpnp.attacks.stepwise import (
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.evaluation.single_pass import AttackTarget, chunks, in_precision
 from advdpnp.evaluation.state import AttackProgress, EvaluationState
-from advdpnp.evaluation.verdicts import Verdicts
 from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise
+from advdpnp.result_files import Verdicts
 from advdpnp.runs import Json
 from advdpnp.threat import distance
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from advdpnp import result_files
 from advdpnp.attacks import label
-from advdpnp.evaluation.verdicts import Verdicts, check_evaluated
+from advdpnp.evaluation.verdicts import check_evaluated
 from advdpnp.metrics import mcnemar
-from advdpnp.result_files import paired_fields
+from advdpnp.result_files import Verdicts, paired_fields
 from advdpnp.runs import Json, differences
 
 
@@ -56,7 +56,7 @@ def _summary(values: Sequence[float]) -> Json:
 
 def _verdicts(result: Json) -> Iterator[tuple[str, Verdicts]]:
     n = result["n"]
-    worst = Verdicts.read({"verdicts": result["clean_verdicts"]}, n)
+    worst = Verdicts.read(result, n, "clean_verdicts")
     yield "clean", worst
     for row in result["attacks"]:
         found = Verdicts.read(row, n)
@@ -94,8 +94,8 @@ def _compared(name: str, first: Verdicts, second: Verdicts) -> Json:
     a, b = first.robust[kept], second.robust[kept]
     return {
         "name": name,
-        "first": a.double().mean().item(),
-        "second": b.double().mean().item(),
+        "first": float(a.mean()),
+        "second": float(b.mean()),
         "only_first": int((a & ~b).sum()),
         "only_second": int((b & ~a).sum()),
         "p": mcnemar(a, b),

@@ -28,11 +28,11 @@ from advdpnp.evaluation.single_pass import (
     single_pass,
 )
 from advdpnp.evaluation.state import EvaluationState, PassProgress
-from advdpnp.evaluation.verdicts import Verdicts, check_evaluated
+from advdpnp.evaluation.verdicts import check_evaluated
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
 from advdpnp.ranges import Count, Integer, Natural, Range, check_fields
-from advdpnp.result_files import content
+from advdpnp.result_files import Verdicts, content
 from advdpnp.runs import Json
 from advdpnp.threat import check_fits
 
@@ -166,7 +166,7 @@ class _SuiteRun:
             rows.append(row)
         right = clean.verdicts().accuracy("clean") | clean.mean_cross_entropy("clean_")
         right |= {"clean_verdicts": pack(clean.verdicts().robust)}
-        worst_case, unevaluated = worst.accuracy("worst case"), int(worst.unevaluated.sum())
+        worst_case, unevaluated = worst.accuracy("worst case"), worst.unevaluated_count
         worst_case |= {"worst_case_unevaluated": unevaluated} if unevaluated else {}
         return content(self._protocol, right, rows, worst_case) | self._geometry()
 

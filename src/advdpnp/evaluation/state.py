@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advdpnp.evaluation.verdicts import Verdicts
 from advdpnp.metrics import pack, unpack
+from advdpnp.result_files import Verdicts
 from advdpnp.runs import Json, differences, read_json, write_json
 
 # Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work

@@ -26,14 +26,14 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     return result_files.score_interval(successes, n, float(ndtri(0.5 + 0.5 * confidence)))
 
 
-def mcnemar(a: Tensor, b: Tensor) -> float:
+def mcnemar(a: result_files.Bits, b: result_files.Bits) -> float:
     """Exact McNemar test (McNemar 1947): do two classifiers differ in accuracy on the same images?
 
     It uses the images that exactly one of them classifies correctly: fair coin tosses if the accuracies are equal.
 
     Args:
-        a: (N,) bool, verdicts of one classifier.
-        b: (N,) bool, verdicts of the other on the same images in the same order.
+        a: (N,) bool, a tensor or an array, verdicts of one classifier.
+        b: (N,) bool, likewise, verdicts of the other on the same images in the same order.
     Returns:
         Two-sided p-value in (0, 1]; 1 where the verdicts are equal.
     """
