@@ -185,6 +185,8 @@ class AttackResult:
     unevaluated_bits: str = ""
     mean_cross_entropy: float | None = None
     mean_cross_entropy_images: int | None = None
+    # Accuracy of other logits that the classifier could give, such as those of one of its heads, on the same images.
+    other_answers: dict[str, float] = field(default_factory=dict)
     # Of searches, such as AutoAttack's: images that were attacked, broken, and broken only where the attack searched.
     attacked: int | None = field(default=None, metadata={"merged": "sum"})
     broken: int | None = field(default=None, metadata={"merged": "sum"})
@@ -236,6 +238,7 @@ class EvaluationResult:
     worst_case_unevaluated: int = field(default=0, metadata=_OWN)
     clean_cross_entropy: float | None = field(default=None, metadata=_OWN)
     clean_cross_entropy_images: int | None = field(default=None, metadata=_OWN)
+    clean_other_answers: dict[str, float] = field(default_factory=dict, metadata=_OWN)
     clean_verdicts: str = field(default="", metadata=_OWN)
     epoch: int | None = None
     # SHA-256 of the weights; "" where it was not recorded.

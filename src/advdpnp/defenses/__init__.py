@@ -7,7 +7,9 @@ from advdpnp.defenses.alp import ALP
 from advdpnp.defenses.at import AT
 from advdpnp.defenses.at_he import ATHE
 from advdpnp.defenses.base import Batch, Defense
+from advdpnp.defenses.dio import DIO
 from advdpnp.defenses.dpnp import DPNP
+from advdpnp.defenses.fsr import FSR
 from advdpnp.defenses.hat import HAT
 from advdpnp.defenses.ikl import IKL
 from advdpnp.defenses.mart import MART
@@ -24,10 +26,28 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
         ATHE,
         ALP,
         HAT,
+        FSR,
+        DIO,
         IKL,
         DPNP,
         AdvDPNP,
     )
 }
 
-__all__ = ["ALP", "AT", "ATHE", "DEFENSES", "DPNP", "HAT", "IKL", "MART", "ST", "TRADES", "AdvDPNP", "Batch", "Defense"]
+__all__ = [
+    "ALP",
+    "AT",
+    "ATHE",
+    "DEFENSES",
+    "DIO",
+    "DPNP",
+    "FSR",
+    "HAT",
+    "IKL",
+    "MART",
+    "ST",
+    "TRADES",
+    "AdvDPNP",
+    "Batch",
+    "Defense",
+]

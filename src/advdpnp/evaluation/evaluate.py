@@ -165,6 +165,7 @@ class _SuiteRun:
             worst &= found
             rows.append(row)
         right = clean.verdicts().accuracy("clean") | clean.mean_cross_entropy("clean_")
+        right |= clean.other_answers("clean_")
         right |= {"clean_verdicts": pack(clean.verdicts().robust)}
         worst_case, unevaluated = worst.accuracy("worst case"), worst.unevaluated_count
         worst_case |= {"worst_case_unevaluated": unevaluated} if unevaluated else {}
@@ -214,8 +215,8 @@ class _SuiteRun:
             return self._stepwise(name, attack, clean)
         progress = self._single_pass(name, attack, embed=position == self._evaluation.suite.features)
         found = progress.verdicts()
-        measured = found.accuracy() | progress.mean_cross_entropy() | {"seconds": round(progress.seconds, 3)}
-        return found, record(attack) | measured | found.bits()
+        measured = found.accuracy() | progress.mean_cross_entropy() | progress.other_answers()
+        return found, record(attack) | measured | {"seconds": round(progress.seconds, 3)} | found.bits()
 
     def _stepwise(self, name: str, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
         chunk = self._evaluation.search_chunk or search_chunk(self._target.images)

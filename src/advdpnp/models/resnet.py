@@ -86,11 +86,8 @@ class ResNet(Backbone):
         self.conv1 = convolution(channels, widths[0], 3)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.stages = stack_stages(BasicBlock, depths, widths, widths[0])
-        self.features = widths[-1]
+        self.features = self.map_channels = widths[-1]
 
     def feature_map(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> (B, D, h, w), the map before global average pooling."""
         return cast(Tensor, self.stages(relu(self.bn1(self.conv1(x)), inplace=True)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.feature_map(x).mean(dim=(2, 3))
