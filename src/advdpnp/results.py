@@ -185,8 +185,7 @@ class AttackResult:
     unevaluated_bits: str = ""
     mean_cross_entropy: float | None = None
     mean_cross_entropy_images: int | None = None
-    # Accuracy of other logits that the classifier could give, such as those of one of its heads, on the same images.
-    other_answers: dict[str, float] = field(default_factory=dict)
+    other_answers: dict[str, float] = field(default_factory=dict)  # accuracy of `Classifier.other_answers`
     # Of searches, such as AutoAttack's: images that were attacked, broken, and broken only where the attack searched.
     attacked: int | None = field(default=None, metadata={"merged": "sum"})
     broken: int | None = field(default=None, metadata={"merged": "sum"})
@@ -241,8 +240,7 @@ class EvaluationResult:
     clean_other_answers: dict[str, float] = field(default_factory=dict, metadata=_OWN)
     clean_verdicts: str = field(default="", metadata=_OWN)
     epoch: int | None = None
-    # SHA-256 of the weights; "" where it was not recorded.
-    weights: str = ""
+    weights: str = ""  # SHA-256; "" where it was not recorded
     # What searches were made in; verdicts are always those of `precision`.
     search_precision: str = field(default="fp32", metadata=_PAIRED)
     shard: list[int] | None = field(default=None, metadata=_OWN)
@@ -251,8 +249,7 @@ class EvaluationResult:
     seeds: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list, metadata=_OWN)
     environment: dict[str, Any] = field(default_factory=dict, metadata=_OWN)
-    # Where it is stored.
-    path: Path = field(default=Path(), metadata={"stored": ""})
+    path: Path = field(default=Path(), metadata={"stored": ""})  # where it is stored
 
     @property
     def name(self) -> str:
