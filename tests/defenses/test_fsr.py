@@ -218,30 +218,3 @@ def test_the_authors_weights_are_the_defaults() -> None:
         assert (defense.temperature, defense.lambda_sep, defense.lambda_rec) == (0.1, 1.0, 1.0)
     with pytest.raises(ValueError, match=r"defense\.temperature must be above 0"):
         FSR(temperature=0.0)
-
-
-@pytest.mark.slow
-# The compiler looks for one where it continues after the draws; without pytest it keeps that to itself.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-def test_compiled_losses_are_compiled_once_for_all_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The draws read epoch and index; traced, they would make the compiler start again in every epoch."""
-    import torch._dynamo
-
-    compiled = torch.compile
-    # What graphs are traced, and when again, is no matter of the code generator, which takes a minute.
-    monkeypatch.setattr(torch, "compile", lambda *given, **named: compiled(*given, **{**named, "backend": "eager"}))
-    torch._dynamo.reset()
-    folded, traced = (small_task("fsr", f"recipe.engine={engine}") for engine in ("folded", "compiled"))
-    trainings = [Training(task) for task in (folded, traced)]
-    terms: list[Tensor] = []
-    for training in trainings:
-        training.task.model.train()
-        for epoch in range(3):
-            training.epoch, training.step = epoch, 0
-            with torch.compiler.set_stance("fail_on_recompile" if epoch else "default"):
-                training.advance(torch.arange(96))
-                training.advance(torch.arange(96))
-        assert training.sums is not None
-        terms.append(training.sums)
-    torch._dynamo.reset()
-    torch.testing.assert_close(*terms, rtol=1e-3, atol=1e-3)
