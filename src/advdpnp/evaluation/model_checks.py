@@ -17,17 +17,19 @@ _MANY, _FEW = 128, 16
 _SAME, _OTHER_BATCH = 1e-5, 1e-3
 
 
-def check_protocol(model: nn.Module, images: Images, n: int) -> None:
-    """Raise ValueError on a network in training mode, or images, labels or n out of range."""
+def check_protocol(model: nn.Module, images: Images, places: Tensor) -> None:
+    """Raise ValueError on a network in training mode, or images, labels or places (n,) int64 out of range."""
     check_mode(model)
     check_not_empty(images)
-    if not 1 <= n <= len(images):
-        raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {n}")
+    if len(images) <= int(places.max()):
+        raise ValueError(
+            f"--limit must be from 1 to {len(images)}, the test images there are; got {int(places.max()) + 1}"
+        )
     x, _ = images.batch(torch.arange(1, device=images.labels.device))
     check_images(x)
     with torch.no_grad():
         classes = model(x).shape[1]
-    check_labels(images.labels[:n], n, classes)
+    check_labels(images.labels[places], len(places), classes)
 
 
 def check_not_empty(images: Images) -> None:

@@ -118,7 +118,7 @@ class ExternalModel:
                 "arguments": dict(self.arguments),
                 "weights": self.weights.name if self.weights else None,
                 "weights_key": self.weights_key,
-                "sha256": _file_sum(file) if file else _state_sum(model),
+                "sha256": _file_sum(file) if file else tensors_sum(model.state_dict()),
                 "mean": list(self.mean),
                 "std": list(self.std),
             },
@@ -186,9 +186,10 @@ def _file_sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _state_sum(model: nn.Module) -> str:
+def tensors_sum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of named tensors."""
     total = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in tensors.items():
         total.update(name.encode())
         total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
