@@ -13,7 +13,7 @@ from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation, summed_up
-from advdpnp.attacks.attack import check_images, check_labels
+from advdpnp.attacks.attack import check_images, check_labels, check_tensor, in_box
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
 from advdpnp.data import DataSpec, Images
@@ -144,6 +144,8 @@ def evaluate_external(
     )
     images = data.load(spec, "test", data_root).to(on)
     how.which(len(images))
+    if source.understood:
+        callback.on_note(source.understood)
     model, cautions = source.open(spec)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
@@ -173,13 +175,14 @@ def _kept(resume: Path | str | None) -> Path | None:
 
 
 def _images(x: Tensor, y: Tensor) -> Images:
+    check_tensor("images", x)
     if x.dim() != 4 or not len(x):
         raise ValueError(f"x must be (N, channels, H, W) with N at least 1; got {tuple(x.shape)}")
     if x.dtype != torch.uint8:
         check_images(x)
     # The number of classes is not known yet.
     check_labels(y, len(x), torch.iinfo(torch.int64).max)
-    return Images(x.detach(), y, levels=255 if x.dtype == torch.uint8 else 1)
+    return Images(in_box(x.detach()), y, levels=255 if x.dtype == torch.uint8 else 1)
 
 
 def _device(model: nn.Module, x: Tensor) -> torch.device:

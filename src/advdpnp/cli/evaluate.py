@@ -57,8 +57,8 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch state dict.")] = None,
     weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
     model_arg: Annotated[list[str] | None, typer.Option(help="Argument of the callable, repeatable: depth=28.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Normalization of its training, pixels in [0, 1]: a,b,c.")] = None,
-    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Normalization of its training: a,b,c; 0.49 or 125.3/255.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean; one number stands for all channels.")] = None,
     name: Annotated[str, typer.Option(help="Tells variants of your network apart.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of all runs, for your network's results.")] = Path("runs"),
     resume: Resume = False,
@@ -114,7 +114,11 @@ def _check_asked(
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    from advdpnp.ranges import parse_eps
+
     try:
-        return tuple(float(part) for part in text.split(",")) if text else ()
+        return tuple(parse_eps(part.strip()) for part in text.split(",")) if text else ()
     except ValueError:
-        raise ValueError(f"{option} must be numbers with commas, as 0.4914,0.4822,0.4465; got {text!r}") from None
+        raise ValueError(
+            f"{option} must be numbers or fractions with commas, as 0.4914,0.4822,0.4465 or 125.3/255; got {text!r}"
+        ) from None
