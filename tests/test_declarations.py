@@ -56,7 +56,7 @@ SAMPLES: list[Any] = [
     IndexNoise(0, INDEX),
     Evaluation(Suite("none", "", (), features=None), 2, {}),
     EvaluationOptions(limit=2),
-    Radii({"linf": 0.1}, "digits"),
+    Radii({"linf": 0.1}, "digits", 64),
     ExternalModel("torch.nn:Identity", mean=(0.5,), std=(0.5,)),
     Predictor(torch.nn.Identity(), (), None, None, 1, 0),
 ]

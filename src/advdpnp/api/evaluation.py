@@ -119,8 +119,10 @@ def evaluate_run(
     done = stored_experiment(run)
     tested = data.spec(on_data) if isinstance(on_data, str) else on_data or done.data
     _check_alike(done.data, tested)
-    radii = Radii(done.data.radii, done.data.name, radius_of(eps))
-    wanted = suite_of(suite, radii, math.prod(done.data.image_shape), norm, suite_name)
+    radii = Radii(done.data.radii, done.data.name, math.prod(done.data.image_shape), radius_of(eps))
+    wanted = suite_of(suite, radii, norm, suite_name)
+    if remark := radii.remark(norm):
+        callback.on_note(remark)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, epoch = load_checkpoint(run, checkpoint, on)
     images = data.load(tested, "test", data_root).to(on)

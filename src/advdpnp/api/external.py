@@ -81,8 +81,9 @@ def evaluate_model(
     how, kept = EvaluationOptions(**options), _kept(resume)
     check_mode(model)
     images, on = _images(x, y), _device(model, x)
-    radii = Radii({"linf": 8 / 255}, "a set of images in memory", radius_of(eps), named=False)
-    wanted = suite_of(suite, radii, math.prod(x.shape[1:]), norm)
+    pixels = math.prod(x.shape[1:])
+    radii = Radii({"linf": 8 / 255}, "a set of images in memory", pixels, radius_of(eps), named=False)
+    wanted = suite_of(suite, radii, norm)
     how.which(len(images))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
@@ -90,8 +91,8 @@ def evaluate_model(
     _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     if kept is not None:
-        pixels = {"pixels": images.pixels, "labels": images.labels}
-        facts |= {"weights": tensors_sum(ready.state_dict()), "images": tensors_sum(pixels)}
+        measured = {"pixels": images.pixels, "labels": images.labels}
+        facts |= {"weights": tensors_sum(ready.state_dict()), "images": tensors_sum(measured)}
     results, partials = [], []
     for seed in how.each_seed:
         usual = how.evaluation(wanted, len(images), facts, seed)
@@ -139,13 +140,12 @@ def evaluate_external(
     """
     how, callback = EvaluationOptions(**options), callback or Silent()
     spec, on = data.spec(on_data) if isinstance(on_data, str) else on_data, resolve_device(device)
-    wanted = suite_of(
-        suite, Radii(spec.radii, spec.name, radius_of(eps)), math.prod(spec.image_shape), norm, suite_name
-    )
+    radii = Radii(spec.radii, spec.name, math.prod(spec.image_shape), radius_of(eps))
+    wanted = suite_of(suite, radii, norm, suite_name)
     images = data.load(spec, "test", data_root).to(on)
     how.which(len(images))
-    if source.understood:
-        callback.on_note(source.understood)
+    for remark in filter(None, (radii.remark(norm), source.understood)):
+        callback.on_note(remark)
     model, cautions = source.open(spec)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
