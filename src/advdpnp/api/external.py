@@ -102,6 +102,9 @@ def evaluate_external(
     how = EvaluationOptions(**options)
     if how.limit is not None and not 1 <= how.limit <= len(images):
         raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {how.limit}")
+    source, said = source.with_usual_normalization(spec)
+    for text in said:
+        (callback or Silent()).on_note(text)
     model, cautions = source.open(spec)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}

@@ -37,9 +37,16 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interr
 
 # How a folder of images is named as data, and the options for it.
 FOLDER = "folder:"
-ImageSize = Annotated[int | None, typer.Option(help="Side of the images of a folder; 32 by default.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(help="Side of a folder's images; by default 32, or that of a network of timm's."),
+]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the choice of a folder's test images.")]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.")]
+
+Untrained = Annotated[
+    bool, typer.Option("--untrained", help="Weights by chance, where timm or torchvision has pretrained ones.")
+]
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "device": (Device, None),
@@ -131,6 +138,26 @@ def facts_of(
         wanted = f"--image-size, --split-seed and --skip-broken are for {FOLDER}PATH"
         raise ValueError(f"{wanted}; got {data}: leave them out")
     return spec(data)
+
+
+def usual_size(data: str, image_size: int | None, model: str, tell: Callable[[str], None]) -> int | None:
+    """The side of a folder's images: what is asked for, else that of the training of another library's network."""
+    from advdpnp.models.libraries import is_library_name, library_network
+
+    if image_size is not None or not data.startswith(FOLDER) or not is_library_name(model):
+        return image_size
+    usual = library_network(model, data).preprocessing().image_size
+    if usual is not None:
+        tell(f"images of {usual}x{usual} pixels, as {model} was trained with: --image-size changes it")
+    return usual
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...]:
+    """The numbers of an option such as --mean, which have commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise ValueError(f"{option} must be numbers with commas, as 0.4914,0.4822,0.4465; got {text!r}") from None
 
 
 def complain(line: str) -> None:

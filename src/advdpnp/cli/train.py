@@ -1,7 +1,7 @@
 """`advdpnp train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +14,17 @@ from advdpnp.cli.command import (
     SkipBroken,
     SplitSeed,
     Switches,
+    Untrained,
     app,
     command,
     facts_of,
+    numbers,
     showing_progress,
+    usual_size,
 )
+
+if TYPE_CHECKING:
+    from advdpnp.experiments import Initial
 
 
 @command(app)
@@ -28,7 +34,17 @@ def train(
         str | None, typer.Argument(help="data/backbone/defense, as in cifar10/resnet18/adv-dpnp; or --data.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="In place of the name: folder:PATH, or a data set.")] = None,
-    model: Annotated[str | None, typer.Option(help="With --data: backbone; by default resnet18.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="With --data: backbone, by default resnet18; or timm:NAME and the like, trained further."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="First weights of timm:NAME and the like: a file, not the library's own.")
+    ] = None,
+    weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
+    untrained: Untrained = False,
+    mean: Annotated[str | None, typer.Option(help="Its normalization, pixels in [0, 1]: a,b,c.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
     defense: Annotated[str | None, typer.Option(help="With --data: method; by default adv-dpnp.")] = None,
     image_size: ImageSize = None,
     split_seed: SplitSeed = 0,
@@ -54,12 +70,15 @@ def train(
 
     _check_names(name, data, model, defense)
     options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
+    first = _initial(weights, weights_key, untrained, numbers("--mean", mean), numbers("--std", std))
     with showing_progress() as callback:
         if data is None:
-            wanted = experiment(name or "", *options)
+            wanted = experiment(name or "", *options, first)
         else:
+            backbone = model or "resnet18"
+            image_size = usual_size(data, image_size, backbone, callback.on_note)
             facts = facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
-            wanted = experiment_on(facts, model or "resnet18", defense or "adv-dpnp", *options)
+            wanted = experiment_on(facts, backbone, defense or "adv-dpnp", *options, first)
         if tensorboard is not None:
             callback = TensorBoard(callback, str(tensorboard))
         run = api.train(
@@ -83,3 +102,18 @@ def _check_names(name: str | None, data: str | None, model: str | None, defense:
         )
     if name and name.startswith(FOLDER):
         raise ValueError(f"a folder is given as --data {FOLDER}PATH, with --model and --defense; got the name {name!r}")
+
+
+def _initial(
+    weights: Path | None, weights_key: str, untrained: bool, mean: tuple[float, ...], std: tuple[float, ...]
+) -> "Initial | None":
+    from advdpnp.experiments import Initial
+    from advdpnp.experiments.initial import PRETRAINED, UNTRAINED
+
+    if untrained and weights is not None:
+        raise ValueError(f"--untrained leaves the weights to chance, and --weights gives {weights}: leave one out")
+    if weights_key and weights is None:
+        raise ValueError("--weights-key chooses from a weights file: give --weights too")
+    if not (weights or untrained or mean or std):
+        return None
+    return Initial(str(weights) if weights else UNTRAINED if untrained else PRETRAINED, weights_key, "", mean, std)

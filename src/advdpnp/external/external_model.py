@@ -3,18 +3,21 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from advdpnp.data import DataSpec, FolderSpec
+from advdpnp.data import DataSpec, FolderSpec, data_root
 from advdpnp.external.builder import Scalar, build, is_program_file, model_name
+from advdpnp.external.heads import stored_classes
 from advdpnp.external.weights import load_weights, read_checkpoint
 from advdpnp.mode import holds_program, settle
+from advdpnp.models.adapted import answer_layer
 from advdpnp.models.copying import copied
+from advdpnp.models.libraries import LibraryNetwork, is_library_name, library_network
 from advdpnp.ranges import Positive, Range, check_fields
 
 SCHEMA = 1
@@ -25,12 +28,15 @@ class ExternalModel:
     """A network that advdpnp did not train.
 
     Args:
-        model: its callable, or a .pt2 file of torch.export, see `advdpnp.external.build`.
-        weights: a weights file; None takes the network as its callable builds it, or with the weights of the .pt2 file.
+        model: its callable, another library's name for it, or a .pt2 file of torch.export, see
+            `advdpnp.external.build`.
+        weights: a weights file; None takes the network as its callable builds it, with the weights of the .pt2 file, or
+            with the pretrained weights of the library.
         weights_key: dotted name of the state dict in the file, where there are several.
         arguments: of the callable.
         mean, std: the normalization that it was trained with, for pixels in [0, 1]; empty for none.
         tag: part of the folder's name, for variants of one network; "" for none.
+        untrained: weights by chance, where the library has pretrained ones.
     Raises:
         ValueError: mean without std, weights for a .pt2 file, or a tag that is no folder name.
     """
@@ -42,6 +48,7 @@ class ExternalModel:
     mean: tuple[Annotated[float, Range("(-inf, inf)")], ...] = ()
     std: tuple[Positive, ...] = ()
     tag: str = ""
+    untrained: bool = False
 
     def __post_init__(self) -> None:
         model_name(self.model)
@@ -62,6 +69,30 @@ class ExternalModel:
     def _program(self) -> Path | None:
         return Path(self.model) if is_program_file(self.model) else None
 
+    def _library(self, data: DataSpec) -> LibraryNetwork | None:
+        return library_network(self.model, data.name) if is_library_name(self.model) else None
+
+    def with_usual_normalization(self, data: DataSpec) -> tuple["ExternalModel", list[str]]:
+        """This network with the normalization that its library says it was trained with, unless one is given.
+
+        Returns:
+            The network, and a line for the user where one was found.
+        Raises:
+            ValueError: the library is missing, or has no such network.
+        """
+        library = self._library(data)
+        if library is None:
+            return self, []
+        usual = library.preprocessing()
+        if self.mean or self.std or len(usual.mean) != data.image_shape[0]:
+            return self, []
+        numbers = [",".join(f"{value:.4g}" for value in values) for values in (usual.mean, usual.std)]
+        said = (
+            f"{self.model} was trained on images normalized with --mean {numbers[0]} --std {numbers[1]}, which it gets "
+            "(--mean 0 --std 1 for none)"
+        )
+        return replace(self, mean=usual.mean, std=usual.std), [said]
+
     @property
     def name(self) -> str:
         """Name of the network: that of its callable or file."""
@@ -71,7 +102,8 @@ class ExternalModel:
     def checkpoint(self) -> str:
         """Name of its weights in results: that of the file."""
         file = self.weights or self._program
-        return file.name if file else "as built"
+        own = "pretrained" if is_library_name(self.model) and not self.untrained else "as built"
+        return file.name if file else own
 
     def folder(self, out: Path, data: DataSpec) -> Path:
         """runs/<data>/<name>/foreign[+tag]/seed-0."""
@@ -85,10 +117,8 @@ class ExternalModel:
         Raises:
             ValueError, FileNotFoundError: as `build`, `read_checkpoint` and `load_weights`.
         """
-        content = read_checkpoint(self.weights) if self.weights else None
-        model, notes = build(self.model, self.arguments, data.num_classes, data.image_shape), []
-        if self.weights:
-            notes += load_weights(model, content, self.weights_key, str(self.weights))
+        library = self._library(data)
+        model, notes = self._built(data) if library is None else self._of_library(library, data)
         model, said = single_precision(model)
         if self.mean:
             channels = data.image_shape[0]
@@ -99,6 +129,35 @@ class ExternalModel:
                 )
             model = Normalized(model, self.mean, self.std)
         return settle(model).eval(), [*notes, *said]
+
+    def _built(self, data: DataSpec) -> tuple[nn.Module, list[str]]:
+        """The network of code, and notes on its weights."""
+        content = read_checkpoint(self.weights) if self.weights else None
+        model = build(self.model, self.arguments, data.num_classes, data.image_shape)
+        return model, load_weights(model, content, self.weights_key, str(self.weights)) if self.weights else []
+
+    def _of_library(self, library: LibraryNetwork, data: DataSpec) -> tuple[nn.Module, list[str]]:
+        """The network of another library, and notes on its weights."""
+        shape, wanted = data.image_shape, int(self.arguments.get("num_classes", data.num_classes))
+        if self.weights is None and not self.untrained:
+            self._check_classes(library.pretrained_classes(), wanted, data, "the pretrained weights")
+            return library.pretrained(shape, self.arguments, data_root()), []
+        content = read_checkpoint(self.weights) if self.weights else None
+        model = library.with_file(content, shape) if self.weights else None
+        if model is not None:
+            return model, []
+        model = library.untrained(shape, data.num_classes, self.arguments)
+        if self.weights is None:
+            return model, []
+        self._check_classes(_stored_classes(content, model, shape) or wanted, wanted, data, str(self.weights))
+        return model, load_weights(model, content, self.weights_key, str(self.weights))
+
+    def _check_classes(self, stored: int, wanted: int, data: DataSpec, source: str) -> None:
+        if stored != wanted:
+            raise ValueError(
+                f"{source} for {self.model} know {stored} classes, but {data.name} has {wanted}: give the data set "
+                f"that they were trained for, or train them further with advdpnp train --data ... --model {self.model}"
+            )
 
     def config(self, data: DataSpec, model: nn.Module) -> dict[str, Any]:
         """JSON values that identify this network.
@@ -179,6 +238,14 @@ def single_precision(model: nn.Module) -> tuple[nn.Module, list[str]]:
             if isinstance(value, Tensor) and value.is_floating_point():
                 vars(module)[name] = value.float()
     return single, [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]
+
+
+def _stored_classes(content: Any, model: nn.Module, image_shape: tuple[int, int, int]) -> int | None:
+    try:
+        return stored_classes(content, answer_layer(model, image_shape), model)
+    except ValueError:
+        # Not every network ends in a linear layer; then loading says what does not fit.
+        return None
 
 
 def _file_sum(path: Path) -> str:
