@@ -68,10 +68,10 @@ def _trained(wanted: Experiment, data_root: Path | None) -> tuple[nn.Module, lis
     network = library.with_file(content, shape) if library else None
     if network is not None:
         return network, []
-    network = build_network(wanted.backbone, shape)
+    network = build_network(wanted.backbone, shape, initial.arguments)
     rows = stored_classes(content, answer_layer(network, shape, wanted.backbone), network)
     if rows is not None:
-        network = build_network(wanted.backbone, shape, rows)
+        network = build_network(wanted.backbone, shape, initial.arguments, rows)
     return network, load_weights(network, content, initial.weights_key, str(initial.file))
 
 

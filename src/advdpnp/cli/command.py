@@ -48,6 +48,10 @@ Untrained = Annotated[
     bool, typer.Option("--untrained", help="Weights by chance, where timm or torchvision has pretrained ones.")
 ]
 
+CodeOfRun = Annotated[
+    str | None, typer.Option("--model", help="FILE.py:callable, for a run that was trained with such a network.")
+]
+
 _COMMON: dict[str, tuple[Any, Any]] = {
     "device": (Device, None),
     "threads": (Threads, None),
@@ -150,6 +154,31 @@ def usual_size(data: str, image_size: int | None, model: str, tell: Callable[[st
     if usual is not None:
         tell(f"images of {usual}x{usual} pixels, as {model} was trained with: --image-size changes it")
     return usual
+
+
+def allow_named(reference: str) -> None:
+    """Let this command run the code of a callable that its user names."""
+    from advdpnp.external import allow
+    from advdpnp.models.libraries import is_library_name
+
+    if ":" in reference and not is_library_name(reference):
+        allow(reference)
+
+
+def allow_code_of(run: Path, model: str | None) -> None:
+    """Let this command run the code that a run's network is of; its configuration alone cannot."""
+    from advdpnp.external import allow
+    from advdpnp.models.libraries import is_library_name
+    from advdpnp.runs import Run
+
+    if model is None:
+        return
+    stored = str(Run(run).config().get("backbone"))
+    if ":" not in stored or is_library_name(stored):
+        raise ValueError(f"the network of {run} is {stored}, which needs no code: leave --model out")
+    if is_library_name(model):
+        raise ValueError(f"the network of {run} is the code {stored}: give it as --model; got {model}")
+    allow(model, stored)
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, showing_progress
+from advdpnp.cli.command import Answer, CodeOfRun, DataRoot, Switches, allow_code_of, app, command, showing_progress
 
 
 @command(app)
@@ -18,12 +18,14 @@ def predict(
     neighbors: Annotated[bool, typer.Option(help="Look for the nearest training images.")] = True,
     invert: Annotated[bool, typer.Option("--invert", help="Make dark light, as for ink on paper with MNIST.")] = False,
     checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    model: CodeOfRun = None,
     data_root: DataRoot = None,
 ) -> Answer:
     """Tell the class of images: probabilities, distances to the prototypes, nearest training images."""
     from advdpnp import api
     from advdpnp.predicting import check_format, predictions_text, write_picture
 
+    allow_code_of(run, model)
     if picture is not None:
         check_format(picture)
     with showing_progress() as callback:
@@ -64,12 +66,14 @@ def export(
     venue: Annotated[str, typer.Option(help="RobustBench: where the paper appeared.")] = "",
     images: Annotated[int, typer.Option(min=1, help="Test images on which every file must agree.")] = 1000,
     force: Annotated[bool, typer.Option("--force", help="Replace an export of another model.")] = False,
+    model: CodeOfRun = None,
     data_root: DataRoot = None,
 ) -> Answer:
     """Write a classifier with a model card for other programs: safetensors, torch.export, ONNX, RobustBench."""
     from advdpnp import api
     from advdpnp.exporting import PaperReference
 
+    allow_code_of(run, model)
     if switches.device not in (None, "cpu"):
         raise ValueError(f"an export is made on the CPU; got --device {switches.device}: leave --device out")
     written = api.export(

@@ -14,6 +14,7 @@ from advdpnp.cli.command import (
     SplitSeed,
     Switches,
     Untrained,
+    allow_code_of,
     app,
     command,
     facts_of,
@@ -68,6 +69,9 @@ def evaluate(
 ) -> Answer:
     """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
     described = [weights, weights_key, untrained, model_arg, mean, std, name]
+    if run is not None:
+        allow_code_of(run, model)
+        model = None
     _check_asked(run, model, data, checkpoint, any(described))
     from advdpnp import api
     from advdpnp.progress import result_text

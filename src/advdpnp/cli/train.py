@@ -15,6 +15,7 @@ from advdpnp.cli.command import (
     SplitSeed,
     Switches,
     Untrained,
+    allow_named,
     app,
     command,
     facts_of,
@@ -36,13 +37,16 @@ def train(
     data: Annotated[str | None, typer.Option(help="In place of the name: folder:PATH, or a data set.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="With --data: backbone, by default resnet18; or timm:NAME and the like, trained further."),
+        typer.Option(
+            help="With --data: backbone, by default resnet18; or timm:NAME, FILE.py:callable and the like."
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="First weights of timm:NAME and the like: a file, not the library's own.")
     ] = None,
     weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
     untrained: Untrained = False,
+    model_arg: Annotated[list[str] | None, typer.Option(help="Argument of a callable, repeatable: depth=28.")] = None,
     mean: Annotated[str | None, typer.Option(help="Its normalization, pixels in [0, 1]: a,b,c.")] = None,
     std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
     defense: Annotated[str | None, typer.Option(help="With --data: method; by default adv-dpnp.")] = None,
@@ -70,12 +74,14 @@ def train(
 
     _check_names(name, data, model, defense)
     options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
-    first = _initial(weights, weights_key, untrained, numbers("--mean", mean), numbers("--std", std))
+    normalization = numbers("--mean", mean), numbers("--std", std)
+    first = _initial(weights, weights_key, untrained, *normalization, tuple(model_arg or ()))
     with showing_progress() as callback:
         if data is None:
             wanted = experiment(name or "", *options, first)
         else:
             backbone = model or "resnet18"
+            allow_named(backbone)
             image_size = usual_size(data, image_size, backbone, callback.on_note)
             facts = facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
             wanted = experiment_on(facts, backbone, defense or "adv-dpnp", *options, first)
@@ -105,7 +111,12 @@ def _check_names(name: str | None, data: str | None, model: str | None, defense:
 
 
 def _initial(
-    weights: Path | None, weights_key: str, untrained: bool, mean: tuple[float, ...], std: tuple[float, ...]
+    weights: Path | None,
+    weights_key: str,
+    untrained: bool,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    arguments: tuple[str, ...],
 ) -> "Initial | None":
     from advdpnp.experiments import Initial
     from advdpnp.experiments.initial import PRETRAINED, UNTRAINED
@@ -114,6 +125,6 @@ def _initial(
         raise ValueError(f"--untrained leaves the weights to chance, and --weights gives {weights}: leave one out")
     if weights_key and weights is None:
         raise ValueError("--weights-key chooses from a weights file: give --weights too")
-    if not (weights or untrained or mean or std):
-        return None
-    return Initial(str(weights) if weights else UNTRAINED if untrained else PRETRAINED, weights_key, "", mean, std)
+    begin = str(weights) if weights else UNTRAINED if untrained else PRETRAINED
+    initial = Initial(begin, weights_key, "", mean, std, arguments)
+    return None if initial == Initial() else initial

@@ -67,5 +67,5 @@ def recipe_for(name: str, spec: DataSpec, defense: Defense[Any]) -> Recipe:
 
 
 def fine_tuning(recipe: Recipe) -> Recipe:
-    """The recipe for a network that is trained already: a tenth of the rate, so that what it knows stays, and less long."""
+    """The recipe for a network that is trained already: a tenth of the rate, to keep what it knows; short."""
     return replace(recipe, lr=recipe.lr / 10, epochs=min(recipe.epochs, 20))

@@ -117,8 +117,8 @@ class Experiment:
 
         with torch.random.fork_rng(devices=[]), float32_default():
             torch.manual_seed(self.seed)
-            normalization = (self.initial.mean, self.initial.std) if self.initial else ()
-            backbone = build_backbone(self.backbone, self.data.image_shape, *normalization)
+            own = (self.initial.mean, self.initial.std, self.initial.arguments) if self.initial else ()
+            backbone = build_backbone(self.backbone, self.data.image_shape, *own)
             model: Classifier = self.defense.build(backbone, self.data.num_classes)
         return model
 

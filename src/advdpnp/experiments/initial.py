@@ -21,6 +21,7 @@ class Initial:
         weights_key: dotted name of the state dict in the file, where there are several.
         sha256: checksum of the file.
         mean, std: the normalization, for pixels in [0, 1]; empty for none.
+        arguments: of the callable of one's own code, such as "depth=28".
     """
 
     weights: str = PRETRAINED
@@ -28,6 +29,7 @@ class Initial:
     sha256: str = ""
     mean: tuple[Annotated[float, Range("(-inf, inf)")], ...] = ()
     std: tuple[Positive, ...] = ()
+    arguments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, "initial")
@@ -52,6 +54,8 @@ def completed(initial: Initial, backbone: str, channels: int) -> Initial:
     """
     library = library_network(backbone) if is_library_name(backbone) else None
     mean, std, weights = initial.mean, initial.std, initial.weights
+    if library is not None and initial.arguments:
+        raise ValueError(f"--model-arg is for a network of your own code; got {backbone}: leave it out")
     if library is not None and not mean:
         usual = library.preprocessing()
         mean, std = (usual.mean, usual.std) if len(usual.mean) == channels else ((), ())

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from advdpnp.mode import settle
+from advdpnp.models import allow_code
 from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, library_network
 from advdpnp.ranges import nearest
 
@@ -104,6 +105,19 @@ def build(
     if not callable(found):
         raise ValueError(f"{reference} must be a class or function that returns an nn.Module; got {_kind(found)}")
     return _called(found, reference, arguments)
+
+
+def allow(reference: str, stored: str = "") -> None:
+    """Let configurations name the network of a callable, which is code, as long as this process lives.
+
+    Args:
+        reference: "pkg.module:callable" or "path/to/file.py:callable", of code that you trust.
+        stored: what a configuration calls it, where it was written in another folder; by default as `reference`.
+    Raises:
+        ValueError: no such form.
+    """
+    _split(reference)
+    allow_code(stored or reference, lambda given: build(reference, parse_arguments(given), 0, (0, 0, 0)))
 
 
 def read_program(path: Path) -> nn.Module:

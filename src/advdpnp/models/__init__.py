@@ -29,15 +29,15 @@ BACKBONES: dict[str, Callable[[ImageShape], Backbone]] = {
 
 
 # Networks of code that this process was told to run; a stored configuration names them, and runs nothing.
-_CODE: dict[str, Callable[[], nn.Module]] = {}
+_CODE: dict[str, Callable[[Sequence[str]], nn.Module]] = {}
 
 
-def allow_code(reference: str, build: Callable[[], nn.Module]) -> None:
+def allow_code(reference: str, build: Callable[[Sequence[str]], nn.Module]) -> None:
     """Let configurations use the network of a callable, such as "net.py:Net", as long as this process lives.
 
     Args:
         reference: as it stands in configurations.
-        build: makes the untrained network.
+        build: makes the untrained network from arguments such as "depth=28".
     """
     _CODE[reference] = build
 
@@ -58,36 +58,41 @@ def check_backbone(name: str) -> None:
 
 
 def build_backbone(
-    name: str, image_shape: ImageShape, mean: Sequence[float] = (), std: Sequence[float] = ()
+    name: str,
+    image_shape: ImageShape,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    arguments: Sequence[str] = (),
 ) -> Backbone:
     """An untrained backbone by name.
 
     Args:
         name: a key of `BACKBONES`; wrn-DEPTH-WIDTH with DEPTH = 6 n + 4; or a name of another library, such as
-            "timm:resnet18", whose last linear layer is taken off.
+            "timm:resnet18", or of code (`allow_code`): a classifier, whose last linear layer is taken off.
         image_shape: (channels, H, W).
-        mean, std: the normalization of another library's network, for pixels in [0, 1]; empty for none.
+        mean, std: the normalization of such a classifier, for pixels in [0, 1]; empty for none.
+        arguments: of code, such as "depth=28".
     Raises:
         ValueError: unknown name (the nearest ones are listed), an image too small for the network, or a library that
             is not installed.
     """
     if not is_adapted(name):
         return _builder(name)(image_shape)
-    return adapt(build_network(name, image_shape), image_shape, mean, std, name)[0]
+    return adapt(build_network(name, image_shape, arguments), image_shape, mean, std, name)[0]
 
 
-def build_network(name: str, image_shape: ImageShape, num_classes: int = 2) -> nn.Module:
+def build_network(name: str, image_shape: ImageShape, arguments: Sequence[str] = (), num_classes: int = 2) -> nn.Module:
     """The whole untrained classifier that `build_backbone` takes the last layer of; Raises as it does."""
     if is_library_name(name):
         return library_network(name).untrained(image_shape, num_classes, {})
-    return _code(name)()
+    return _code(name)(arguments)
 
 
-def _code(name: str) -> Callable[[], nn.Module]:
+def _code(name: str) -> Callable[[Sequence[str]], nn.Module]:
     if name not in _CODE:
         raise ValueError(
-            f"the network {name} is code, which is not run because a configuration names it: if you trust it, give "
-            f"--model {name} again"
+            f"the network {name} is code, and no configuration makes it run: if you trust it, give --model {name}, or "
+            "call advdpnp.external.allow with it"
         )
     return _CODE[name]
 

@@ -1,4 +1,4 @@
-"""robustbench:NAME/THREAT, entries of RobustBench's model zoo; robustbench:DATA/NAME/THREAT names their data set too."""
+"""robustbench:NAME/THREAT, entries of RobustBench's model zoo; robustbench:DATA/NAME/THREAT says for which data."""
 
 import tempfile
 from pathlib import Path

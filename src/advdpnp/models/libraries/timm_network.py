@@ -47,6 +47,7 @@ class TimmNetwork(LibraryNetwork):
         return Preprocessing(tuple(facts.mean), tuple(facts.std), facts.input_size[-1])
 
     def untrained(self, image_shape: ImageShape, num_classes: int, arguments: Arguments) -> nn.Module:
+        self._facts()
         fields = {"pretrained": False, "num_classes": num_classes, **arguments}
         return called(lambda **named: self._created(image_shape, named), self.reference, fields)
 

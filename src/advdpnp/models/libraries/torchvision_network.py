@@ -51,6 +51,7 @@ class TorchvisionNetwork(LibraryNetwork):
         return Preprocessing(tuple(transforms.mean), tuple(transforms.std), transforms.crop_size[0])
 
     def untrained(self, image_shape: ImageShape, num_classes: int, arguments: Arguments) -> nn.Module:
+        self._models()
         self._check(image_shape)
         fields = {"weights": None, "num_classes": num_classes, **arguments}
         return called(self._created, self.reference, fields)
