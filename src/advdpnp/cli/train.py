@@ -37,9 +37,7 @@ def train(
     data: Annotated[str | None, typer.Option(help="In place of the name: folder:PATH, or a data set.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="With --data: backbone, by default resnet18; or timm:NAME, FILE.py:callable and the like."
-        ),
+        typer.Option(help="With --data: backbone, by default resnet18; or timm:NAME, FILE.py:callable and the like."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="First weights of timm:NAME and the like: a file, not the library's own.")

@@ -121,7 +121,12 @@ def imported(package: str, reference: str) -> Any:
             f"{reference} needs the {missing} package: pip install {_DISTRIBUTIONS.get(missing, missing)}"
         ) from error
     except Exception as error:  # such as a torchvision of another torch version
-        raise ValueError(f"{package} cannot be imported ({message_of(error)}): mend its installation") from error
+        cure = (
+            "install a torchvision and a torch of one kind"
+            if "torchvision::" in str(error)
+            else "mend its installation"
+        )
+        raise ValueError(f"{package} cannot be imported ({message_of(error)}): {cure}") from error
 
 
 def called(build: Callable[..., Any], reference: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -140,9 +145,9 @@ def called(build: Callable[..., Any], reference: str, arguments: Mapping[str, An
 
 
 def message_of(error: BaseException) -> str:
-    """Kind and first line of an error."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else repr(error)
+    """Kind and beginning of an error, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else repr(error)
 
 
 @contextlib.contextmanager
