@@ -19,7 +19,7 @@ from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, Images
 from advdpnp.data.download.fetch import Patience
 from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
-from advdpnp.experiments import experiment
+from advdpnp.experiments import Initial, experiment
 from advdpnp.external import ExternalModel
 from advdpnp.noise import IndexNoise
 from advdpnp.predicting.predictor import Predictor
@@ -46,6 +46,7 @@ SAMPLES: list[Any] = [
     Augmentation(),
     RECIPE,
     experiment("digits/tiny/at"),
+    Initial(mean=(0.5,), std=(0.5,)),
     SPECS["digits"],
     FolderSpec(**DIGITS, path="", split_seed=0, checksum=""),
     IMAGES,
@@ -72,6 +73,7 @@ MADE = {
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
+    "advdpnp.models.libraries.library_network",
     "advdpnp.predicting.predictions",
     "advdpnp.report.read",
     "advdpnp.results",

@@ -67,7 +67,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "results": ({"runs"}, set()),
     "result_files": ({"results", "runs"}, {"numpy"}),
     "report": ({"results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
-    "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
+    "external": ({"data", "mode", "models"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},

@@ -6,8 +6,18 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import VARIANTS
 from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
 from advdpnp.models import BACKBONES
+from advdpnp.models.libraries import LIBRARIES
 from advdpnp.ranges import nearest
 from advdpnp.training import RECIPE_NAMES
+
+# Networks that are not ours, by the form of their names.
+_OTHERS = {
+    **{
+        kind.form: f"{package}'s networks, evaluated or trained further; where {package} is installed"
+        for package, kind in LIBRARIES.items()
+    },
+    "FILE.py:callable": "your own network, as --model",
+}
 
 
 def _first_line(thing: object) -> str:
@@ -26,7 +36,7 @@ def _tables() -> dict[str, dict[str, str]]:
             name: f"{spec.num_classes} classes, {'x'.join(map(str, spec.image_shape))}" for name, spec in SPECS.items()
         }
         | PATTERNS,
-        "models": dict.fromkeys(BACKBONES, ""),
+        "models": dict.fromkeys(BACKBONES, "") | _OTHERS,
         "metrics": {
             name: metric.title + (f", {metric.better} is better" if metric.better else "")
             for name, metric in (FEATURE_METRICS | CENTER_METRICS).items()

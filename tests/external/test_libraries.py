@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import data
+from advdpnp.cli.command import usual_size
 from advdpnp.external import ExternalModel, build
 from advdpnp.external.heads import stored_classes
 from advdpnp.models.libraries import LIBRARIES, is_library_name, library_network
@@ -211,6 +212,26 @@ def test_the_classes_of_a_file_are_those_of_its_last_layer() -> None:
         assert stored_classes(content, "1", network) == 9
     for content in ({}, {"11.weight": weight}, {"1.weight": torch.zeros(9, 3)}, [1], None):
         assert stored_classes(content, "1", network) is None
+
+
+@pytest.mark.usefixtures("libraries")
+@pytest.mark.parametrize(
+    ("where", "asked", "model", "side"),
+    [
+        ("folder:photos", None, "timm:small", 24),
+        ("folder:photos", None, "torchvision:resnet", 24),
+        ("folder:photos", 40, "timm:small", 40),
+        ("folder:photos", None, "resnet18", None),
+        ("cifar10", None, "timm:small", None),
+    ],
+)
+def test_a_folder_s_images_have_the_size_of_the_network_s_training(
+    where: str, asked: int | None, model: str, side: int | None
+) -> None:
+    said: list[str] = []
+    assert usual_size(where, asked, model, said.append) == side
+    wanted = [f"images of 24x24 pixels, as {model} was trained with: --image-size changes it"]
+    assert said == (wanted if side == 24 else [])
 
 
 def test_every_library_says_its_form() -> None:

@@ -46,9 +46,8 @@ def load_initial(
         target = next(module for module in model.backbone.modules() if isinstance(module, Adapted))
         target.load_state_dict(backbone.state_dict())
         kept = _keep_answer(model, answer)
-        source = "the library's weights" if initial.file is None else str(initial.file)
         tell(
-            f"{wanted.backbone} begins with {source}; all layers are trained, and its last one, for "
+            f"{wanted.backbone} begins with {initial.in_words}; all layers are trained, and its last one, for "
             f"{answer.out_features} classes, is {'kept' if kept else f'replaced: {_head(model)}'}"
         )
         tell(f"fine-tuning: recipe.lr={wanted.recipe.lr:g}, recipe.epochs={wanted.recipe.epochs}")

@@ -69,7 +69,7 @@ def evaluate(
 ) -> Answer:
     """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
     described = [weights, weights_key, untrained, model_arg, mean, std, name]
-    if run is not None:
+    if run is not None and (run / "config.json").is_file():
         allow_code_of(run, model)
         model = None
     _check_asked(run, model, data, checkpoint, any(described))

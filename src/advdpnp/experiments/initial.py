@@ -41,6 +41,12 @@ class Initial:
         """The weights file; None where there is none."""
         return None if self.weights in (PRETRAINED, UNTRAINED) else Path(self.weights)
 
+    @property
+    def in_words(self) -> str:
+        """The first weights, for people."""
+        words = {PRETRAINED: "its library's pretrained weights", UNTRAINED: "weights by chance"}
+        return words.get(self.weights) or f"the weights of {Path(self.weights).name}"
+
 
 def completed(initial: Initial, backbone: str, channels: int) -> Initial:
     """What a user asks for, with the checksum of the file and, unless another is given, the usual normalization.
