@@ -182,11 +182,15 @@ def allow_code_of(run: Path, model: str | None) -> None:
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...]:
-    """The numbers of an option such as --mean, which have commas between them."""
+    """The numbers, or fractions, of an option such as --mean, which have commas between them."""
+    from advdpnp.ranges import parse_eps
+
     try:
-        return tuple(float(part) for part in text.split(",")) if text else ()
+        return tuple(parse_eps(part.strip()) for part in text.split(",")) if text else ()
     except ValueError:
-        raise ValueError(f"{option} must be numbers with commas, as 0.4914,0.4822,0.4465; got {text!r}") from None
+        raise ValueError(
+            f"{option} must be numbers or fractions with commas, as 0.4914,0.4822,0.4465 or 125.3/255; got {text!r}"
+        ) from None
 
 
 def complain(line: str) -> None:

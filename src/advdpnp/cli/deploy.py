@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, CodeOfRun, DataRoot, Switches, allow_code_of, app, command, showing_progress
+from advdpnp.cli.command import (
+    Answer,
+    CodeOfRun,
+    DataRoot,
+    Switches,
+    allow_code_of,
+    app,
+    command,
+    complain,
+    showing_progress,
+)
 
 
 @command(app)
@@ -17,7 +27,7 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many classes are listed.")] = 5,
     neighbors: Annotated[bool, typer.Option(help="Look for the nearest training images.")] = True,
     invert: Annotated[bool, typer.Option("--invert", help="Make dark light, as for ink on paper with MNIST.")] = False,
-    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    checkpoint: Annotated[str | None, typer.Option(help="last (default) or best.")] = None,
     model: CodeOfRun = None,
     data_root: DataRoot = None,
 ) -> Answer:
@@ -58,7 +68,7 @@ def export(
         list[str] | None,
         typer.Option("--format", help="safetensors, torch-export, onnx, robustbench; may be repeated; or all."),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    checkpoint: Annotated[str | None, typer.Option(help="last (default) or best.")] = None,
     license_: Annotated[str, typer.Option("--license", help="License of the weights.")] = "MIT",
     link: Annotated[str, typer.Option(help="RobustBench: link to the paper.")] = "",
     name: Annotated[str, typer.Option(help="RobustBench: title of the paper.")] = "",
@@ -72,6 +82,7 @@ def export(
     """Write a classifier with a model card for other programs: safetensors, torch.export, ONNX, RobustBench."""
     from advdpnp import api
     from advdpnp.exporting import PaperReference
+    from advdpnp.runs import Run
 
     allow_code_of(run, model)
     if switches.device not in (None, "cpu"):
@@ -80,7 +91,7 @@ def export(
         run,
         out,
         format_ or ["safetensors"],
-        checkpoint=checkpoint,
+        checkpoint=api.chosen_checkpoint(Run(run), checkpoint, complain),
         license=license_,
         reference=PaperReference(link, name, authors, venue),
         force=force,
