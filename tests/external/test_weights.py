@@ -28,6 +28,10 @@ def loaded(content: Any, key: str = "", into: nn.Module | None = None) -> nn.Mod
     return model
 
 
+def said(content: Any, key: str = "", into: nn.Module | None = None) -> str:
+    return load_weights(into or network(), content, key).text("w.pt")
+
+
 def equal(model: nn.Module) -> bool:
     return all(torch.equal(tensor, STATE[name]) for name, tensor in model.state_dict().items())
 
@@ -85,7 +89,8 @@ def test_several_weights_are_named_and_chosen_by_key() -> None:
 
 def test_half_precision_is_said_and_computed_in_float32() -> None:
     model = network()
-    (note,) = load_weights(model, {name: t.half() if t.is_floating_point() else t for name, t in STATE.items()})
+    half = {name: t.half() if t.is_floating_point() else t for name, t in STATE.items()}
+    (note,) = load_weights(model, half).cautions
     assert "torch.float16" in note and model[0].weight.dtype == torch.float32
 
 
@@ -195,8 +200,11 @@ def test_a_file_that_wants_to_run_code_is_refused_and_does_not_run(
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
 def test_a_whole_pickled_module_is_refused_with_the_cure(write: Callable[[Any, Path], None], tmp_path: Path) -> None:
     write(Plain(), tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=r"wants to run code \(external.networks.Plain\).*model.state_dict\(\)"):
-        read_checkpoint(tmp_path / "model.pt")
+    path = tmp_path / "a model.pt"
+    (tmp_path / "model.pt").rename(path)
+    with pytest.raises(ValueError, match=r"wants to run code \(external.networks.Plain\)") as refused:
+        read_checkpoint(path)
+    assert f"`advdpnp weights convert '{path}'` takes its tensors out" in str(refused.value)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -102,7 +102,7 @@ def evaluate_external(
     how = EvaluationOptions(**options)
     if how.limit is not None and not 1 <= how.limit <= len(images):
         raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {how.limit}")
-    model, cautions = source.open(spec)
+    model, cautions = source.open(spec, (callback or Silent()).on_note)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
     evaluation = StoredEvaluation(run, wanted, images, facts, how)
@@ -111,7 +111,8 @@ def evaluate_external(
         run.create_or_verify(config)
         evaluation.check_free()
     model = model.to(on)
-    cautions += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
+    trained = source.as_built != "untrained"
+    cautions += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks), trained=trained)
     _warn(cautions)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))

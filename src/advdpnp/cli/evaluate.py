@@ -49,8 +49,16 @@ def evaluate(
         str | None,
         typer.Option(help="Your network: pkg.module:callable, path/to/file.py:callable, timm:NAME or FILE.pt2."),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch state dict.")] = None,
-    weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch checkpoint.")] = None,
+    weights_key: Annotated[
+        str, typer.Option(help="Which weights of the file, by key, index or prefix: ema, state_dict.0, model.net.")
+    ] = "",
+    own_weights: Annotated[
+        bool, typer.Option("--own-weights", help="Instead of --weights: your callable loads its weights itself.")
+    ] = False,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Instead of --weights: attack it with random weights.")
+    ] = False,
     model_arg: Annotated[list[str] | None, typer.Option(help="Argument of the callable, repeatable: depth=28.")] = None,
     mean: Annotated[str | None, typer.Option(help="Normalization of its training, pixels in [0, 1]: a,b,c.")] = None,
     std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
@@ -60,7 +68,7 @@ def evaluate(
     data_root: DataRoot = None,
 ) -> Answer:
     """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
-    described = [weights, weights_key, model_arg, mean, std, name]
+    described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
     _check_asked(run, model, data, checkpoint, any(described))
     from advdpnp import api
     from advdpnp.progress import result_text
@@ -88,7 +96,10 @@ def evaluate(
 
         assert model is not None and tested
         arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))
-        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name)
+        if own_weights and untrained:
+            raise ValueError("--own-weights and --untrained contradict each other: give one of them")
+        as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
+        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, as_built)
         result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
         return Answer(result, f"{result_text(result)}\n{source.folder(out, tested)}")
 
@@ -99,7 +110,10 @@ def _check_asked(
     if (run is None) == (model is None):
         raise ValueError("give either the folder of a run, or --model with --weights and --data; not both, not neither")
     if run is not None and described:
-        raise ValueError("--weights, --weights-key, --model-arg, --mean, --std and --name are for --model, not a run")
+        raise ValueError(
+            "--weights, --weights-key, --own-weights, --untrained, --model-arg, --mean, --std and --name are for "
+            "--model, not a run"
+        )
     if model is not None and checkpoint:
         raise ValueError("--checkpoint chooses among a run's weights: give those of a --model with --weights")
     if model is not None and data is None:

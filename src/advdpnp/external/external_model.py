@@ -2,17 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from advdpnp.data import DataSpec, FolderSpec
 from advdpnp.external.builder import Scalar, build, is_program_file, model_name
-from advdpnp.external.weights import load_weights, read_checkpoint
+from advdpnp.external.checkpoint_file import read_checkpoint
+from advdpnp.external.weights import load_weights
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.copying import copied
 from advdpnp.ranges import Positive, Range, check_fields
@@ -26,11 +27,13 @@ class ExternalModel:
 
     Args:
         model: its callable, or a .pt2 file of torch.export, see `advdpnp.external.build`.
-        weights: a weights file; None takes the network as its callable builds it, or with the weights of the .pt2 file.
-        weights_key: dotted name of the state dict in the file, where there are several.
+        weights: a weights file; None takes the weights of the .pt2 file, or what `as_built` says.
+        weights_key: where the weights are in the file, if several fit: see `advdpnp.external.load_weights`.
         arguments: of the callable.
         mean, std: the normalization that it was trained with, for pixels in [0, 1]; empty for none.
         tag: part of the folder's name, for variants of one network; "" for none.
+        as_built: what the weights of a callable are that gets no file: "own", it loads them itself, or "untrained", it
+            has random ones, which are drawn with seed 0; "refused" asks for a file.
     Raises:
         ValueError: mean without std, weights for a .pt2 file, or a tag that is no folder name.
     """
@@ -42,6 +45,7 @@ class ExternalModel:
     mean: tuple[Annotated[float, Range("(-inf, inf)")], ...] = ()
     std: tuple[Positive, ...] = ()
     tag: str = ""
+    as_built: Literal["refused", "own", "untrained"] = "refused"
 
     def __post_init__(self) -> None:
         model_name(self.model)
@@ -55,8 +59,11 @@ class ExternalModel:
             raise ValueError(f"--name must be letters, digits and ._+- alone; got {self.tag!r}")
         if self.weights_key and self.weights is None:
             raise ValueError("--weights-key chooses from a weights file: give --weights too")
-        if self._program is not None and self.weights is not None:
-            raise ValueError(f"{self._program} holds its weights: leave --weights out")
+        said = self.as_built != "refused"
+        if self._program is not None and (self.weights is not None or said):
+            raise ValueError(f"{self._program} holds its weights: leave --weights, --own-weights and --untrained out")
+        if self.weights is not None and said:
+            raise ValueError("--own-weights and --untrained are for a network without --weights: leave them out")
 
     @property
     def _program(self) -> Path | None:
@@ -71,24 +78,30 @@ class ExternalModel:
     def checkpoint(self) -> str:
         """Name of its weights in results: that of the file."""
         file = self.weights or self._program
-        return file.name if file else "as built"
+        return file.name if file else ("untrained" if self.as_built == "untrained" else "as built")
 
     def folder(self, out: Path, data: DataSpec) -> Path:
         """runs/<data>/<name>/foreign[+tag]/seed-0."""
         return out / data.name / self.name / ("foreign" + (f"+{self.tag}" if self.tag else "")) / "seed-0"
 
-    def open(self, data: DataSpec) -> tuple[nn.Module, list[str]]:
+    def open(self, data: DataSpec, tell: Callable[[str], None] = lambda _: None) -> tuple[nn.Module, list[str]]:
         """The network in eval mode and float32 on the CPU, and what the user should know of its weights.
 
         Args:
             data: facts about the data set, which say what timm builds.
+            tell: called with a line on what was taken of the weights file.
         Raises:
-            ValueError, FileNotFoundError: as `build`, `read_checkpoint` and `load_weights`.
+            ValueError, FileNotFoundError: as `build`, `read_checkpoint` and `load_weights`; or no weights are given,
+                and nothing says what the network has instead.
         """
         content = read_checkpoint(self.weights) if self.weights else None
-        model, notes = build(self.model, self.arguments, data.num_classes, data.image_shape), []
+        model, notes = self._built(data), list[str]()
         if self.weights:
-            notes += load_weights(model, content, self.weights_key, str(self.weights))
+            loaded = load_weights(model, content, self.weights_key, str(self.weights))
+            tell(loaded.text(self.weights.name))
+            notes += loaded.cautions
+        elif self.as_built == "untrained":
+            notes.append("the network is untrained (--untrained): what is measured is what random weights do")
         model, said = single_precision(model)
         if self.mean:
             channels = data.image_shape[0]
@@ -99,6 +112,20 @@ class ExternalModel:
                 )
             model = Normalized(model, self.mean, self.std)
         return settle(model).eval(), [*notes, *said]
+
+    def _built(self, data: DataSpec) -> nn.Module:
+        with torch.random.fork_rng(devices=[], enabled=self.as_built == "untrained"):
+            if self.as_built == "untrained":
+                # The same network when the evaluation is resumed or repeated.
+                torch.manual_seed(0)
+            model = build(self.model, self.arguments, data.num_classes, data.image_shape)
+        given = self.weights is not None or self._program is not None
+        if not given and self.as_built == "refused" and next(model.parameters(), None) is not None:
+            raise ValueError(
+                f"{self.model} is given no weights, so it may be random: give --weights FILE, or --own-weights if it "
+                "loads them itself, or --untrained to attack it with random weights"
+            )
+        return model
 
     def config(self, data: DataSpec, model: nn.Module) -> dict[str, Any]:
         """JSON values that identify this network.
