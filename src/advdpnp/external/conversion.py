@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from advdpnp.external.inert_pickle import GlobalName, Unmade
 from advdpnp.external.matching import under
 from advdpnp.external.named_tensors import NamedTensor, named_tensors
@@ -117,7 +119,7 @@ def _write(tensors: Mapping[str, StoredTensor], out: Path) -> int:
     from safetensors.torch import save_file
 
     names = {tensor.key: name for name, tensor in reversed(_distinct(tensors).items())}
-    kept = {name: tensors[name].read() for name in reversed(names.values())}
+    kept = _separate({name: tensors[name] for name in reversed(names.values())})
     aliases = {name: names[tensor.key] for name, tensor in tensors.items() if names[tensor.key] != name}
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
@@ -131,6 +133,18 @@ def _write(tensors: Mapping[str, StoredTensor], out: Path) -> int:
     finally:
         Path(temporary).unlink(missing_ok=True)
     return sum(tensor.nbytes for tensor in kept.values())
+
+
+def _separate(tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+    """Their values; what overlaps another one in the file is copied, since safetensors takes no shared memory."""
+    read = {}
+    source, reached = 0, 0
+    for name, tensor in sorted(tensors.items(), key=lambda named: named[1].place):
+        of, start, end = tensor.place
+        overlaps = of == source and start < reached
+        read[name] = tensor.read().clone() if overlaps else tensor.read()
+        source, reached = of, max(end, reached) if of == source else end
+    return {name: read[name] for name in tensors}
 
 
 def _left_out(content: Any, chosen: list[NamedTensor]) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from advdpnp.external.inert_pickle import Unmade
 from advdpnp.external.stored_tensors import StoredArray, StoredTensor, Unreadable
 
 # Deeper and larger than any checkpoint: lists that hold each other could be walked forever.
-_DEEPEST, _MOST = 40, 2_000_000
+_DEEPEST, _MOST = 40, 5_000_000
+# As many plain values take the time of a mapping with tensors, and of a layer.
+_MAPPING, _LAYER = 250, 25
 # Fields of a network.
 _NETWORK = ("_parameters", "_buffers", "_modules")
 
@@ -51,25 +53,34 @@ def named_tensors(content: Any) -> list[NamedTensor]:
 
 class _Walk:
     def __init__(self) -> None:
-        self.seen = 0
+        self.seen = self.found = 0
         self.inside: set[int] = set()
+        self.barren: set[int] = set()
 
     def tensors(self, value: Any, path: str, depth: int) -> Iterator[NamedTensor]:
-        if depth > _DEEPEST or id(value) in self.inside:
-            return
         # Objects may refer back to what holds them.
+        if depth > _DEEPEST or id(value) in self.inside or id(value) in self.barren:
+            return
         self.inside.add(id(value))
+        found = self.found
         if _is_network(value):
-            yield from (NamedTensor(path, name, tensor) for name, tensor in self.of_network(value, depth))
+            for name, tensor in self.of_network(value, depth):
+                self.found += 1
+                yield NamedTensor(path, name, tensor)
         else:
             for name, child in _children(value):
                 self.count()
                 tensor = _tensor(child)
                 if tensor is not None:
+                    self.found += 1
                     yield NamedTensor(path, name, tensor)
                 elif isinstance(child, (Mapping, list, tuple, Unmade)):
                     yield from self.tensors(child, joined(path, name), depth + 1)
         self.inside.discard(id(value))
+        if self.found == found:
+            self.barren.add(id(value))
+        else:
+            self.count(_MAPPING)
 
     def of_network(self, network: Unmade, depth: int) -> Iterator[tuple[str, Any]]:
         """What state_dict() would give of a pickled network."""
@@ -83,13 +94,13 @@ class _Walk:
             if tensor is not None:
                 yield str(name), tensor
         for name, module in modules.items():
-            self.count()
+            self.count(_LAYER)
             if depth < _DEEPEST and _is_network(module):
                 for inner, tensor in self.of_network(module, depth + 1):
                     yield joined(str(name), inner), tensor
 
-    def count(self) -> None:
-        self.seen += 1
+    def count(self, weight: int = 1) -> None:
+        self.seen += weight
         if self.seen > _MOST:
             raise ValueError(f"it nests more than {_MOST:,} entries, which no checkpoint has")
 

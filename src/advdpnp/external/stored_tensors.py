@@ -131,10 +131,15 @@ class StoredTensor:
         return not self.size
 
     @property
+    def place(self) -> tuple[int, int, int]:
+        """A number for its source, its first byte there, and the one after its last."""
+        source, start = self.storage.place
+        return id(source), start + self.span[0], start + self.span[1]
+
+    @property
     def key(self) -> tuple[object, ...]:
         """Equal for two names of one tensor."""
-        source, start = self.storage.place
-        return id(source), start, self.dtype, self.offset, self.size, self.stride
+        return *self.place, self.dtype, self.size, self.stride
 
     def read(self) -> Tensor:
         """The tensor, contiguous; it shares the file's pages where it can."""
