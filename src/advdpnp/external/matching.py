@@ -85,14 +85,21 @@ def matches(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], key: st
     for put_on in dict.fromkeys(("", own)):
         names = {name.removeprefix(put_on) for name in wanted}
         counts = _prefixes(plain, names)
-        found = {prefix: _match(prefix, put_on, plain, counts, names) for prefix in counts}
-        whole = {prefix: match for prefix, match in found.items() if not problems(match.state, wanted)}
+        tried: list[tuple[int, Match]] = []
+        whole: dict[str, Match] = {}
+        # From the deepest on: what is a whole network by itself is no part of one that it lies in.
+        for prefix in reversed(counts):
+            match = _match(prefix, put_on, plain, whole, names)
+            tried.append((counts[prefix], match))
+            if not problems(match.state, wanted):
+                whole[prefix] = match
         if start in whole and key:
             return [whole[start]]
         if whole:
-            return _different(whole.values())
-        best += [(counts[prefix], match) for prefix, match in found.items()]
+            return _different([whole[prefix] for prefix in counts if prefix in whole])
+        best += reversed(tried)
     if best:
+        # The first of equals is the one that changes least.
         return [max(best, key=lambda pair: pair[0])[1]]
     return [_match(start, "", plain, {}, set(wanted))] if tensors else []
 
@@ -156,26 +163,29 @@ def _shared(names: Iterable[str]) -> str:
     return shared
 
 
-def _prefixes(plain: Iterable[str], names: set[str]) -> Counter[str]:
-    """How many of the names lie under each prefix, which ends without a dot; those that change least come first."""
+def _prefixes(plain: Iterable[str], names: set[str]) -> dict[str, int]:
+    """How many of the names lie under each prefix, without the last dot, where many do; the shortest come first."""
     counts: Counter[str] = Counter()
     for path in plain:
         parts = path.split(".")
         counts.update(".".join(parts[:at]) for at in range(len(parts)) if ".".join(parts[at:]) in names)
-    return Counter(dict(sorted(counts.items(), key=lambda pair: pair[0].count(".") + bool(pair[0]))))
+    most = max(counts.values(), default=0)
+    # Counters of batches and tied weights may be missing; blocks of a network share some of its names.
+    serious = {prefix: count for prefix, count in counts.items() if 2 * count >= most}
+    return dict(sorted(serious.items(), key=lambda pair: pair[0].count(".") + bool(pair[0])))
 
 
 def _match(
-    prefix: str, put_on: str, plain: Mapping[str, tuple[str, Tensor]], prefixes: Iterable[str], names: set[str]
+    prefix: str, put_on: str, plain: Mapping[str, tuple[str, Tensor]], networks: Iterable[str], names: set[str]
 ) -> Match:
     begin = f"{prefix}." if prefix else ""
     inside = {path.removeprefix(begin): stored for path, stored in plain.items() if path.startswith(begin)}
-    deeper = (f"{other}." for other in prefixes if other != prefix)
-    others = [other.removeprefix(begin) for other in deeper if other.startswith(begin)]
+    others = [f"{other}.".removeprefix(begin) for other in networks if f"{other}.".startswith(begin)]
     beside = _beside(inside, names, others)
     held = {name: stored for name, stored in inside.items() if name not in beside}
     given = {path for path, _ in held.values()}
-    counted = any(name.split(".")[-1] == _COUNTER for name in inside)
+    above = prefix.split(".") if prefix else []
+    counted = any(".".join([*above[:at], _COUNTER]) in plain for at in range(len(above) + 1))
     shown = _given_prefix(held, names, prefix)
     averaged = counted or bool(_AVERAGE.search(shown.lower()))
     return Match(shown, {put_on + name: tensor for name, (_, tensor) in held.items()}, frozenset(given), averaged)
