@@ -95,7 +95,7 @@ def test_without_the_network_the_cure_names_a_file_and_untrained(
         ValueError, match=r"^the pretrained weights of .* cannot be had .*--weights FILE, or --untrained"
     ):
         opened(reference, DIGITS if reference == "timm:gray" else CIFAR)
-    assert isinstance(opened(reference, untrained=True), nn.Module)
+    assert isinstance(opened(reference, as_built="untrained"), nn.Module)
 
 
 @pytest.mark.usefixtures("libraries")
@@ -117,10 +117,10 @@ def opened_with_ten_classes(reference: str, **fields: Any) -> nn.Module:
 
 @pytest.mark.usefixtures("libraries")
 def test_the_normalization_is_said_and_stored_and_one_for_other_channels_is_left_out() -> None:
-    source, said = ExternalModel("timm:small", untrained=True).with_usual_normalization(CIFAR)
+    source, said = ExternalModel("timm:small", as_built="untrained").with_usual_normalization(CIFAR)
     assert source.mean == (0.5, 0.25, 0.125) and "--mean 0.5,0.25,0.125 --std 0.5,0.5,0.5" in said[0]
     assert source.config(CIFAR, source.open(CIFAR)[0])["foreign"]["mean"] == [0.5, 0.25, 0.125]
-    assert ExternalModel("timm:small", untrained=True).with_usual_normalization(DIGITS)[0].mean == ()
+    assert ExternalModel("timm:small", as_built="untrained").with_usual_normalization(DIGITS)[0].mean == ()
     # A tag of timm, and an entry of torchvision's weights, have their own.
     assert ExternalModel("timm:small.second").with_usual_normalization(CIFAR)[0].mean == (0.0, 0.0, 0.0)
     assert ExternalModel("torchvision:resnet").with_usual_normalization(CIFAR)[0].mean == (0.2, 0.2, 0.2)
@@ -142,7 +142,7 @@ def test_torchvision_gives_the_entry_that_is_named() -> None:
     ):
         assert torch.equal(opened(reference)(x), networks[address](normalized(x, (mean,) * 3, (0.5,) * 3)))
     with pytest.raises(ValueError, match="takes images of 3 channels; got 1"):
-        opened("torchvision:resnet", DIGITS, untrained=True)
+        opened("torchvision:resnet", DIGITS, as_built="untrained")
 
 
 @pytest.mark.usefixtures("libraries")

@@ -71,7 +71,8 @@ def _trained(wanted: Experiment, data_root: Path | None) -> tuple[nn.Module, lis
     rows = stored_classes(content, answer_layer(network, shape, wanted.backbone), network)
     if rows is not None:
         network = build_network(wanted.backbone, shape, initial.arguments, rows)
-    return network, load_weights(network, content, initial.weights_key, str(initial.file))
+    loaded = load_weights(network, content, initial.weights_key, str(initial.file))
+    return network, [loaded.text(initial.file.name), *loaded.cautions]
 
 
 @torch.no_grad()

@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Download, check and describe data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+weights_app = typer.Typer(help="Convert checkpoints of other programs.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
 
 
 Device = Annotated[str | None, typer.Option(help="torch device; by default the GPU where there is one.")]

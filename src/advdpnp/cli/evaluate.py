@@ -61,8 +61,13 @@ def evaluate(
             "robustbench:NAME/THREAT or FILE.pt2."
         ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch state dict.")] = None,
-    weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch checkpoint.")] = None,
+    weights_key: Annotated[
+        str, typer.Option(help="Which weights of the file, by key, index or prefix: ema, state_dict.0, model.net.")
+    ] = "",
+    own_weights: Annotated[
+        bool, typer.Option("--own-weights", help="Instead of --weights: your callable loads its weights itself.")
+    ] = False,
     untrained: Untrained = False,
     model_arg: Annotated[list[str] | None, typer.Option(help="Argument of the callable, repeatable: depth=28.")] = None,
     mean: Annotated[str | None, typer.Option(help="Normalization of its training: a,b,c; 0.49 or 125.3/255.")] = None,
@@ -73,7 +78,7 @@ def evaluate(
     data_root: DataRoot = None,
 ) -> Answer:
     """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
-    described = [weights, weights_key, untrained, model_arg, mean, std, name]
+    described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
     if run is not None and (run / "config.json").is_file():
         allow_code_of(run, model)
         model = None
@@ -108,7 +113,10 @@ def evaluate(
 
         assert model is not None and tested
         arguments, normalization = parse_arguments(model_arg or ()), (numbers("--mean", mean), numbers("--std", std))
-        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, untrained)
+        if own_weights and untrained:
+            raise ValueError("--own-weights and --untrained contradict each other: give one of them")
+        as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
+        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, as_built)
         result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
         return Answer(result, f"{result_text(result)}\n{source.folder(out, tested)}")
 
@@ -120,7 +128,8 @@ def _check_asked(
         raise ValueError("give either the folder of a run, or --model with --weights and --data; not both, not neither")
     if run is not None and described:
         raise ValueError(
-            "--weights, --weights-key, --untrained, --model-arg, --mean, --std and --name are for --model, not a run"
+            "--weights, --weights-key, --own-weights, --untrained, --model-arg, --mean, --std and --name are for "
+            "--model, not a run"
         )
     if model is not None and checkpoint:
         raise ValueError("--checkpoint chooses among a run's weights: give those of a --model with --weights")
