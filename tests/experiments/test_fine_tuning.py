@@ -252,3 +252,46 @@ def test_the_classifier_of_a_library_has_a_state_without_normalization(libraries
     assert isinstance(model, Classifier)
     names = {"backbone.network.conv", "head.linear"}
     assert set(model.state_dict()) == {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
+
+
+def test_a_normalization_is_of_pixels_in_0_1_and_bytes_of_the_command_line_are_divided(
+    gray: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for mean, std, message in (((0.1,), (), "as many numbers; got 1 and 0"), ((2.0,), (0.5,), "divide mean and std")):
+        with pytest.raises(ValueError, match=message):
+            Initial(mean=mean, std=std)
+    sets = [part for setting in STILL for part in ("--set", setting)]
+    begin = ["--weights", str(tmp_path / "w.pt"), "--mean", "51", "--std", "102", "--out", str(tmp_path / "runs")]
+    assert call(monkeypatch, "train", "digits/timm:gray/at", *begin, *sets) == 0
+    assert "mean and std above 1 are taken for those of bytes" in capsys.readouterr().err
+    x = digits()
+    with torch.no_grad():
+        found = api.load(tmp_path / "runs/digits/timm-gray/at/seed-0")(x)
+        torch.testing.assert_close(found, gray((x - 0.2) / 0.4), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--untrained", "--weights", "w.pt"), "--untrained leaves the weights to chance, and --weights gives w.pt"),
+        (("--weights-key", "ema"), "--weights-key chooses from a weights file"),
+        (("--mean", "0.5"), "--mean and --std go together"),
+        (("--mean", "a", "--std", "1"), "--mean must be numbers"),
+        (("--model", "further.py:Net"), "no file at further.py"),
+        (("--model", "timm:gry"), "timm has no model 'gry'; nearest: gray"),
+    ],
+)
+def test_bad_beginnings_are_one_line(
+    gray: nn.Module,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = () if "--model" in arguments else ("--model", "timm:gray")
+    assert call(monkeypatch, "train", "--data", "digits", *model, *arguments) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("advdpnp: ")]
+    assert len(lines) == 1 and message in lines[0]
+    assert not Path("runs").exists()

@@ -1,5 +1,6 @@
 """`advdpnp train`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,8 +74,8 @@ def train(
     _check_names(name, data, model, defense)
     options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
     normalization = numbers("--mean", mean), numbers("--std", std)
-    first = _initial(weights, weights_key, untrained, *normalization, tuple(model_arg or ()))
     with showing_progress() as callback:
+        first = _initial(weights, weights_key, untrained, *normalization, tuple(model_arg or ()), callback.on_note)
         if data is None:
             wanted = experiment(name or "", *options, first)
         else:
@@ -115,14 +116,20 @@ def _initial(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     arguments: tuple[str, ...],
+    tell: Callable[[str], None],
 ) -> "Initial | None":
     from advdpnp.experiments import Initial
     from advdpnp.experiments.initial import PRETRAINED, UNTRAINED
+    from advdpnp.external.normalization import check_pair, unit_scale
 
     if untrained and weights is not None:
         raise ValueError(f"--untrained leaves the weights to chance, and --weights gives {weights}: leave one out")
     if weights_key and weights is None:
         raise ValueError("--weights-key chooses from a weights file: give --weights too")
+    check_pair(mean, std, ("--mean", "--std"))
+    mean, std, understood = unit_scale(mean, std)
+    if understood:
+        tell(understood)
     begin = str(weights) if weights else UNTRAINED if untrained else PRETRAINED
     initial = Initial(begin, weights_key, "", mean, std, arguments)
     return None if initial == Initial() else initial

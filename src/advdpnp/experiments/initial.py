@@ -34,7 +34,9 @@ class Initial:
     def __post_init__(self) -> None:
         check_fields(self, "initial")
         if len(self.mean) != len(self.std):
-            raise ValueError(f"--mean and --std go together; got {len(self.mean)} and {len(self.std)} numbers")
+            raise ValueError(f"mean and std go together, as many numbers; got {len(self.mean)} and {len(self.std)}")
+        if max(self.mean, default=0) > 1:
+            raise ValueError(f"mean is for pixels in [0, 1]; got {max(self.mean):g}: divide mean and std by 255")
 
     @property
     def file(self) -> Path | None:
