@@ -239,6 +239,17 @@ def test_code_is_trained_and_runs_for_nobody_who_does_not_name_it(
     assert "is the code further.py:Net: give it as --model; got timm:small" in capsys.readouterr().err
 
 
+def test_code_that_answers_otherwise_in_training_mode_is_refused_before_anything_is_stored(
+    code: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = CODE.replace("return self.last(", "y = self.last(") + "        return (y, y) if self.training else y\n"
+    Path("further.py").write_text(text)
+    assert call(monkeypatch, "train", "--data", "digits", "--model", "further.py:Net") == 2
+    # Its last layer is an identity then.
+    assert "gives a tuple, not a tensor, in training mode" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
 def test_a_run_of_ours_needs_no_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -196,6 +196,14 @@ def test_robustbench_reads_a_local_file_by_its_own_rules(tmp_path: Path) -> None
         ExternalModel("robustbench:Robust2019/Linf", tmp_path / "own.pt").open(DIGITS)
 
 
+@pytest.mark.usefixtures("libraries")
+def test_a_network_that_is_meant_for_another_norm_says_so() -> None:
+    assert library_network("robustbench:Robust2019/L2", "cifar10").remark.endswith("perturbations in l2: --norm l2")
+    assert library_network("robustbench:Robust2019/corruptions_3d").remark.endswith("common corruptions, not attacks")
+    _, said = ExternalModel("robustbench:Robust2019/Linf").with_usual_normalization(CIFAR)
+    assert said == []
+
+
 def test_what_a_library_prints_is_no_answer_of_a_command(
     libraries: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

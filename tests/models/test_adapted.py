@@ -82,3 +82,24 @@ def test_what_is_no_backbone_is_said(network: nn.Module, shape: tuple[int, int, 
 def test_a_normalization_has_a_number_for_each_channel() -> None:
     with pytest.raises(ValueError, match="one number, or 3, one for each channel; got 2, 2"):
         adapt(Net(), SHAPE, (0.5, 0.5), (0.5, 0.5))
+
+
+class Aided(nn.Module):
+    """As torchvision's GoogLeNet, it answers with a pair in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.aux1, self.aux_logits = nn.Linear(3, 4), nn.Linear(3, 4), True
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        means = x.mean((2, 3))
+        return (self.fc(means), self.aux1(means)) if self.training and self.aux_logits else self.fc(means)
+
+
+def test_auxiliary_classifiers_are_left_out_and_other_pairs_are_refused() -> None:
+    backbone, _ = adapt(Aided(), SHAPE)
+    assert backbone.train()(torch.rand(2, *SHAPE)).shape == (2, 3)
+    assert not list(backbone.parameters())
+    backbone.network.aux_logits, backbone.network.aux1 = True, nn.Linear(3, 4)  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="gives a tuple, not a tensor, in training mode"):
+        backbone(torch.rand(2, *SHAPE))

@@ -14,7 +14,8 @@ from advdpnp.external import load_weights, read_checkpoint
 from advdpnp.external.heads import stored_classes
 from advdpnp.models import build_network
 from advdpnp.models.adapted import Adapted, adapt, answer_layer
-from advdpnp.models.classifier import Classifier
+from advdpnp.models.classifier import Classifier, device_of
+from advdpnp.models.copying import copied
 from advdpnp.models.heads import LinearHead
 from advdpnp.models.libraries import is_library_name, library_network
 
@@ -35,6 +36,9 @@ def load_initial(
     initial = wanted.initial
     if initial is None:
         return
+    with torch.no_grad():
+        # What fails in training mode alone is said before anything is stored.
+        copied(model.backbone).train()(torch.zeros(2, *wanted.data.image_shape, device=device_of(model)))
     if initial.mean:
         numbers = (",".join(f"{value:g}" for value in values) for values in (initial.mean, initial.std))
         tell("images are normalized in the network with mean {} and std {}".format(*numbers))

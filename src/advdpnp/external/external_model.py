@@ -85,22 +85,22 @@ class ExternalModel:
         """This network with the normalization that its library says it was trained with, unless one is given.
 
         Returns:
-            The network, and a line for the user where one was found.
+            The network, and lines for the user: on the normalization, where one was found, and on the network.
         Raises:
             ValueError: the library is missing, or has no such network.
         """
         library = self._library(data)
         if library is None:
             return self, []
-        usual = library.preprocessing()
+        usual, remarks = library.preprocessing(), [library.remark] if library.remark else []
         if self.mean or self.std or len(usual.mean) != data.image_shape[0]:
-            return self, []
+            return self, remarks
         numbers = [",".join(f"{value:.4g}" for value in values) for values in (usual.mean, usual.std)]
         said = (
             f"{self.model} was trained on images normalized with --mean {numbers[0]} --std {numbers[1]}, which it gets "
             "(--mean 0 --std 1 for none)"
         )
-        return replace(self, mean=usual.mean, std=usual.std), [said]
+        return replace(self, mean=usual.mean, std=usual.std), [said, *remarks]
 
     @property
     def name(self) -> str:

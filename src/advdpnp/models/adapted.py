@@ -35,7 +35,13 @@ class Adapted(Backbone):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.network((x - self.mean) / self.std))
+        embedding = self.network((x - self.mean) / self.std)
+        if not isinstance(embedding, Tensor):
+            raise ValueError(
+                f"the network gives a {type(embedding).__name__}, not a tensor, in training mode: "
+                "let its forward return the logits alone"
+            )
+        return embedding
 
 
 def adapt(
@@ -48,8 +54,9 @@ def adapt(
     """A classifier as a backbone, and the layer that gave its logits.
 
     Args:
-        network: a classifier; it is changed in place: its last linear layer becomes an identity, and dropout and
-            stochastic depth are switched off, since what they draw is no function of a run's seed.
+        network: a classifier; it is changed in place: its last linear layer becomes an identity, dropout and stochastic
+            depth are switched off, since what they draw is no function of a run's seed, and so are the auxiliary
+            classifiers of GoogLeNet and Inception.
         image_shape: (channels, H, W) of the images.
         mean, std: as in `Adapted`.
         name: what the network is called in messages.
@@ -65,6 +72,7 @@ def adapt(
     answer = cast(nn.Linear, network.get_submodule(path))
     network.set_submodule(path, nn.Identity())
     stop_dropping(network)
+    _drop_auxiliary_classifiers(network)
     return Adapted(network, answer.in_features, mean, std), answer
 
 
@@ -120,3 +128,12 @@ def stop_dropping(network: nn.Module) -> bool:
                 setattr(module, name, 0.0)
                 dropped = True
     return dropped
+
+
+def _drop_auxiliary_classifiers(network: nn.Module) -> None:
+    """Of torchvision's GoogLeNet and Inception, which answer with three tensors in training mode."""
+    if isinstance(getattr(network, "aux_logits", None), bool):
+        vars(network)["aux_logits"] = False
+        for name in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, name):
+                setattr(network, name, None)

@@ -53,6 +53,11 @@ class LibraryNetwork(ABC):
         """The reference with all that decides the network, as it is stored."""
         return self.reference
 
+    @property
+    def remark(self) -> str:
+        """What to know before its robustness is measured; "" for nothing."""
+        return ""
+
     @abstractmethod
     def preprocessing(self) -> Preprocessing:
         """How the images of its pretrained weights were prepared.

@@ -49,6 +49,12 @@ class RobustbenchNetwork(LibraryNetwork):
     def complete(self) -> str:
         return f"robustbench:{self.data}/{self.entry}/{self.threat}"
 
+    @property
+    def remark(self) -> str:
+        other = {"L2": "perturbations in l2: --norm l2", "corruptions": "common corruptions, not attacks"}
+        meant = other.get(self.threat.removesuffix("_3d"))
+        return f"{self.reference} is meant for {meant}" if meant else ""
+
     def _zoo(self) -> dict[str, Any]:
         """RobustBench's entries for the data set and the threat model."""
         if self.data not in _CLASSES:
