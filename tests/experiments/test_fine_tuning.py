@@ -245,7 +245,6 @@ def test_code_that_answers_otherwise_in_training_mode_is_refused_before_anything
     text = CODE.replace("return self.last(", "y = self.last(") + "        return (y, y) if self.training else y\n"
     Path("further.py").write_text(text)
     assert call(monkeypatch, "train", "--data", "digits", "--model", "further.py:Net") == 2
-    # Its last layer is an identity then.
     assert "gives a tuple, not a tensor, in training mode" in capsys.readouterr().err
     assert not Path("runs").exists()
 
