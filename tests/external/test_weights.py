@@ -375,3 +375,24 @@ def test_another_shape_under_the_right_prefix_is_said_of_that_prefix() -> None:
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
     assert "\x1b" not in said({"state_dict": STATE, "\x1b[2J": 3, "a\x1b": other(3) | {"x": torch.ones(2)}})
+
+
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:.*quantiz.*")
+@pytest.mark.parametrize(
+    "make, kind",
+    [
+        (lambda t: t.to_sparse(), "sparse"),
+        (lambda t: t.to_sparse_csr(), "sparse"),
+        (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), "quantized"),
+        (lambda t: t.to("meta"), "without data"),
+        (lambda t: t + 1j, "complex"),
+    ],
+)
+def test_values_that_a_network_cannot_take_are_refused_by_name(
+    make: Callable[[torch.Tensor], torch.Tensor], kind: str
+) -> None:
+    content = {**STATE, "3.weight": make(STATE["3.weight"])}
+    with pytest.raises(ValueError, match=rf"1 are no plain numbers \(3.weight is {kind}\)") as refused:
+        loaded(content)
+    assert "\n" not in str(refused.value)
+    loaded({"good": STATE, "odd": content})

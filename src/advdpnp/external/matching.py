@@ -125,14 +125,21 @@ def problems(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[
         for name, tensor in wanted.items()
         if name in state and not is_lazy(tensor) and state[name].shape != tensor.shape
     ]
+    odd = [
+        f"{name} is {kind}"
+        for name, tensor in wanted.items()
+        if name in state and (kind := _odd_kind(state[name], tensor))
+    ]
     found = []
+    if odd:
+        found.append(f"{len(odd)} are no plain numbers ({', '.join(odd[:3])})")
     if missing:
         found.append(f"{len(missing)} missing ({', '.join(_with_nearest(missing[:3], unexpected))})")
     if unexpected:
         found.append(f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])})")
     if shaped:
         found.append(f"{len(shaped)} of another shape ({'; '.join(shaped[:3])})")
-    elif contradictions := _contradictions(state, wanted):
+    elif not odd and (contradictions := _contradictions(state, wanted)):
         found.append(f"{len(contradictions)} pairs that are one tensor there differ ({', '.join(contradictions[:3])})")
     return found
 
@@ -228,6 +235,17 @@ def _different(found: Iterable[Match]) -> list[Match]:
         if not any(match.equals(other) for other in kept):
             kept.append(match)
     return kept
+
+
+def _odd_kind(stored: Tensor, wanted: Tensor) -> str:
+    """What a stored tensor is, if a network's cannot take its values; else ""."""
+    if stored.is_meta:
+        return "without data"
+    if stored.is_quantized or stored.is_nested:
+        return "quantized" if stored.is_quantized else "nested"
+    if stored.layout != torch.strided:
+        return "sparse"
+    return "complex" if stored.is_complex() and not wanted.is_complex() else ""
 
 
 def _tied(a: Tensor, b: Tensor) -> bool:
