@@ -71,6 +71,7 @@ def folder_spec(
     facts = cache.facts()
     # Decoded again where some could not be read: a changed permission does not show in the listing.
     if facts is None or facts.listing != listing.digest() or (facts.broken and not skip_broken):
+        tell(f"reading {len(listing.files):,} images of {len(listing.class_names)} classes in {listing.folder}")
         facts, _ = _decode(listing, image_size, split_seed, cache, tell)
     if facts.broken and not skip_broken:
         raise ValueError(
