@@ -193,7 +193,7 @@ class Training:
         self._graphs: dict[float, StepGraph] = {}
         self.terms: list[str] = []
         self.sums: Tensor | None = None
-        self._finite = FiniteCheck(task.train.labels.device)
+        self._finite = FiniteCheck(task.train.labels.device, task.defense.steadier())
         self._perturbed_from = first_epoch(task.recipe.weight_perturbation.start, task.recipe.epochs)
         self._average = WeightAverage(task.model, task.defense, task.recipe.averaging, task.recipe.epochs)
         # The network that is validated and stored: the average, where there is one.
