@@ -1,4 +1,4 @@
-"""`python -m advdpnp` is `advdpnp`."""
+"""`python -m advdpnp`: the command line where its script is not on the path."""
 
 from advdpnp.cli import main
 
