@@ -38,7 +38,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
             # mkstemp makes private files; a result is as readable as any other file.
-            os.fchmod(file.fileno(), 0o644)
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o644)
         Path(temporary).replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)
@@ -292,3 +293,19 @@ def list_runs(root: Path) -> list[Path]:
     """Folders of all runs under `root`, sorted; `root` itself may be one, or an export, which has any name."""
     folders = (path.parent for path in root.rglob("config.json"))
     return sorted(folder for folder in folders if folder == root or folder.name.startswith("seed-"))
+
+
+def runs_below(path: Path) -> list[Path]:
+    """Folders of all runs at or under a path that a user gave.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such folder, or no run in it.
+    """
+    wanted = "give the folder of a run, or one that holds runs"
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "is not there"
+        raise FileNotFoundError(f"{path} {what}: {wanted}, such as runs")
+    found = list_runs(path)
+    if not found:
+        raise ValueError(f"{path} holds no run: {wanted}, such as runs")
+    return found

@@ -110,7 +110,7 @@ def test_a_disagreement_of_more_than_ten_points_is_told_in_one_line(
     settled = Notes()
     fit(small_task("st", *SHORT), created(tmp_path / "measured", "st", *SHORT), settled, resume=False)
     assert not [note for note in settled.told if note.startswith("warning")]
-    assert any("3 steps are few" in note for note in settled.told)
+    assert any("3 steps in all are few" in note for note in settled.told)
 
 
 def test_only_lost_accuracy_is_told() -> None:

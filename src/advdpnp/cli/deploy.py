@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, showing_progress
+from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, showing_progress, shown
 
 
 @command(app)
@@ -86,4 +86,4 @@ def export(
     lines = [f"{file['bytes']:>12,}  {out / file['name']}" for file in written["files"]]
     lines += [f"{file['name']}: {file['checked']}" for file in written["files"] if file["checked"]]
     lines += [f"left out: {name}: {reason}" for name, reason in written["left_out"].items()]
-    return Answer(written, "\n".join(lines))
+    return Answer(written, "\n".join(lines), next=(shown("predict", out, "IMAGE.png"), shown("evaluate", out)))

@@ -17,6 +17,7 @@ from advdpnp.cli.command import (
     command,
     facts_of,
     showing_progress,
+    shown,
 )
 
 _SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); with --attack, the name of the result."
@@ -83,14 +84,15 @@ def evaluate(
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
             result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint or "last", callback=callback, **how)
-            return Answer(result, result_text(result))
+            return Answer(result, result_text(result), next=(shown("report", run),))
         from advdpnp.external import ExternalModel, parse_arguments
 
         assert model is not None and tested
         arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))
         source = ExternalModel(model, weights, weights_key, arguments, *normalization, name)
         result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
-        return Answer(result, f"{result_text(result)}\n{source.folder(out, tested)}")
+        folder = source.folder(out, tested)
+        return Answer(result, f"{result_text(result)}\n{folder}", next=(shown("report", folder),))
 
 
 def _check_asked(

@@ -18,6 +18,7 @@ from advdpnp.cli.command import (
     command,
     facts_of,
     showing_progress,
+    shown,
 )
 
 
@@ -52,7 +53,7 @@ def train(
     from advdpnp.experiments import experiment, experiment_on, read_changes
     from advdpnp.progress import TensorBoard
 
-    _check_names(name, data, model, defense)
+    check_names(name, data, model, defense)
     options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
     with showing_progress() as callback:
         if data is None:
@@ -72,10 +73,12 @@ def train(
             checkpoint_seconds=checkpoint_seconds,
             benchmark_cudnn=cudnn_benchmark,
         )
-    return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder))
+    then = shown("evaluate", run.folder), shown("report", run.folder)
+    return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder), next=then)
 
 
-def _check_names(name: str | None, data: str | None, model: str | None, defense: str | None) -> None:
+def check_names(name: str | None, data: str | None, model: str | None, defense: str | None) -> None:
+    """ValueError unless an experiment is named in one way: by its whole name, or by data, model and defense."""
     if (name is None) == (data is None) or (name and (model or defense)):
         raise ValueError(
             "expected a name such as cifar10/resnet18/adv-dpnp, or --data with --model and --defense; "

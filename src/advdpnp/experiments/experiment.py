@@ -12,7 +12,9 @@ from advdpnp.defenses import DEFENSES, Defense
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import config
 from advdpnp.experiments.defaults import defense_for, recipe_for
+from advdpnp.experiments.names import split_name
 from advdpnp.experiments.official import official_changes
+from advdpnp.folder_names import folder_name
 from advdpnp.models import build_backbone, check_backbone
 from advdpnp.models.classifier import Classifier
 from advdpnp.ranges import Integer, check_fields, nearest
@@ -70,7 +72,8 @@ class Experiment:
     def folder(self, out: Path) -> Path:
         """runs/<data>/<backbone>/<defense>[+tag]/seed-<n>."""
         name = self.defense.name + (f"+{self.tag}" if self.tag else "")
-        return out / self.data.name / self.backbone / name / f"seed-{self.seed}"
+        data = Path(*map(folder_name, self.data.name.split("/")))
+        return out / data / folder_name(self.backbone) / name / f"seed-{self.seed}"
 
     @property
     def needs(self) -> "Experiment | None":
@@ -163,10 +166,8 @@ def experiment(
     Raises:
         ValueError: unknown name, path or value; the nearest names are listed.
     """
-    if name.count("/") < 2:
-        raise ValueError(f"an experiment is data/backbone/defense, as in cifar10/resnet18/adv-dpnp; got {name!r}")
-    *data, backbone, defense = name.split("/")
-    return experiment_on(data_spec("/".join(data)), backbone, defense, recipe, seed, tag, changes, settings)
+    data, backbone, defense = split_name(name)
+    return experiment_on(data_spec(data), backbone, defense, recipe, seed, tag, changes, settings)
 
 
 def experiment_on(

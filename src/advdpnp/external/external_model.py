@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from advdpnp.data import DataSpec, FolderSpec
 from advdpnp.external.builder import Scalar, build, is_program_file, model_name
 from advdpnp.external.weights import load_weights, read_checkpoint
+from advdpnp.folder_names import folder_name
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.copying import copied
 from advdpnp.ranges import Positive, Range, check_fields
@@ -65,7 +66,7 @@ class ExternalModel:
     @property
     def name(self) -> str:
         """Name of the network: that of its callable or file."""
-        return re.sub(r"[^\w.+-]+", "-", model_name(self.model))
+        return folder_name(model_name(self.model), limit=200) or "network"
 
     @property
     def checkpoint(self) -> str:

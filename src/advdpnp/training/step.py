@@ -317,15 +317,15 @@ class Training:
         yield self.craft.note()
         if self._measures:
             steps = task.recipe.epochs * task.steps_per_epoch
-            yield f"{steps} steps are few for BatchNorm's running averages: they are measured anew after each epoch"
+            yield f"{steps} steps in all are few for BatchNorm's running averages: measured anew after each epoch"
         yield (
-            f"{len(task.train):,} images: {task.recipe.epochs} epochs of {task.steps_per_epoch} steps of up to "
-            f"{task.batch_size} images; the first step begins, on {self._where()}"
+            f"{len(task.train):,} images in batches of up to {task.batch_size}; epochs: {task.recipe.epochs}, steps in "
+            f"each: {task.steps_per_epoch}; the first step begins, on {self._where()}"
         )
 
     def _where(self) -> str:
         device = self.task.train.labels.device
-        return f"{torch.get_num_threads()} threads of the CPU" if device.type == "cpu" else str(device)
+        return f"the CPU (threads: {torch.get_num_threads()})" if device.type == "cpu" else str(device)
 
     def warning(self) -> str | None:
         """What a user should know of the network that is stored; None if it is all right."""
