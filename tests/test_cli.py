@@ -70,6 +70,18 @@ def test_a_command_that_ends_with_a_path_says_what_may_come_next(
     assert "next" not in capsys.readouterr().err
 
 
+def test_a_folder_that_holds_runs_is_answered_with_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "runs/digits/tiny/at/seed-0"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    for folder in (tmp_path / "runs", run.parent):
+        for command in (["evaluate", str(folder)], ["predict", str(folder), "a.png"]):
+            assert call(monkeypatch, *command) == 2
+            assert refused(capsys).endswith(f"it holds runs. Give one of them, such as {run}")
+
+
 def test_show_takes_what_train_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +165,7 @@ def test_list_says_what_each_name_is(monkeypatch: pytest.MonkeyPatch, capsys: py
         (["train", "--data", "photos"], "give folder:photos"),
         (["show", "photos/tiny/at"], "give folder:photos"),
         (["report", "photos"], "photos holds no run"),
+        (["train", "--data", "folder:"], "as in folder:photos; got none"),
         (["list", "defences"], "nearest: defenses"),
         (["data", "check", "cifar"], "Did you mean cifar10"),
     ],

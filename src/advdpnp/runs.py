@@ -141,6 +141,9 @@ class Run:
 
     def _instead(self) -> str:
         """What to give instead of a folder that is none of a run."""
+        held = next(_runs_near(self.folder), None)
+        if held is not None:
+            return f"it holds runs. Give one of them, such as {held}"
         if not self.folder.is_file():
             return (
                 "it has no config.json. Give a folder that `advdpnp train` made, "
@@ -287,6 +290,12 @@ class Run:
         """Drop what train.jsonl says of epochs after `count`, which a resumed run is about to repeat."""
         lines = "".join(json.dumps(line) + "\n" for line in self.epochs()[:count])
         write_bytes(self.log_path, lines.encode())
+
+
+def _runs_near(root: Path) -> Iterator[Path]:
+    """Folders of runs not too far below `root`, which may be anything, such as a home folder."""
+    for depth in range(1, 6):
+        yield from (path.parent for path in sorted(root.glob("*/" * (depth - 1) + "seed-*/config.json")))
 
 
 def list_runs(root: Path) -> list[Path]:

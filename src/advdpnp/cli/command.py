@@ -109,7 +109,10 @@ def showing_progress() -> Iterator[Any]:
         with Bars() as bars:
             yield bars
     else:
-        yield Lines()
+        lines = Lines()
+        if "torch" not in sys.modules:
+            lines.on_note("loading torch")
+        yield lines
 
 
 def facts_of(
@@ -129,6 +132,8 @@ def facts_of(
 
     if data.startswith(FOLDER):
         path = data.removeprefix(FOLDER)
+        if not path:
+            raise ValueError(f"{FOLDER} must be followed by the path of a folder, as in {FOLDER}photos; got none")
         size = 32 if image_size is None else image_size
         return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
     if image_size is not None or split_seed or skip_broken:

@@ -21,12 +21,12 @@ def predict(
     data_root: DataRoot = None,
 ) -> Answer:
     """Tell the class of images: probabilities, distances to the prototypes, nearest training images."""
-    from advdpnp import api
-    from advdpnp.predicting import check_format, predictions_text, write_picture
-
-    if picture is not None:
-        check_format(picture)
     with showing_progress() as callback:
+        from advdpnp import api
+        from advdpnp.predicting import check_format, predictions_text, write_picture
+
+        if picture is not None:
+            check_format(picture)
         found = api.predict(
             run,
             images,

@@ -49,13 +49,14 @@ def train(
     data_root: DataRoot = None,
 ) -> Answer:
     """Train a classifier into runs/<data>/<backbone>/<defense>/seed-<n>."""
-    from advdpnp import api
-    from advdpnp.experiments import experiment, experiment_on, read_changes
-    from advdpnp.progress import TensorBoard
-
     check_names(name, data, model, defense)
-    options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
     with showing_progress() as callback:
+        # Torch takes seconds to load, of which the callback has told.
+        from advdpnp import api
+        from advdpnp.experiments import experiment, experiment_on, read_changes
+        from advdpnp.progress import TensorBoard
+
+        options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
         if data is None:
             wanted = experiment(name or "", *options)
         else:
