@@ -4,7 +4,9 @@ import contextlib
 import functools
 import inspect
 import json
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -87,11 +89,13 @@ class Answer:
         value: JSON values, for --json.
         text: the same for people.
         status: exit status.
+        next: commands, or what else one may do now, told after the text on the error stream.
     """
 
     value: Any
     text: str
     status: int = 0
+    next: tuple[str, ...] = ()
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
@@ -118,7 +122,10 @@ def showing_progress() -> Iterator[Any]:
         with Bars() as bars:
             yield bars
     else:
-        yield Lines()
+        lines = Lines()
+        if "torch" not in sys.modules:
+            lines.on_note("loading torch")
+        yield lines
 
 
 def facts_of(
@@ -138,6 +145,8 @@ def facts_of(
 
     if data.startswith(FOLDER):
         path = data.removeprefix(FOLDER)
+        if not path:
+            raise ValueError(f"{FOLDER} must be followed by the path of a folder, as in {FOLDER}photos; got none")
         size = 32 if image_size is None else image_size
         return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
     if image_size is not None or split_seed or skip_broken:
@@ -195,6 +204,12 @@ def numbers(option: str, text: str | None) -> tuple[float, ...]:
         ) from None
 
 
+def shown(*arguments: str | Path) -> str:
+    """A command of ours as it is typed, quoted as this system's shell has it."""
+    words = ["advdpnp", *map(str, arguments)]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
 def complain(line: str) -> None:
     """One line for the user on the error stream."""
     print(f"advdpnp: {line}", file=sys.stderr, flush=True)
@@ -220,6 +235,8 @@ def _with_switches(function: Callable[..., Answer]) -> Callable[..., None]:
         with _ending(switches.debug, resumes):
             answer = function(switches, **values)
         print(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text, flush=True)
+        if answer.next and not switches.json:
+            print("\n".join(["next:", *(f"  {line}" for line in answer.next)]), file=sys.stderr, flush=True)
         if answer.status:
             raise typer.Exit(answer.status)
 
@@ -253,6 +270,6 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-        again = shlex.join(["advdpnp", *arguments, *(["--resume"] if resumes else [])])
+        again = shown(*arguments, *(["--resume"] if resumes else []))
         complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; run again: {again}")
         raise typer.Exit(130) from None

@@ -15,6 +15,7 @@ from advdpnp.cli.command import (
     command,
     complain,
     showing_progress,
+    shown,
 )
 
 
@@ -32,13 +33,13 @@ def predict(
     data_root: DataRoot = None,
 ) -> Answer:
     """Tell the class of images: probabilities, distances to the prototypes, nearest training images."""
-    from advdpnp import api
-    from advdpnp.predicting import check_format, predictions_text, write_picture
-
     allow_code_of(run, model)
-    if picture is not None:
-        check_format(picture)
     with showing_progress() as callback:
+        from advdpnp import api
+        from advdpnp.predicting import check_format, predictions_text, write_picture
+
+        if picture is not None:
+            check_format(picture)
         found = api.predict(
             run,
             images,
@@ -101,4 +102,4 @@ def export(
     lines = [f"{file['bytes']:>12,}  {out / file['name']}" for file in written["files"]]
     lines += [f"{file['name']}: {file['checked']}" for file in written["files"] if file["checked"]]
     lines += [f"left out: {name}: {reason}" for name, reason in written["left_out"].items()]
-    return Answer(written, "\n".join(lines))
+    return Answer(written, "\n".join(lines), next=(shown("predict", out, "IMAGE.png"), shown("evaluate", out)))

@@ -20,6 +20,7 @@ from advdpnp.cli.command import (
     facts_of,
     numbers,
     showing_progress,
+    shown,
     usual_size,
 )
 
@@ -108,7 +109,7 @@ def evaluate(
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
             result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint, callback=callback, **how)
-            return Answer(result, result_text(result))
+            return Answer(result, result_text(result), next=(shown("report", run),))
         from advdpnp.external import ExternalModel, parse_arguments
 
         assert model is not None and tested
@@ -118,7 +119,8 @@ def evaluate(
         as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
         source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, as_built)
         result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
-        return Answer(result, f"{result_text(result)}\n{source.folder(out, tested)}")
+        folder = source.folder(out, tested)
+        return Answer(result, f"{result_text(result)}\n{folder}", next=(shown("report", folder),))
 
 
 def _check_asked(

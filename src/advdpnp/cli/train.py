@@ -22,6 +22,7 @@ from advdpnp.cli.command import (
     facts_of,
     numbers,
     showing_progress,
+    shown,
     usual_size,
 )
 
@@ -67,14 +68,15 @@ def train(
     data_root: DataRoot = None,
 ) -> Answer:
     """Train a classifier into runs/<data>/<backbone>/<defense>/seed-<n>."""
-    from advdpnp import api
-    from advdpnp.experiments import experiment, experiment_on, read_changes
-    from advdpnp.progress import TensorBoard
-
-    _check_names(name, data, model, defense)
-    options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
-    normalization = numbers("--mean", mean), numbers("--std", std)
+    check_names(name, data, model, defense)
     with showing_progress() as callback:
+        # Torch takes seconds to load, of which the callback has told.
+        from advdpnp import api
+        from advdpnp.experiments import experiment, experiment_on, read_changes
+        from advdpnp.progress import TensorBoard
+
+        options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
+        normalization = numbers("--mean", mean), numbers("--std", std)
         first = _initial(weights, weights_key, untrained, *normalization, tuple(model_arg or ()), callback.on_note)
         if data is None:
             wanted = experiment(name or "", *options, first)
@@ -96,10 +98,12 @@ def train(
             checkpoint_seconds=checkpoint_seconds,
             benchmark_cudnn=cudnn_benchmark,
         )
-    return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder))
+    then = shown("evaluate", run.folder), shown("report", run.folder)
+    return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder), next=then)
 
 
-def _check_names(name: str | None, data: str | None, model: str | None, defense: str | None) -> None:
+def check_names(name: str | None, data: str | None, model: str | None, defense: str | None) -> None:
+    """ValueError unless an experiment is named in one way: by its whole name, or by data, model and defense."""
     if (name is None) == (data is None) or (name and (model or defense)):
         raise ValueError(
             "expected a name such as cifar10/resnet18/adv-dpnp, or --data with --model and --defense; "

@@ -13,7 +13,9 @@ from advdpnp.dtype import float32_default
 from advdpnp.experiments import config
 from advdpnp.experiments.defaults import defense_for, fine_tuning, recipe_for
 from advdpnp.experiments.initial import UNTRAINED, Initial, completed
+from advdpnp.experiments.names import split_name
 from advdpnp.experiments.official import official_changes
+from advdpnp.folder_names import folder_name
 from advdpnp.models import build_backbone, check_backbone, is_adapted
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.libraries import is_library_name, library_network
@@ -79,9 +81,8 @@ class Experiment:
     def folder(self, out: Path) -> Path:
         """runs/<data>/<backbone>/<defense>[+tag]/seed-<n>."""
         name = self.defense.name + (f"+{self.tag}" if self.tag else "")
-        # A reference such as timm:resnet18 is no folder name everywhere.
-        backbone = re.sub(r"[^\w.+-]+", "-", self.backbone)
-        return out / self.data.name / backbone / name / f"seed-{self.seed}"
+        data = Path(*map(folder_name, self.data.name.split("/")))
+        return out / data / folder_name(self.backbone) / name / f"seed-{self.seed}"
 
     @property
     def needs(self) -> "Experiment | None":
@@ -179,13 +180,8 @@ def experiment(
     Raises:
         ValueError: unknown name, path or value; the nearest names are listed.
     """
-    if name.count("/") < 2:
-        raise ValueError(f"an experiment is data/backbone/defense, as in cifar10/resnet18/adv-dpnp; got {name!r}")
-    parts = name.split("/")
-    # Names of other libraries may have slashes of their own.
-    begin = next((place for place, part in enumerate(parts) if is_library_name(part)), len(parts) - 2)
-    data, backbone = "/".join(parts[:begin]), "/".join(parts[begin:-1])
-    return experiment_on(data_spec(data), backbone, parts[-1], recipe, seed, tag, changes, settings, initial)
+    data, backbone, defense = split_name(name)
+    return experiment_on(data_spec(data), backbone, defense, recipe, seed, tag, changes, settings, initial)
 
 
 def experiment_on(

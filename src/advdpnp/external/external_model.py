@@ -17,6 +17,7 @@ from advdpnp.external.checkpoint_file import read_checkpoint
 from advdpnp.external.heads import stored_classes
 from advdpnp.external.normalization import check_pair, unit_scale
 from advdpnp.external.weights import load_weights
+from advdpnp.folder_names import folder_name
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.adapted import answer_layer
 from advdpnp.models.copying import copied
@@ -105,7 +106,7 @@ class ExternalModel:
     @property
     def name(self) -> str:
         """Name of the network: that of its callable or file."""
-        return re.sub(r"[^\w.+-]+", "-", model_name(self.model))
+        return folder_name(model_name(self.model), limit=200) or "network"
 
     @property
     def checkpoint(self) -> str:
