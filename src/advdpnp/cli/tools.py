@@ -12,10 +12,12 @@ from advdpnp.cli.command import (
     SkipBroken,
     SplitSeed,
     Switches,
+    allow_named,
     app,
     command,
     facts_of,
     showing_progress,
+    usual_size,
 )
 from advdpnp.cli.train import check_names
 
@@ -90,8 +92,11 @@ def show(
         if data is None:
             wanted = experiment(name or "", *options)
         else:
+            backbone = model or "resnet18"
+            allow_named(backbone)
+            image_size = usual_size(data, image_size, backbone, callback.on_note)
             facts = facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
-            wanted = experiment_on(facts, model or "resnet18", defense or "adv-dpnp", *options)
+            wanted = experiment_on(facts, backbone, defense or "adv-dpnp", *options)
     values = wanted.config()
     return Answer(values, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
 
