@@ -17,6 +17,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "ranges": (set(), set()),
     "callbacks": (set(), set()),
     "indices": (set(), {"numpy"}),
+    "folder_names": (set(), set()),
     "noise": (set(), NUMERIC),
     "cuda_graphs": (set(), NUMERIC),
     "dtype": (set(), NUMERIC),
@@ -69,7 +70,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "results": ({"runs"}, set()),
     "result_files": ({"indices", "results", "runs"}, {"numpy"}),
     "report": ({"indices", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
-    "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
+    "external": ({"data", "mode", "models"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
@@ -80,8 +81,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "progress": ({"indices", "results", "runs"}, {"rich", "torch"}),
 }
-# Declarations, which every layer may make.
-EVERYWHERE = {"ranges", "callbacks"}
+# Declarations, which every layer may make, and names.
+EVERYWHERE = {"ranges", "callbacks", "folder_names"}
 # What joins the layers may import all of them, but nothing imports the command line.
 JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench"}
 
