@@ -64,9 +64,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy"},
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat", "dtype"}, {"torch", "yaml"}),
-    "results": ({"runs"}, set()),
+    "attack_words": (set(), set()),
+    "results": ({"attack_words", "runs"}, set()),
     "result_files": ({"results", "runs"}, {"numpy"}),
-    "report": ({"results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "report": ({"attack_words", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
     "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},

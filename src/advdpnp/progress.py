@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from advdpnp.callbacks import Silent
-from advdpnp.results import Accuracy, AttackKey
+from advdpnp.results import Accuracy, AttackKey, aim_text
 from advdpnp.runs import Json
 
 
@@ -73,6 +73,8 @@ def _attack_text(attack: Json) -> str:
 def _remarks(attack: Json) -> list[str]:
     """Remarks on the result of an attack."""
     remarks = list(attack.get("notes", ()))
+    if "targeted" in attack:
+        remarks.append(aim_text(attack["targeted"]))
     if attack["name"] == "autoattack-quick":
         remarks.append("a first look: under AutoAttack itself the accuracy is at most this")
     if attack.get("unconfirmed"):

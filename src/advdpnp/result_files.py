@@ -106,6 +106,20 @@ def unpack(text: str, n: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(raw, np.uint8), count=n).astype(bool)
 
 
+def targeted(aimed_at: int, reached: int, images: int) -> Json:
+    """What a result says of an attack at a class of the caller's choice, beside the accuracy.
+
+    Args:
+        aimed_at: the class.
+        reached: for how many of the images the network says that class.
+        images: how many are right without the attack and of another class; others are not aimed at.
+    Returns:
+        `class`, `reached`, `images`, and their ratio `success` with `interval95`; none of these two without images.
+    """
+    rate = {"success": reached / images, "interval95": list(score_interval(reached, images))} if images else {}
+    return {"class": aimed_at, "images": images, "reached": reached, **rate}
+
+
 @dataclass(frozen=True)
 class Verdicts:
     """One of three for each image; an image that is neither robust nor unevaluated is broken: misclassified.
@@ -199,7 +213,12 @@ _RULES: dict[str, Callable[[str, Sequence[Json]], Any]] = {
     "max": lambda name, rows: max(row[name] for row in rows),
     "min": lambda name, rows: min(row[name] for row in rows),
     "mean": lambda name, rows: _mean_of_broken(name, rows),
+    "targeted": lambda name, rows: _of_all(*(row[name] for row in rows)),
 }
+
+
+def _of_all(*parts: Json) -> Json:
+    return targeted(parts[0]["class"], *(sum(part[name] for part in parts) for name in ("reached", "images")))
 
 
 def _mean_of_broken(name: str, rows: Sequence[Json]) -> float:

@@ -66,15 +66,17 @@ class MonitoredModel(nn.Module):
             self._record(of, ~answered)
         return logits
 
-    def check_answers(self, x_adv: Tensor, y: Tensor) -> None:
+    def check_answers(self, x_adv: Tensor, y: Tensor, target: Tensor | None = None) -> None:
         """Raise ValueError if an image for which the network was not finite is not misclassified in the end.
 
         Args:
             x_adv: (images, channels, H, W), what the attack has found.
             y: (images,) int64 labels.
+            target: (images,) int64, where the attack aims: the image must be classified as it, or be of it.
         """
         logits = self(x_adv)
-        left = int((self.nonfinite & (~has_answer(logits) | is_right(logits, y))).sum())
+        held = is_right(logits, y) if target is None else ~is_right(logits, target) & (target != y)
+        left = int((self.nonfinite & (~has_answer(logits) | held)).sum())
         if left:
             raise ValueError(
                 f"the network's answers about {left} of {len(x_adv)} images are not finite (NaN or Inf in logits or "

@@ -32,9 +32,8 @@ from advdpnp.attacks.stepwise import (
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.evaluation.single_pass import AttackTarget, chunks, in_precision
 from advdpnp.evaluation.state import AttackProgress, EvaluationState
-from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise
-from advdpnp.result_files import Verdicts
+from advdpnp.result_files import Verdicts, targeted
 from advdpnp.runs import Json
 from advdpnp.threat import distance
 
@@ -157,7 +156,7 @@ class BatchedAttack(Generic[AttackStateT]):
         hits = succeeds(self._attack, state, queries, self._running.to(device)).cpu().nonzero().squeeze(1)
         if len(hits):
             rows = hits.to(device)
-            self._confirm(self._image[hits], queries.points[rows], state.x[rows], state.y[rows])
+            self._confirm(self._image[hits], queries.points[rows], state.take(rows))
             self._running &= ~progress.broken[self._image]
         over = self._running & (self._age >= self._length)
         if over.any():
@@ -170,22 +169,22 @@ class BatchedAttack(Generic[AttackStateT]):
         precision = self._target.precision
         return nullcontext() if precision == "fp32" else in_precision(precision)
 
-    def _confirm(self, images: Tensor, points: Tensor, x: Tensor, y: Tensor) -> None:
-        """Count a success only where the network itself is wrong at the point, in fp32 and at the shape of a chunk."""
-        norms = distance(points, x, self._attack.norm).cpu()
-        wrong = ~self._right(points, y).cpu()
-        self._progress.add_broken(images[wrong], norms[wrong])
-        self._progress.unconfirmed[images[~wrong]] = True
+    def _confirm(self, images: Tensor, points: Tensor, state: AttackStateT) -> None:
+        """Count a success only where it is one of the network itself, in fp32 and at the shape of a chunk."""
+        norms = distance(points, state.x, self._attack.norm).cpu()
+        confirmed = self._confirmed(points, state).cpu()
+        self._progress.add_broken(images[confirmed], norms[confirmed])
+        self._progress.unconfirmed[images[~confirmed]] = True
 
-    def _right(self, points: Tensor, y: Tensor) -> Tensor:
-        """Whether the network itself is right at the points: (k,) bool."""
+    def _confirmed(self, points: Tensor, state: AttackStateT) -> Tensor:
+        """Whether the points are successes of the network itself: (k,) bool."""
         if self._target.attacks_the_model_itself:
-            # The attack has seen its wrong answers already.
-            return torch.zeros_like(y, dtype=torch.bool)
+            # The attack has seen its answers already.
+            return torch.ones_like(state.y, dtype=torch.bool)
         count = len(points)
         padded = torch.arange(self._whole_chunks(count), device=points.device).clamp_max(count - 1)
         logits = ChunkedModel(self._target.model, self._chunk).logits(points[padded])[:count]
-        return is_right(logits, y)
+        return self._attack.succeeded(logits, state)
 
 
 @dataclass
@@ -220,21 +219,29 @@ class AttackSequence:
         """
         attacks = stepwise_attacks(self.attack)
         ranked, classes = self._ranked(attacks)
+        spared = self._spared(clean)
         found, unconfirmed, rows, notes = Verdicts.after(clean), torch.zeros_like(clean), [], []
         for number, attack in enumerate(attacks, start=1):
             if note := attack.note(classes):
                 self.callback.on_note(note)
                 notes.append(note)
             name = f"{self.name}: {number}. {attack.name}" if len(attacks) > 1 else self.name
-            progress = self.state.attack_progress(name, found.withstood, attack.attempts(classes))
+            progress = self.state.attack_progress(name, found.withstood & ~spared, attack.attempts(classes))
             self._run(name, attack, ranked, progress)
-            found = Verdicts.after(progress.surviving, found.unevaluated | progress.nonfinite)
+            found = Verdicts.after(progress.surviving | spared, found.unevaluated | progress.nonfinite)
             unconfirmed |= progress.unconfirmed
             rows.append(record(attack) | _row(found) | progress.row())
         self.state.finish(self.name)
         total = _row(found) | _together(rows) | {"unconfirmed": int((unconfirmed & found.withstood).sum())}
+        if (aimed_at := getattr(self.attack, "target", None)) is not None:
+            total |= {"targeted": targeted(aimed_at, total["broken"], total["attacked"])}
         searches = {"searches": rows} if len(rows) > 1 else {}
         return found, record(self.attack) | total | {"notes": notes} | searches
+
+    def _spared(self, clean: Tensor) -> Tensor:
+        """(n,) bool: right images of the very class that the attack aims at, which it leaves as they are."""
+        aimed_at = getattr(self.attack, "target", None)
+        return torch.zeros_like(clean) if aimed_at is None else clean & (self.target.labels.cpu() == aimed_at)
 
     def _ranked(self, attacks: tuple[StepwiseAttack[Any], ...]) -> tuple[Tensor, int]:
         """The other classes of each image, likeliest first, as many as attacks aim at, (n, k) int64; and C."""

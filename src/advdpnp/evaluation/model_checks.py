@@ -17,8 +17,8 @@ _MANY, _FEW = 128, 16
 _SAME, _OTHER_BATCH = 1e-5, 1e-3
 
 
-def check_protocol(model: nn.Module, images: Images, n: int) -> None:
-    """Raise ValueError on a network in training mode, or images, labels or n out of range."""
+def check_protocol(model: nn.Module, images: Images, n: int) -> int:
+    """The network's classes; ValueError on a network in training mode, or images, labels or n out of range."""
     check_mode(model)
     check_not_empty(images)
     if not 1 <= n <= len(images):
@@ -26,8 +26,9 @@ def check_protocol(model: nn.Module, images: Images, n: int) -> None:
     x, _ = images.batch(torch.arange(1, device=images.labels.device))
     check_images(x)
     with torch.no_grad():
-        classes = model(x).shape[1]
+        classes: int = model(x).shape[1]
     check_labels(images.labels[:n], n, classes)
+    return classes
 
 
 def check_not_empty(images: Images) -> None:

@@ -48,11 +48,17 @@ class PassProgress:
         mean = float(self._content["sum"]) / finite if finite else None
         return {f"{prefix}cross_entropy": mean} | ({f"{prefix}cross_entropy_images": finite} if finite < self.n else {})
 
+    def reached(self) -> Tensor:
+        """(n,) bool: the images of which the network says the class that the attack aims at."""
+        return unpack(self._content.get("reached") or pack(torch.zeros(self.n, dtype=torch.bool)), self.n)
+
     def forget(self) -> None:
         """Start this attack again."""
-        self._content.update(_NOTHING)
+        self._content.update(_NOTHING, reached="")
 
-    def add(self, right: Tensor, nonfinite: Tensor, cross_entropy: Tensor, seconds: float) -> None:
+    def add(
+        self, right: Tensor, nonfinite: Tensor, cross_entropy: Tensor, seconds: float, reached: Tensor | None = None
+    ) -> None:
         """Append one chunk.
 
         Args:
@@ -60,7 +66,10 @@ class PassProgress:
             nonfinite: (valid,) bool, whether an answer to the attack was not finite.
             cross_entropy: (valid,) nats.
             seconds: what it took.
+            reached: (valid,) bool, whether the network says the class that the attack aims at; None if it does not aim.
         """
+        if reached is not None:
+            self._content["reached"] = pack(torch.cat([self.reached(), reached.cpu()]))
         right, nonfinite = torch.cat([self._right(), right.cpu()]), torch.cat([self._nonfinite(), nonfinite.cpu()])
         finite = cross_entropy[cross_entropy.isfinite()]
         self._content.update(

@@ -10,12 +10,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advdpnp.attack_words import attack_name
 from advdpnp.report import figures
 from advdpnp.report.methods import color
 from advdpnp.report.read import Result, RunResults, grouped, read_runs, together
 from advdpnp.report.summary import findings, origin, scope
 from advdpnp.report.tables import Table, accuracy_table, attack_keys, geometry_table, mark, to_csv, to_latex
-from advdpnp.results import attack_name
 from advdpnp.runs import write_bytes
 
 if TYPE_CHECKING:
