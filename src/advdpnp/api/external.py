@@ -18,6 +18,7 @@ from advdpnp.data import DataSpec, Images
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, Evaluation, EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.evaluation.one_output import with_class_logits
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision
@@ -39,7 +40,8 @@ def evaluate_model(
     """Attack any classifier on images in memory; nothing is written.
 
     Args:
-        model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C); the attacks run on its device.
+        model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C), or one output for two classes, the logit
+            of class 1; the attacks run on its device.
         x: (N, channels, H, W), float in [0, 1] or uint8.
         y: (N,) int64.
         suite: a suite's name, a suite, or attacks, as objects or texts such as "pgd:steps=40,step_size=0.01".
@@ -57,7 +59,8 @@ def evaluate_model(
     wanted = suite_of(suite, eps, math.prod(x.shape[1:]))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
-    cautions += examine(ready, images, attacked=bool(wanted.attacks))
+    ready, said = with_class_logits(ready, images)
+    cautions += said + examine(ready, images, attacked=bool(wanted.attacks))
     _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     evaluation = Evaluation(suite=wanted, n=len(images), facts=facts, chunk=chunk)
@@ -110,8 +113,8 @@ def evaluate_external(
         # Before the checks of the network, which take minutes.
         run.create_or_verify(config)
         evaluation.check_free()
-    model = model.to(on)
-    cautions += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
+    model, said = with_class_logits(model.to(on), images, spec.num_classes)
+    cautions += said + examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
     _warn(cautions)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))

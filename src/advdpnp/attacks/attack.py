@@ -53,8 +53,9 @@ class Attack(Protocol):
         """Adversarial images.
 
         Args:
-            logits_fn: (B, channels, H, W) in [0, 1] -> logits (B, C); a module must be in eval mode, and may compute
-                in any precision: it is given the images as they are, or as its own weights are if it fails on that.
+            logits_fn: (B, channels, H, W) in [0, 1] -> logits (B, C); one output z for each image, (B,) or (B, 1),
+                stands for the logits [0, z] of two classes. A module must be in eval mode, and may compute in any
+                precision: it is given the images as they are, or as its own weights are if it fails on that.
             x: (B, channels, H, W) floats in [0, 1]; no images give no images.
             y: (B,) int64 true labels in [0, C).
             noise: random numbers of these images; by default keyed by the position in the batch, seed 0.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.projected_ascent import Forward
-from advdpnp.losses import at_least_fp32, has_answer, is_right
+from advdpnp.losses import at_least_fp32, class_logits, has_answer, is_right
 
 
 class MonitoredModel(nn.Module):
@@ -22,7 +22,7 @@ class MonitoredModel(nn.Module):
     The network gets a copy of its input, so one that changes its input in place does not change the attack's images.
 
     Args:
-        network: (B, channels, H, W) in [0, 1] -> logits (B, C).
+        network: (B, channels, H, W) in [0, 1] -> logits (B, C), or one output z, which stands for the logits [0, z].
         images: how many images are attacked; row i of a batch is about image i, unless `about` says otherwise.
         device: of the images.
         dtype: of the images that the network takes; None for those of the attack.
@@ -60,7 +60,7 @@ class MonitoredModel(nn.Module):
         if given.requires_grad:
             # Before the call: afterwards, a network that changes its input in place has made another tensor of it.
             given.register_hook(finite)  # type: ignore[no-untyped-call]
-        logits = at_least_fp32(self.network(given))
+        logits = at_least_fp32(class_logits(self.network(given), len(x)))
         answered = has_answer(logits.detach())
         if len(x) == len(of):
             self._record(of, ~answered)
