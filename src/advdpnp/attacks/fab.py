@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, StepwiseAttack, fewer_targets
+from advdpnp.attacks.stepwise import AttackState, ChunkedModel, LossGradient, Queries, StepwiseAttack, fewer_targets
 from advdpnp.losses import lead, margin
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, Range, Share, unknown
@@ -105,16 +105,24 @@ class FABT(StepwiseAttack[AttackState]):
 
     def step(self, network: ChunkedModel, state: AttackState, noise: Noise) -> Queries:
         answer = network.gradient(state.point, self._loss, state.y, state.target)
-        # The steps of the point and of the image to the plane on which the linearized lead is 0.
-        w = answer.gradient.flatten(1)
-        both = torch.stack((state.point.flatten(1), state.x.flatten(1)))
-        steps = to_hyperplane(both, w, (w * both[0]).sum(dim=1) - answer.loss, self.norm)
-        point = self._biased(both, steps).view_as(state.x)
+        point = self.next_point(state.x, state.point, answer)
         seen = Queries(point, network.logits(point))
         across = self.succeeded(seen.logits, state).view(-1, 1, 1, 1)
         state.point = torch.where(across, state.x + (point - state.x) * self.beta, point)
         state.age += 1
         return seen
+
+    def next_point(self, x: Tensor, point: Tensor, answer: LossGradient) -> Tensor:
+        """Where the plane on which the linearized lead is 0 is nearest to the point, and to the image.
+
+        Args:
+            x, point: (B, channels, H, W), the image and the iterate.
+            answer: the lead of the target and its gradient at the iterate.
+        """
+        w = answer.gradient.flatten(1)
+        both = torch.stack((point.flatten(1), x.flatten(1)))
+        steps = to_hyperplane(both, w, (w * both[0]).sum(dim=1) - answer.loss, self.norm)
+        return self._biased(both, steps).view_as(x)
 
     def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
         return -margin(logits, target) if self.aims else lead(logits, y, target)

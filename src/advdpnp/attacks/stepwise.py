@@ -19,8 +19,8 @@ from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import Count, NonNegative
 from advdpnp.threat import Norm, distance
 
-# (logits (B, C), labels (B,), target classes (B,)) -> (B,)
-RowLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (logits (B, C), labels (B,), target classes (B,), and what else a row may have) -> (B,)
+RowLoss = Callable[..., Tensor]
 
 # By how much of eps rounding in fp32 may put a projected point outside of the ball.
 SLACK = 1e-5
@@ -89,9 +89,9 @@ class ChunkedModel:
         found = [self._logits_fn(chunk) for (chunk,) in self._chunks(x)]
         return found[0] if len(found) == 1 else torch.cat(found)
 
-    def gradient(self, x: Tensor, loss: RowLoss, y: Tensor, target: Tensor) -> LossGradient:
-        """The loss of each row and its gradient with respect to that row."""
-        found = [self._gradient(loss, *chunk) for chunk in self._chunks(x, y, target)]
+    def gradient(self, x: Tensor, loss: RowLoss, *rows: Tensor) -> LossGradient:
+        """The loss of each row and its gradient in that row; `rows` are what the loss takes beside logits."""
+        found = [self._gradient(loss, *chunk) for chunk in self._chunks(x, *rows)]
         return found[0] if len(found) == 1 else LossGradient(*(torch.cat(values) for values in zip(*found)))
 
     def _chunks(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -106,11 +106,11 @@ class ChunkedModel:
             with about(self._logits_fn, rows):
                 yield tuple(values[rows] for values in batch)
 
-    def _gradient(self, loss: RowLoss, x: Tensor, y: Tensor, target: Tensor) -> LossGradient:
+    def _gradient(self, loss: RowLoss, x: Tensor, *rows: Tensor) -> LossGradient:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits = self._logits_fn(x)
-            values = loss(logits, y, target)
+            values = loss(logits, *rows)
             # The sum, not the mean: rows are independent, and small gradients do not underflow.
             (gradient,) = torch.autograd.grad(values.sum(), x)
         # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
@@ -154,6 +154,8 @@ class StepwiseAttack(SequentialAttack, Generic[AttackStateT]):
     random_start: ClassVar[bool] = True
     # How many input gradients one iteration takes as long as.
     cost: ClassVar[float] = 1.0
+    # Whether an attempt goes on after a success, to a nearer one: what counts is the nearest.
+    seeks_nearest: ClassVar[bool] = False
 
     eps: NonNegative = 8 / 255
     norm: Norm = "linf"
@@ -194,6 +196,10 @@ class StepwiseAttack(SequentialAttack, Generic[AttackStateT]):
     def succeeded(self, logits: Tensor, state: AttackStateT) -> Tensor:
         """Which rows are at the goal with these logits, (B, C): misclassified, or of the class aimed at: (B,) bool."""
         return succeeded(logits, state.y, state.target if self.aims else None)
+
+    def finished(self, state: AttackStateT, found: Tensor) -> Tensor:
+        """Which attempts are over before their last iteration; those `found` have just succeeded: (B,) -> (B,) bool."""
+        return found
 
     @abstractmethod
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> AttackStateT:
@@ -259,12 +265,14 @@ def attack_batch(
         logits_fn, x, y, noise: as an attack is called with.
         target: (B,) int64, the class that is aimed at for each image; None where any wrong class will do.
     Returns:
-        (B, channels, H, W): the first adversarial image that was found for each image, else the image itself.
+        (B, channels, H, W): the first adversarial image that was found for each image, or the nearest of an attack
+        that seeks it, else the image itself.
     """
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
     network = ChunkedModel(logits_fn)
     clean = network.logits(x)
     ranked, left, x_adv = ranked_targets(clean, y), ~succeeded(clean, y, target), x.clone()
+    nearest = x.new_full((len(x),), torch.inf)
     if target is not None:
         left &= target != y
         # What an attack does depends on whether it aims, and each row knows at what.
@@ -281,8 +289,13 @@ def attack_batch(
                 queries = attack.step(network, state, noise.rows(rows))
             found = succeeds(attack, state, queries, left[rows])
             if found.any():
-                x_adv[rows[found]], left[rows[found]] = queries.points[found], False
-                state, rows = state.take(~found), rows[~found]
+                norms = distance(queries.points, state.x, attack.norm)
+                nearer = found & (norms < nearest[rows])
+                x_adv[rows[nearer]], nearest[rows[nearer]] = queries.points[nearer], norms[nearer]
+            over = attack.finished(state, found)
+            if over.any():
+                left[rows[over]] = False
+                state, rows = state.take(~over), rows[~over]
                 if len(rows) == 0:
                     break
     return x_adv
