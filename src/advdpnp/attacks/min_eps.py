@@ -52,15 +52,17 @@ class MinEpsState(MomentumState):
 class MinEps(StepwiseAttack[MinEpsState]):
     """The smallest radius at which each image is broken: FAB's steps to the boundary, then bisection over Auto-PGD.
 
-    At each radius the losses are tried one after the other, beginning with the one that was the last to succeed, until
-    one breaks the image: the cross-entropy, then the targeted DLR of the likeliest other classes. Each ascent starts on
-    the way to the nearest adversarial point. What is found is an upper bound of the true smallest radius.
+    FAB goes to the boundaries with the likeliest other classes, each from the image. Then radii are tried, between the
+    largest that has held and that of the nearest adversarial point: with Auto-PGD on the cross-entropy and on the
+    targeted DLR of these classes, one after the other until one breaks the image, beginning with the one that did so
+    last. Each ascent starts on the way to the nearest adversarial point. What is found is an upper bound of the true
+    smallest radius.
 
     Args:
         eps: the largest radius that is tried: images that it does not break are censored.
         norm: "linf" or "l2".
-        steps: points of each ascent.
-        boundary_steps: steps to the boundary with the likeliest other class.
+        steps: points at which each ascent asks the network.
+        boundary_steps: steps to each boundary.
         bisections: radii that are tried.
         targets: other classes that are aimed at, likeliest first; all of them where there are fewer.
         target: the one class to aim at, in the place of these; None for any wrong class.
@@ -76,7 +78,7 @@ class MinEps(StepwiseAttack[MinEpsState]):
     steps: Count = 10
     boundary_steps: Count = 20
     bisections: Count = 10
-    targets: Count = 2
+    targets: Count = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,7 +87,7 @@ class MinEps(StepwiseAttack[MinEpsState]):
 
     @property
     def length(self) -> int:
-        return self.boundary_steps + self.bisections * (1 + self.targets) * self.steps
+        return self.targets * self.boundary_steps + self.bisections * (1 + self.targets) * self.steps
 
     def target_rank(self, attempt: int) -> int:
         return -1 if self.aims else 0
@@ -162,33 +164,43 @@ class MinEps(StepwiseAttack[MinEpsState]):
         return ahead
 
     def _go_on(self, state: MinEpsState, at_goal: Tensor, kinds: int) -> None:
-        """Begin the next ascent, and choose the next radius, in the rows whose ascent is over."""
+        """Begin what comes next in the rows of which a part of the search is over; `kinds` losses are tried."""
+        arrived = self._turn(state, 1 if self.aims else kinds - 1)
         climbing = state.doing != _BOUNDARY
-        arrived = ~climbing & (state.age >= self.boundary_steps)
-        broken = climbing & at_goal
-        spent = climbing & ~at_goal & (state.age >= self.steps)
-        state.failed = torch.where(spent, state.failed + 1, state.failed)
+        broken, spent = climbing & at_goal, climbing & ~at_goal & (state.age >= self.steps)
+        state.failed = state.failed + spent.long()
         held = spent & (state.failed >= kinds)
         state.low = torch.where(held, state.radius, state.low)
-        state.tried = state.tried + (broken | held)
-        anew = arrived | broken | held
+        state.tried = state.tried + (broken | held).long()
         state.over = state.over | (state.tried >= self.bisections) | (held & (state.low >= self.eps))
-        middle = torch.where(state.high <= self.eps, (state.low + state.high) / 2, self.eps)
-        state.radius = torch.where(anew, middle, state.radius)
-        state.failed = torch.where(anew, 0, state.failed)
+        self._choose(state, arrived | broken | held)
         following = _CROSS_ENTROPY + (state.doing - _CROSS_ENTROPY + 1) % kinds
         state.doing = torch.where(arrived, _CROSS_ENTROPY, torch.where(spent, following, state.doing))
-        self._begin(state, anew | spent)
+        self._begin(state, arrived | broken | spent)
+
+    def _turn(self, state: MinEpsState, boundaries: int) -> Tensor:
+        """From one boundary to the next, again from the image; (B,) bool, the rows that have been at all of them."""
+        due = (state.doing == _BOUNDARY) & (state.age % self.boundary_steps == 0)
+        arrived = due & (state.age >= boundaries * self.boundary_steps)
+        turned = due & ~arrived
+        state.point = torch.where(per_image(turned), state.x, state.point)
+        state.target = torch.where(turned, _chosen(state.rivals, state.age // self.boundary_steps), state.target)
+        return arrived
+
+    def _choose(self, state: MinEpsState, rows: Tensor) -> None:
+        """The next radius of `rows`, (B,) bool: the middle, or the largest where nothing has been found within it."""
+        middle = torch.where(state.high <= self.eps, (state.low + state.high) / 2, self.eps)
+        state.radius = torch.where(rows, middle, state.radius)
+        state.failed = torch.where(rows, 0, state.failed)
 
     def _begin(self, state: MinEpsState, rows: Tensor) -> None:
-        """Put `rows` (B,) bool at the beginning of an ascent, on the way to the nearest adversarial point."""
+        """Put `rows`, (B,) bool, at the beginning of an ascent, on the way to the nearest adversarial point."""
         share = (state.radius / state.high).clamp_max(1.0)
         start = (state.x + per_image(share) * (state.nearest - state.x)).clamp(0.0, 1.0)
-        rival = state.rivals.gather(1, (state.doing - _DLR).clamp_min(0)[:, None]).squeeze(1)
+        rival = _chosen(state.rivals, state.doing - _DLR)
         fresh = _values(self._ascent(state.radius).begin(start, state.x, state.y, rival))
         for name, values in fresh.items():
-            chosen = rows.view(-1, *[1] * (values.dim() - 1))
-            setattr(state, name, torch.where(chosen, values, getattr(state, name)))
+            setattr(state, name, torch.where(rows.view(-1, *[1] * (values.dim() - 1)), values, getattr(state, name)))
 
     def _ascent(self, radius: Tensor) -> MomentumStep:
         return MomentumStep(self.norm, per_image(radius), self.steps, rho=0.75)
@@ -200,3 +212,8 @@ class MinEps(StepwiseAttack[MinEpsState]):
 
 def _values(state: MomentumState) -> dict[str, Tensor]:
     return {field.name: getattr(state, field.name) for field in fields(MomentumState)}
+
+
+def _chosen(rivals: Tensor, place: Tensor) -> Tensor:
+    """The rival at a place of each row, or the nearest place that there is: (B, targets), (B,) -> (B,)."""
+    return rivals.gather(1, place.clamp(0, rivals.shape[1] - 1)[:, None]).squeeze(1)
