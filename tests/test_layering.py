@@ -52,6 +52,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "data",
             "models.classifier",
             "models.folding",
+            "radii",
             "result_files",
             "results",
             "runs",
@@ -65,9 +66,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat", "dtype"}, {"torch", "yaml"}),
     "attack_words": (set(), set()),
-    "results": ({"attack_words", "runs"}, set()),
-    "result_files": ({"results", "runs"}, {"numpy"}),
-    "report": ({"attack_words", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "radii": (set(), {"numpy"}),
+    "results": ({"attack_words", "radii", "runs"}, set()),
+    "result_files": ({"radii", "results", "runs"}, {"numpy"}),
+    "report": ({"attack_words", "radii", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
     "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
@@ -77,7 +79,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"results", "runs"}, {"rich", "torch"}),
+    "progress": ({"radii", "results", "runs"}, {"rich", "torch"}),
 }
 # Declarations, which every layer may make.
 EVERYWHERE = {"ranges", "callbacks"}

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 _ATTACKS = {
     "cw": "C&W", "apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square",
     "autoattack": "AutoAttack", "autoattack-quick": "AutoAttack (quick tier)", "deepfool": "DeepFool",
+    "min-eps": "Min-eps",
 }  # fmt: skip
 SEARCHES = {
     "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",

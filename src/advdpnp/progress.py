@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from advdpnp.callbacks import Silent
+from advdpnp.radii import radii_texts
 from advdpnp.results import Accuracy, AttackKey, aim_text
 from advdpnp.runs import Json
 
@@ -75,6 +76,7 @@ def _remarks(attack: Json) -> list[str]:
     remarks = list(attack.get("notes", ()))
     if "targeted" in attack:
         remarks.append(aim_text(attack["targeted"]))
+    remarks += radii_texts(attack)
     if attack["name"] == "autoattack-quick":
         remarks.append("a first look: under AutoAttack itself the accuracy is at most this")
     if attack.get("unconfirmed"):

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from advdpnp.radii import Radii, radius_fields, unpack_radii
+from advdpnp.ranges import parse_eps
 from advdpnp.results import (
     ACCURACIES,
     PARTIAL,
@@ -235,6 +237,13 @@ def _interleaved(parts: Sequence[Json], rows: Sequence[Json], name: str = "verdi
     return Verdicts(*whole)
 
 
+def _interleaved_radii(parts: Sequence[Json], rows: Sequence[Json]) -> Radii:
+    whole = np.zeros(sum(part["n"] for part in parts), np.float32)
+    for number, (part, row) in enumerate(zip(parts, rows, strict=True)):
+        whole[number :: len(parts)] = unpack_radii(row["radii"], part["n"])
+    return whole
+
+
 def merge_shards(parts: Sequence[Json]) -> Json:
     """The result that one process would have written.
 
@@ -277,6 +286,8 @@ def _merged_row(parts: Sequence[Json], rows: Sequence[Json]) -> Json:
     merged = {name: value for name, value in rows[0].items() if name not in own} | verdicts.accuracy() | verdicts.bits()
     for name, rule in declared(AttackResult, "merged").items():
         merged |= {name: _RULES[rule](name, rows)} if name in rows[0] else {}
+    if "radii" in merged:
+        merged |= radius_fields(_interleaved_radii(parts, rows), parse_eps(merged["eps"]))
     if "mean_cross_entropy" in merged:
         merged |= _cross_entropy(parts, rows, "mean_cross_entropy")
     if "searches" in merged:

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from advdpnp.attack_words import NORMS as NORMS
 from advdpnp.attack_words import SEARCHES, attack_label, setting_text
+from advdpnp.radii import radii_texts
 from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
 
@@ -159,6 +160,9 @@ class AttackResult:
     chunk: int | None = field(default=None, metadata={"merged": "min"})
     # Of an attack at a class of the caller's choice, see `advdpnp.result_files.targeted`.
     targeted: Json | None = field(default=None, metadata={"merged": "targeted"})
+    # Of a search for the smallest radius of each image, see `advdpnp.radii.radius_fields`.
+    radii: str = ""
+    smallest_eps: Json | None = None
     # What the attack says of itself, such as fewer targets for want of classes.
     notes: list[str] = field(default_factory=list)
     searches: list[Json] = field(default_factory=list)
@@ -167,6 +171,11 @@ class AttackResult:
     def accuracy(self) -> Accuracy:
         """What the attack left of the accuracy."""
         return _accuracy(self.robust_accuracy, self.interval95, self.unevaluated)
+
+    @property
+    def radii_texts(self) -> list[str]:
+        """What it says of the smallest radius of each image."""
+        return radii_texts({"smallest_eps": self.smallest_eps, "norm": self.key.norm, "eps": self.key.eps})
 
 
 def aim_text(targeted: Mapping[str, Any]) -> str:
@@ -257,6 +266,7 @@ class EvaluationResult:
         left = {key: accuracy.unevaluated for key, accuracy in self.attacks.items() if accuracy.unevaluated}
         said = [text for row in self.rows for text in row.notes]
         said += [f"{row.key.label} {row.key.budget}: {aim_text(row.targeted)}" for row in self.rows if row.targeted]
+        said += [f"{row.key.label} {row.key.budget}: {text}" for row in self.rows for text in row.radii_texts]
         return said + [
             f"{key.label} {key.budget}: {count} of {self.n} images unevaluated, without a finite gradient to follow; "
             "they do not count as robust, and the interval reaches up to them"

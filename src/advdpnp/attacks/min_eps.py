@@ -195,6 +195,8 @@ class MinEps(StepwiseAttack[MinEpsState]):
 
     def _begin(self, state: MinEpsState, rows: Tensor) -> None:
         """Put `rows`, (B,) bool, at the beginning of an ascent, on the way to the nearest adversarial point."""
+        if not rows.any():
+            return
         share = (state.radius / state.high).clamp_max(1.0)
         start = (state.x + per_image(share) * (state.nearest - state.x)).clamp(0.0, 1.0)
         rival = _chosen(state.rivals, state.doing - _DLR)

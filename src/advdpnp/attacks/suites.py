@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from advdpnp.attacks.attack import Attack
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
 from advdpnp.threat import check_level
@@ -93,6 +94,11 @@ def _autoattack_quick(eps: float, pixels: int) -> Suite:
     return Suite("autoattack-quick", text, (QuickAutoAttack(eps=eps),), features=None)
 
 
+def _min_eps(eps: float, pixels: int) -> Suite:
+    text = "the smallest eps that breaks each image, up to 4 times the usual one: FAB, then bisection over APGD"
+    return Suite("min-eps", text, (MinEps(eps=min(4 * eps, 1.0)),), features=None)
+
+
 _SUITES: dict[str, Callable[[float, int], Suite]] = {
     "clean": _clean,
     "quick": _quick,
@@ -103,6 +109,7 @@ _SUITES: dict[str, Callable[[float, int], Suite]] = {
     "curve": _curve,
     "autoattack": _autoattack,
     "autoattack-quick": _autoattack_quick,
+    "min-eps": _min_eps,
 }
 
 

@@ -33,6 +33,7 @@ from advdpnp.callbacks import EvaluationCallback
 from advdpnp.evaluation.single_pass import AttackTarget, chunks, in_precision
 from advdpnp.evaluation.state import AttackProgress, EvaluationState
 from advdpnp.noise import IndexNoise
+from advdpnp.radii import radius_fields
 from advdpnp.result_files import Verdicts, targeted
 from advdpnp.runs import Json
 from advdpnp.threat import distance
@@ -98,13 +99,13 @@ class BatchedAttack(Generic[AttackStateT]):
         """The next attempt, and up to `count` images for it, or None; all first attempts come before any second."""
         progress = self._progress
         while True:
-            self._queue = self._queue[~progress.broken[self._queue]]
+            self._queue = self._queue[progress.pending[self._queue]]
             if len(self._queue):
                 images, self._queue = self._queue[:count], self._queue[count:]
                 return self._next_attempt - 1, images
             if self._next_attempt == len(progress.tried):
                 return None
-            self._queue = (progress.surviving & ~progress.tried[self._next_attempt]).nonzero().squeeze(1)
+            self._queue = (progress.pending & ~progress.tried[self._next_attempt]).nonzero().squeeze(1)
             self._next_attempt += 1
 
     def _init(self, attempt: int, images: Tensor) -> AttackStateT:
@@ -153,12 +154,15 @@ class BatchedAttack(Generic[AttackStateT]):
         with self._in_precision(), self._monitored.about(about):
             queries = self._attack.step(self._network, state, noise)
         self._age += 1
-        hits = succeeds(self._attack, state, queries, self._running.to(device)).cpu().nonzero().squeeze(1)
+        running = self._running.to(device)
+        found = succeeds(self._attack, state, queries, running)
+        hits = found.cpu().nonzero().squeeze(1)
         if len(hits):
-            rows = hits.to(device)
-            self._confirm(self._image[hits], queries.points[rows], state.take(rows))
-            self._running &= ~progress.broken[self._image]
+            self._confirm(hits, queries.points, state)
+            self._running &= progress.pending[self._image]
         over = self._running & (self._age >= self._length)
+        if self._attack.seeks_nearest:
+            over |= self._running & self._attack.finished(state, found).cpu()
         if over.any():
             # Before the attempts are stored as made, since they are not made again.
             progress.nonfinite |= self._monitored.nonfinite[:-1].cpu()
@@ -169,12 +173,18 @@ class BatchedAttack(Generic[AttackStateT]):
         precision = self._target.precision
         return nullcontext() if precision == "fp32" else in_precision(precision)
 
-    def _confirm(self, images: Tensor, points: Tensor, state: AttackStateT) -> None:
+    def _confirm(self, hits: Tensor, points: Tensor, state: AttackStateT) -> None:
         """Count a success only where it is one of the network itself, in fp32 and at the shape of a chunk."""
-        norms = distance(points, state.x, self._attack.norm).cpu()
-        confirmed = self._confirmed(points, state).cpu()
-        self._progress.add_broken(images[confirmed], norms[confirmed])
-        self._progress.unconfirmed[images[~confirmed]] = True
+        progress, rows = self._progress, hits.to(points.device)
+        norms = distance(points[rows], state.x[rows], self._attack.norm).cpu()
+        nearer = norms < progress.radii[self._image[hits]]
+        if not nearer.any():
+            return
+        images, norms, rows = self._image[hits[nearer]], norms[nearer], rows[nearer.to(rows.device)]
+        confirmed = self._confirmed(points[rows], state.take(rows)).cpu()
+        add = progress.add_nearer if self._attack.seeks_nearest else progress.add_broken
+        add(images[confirmed], norms[confirmed])
+        progress.unconfirmed[images[~confirmed]] = True
 
     def _confirmed(self, points: Tensor, state: AttackStateT) -> Tensor:
         """Whether the points are successes of the network itself: (k,) bool."""
@@ -226,17 +236,25 @@ class AttackSequence:
                 self.callback.on_note(note)
                 notes.append(note)
             name = f"{self.name}: {number}. {attack.name}" if len(attacks) > 1 else self.name
-            progress = self.state.attack_progress(name, found.withstood & ~spared, attack.attempts(classes))
+            entering, attempts = found.withstood & ~spared, attack.attempts(classes)
+            progress = self.state.attack_progress(name, entering, attempts, attack.seeks_nearest)
             self._run(name, attack, ranked, progress)
             found = Verdicts.after(progress.surviving | spared, found.unevaluated | progress.nonfinite)
             unconfirmed |= progress.unconfirmed
-            rows.append(record(attack) | _row(found) | progress.row())
+            rows.append(record(attack) | _row(found) | progress.row() | self._radii(attack, progress, clean | spared))
         self.state.finish(self.name)
         total = _row(found) | _together(rows) | {"unconfirmed": int((unconfirmed & found.withstood).sum())}
+        total |= {name: rows[-1][name] for name in ("radii", "smallest_eps") if name in rows[-1]}
         if (aimed_at := getattr(self.attack, "target", None)) is not None:
             total |= {"targeted": targeted(aimed_at, total["broken"], total["attacked"])}
         searches = {"searches": rows} if len(rows) > 1 else {}
         return found, record(self.attack) | total | {"notes": notes} | searches
+
+    def _radii(self, attack: StepwiseAttack[Any], progress: AttackProgress, clean: Tensor) -> Json:
+        """The smallest radius of each image, 0 where it is wrong without an attack; nothing of other attacks."""
+        if not attack.seeks_nearest:
+            return {}
+        return radius_fields(torch.where(clean, progress.radii, 0.0).numpy(), attack.eps)
 
     def _spared(self, clean: Tensor) -> Tensor:
         """(n,) bool: right images of the very class that the attack aims at, which it leaves as they are."""
