@@ -73,10 +73,10 @@ def _quantile(correct: Radii, share: float) -> float | None:
     return found if np.isfinite(found) else None
 
 
-def radius_text(radius: float | None, norm: str) -> str:
-    """A radius as people read it: "0.0208 (5.31/255)" in linf, "0.0208" in other norms; "beyond" for None."""
+def radius_text(radius: float | None, norm: str, eps: str) -> str:
+    """A radius as people read it: "0.0208 (5.31/255)" in linf, "0.0208" in other norms; "beyond 8/255" for None."""
     if radius is None:
-        return "beyond"
+        return f"beyond {eps}"
     return f"{radius:.3g} ({255 * radius:.3g}/255)" if norm == "linf" else f"{radius:.3g}"
 
 
@@ -84,11 +84,11 @@ def radii_texts(row: Mapping[str, Any]) -> list[str]:
     """What an attack's row says of smallest radii, in lines; none where it says nothing of them."""
     if not row.get("smallest_eps"):
         return []
-    found, norm = row["smallest_eps"], row["norm"]
+    found = row["smallest_eps"]
     if not found["correct"]:
         return ["smallest eps: no image is right without an attack"]
-    median, mean = radius_text(found["median"], norm), radius_text(found["mean"], norm)
-    low, high = (radius_text(found["quantiles"][share], norm) for share in ("0.05", "0.95"))
+    numbers = found["median"], found["mean"], found["quantiles"]["0.05"], found["quantiles"]["0.95"]
+    median, mean, low, high = (radius_text(number, row["norm"], row["eps"]) for number in numbers)
     least = "at least " if found["censored"] else ""
     lines = [
         f"smallest eps found, median {median}, mean {least}{mean}, 5 % to 95 % of them {low} to {high}",
