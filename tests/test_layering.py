@@ -69,9 +69,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat", "dtype"}, {"torch", "yaml"}),
     "attack_words": (set(), set()),
     "radii": (set(), {"numpy"}),
-    "results": ({"attack_words", "radii", "runs"}, set()),
+    "results": ({"attack_words", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
-    "report": ({"attack_words", "indices", "radii", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "report": ({"attack_words", "indices", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
     "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
@@ -81,7 +81,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"indices", "radii", "results", "runs"}, {"rich", "torch"}),
+    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich", "torch"}),
 }
 # Declarations, which every layer may make.
 EVERYWHERE = {"ranges", "callbacks"}

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from advdpnp.radii import accuracy_within, pack_radii, radii_texts, radius_fields, unpack_radii
+from advdpnp.attack_words import radii_texts
+from advdpnp.radii import accuracy_within, pack_radii, radius_fields, unpack_radii
 
 INF = float("inf")
 

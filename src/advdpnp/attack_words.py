@@ -1,8 +1,9 @@
-"""Attacks in words: their names, norms and settings as people write them; no torch."""
+"""Attacks in words: their names, norms, settings and smallest radii as people write them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 _ATTACKS = {
     "cw": "C&W", "apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square",
@@ -43,3 +44,29 @@ def setting_text(name: str, value: Hashable) -> str:
     number = f"{value:.10g}" if isinstance(value, float) else str(value)
     words = "" if value is False else _SETTINGS.get(name, "")
     return words.format(number) if words else f"{name} = {number}"
+
+
+def radius_text(radius: float | None, norm: str, eps: str) -> str:
+    """A radius as people read it: "0.0208 (5.31/255)" in linf, "0.0208" in other norms; "beyond 8/255" for None."""
+    if radius is None:
+        return f"beyond {eps}"
+    return f"{radius:.3g} ({255 * radius:.3g}/255)" if norm == "linf" else f"{radius:.3g}"
+
+
+def radii_texts(row: Mapping[str, Any]) -> list[str]:
+    """What an attack's row says of smallest radii, in lines; none where it says nothing of them."""
+    if not row.get("smallest_eps"):
+        return []
+    found = row["smallest_eps"]
+    if not found["correct"]:
+        return ["smallest eps: no image is right without an attack"]
+    numbers = found["median"], found["mean"], found["quantiles"]["0.05"], found["quantiles"]["0.95"]
+    median, mean, low, high = (radius_text(number, row["norm"], row["eps"]) for number in numbers)
+    least = "at least " if found["censored"] else ""
+    lines = [
+        f"smallest eps found, median {median}, mean {least}{mean}, 5 % to 95 % of them {low} to {high}",
+        f"of {found['correct']} right images; each is an upper bound: the true one may be smaller",
+    ]
+    if found["censored"]:
+        lines.append(f"{found['censored']} of them were not broken up to {row['eps']}: they are censored, not measured")
+    return lines

@@ -4,9 +4,9 @@ import sys
 import time
 from typing import Any
 
+from advdpnp.attack_words import radii_texts
 from advdpnp.callbacks import Silent
 from advdpnp.indices import of_the_first, short_indices
-from advdpnp.radii import radii_texts
 from advdpnp.results import Accuracy, AttackKey, aim_text
 from advdpnp.runs import Json
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -71,29 +70,3 @@ def _quantile(correct: Radii, share: float) -> float | None:
     # A whole number of images, but for rounding.
     found = float(np.sort(correct)[max(int(np.ceil(share * len(correct) - 1e-9)), 1) - 1])
     return found if np.isfinite(found) else None
-
-
-def radius_text(radius: float | None, norm: str, eps: str) -> str:
-    """A radius as people read it: "0.0208 (5.31/255)" in linf, "0.0208" in other norms; "beyond 8/255" for None."""
-    if radius is None:
-        return f"beyond {eps}"
-    return f"{radius:.3g} ({255 * radius:.3g}/255)" if norm == "linf" else f"{radius:.3g}"
-
-
-def radii_texts(row: Mapping[str, Any]) -> list[str]:
-    """What an attack's row says of smallest radii, in lines; none where it says nothing of them."""
-    if not row.get("smallest_eps"):
-        return []
-    found = row["smallest_eps"]
-    if not found["correct"]:
-        return ["smallest eps: no image is right without an attack"]
-    numbers = found["median"], found["mean"], found["quantiles"]["0.05"], found["quantiles"]["0.95"]
-    median, mean, low, high = (radius_text(number, row["norm"], row["eps"]) for number in numbers)
-    least = "at least " if found["censored"] else ""
-    lines = [
-        f"smallest eps found, median {median}, mean {least}{mean}, 5 % to 95 % of them {low} to {high}",
-        f"of {found['correct']} right images; each is an upper bound: the true one may be smaller",
-    ]
-    if found["censored"]:
-        lines.append(f"{found['censored']} of them were not broken up to {row['eps']}: they are censored, not measured")
-    return lines

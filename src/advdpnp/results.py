@@ -16,8 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from advdpnp.attack_words import NORMS as NORMS
-from advdpnp.attack_words import SEARCHES, attack_label, setting_text
-from advdpnp.radii import radii_texts
+from advdpnp.attack_words import SEARCHES, attack_label, radii_texts, setting_text
 from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
 

@@ -154,9 +154,9 @@ class APGDCE(_AutoPGD):
 
 @dataclass(frozen=True, kw_only=True)
 class APGDDLR(_AutoPGD):
-    """Auto-PGD on the difference of logits ratio; with a target, on that of the target (`aimed_dlr`).
+    """Auto-PGD on the difference of logits ratio.
 
-    Fields as `APGDCE`.
+    Fields as `APGDCE`; with a target it climbs `aimed_dlr`.
     """
 
     name: ClassVar[str] = "apgd-dlr"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from advdpnp.radii import radius_text
+from advdpnp.attack_words import radius_text
 from advdpnp.report.read import Result
 from advdpnp.report.tables import Cell, Column, Row, Table
 from advdpnp.results import AttackResult
