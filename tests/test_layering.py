@@ -55,6 +55,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "models.classifier",
             "models.folding",
             "indices",
+            "radii",
             "result_files",
             "results",
             "runs",
@@ -67,9 +68,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy"},
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat", "dtype"}, {"torch", "yaml"}),
-    "results": ({"runs"}, set()),
-    "result_files": ({"indices", "results", "runs"}, {"numpy"}),
-    "report": ({"indices", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "attack_words": (set(), set()),
+    "radii": (set(), {"numpy"}),
+    "results": ({"attack_words", "runs"}, set()),
+    "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
+    "report": ({"attack_words", "indices", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
     "external": ({"data", "mode", "models"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
@@ -79,7 +82,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"indices", "results", "runs"}, {"rich", "torch"}),
+    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich", "torch"}),
 }
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}

@@ -4,9 +4,10 @@ import sys
 import time
 from typing import Any
 
+from advdpnp.attack_words import radii_texts
 from advdpnp.callbacks import Silent
 from advdpnp.indices import of_the_first, short_indices
-from advdpnp.results import Accuracy, AttackKey
+from advdpnp.results import Accuracy, AttackKey, aim_text
 from advdpnp.runs import Json
 
 
@@ -75,6 +76,9 @@ def _attack_text(attack: Json) -> str:
 def _remarks(attack: Json) -> list[str]:
     """Remarks on the result of an attack."""
     remarks = list(attack.get("notes", ()))
+    if "targeted" in attack:
+        remarks.append(aim_text(attack["targeted"]))
+    remarks += radii_texts(attack)
     if attack["name"] == "autoattack-quick":
         remarks.append("a first look: under AutoAttack itself the accuracy is at most this")
     if attack.get("unconfirmed"):

@@ -20,6 +20,7 @@ from advdpnp.data import DataSpec, Images
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.evaluation.one_output import with_class_logits
 from advdpnp.evaluation.single_pass import SearchPrecision, as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision, tensors_sum
@@ -58,7 +59,8 @@ def evaluate_model(
     """Attack any classifier on images in memory; nothing is written, but to `resume`.
 
     Args:
-        model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C); the attacks run on its device.
+        model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C), or one output for two classes, the logit
+            of class 1; the attacks run on its device.
         x: (N, channels, H, W), float in [0, 1] or uint8.
         y: (N,) int64.
         suite: a suite's name, a suite, an attack such as `PGD(eps=8 / 255)`, or a list of attacks, as objects or texts
@@ -87,7 +89,8 @@ def evaluate_model(
     how.which(len(images))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
-    cautions += examine(ready, images, attacked=bool(wanted.attacks))
+    ready, said = with_class_logits(ready, images)
+    cautions += said + examine(ready, images, attacked=bool(wanted.attacks))
     _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     if kept is not None:
@@ -157,9 +160,9 @@ def evaluate_external(
     finished = evaluation.begin(on, callback)
     if finished is not None:
         return finished
-    model = model.to(on)
+    model, said = with_class_logits(model.to(on), images, spec.num_classes)
     trained = source.as_built != "untrained"
-    cautions += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks), trained=trained)
+    cautions += said + examine(model, images, spec.num_classes, attacked=bool(wanted.attacks), trained=trained)
     _warn(cautions)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))

@@ -7,6 +7,7 @@ from typing import get_args
 
 from advdpnp.attacks.attack import Attack
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
 from advdpnp.threat import Ball, check_level
@@ -97,6 +98,12 @@ def _autoattack_quick(eps: float, pixels: int, norm: Ball) -> Suite:
     return Suite("autoattack-quick", text, (QuickAutoAttack(eps=eps, norm=norm),), features=None)
 
 
+def _min_eps(eps: float, pixels: int, norm: Ball) -> Suite:
+    text = "the smallest eps that breaks each image, up to 4 times the usual one: FAB, then bisection over APGD"
+    widest = {"linf": 1.0, "l2": math.sqrt(pixels)}[norm]
+    return Suite("min-eps", text, (MinEps(eps=min(4 * eps, widest), norm=norm),), features=None)
+
+
 _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "clean": _clean,
     "quick": _quick,
@@ -107,6 +114,7 @@ _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "curve": _curve,
     "autoattack": _autoattack,
     "autoattack-quick": _autoattack_quick,
+    "min-eps": _min_eps,
 }
 
 

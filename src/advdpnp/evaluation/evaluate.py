@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
+from advdpnp.attacks.attack import check_target
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import EvaluationCallback
@@ -33,7 +34,7 @@ from advdpnp.indices import indices_text, shard_text
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
 from advdpnp.ranges import Count, Integer, Natural, Range, check_fields
-from advdpnp.result_files import Verdicts, content
+from advdpnp.result_files import Verdicts, content, targeted
 from advdpnp.runs import Json
 from advdpnp.threat import check_fits
 
@@ -139,8 +140,9 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         ValueError: a model in training mode, labels or n out of range.
         UnevaluatedError: a ValueError, where more than 1 % of the images are unevaluated; shards are judged together.
     """
-    check_protocol(model, images, evaluation.places(images.labels.device))
+    classes = check_protocol(model, images, evaluation.places(images.labels.device))
     for attack in evaluation.suite.attacks:
+        check_target(attack, classes)
         check_fits(attack.norm, attack.eps, tuple(images.pixels.shape[1:]))
     model = out_of_inference(model)
     chunk = evaluation.chunk
@@ -241,6 +243,11 @@ class _SuiteRun:
         progress = self._single_pass(name, attack, embed=position == self._features)
         found = progress.verdicts()
         measured = found.accuracy() | progress.mean_cross_entropy() | {"seconds": round(progress.seconds, 3)}
+        aimed_at = getattr(attack, "target", None)
+        if aimed_at is not None:
+            others = clean & (self._target.labels.cpu() != aimed_at)
+            reached = int((progress.reached() & others).sum())
+            measured |= {"targeted": targeted(aimed_at, reached, int(others.sum()))}
         return found, record(attack) | measured | found.bits()
 
     def _stepwise(self, name: str, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:

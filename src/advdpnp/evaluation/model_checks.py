@@ -19,8 +19,8 @@ _MANY, _FEW = 128, 16
 _SAME, _OTHER_BATCH = 1e-5, 1e-3
 
 
-def check_protocol(model: nn.Module, images: Images, places: Tensor) -> None:
-    """Raise ValueError on a network in training mode, or images, labels or places (n,) int64 out of range."""
+def check_protocol(model: nn.Module, images: Images, places: Tensor) -> int:
+    """The network's classes; ValueError for a part in training mode, or images, labels or places (n,) out of range."""
     check_mode(model)
     check_not_empty(images)
     if len(images) <= int(places.max()):
@@ -30,8 +30,9 @@ def check_protocol(model: nn.Module, images: Images, places: Tensor) -> None:
     x, _ = images.batch(torch.arange(1, device=images.labels.device))
     check_images(x)
     with torch.no_grad():
-        classes = model(x).shape[1]
+        classes: int = model(x).shape[1]
     check_labels(images.labels[places], len(places), classes)
+    return classes
 
 
 def check_not_empty(images: Images) -> None:

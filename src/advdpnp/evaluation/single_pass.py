@@ -52,6 +52,11 @@ class AttackTarget:
     precision: SearchPrecision = "fp32"
 
     @property
+    def labels(self) -> Tensor:
+        """(n,) int64, of the attacked images."""
+        return self.images.labels[self.places]
+
+    @property
     def attacks_the_model_itself(self) -> bool:
         """Whether what an attack finds needs no second look: it calls the very network that gives the verdicts."""
         return self.attacked_model is self.model and self.precision == "fp32"
@@ -167,6 +172,7 @@ def single_pass(
         on_images: called with the number of images after each chunk.
         on_attacked: called with the attacked images of each chunk, for what else is measured on them.
     """
+    target_class = getattr(attack, "target", None)
     for chunk in chunks(target.images, target.places, chunk_size, first=math.ceil(progress.n / chunk_size)):
         began = time.perf_counter()
         x, nonfinite = attacked(target.attacked_model, attack, chunk, target.seed)
@@ -179,7 +185,8 @@ def single_pass(
             on_attacked(x, chunk)
         # Waits for the device, whose work is part of the time.
         right, loss = right.cpu(), loss.cpu()
-        progress.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began)
+        reached = None if target_class is None else is_right(logits, torch.full_like(y, target_class))
+        progress.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began, reached)
         on_images(chunk.valid)
 
 

@@ -10,13 +10,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advdpnp.attack_words import attack_name
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import figures
 from advdpnp.report.methods import color
+from advdpnp.report.radius_table import radius_table
 from advdpnp.report.read import Result, RunResults, grouped, read_runs, together
 from advdpnp.report.summary import findings, origin, scope
 from advdpnp.report.tables import Table, accuracy_table, attack_keys, geometry_table, mark, to_csv, to_latex
-from advdpnp.results import attack_name
 from advdpnp.runs import write_bytes
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ def _curves(runs: list[RunResults]) -> Section:
     )
     missing = _lacking(runs, lambda run: run.curve)
     return Section("curve", "Accuracy against the radius of the attack", text, missing, pictures=pictures)
+
+
+def _radii(groups: list[list[Result]]) -> list[Section]:
+    """The part on the smallest eps, where a result has any: it is no gap where none has."""
+    tables = [table for table in map(radius_table, groups) if table is not None]
+    text = "How large a perturbation must be, image by image, as far as a search for the nearest one has found out."
+    return [Section("smallest-eps", "The smallest eps of each image", text, [], tables)] if tables else []
 
 
 def _geometry(runs: list[RunResults], groups: list[list[Result]]) -> Section:
@@ -178,6 +186,7 @@ def _sections(runs: list[RunResults], groups: list[list[Result]], tables: list[T
     return [
         _results(runs, tables),
         _curves(runs),
+        *_radii(groups),
         _geometry(ours, groups),
         _images(ours),
         _plane(ours),

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from advdpnp.attack_words import attack_name
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import published
 from advdpnp.report.declared_metrics import MISSING, Declared, declared, number
 from advdpnp.report.methods import method
 from advdpnp.report.published import departures
 from advdpnp.report.read import Result, by_method
-from advdpnp.results import MEAN_SEPARATION, PAIRWISE, Accuracy, AttackKey, attack_name
+from advdpnp.results import MEAN_SEPARATION, PAIRWISE, Accuracy, AttackKey
 
 
 @dataclass(frozen=True)
