@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import warnings
 from pathlib import Path
 from typing import Any, Unpack, overload
 
@@ -13,7 +14,7 @@ from advdpnp.api.environment import resolve_device
 from advdpnp.api.external import evaluate_model
 from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
-from advdpnp.data import DataSpec
+from advdpnp.api.test_sets import test_set
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
 from advdpnp.evaluation.single_pass import as_stated
@@ -29,7 +30,7 @@ def evaluate(
     *,
     eps: float | None = None,
     suite_name: str = "custom",
-    on_data: DataSpec | str | None = None,
+    on_data: Any = None,
     checkpoint: str = "last",
     device: str | None = None,
     data_root: Path | None = None,
@@ -69,8 +70,8 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
         return evaluate_model(what, *arguments, **options)
     if {"x", "y"} & options.keys() or any(isinstance(value, Tensor) for value in arguments):
         raise ValueError(
-            "a run is evaluated on a test set by name, and images in memory need a network: give "
-            "evaluate(run_folder), or evaluate(model, x, y)"
+            "a run is evaluated on a test set, and a network on images: give evaluate(run_folder), "
+            "evaluate(run_folder, on_data=(x, y)), or evaluate(model, x, y)"
         )
     return evaluate_run(what, *arguments, **options)
 
@@ -83,7 +84,7 @@ def evaluate_run(
     *,
     eps: float | None = None,
     suite_name: str = "custom",
-    on_data: DataSpec | str | None = None,
+    on_data: Any = None,
     checkpoint: str = "last",
     device: str | None = None,
     data_root: Path | None = None,
@@ -98,7 +99,8 @@ def evaluate_run(
             "pgd:steps=40,step_size=0.01".
         eps: another radius than the data set's usual one; the result is then named after it.
         suite_name: name of the result, if `suite` is a list of attacks.
-        on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json.
+        on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json. Images in
+            memory, as `advdpnp.given` takes them, are recognized where they are the run's own test images.
         checkpoint: "last" or "best".
         device: torch device.
         data_root: folder of the data files.
@@ -107,15 +109,14 @@ def evaluate_run(
     """
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
-    tested = data.spec(on_data) if isinstance(on_data, str) else on_data or done.data
-    _check_alike(done.data, tested)
+    tested = test_set(run, done, on_data, data_root)
     wanted = suite_of(suite, done.data.eps, math.prod(done.data.image_shape), eps, suite_name)
     model, epoch = load_checkpoint(run, checkpoint, on)
     checkpoint = run.stored_checkpoint(checkpoint)
-    images = data.load(tested, "test", data_root).to(on)
+    images = tested.images.to(on)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {
-        "data": tested.name,
+        "data": tested.facts.name,
         "checkpoint": checkpoint,
         "epoch": epoch,
         "weights": weights,
@@ -123,27 +124,10 @@ def evaluate_run(
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
-    other = tested.name if tested.name != done.data.name else ""
-    evaluation = StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**options), other)
-    return evaluation.measure(model, on, callback)
-
-
-def _check_alike(trained: DataSpec, tested: DataSpec) -> None:
-    """Raise ValueError unless a network that was trained on the first data can be tested on the second."""
-    for what, expected, got in (
-        ("images of", trained.image_shape, tested.image_shape),
-        ("the classes", trained.class_names, tested.class_names),
-    ):
-        if expected != got:
-            raise ValueError(
-                f"the run was trained on {what} {_short(expected)} ({trained.name}), but {tested.name} has "
-                f"{_short(got)}: choose a test set that is alike"
-            )
-
-
-def _short(values: tuple[object, ...]) -> str:
-    text = ", ".join(map(str, values[:4]))
-    return f"({text})" if len(values) <= 4 else f"({text}, ...), {len(values)} in all"
+    evaluation = StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**options), tested.other)
+    for line in tested.remarks:
+        warnings.warn(line, stacklevel=4)
+    return evaluation.measure(model, on, callback, **({"warnings": tested.remarks} if tested.remarks else {}))
 
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:

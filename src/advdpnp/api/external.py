@@ -3,7 +3,7 @@
 import math
 import warnings
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
+from advdpnp.api.test_sets import named_or_given
 from advdpnp.attacks.attack import check_images, check_labels
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
-from advdpnp.data import DataSpec, Images
+from advdpnp.data import Images
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, Evaluation, EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
@@ -69,7 +70,7 @@ def evaluate_model(
 @as_stated()
 def evaluate_external(
     source: ExternalModel,
-    on_data: DataSpec | str,
+    on_data: Any,
     suite: Protocol = "quick",
     *,
     eps: float | None = None,
@@ -84,7 +85,7 @@ def evaluate_external(
 
     Args:
         source: callable, weights and normalization.
-        on_data: the data set, or its name.
+        on_data: the data set, its name, or images in memory, as `advdpnp.given` takes them.
         suite: as in `evaluate_model`.
         eps: another radius than the data set's usual one.
         suite_name: name of the result, if `suite` is a list of attacks.
@@ -96,13 +97,15 @@ def evaluate_external(
     Raises:
         ValueError, FileNotFoundError: in one line, what does not load, fit or make sense. Nothing is stored then.
     """
-    spec, on = data.spec(on_data) if isinstance(on_data, str) else on_data, resolve_device(device)
+    cautions: list[str] = []
+    spec, on = named_or_given(on_data, None, cautions), resolve_device(device)
     wanted = suite_of(suite, spec.eps, math.prod(spec.image_shape), eps, suite_name)
     images = data.load(spec, "test", data_root).to(on)
     how = EvaluationOptions(**options)
     if how.limit is not None and not 1 <= how.limit <= len(images):
         raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {how.limit}")
-    model, cautions = source.open(spec)
+    model, said = source.open(spec)
+    cautions += said
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
     evaluation = StoredEvaluation(run, wanted, images, facts, how)

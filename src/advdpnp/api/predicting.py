@@ -153,7 +153,7 @@ def _training_set(
         return stored, [f"no {what}: {error}"]
     if stored is not None:
         return stored.with_pixels(images.pixels), []
-    index = trained_on(images.labels, done.recipe)
+    index = trained_on(images.labels, done)
     training = embed_training_set(model, images, index, done.data.class_names, callback)
     try:
         write_training_set(run, checkpoint, training)

@@ -1,11 +1,13 @@
 """Data sets: facts, download, checks, readers, statistics, and augmentation on the device."""
 
 from advdpnp.data.augment import Augmentation, augment
-from advdpnp.data.datasets import Images, load
+from advdpnp.data.datasets import load
 from advdpnp.data.describe import contact_sheet, describe, load_splits, measure, measure_text
 from advdpnp.data.download.checks import FileCheck, check
 from advdpnp.data.download.download import download
 from advdpnp.data.folder.folder_spec import FolderSpec, folder_spec
+from advdpnp.data.images import Images
+from advdpnp.data.memory.given_spec import GivenSpec, given
 from advdpnp.data.readers import data_root
 from advdpnp.data.sets import PATTERNS, SPECS, spec
 from advdpnp.data.specs import DataSpec, NamedSpec
@@ -18,6 +20,7 @@ __all__ = [
     "DataSpec",
     "FileCheck",
     "FolderSpec",
+    "GivenSpec",
     "Images",
     "NamedSpec",
     "augment",
@@ -27,6 +30,7 @@ __all__ = [
     "describe",
     "download",
     "folder_spec",
+    "given",
     "load",
     "load_splits",
     "measure",

@@ -1,5 +1,6 @@
 """Facts about a data set, and for one that is known by name its reader and where its files come from."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ class DataSpec:
         holdout: training images that the recipe `default` holds out.
         augmentation: the field's usual crop and flip.
         levels: the pixel value that stands for 1.0.
+        validation_size: images at the end of the training split that are never trained on, but choose the `best`
+            weights; 0 where a recipe holds out images of its own choice.
     """
 
     name: str
@@ -42,13 +45,28 @@ class DataSpec:
     holdout: Natural
     augmentation: Augmentation
     levels: Count = 255
+    validation_size: Natural = 0
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
 
+    def with_images_of(self, other: "DataSpec") -> "DataSpec":
+        """The same facts, with the images that the other one holds in memory, where such facts do."""
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of the test images of a set that is not published; "" for one that its name tells."""
+        return ""
+
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+
+def slug(name: str) -> str:
+    """A name as part of a folder's: letters, digits and ._- alone, at most 60."""
+    return re.sub(r"[^\w.-]+", "-", name)[:60].strip("-.") or "images"
 
 
 # What reads one split from the files under the data root.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import torch
 from torch import Tensor, nn
 
-from advdpnp.data import DataSpec, FolderSpec
+from advdpnp.data import DataSpec
 from advdpnp.external.builder import Scalar, build, is_program_file, model_name
 from advdpnp.external.weights import load_weights, read_checkpoint
 from advdpnp.mode import holds_program, settle
@@ -111,7 +111,7 @@ class ExternalModel:
         return {
             "schema": SCHEMA,
             "data": data.name,
-            **({"images": data.checksum} if isinstance(data, FolderSpec) else {}),
+            **({"images": data.fingerprint} if data.fingerprint else {}),
             "backbone": self.name,
             "foreign": {
                 "model": self.model,

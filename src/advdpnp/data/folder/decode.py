@@ -160,6 +160,12 @@ def _upright(file: "Image", picture: "Image") -> "Image":
     return picture.transpose(turns[orientation - 2]) if orientation in range(2, 9) else picture
 
 
+def picture_of(image: "Image") -> NDArray[np.uint8]:
+    """A PIL image, turned as its EXIF data say: (H, W) where it has grey levels alone, else (H, W, 3) in color."""
+    plain = image.convert("L") if image.mode in ("1", "L") and "transparency" not in image.info else _in_color(image)
+    return np.array(_upright(image, plain))
+
+
 def _in_color(image: "Image") -> "Image":
     """Any mode as RGB."""
     from PIL import Image

@@ -5,7 +5,6 @@ The split is a function of its seed and the sorted names, so runs with several t
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from advdpnp import noise
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.folder.cache import Cache, Facts, checksum
 from advdpnp.data.folder.decode import decode_all
-from advdpnp.data.folder.listing import MIN_IMAGES, Listing, as_text, check_counts, scan
+from advdpnp.data.folder.listing import Listing, as_text, scan
 from advdpnp.data.readers import data_root
-from advdpnp.data.specs import Arrays, DataSpec, Split
-from advdpnp.data.stratify import stratified
+from advdpnp.data.specs import Arrays, DataSpec, Split, slug
+from advdpnp.data.stratify import MIN_IMAGES, check_counts, split_positions, stratified, tenth
 from advdpnp.ranges import Integer
 
 MIN_SIZE, MAX_SIZE = 8, 1024
@@ -41,6 +38,10 @@ class FolderSpec(DataSpec):
     path: str
     split_seed: Integer
     checksum: str
+
+    @property
+    def fingerprint(self) -> str:
+        return self.checksum
 
 
 def folder_spec(
@@ -77,7 +78,7 @@ def folder_spec(
             f"{_examples(facts.broken)} of {len(listing.files)} in {listing.folder} cannot be read: "
             "repair or remove them, or leave them out with --skip-broken"
         )
-    check_counts(listing.folder, facts.images_per_class)
+    check_counts(str(listing.folder), facts.images_per_class)
     _tell_what_is_left_out(facts.broken, listing.ignored, tell)
     return _spec(listing.folder, image_size, split_seed, facts)
 
@@ -100,51 +101,22 @@ def read_folder(spec: FolderSpec, split: Split, root: Path) -> Arrays:
     return pixels[chosen], labels[chosen]
 
 
-def split_positions(labels: Tensor, split_seed: int) -> tuple[Tensor, Tensor]:
-    """Positions of the training and of the test images.
-
-    Args:
-        labels: (N,) int64, at least 3 images of each class.
-        split_seed: any integer.
-    Returns:
-        Positions in `labels`: of the training images, sorted, and of the test images, shuffled.
-    """
-    chosen = []
-    for label in range(int(labels.max()) + 1):
-        (rows,) = torch.where(labels == label)
-        order = noise.permutation(split_seed, "folder-test", label, len(rows))
-        chosen.append(rows[order[: _tenth(len(rows))]])
-    test = torch.cat(chosen)
-    in_test = torch.zeros(len(labels), dtype=torch.bool)
-    in_test[test] = True
-    return torch.where(~in_test)[0], test[noise.permutation(split_seed, "folder-order", 0, len(test))]
-
-
-def _tenth(count: int) -> int:
-    """A tenth, rounded half up, and at least 1."""
-    return max(1, (count + 5) // 10)
-
-
-def _slug(folder: Path) -> str:
-    return re.sub(r"[^\w.-]+", "-", as_text(folder.name))[:60].strip("-.") or "images"
-
-
 def _cache(folder: Path, image_size: int, split_seed: int, root: Path) -> Cache:
     key = hashlib.sha256(json.dumps([str(folder), image_size, split_seed]).encode()).hexdigest()[:10]
-    return Cache(root / "folders" / f"{_slug(folder)}-{key}")
+    return Cache(root / "folders" / f"{slug(as_text(folder.name))}-{key}")
 
 
 def _spec(folder: Path, image_size: int, split_seed: int, facts: Facts) -> FolderSpec:
     counts = facts.images_per_class
-    images, test = sum(counts.values()), sum(map(_tenth, counts.values()))
+    images, test = sum(counts.values()), sum(map(tenth, counts.values()))
     return FolderSpec(
-        name=f"folder-{_slug(folder)}",
+        name=f"folder-{slug(as_text(folder.name))}",
         image_shape=(3, image_size, image_size),
         class_names=tuple(counts),
         train_size=images - test,
         test_size=test,
         eps=8 / 255,
-        holdout=_tenth(images),
+        holdout=tenth(images),
         augmentation=Augmentation(padding=image_size // 8, mode="reflect", flip=True),
         path=str(folder),
         split_seed=split_seed,

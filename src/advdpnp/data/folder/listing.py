@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from advdpnp.data.folder.decode import is_image
+from advdpnp.data.stratify import check_counts
 
-# One for the test set, and two to learn from, of which one may be held out.
-MIN_IMAGES = 3
 _SPLITS = frozenset("train training trainset val valid validation dev eval test testing testset".split())
 
 
@@ -73,18 +72,8 @@ def scan(folder: Path) -> Listing:
         ignored.update(path.suffix.lower() or "no ending" for path in found if not is_image(path))
         files += sorted(filter(None, (_image_file(folder, path, label) for path in images)))
     counts = Counter(file.label for file in files)
-    check_counts(folder, dict(zip(names, (counts[label] for label in range(len(names))))))
+    check_counts(str(folder), dict(zip(names, (counts[label] for label in range(len(names))))))
     return Listing(folder, tuple(names), tuple(files), dict(sorted(ignored.items())))
-
-
-def check_counts(folder: Path, counts: dict[str, int]) -> None:
-    """ValueError naming the classes that have too few images."""
-    few = [f"{name} ({count})" for name, count in counts.items() if count < MIN_IMAGES]
-    if few:
-        listed = ", ".join(few[:3]) + (f" and {len(few) - 3} more" if len(few) > 3 else "")
-        raise ValueError(
-            f"each class in {folder} needs at least {MIN_IMAGES} images; got {listed}: add images, or remove the class"
-        )
 
 
 def as_text(name: str) -> str:

@@ -1,0 +1,125 @@
+"""The images that a run is tested on: its own, the same ones given again, or others that are alike."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from advdpnp import data
+from advdpnp.data import DataSpec, FolderSpec, GivenSpec, Images
+from advdpnp.data.stratify import split_positions
+from advdpnp.experiments import Experiment
+from advdpnp.runs import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """A test set, and what is to be said of it.
+
+    Args:
+        facts: about the data.
+        images: the test images.
+        other: how results call it, where it is not the run's own; else "".
+        remarks: what limits the meaning of the numbers, a line each.
+    """
+
+    facts: DataSpec
+    images: Images
+    other: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+def test_set(run: Run, done: Experiment, on_data: Any, data_root: Path | None) -> Tested:
+    """The images to test a run on.
+
+    Args:
+        run: the run's folder.
+        done: its experiment.
+        on_data: None for its own; a data set, or its name; or images in memory, as `advdpnp.given` takes them.
+        data_root: folder of the data files.
+    Raises:
+        ValueError: images of another shape or of other classes. FileNotFoundError: images that are not at hand.
+    """
+    trained, remarks = done.data, list[str]()
+    facts = trained if on_data is None else named_or_given(on_data, trained, remarks)
+    if isinstance(facts, GivenSpec) and facts.images is not None:
+        facts, line = recognized(trained, facts)
+        remarks += [line] * bool(line)
+    check_alike(trained, facts)
+    images = data.load(facts, "test", data_root)
+    return Tested(facts, images, facts.name if facts.name != trained.name else "", remarks)
+
+
+def named_or_given(on_data: Any, trained: DataSpec | None, remarks: list[str]) -> DataSpec:
+    """Facts about what a caller wants to test on: a data set, its name, or images in memory.
+
+    Args:
+        on_data: what the caller gave.
+        trained: facts about the data of the network, whose size and classes images in memory are taken for.
+        remarks: lines are added on what was done to the images.
+    """
+    if isinstance(on_data, DataSpec):
+        return on_data
+    if isinstance(on_data, str):
+        return data.spec(on_data)
+    return data.given(
+        on_data if hasattr(on_data, "keys") else {"test": on_data},
+        class_names=trained.class_names if trained else (),
+        image_size=_side(trained),
+        split_seed=trained.split_seed if isinstance(trained, GivenSpec) else 0,
+        tell=lambda line: remarks.append(line) if "become" in line else None,
+    )
+
+
+def _side(trained: DataSpec | None) -> int | None:
+    """The size that the images of a run were resized to; None where they were taken as they are."""
+    if trained is None or not isinstance(trained, GivenSpec | FolderSpec):
+        return None
+    _, height, width = trained.image_shape
+    return height if height == width else None
+
+
+def recognized(trained: DataSpec, tested: GivenSpec) -> tuple[DataSpec, str]:
+    """What images in memory are to a run: its own test images, under its own name, or other ones.
+
+    Returns:
+        Facts to test with; and a line on what differs, "" for nothing.
+    """
+    assert tested.images is not None
+    test = tested.images["test"]
+    if not isinstance(trained, GivenSpec):
+        return tested, ""
+    own = replace(trained, images={"test": test})
+    whole = not trained.test_checksum
+    if not whole and trained.test_checksum == tested.test_checksum:
+        return own, ""
+    if whole and tested.train_checksum == trained.train_checksum and not tested.test_checksum:
+        # The same images without test images among them: the same ones were set aside.
+        return own, ""
+    if tested.test_checksum == trained.train_checksum and whole:
+        _, rows = split_positions(test.labels, trained.split_seed)
+        return replace(trained, images={"test": test.select(rows)}), ""
+    named = replace(tested, name=f"{tested.name}-{tested.fingerprint[:8]}") if tested.name == trained.name else tested
+    if tested.test_checksum == trained.train_checksum:
+        return named, "these are the images that the run was trained on, so the accuracy says nothing of new ones"
+    return named, (
+        f"these are other images than the run's own test images (checksum {tested.fingerprint[:12]}, not "
+        f"{trained.fingerprint[:12]}): the result is called {named.name}"
+    )
+
+
+def check_alike(trained: DataSpec, tested: DataSpec) -> None:
+    """Raise ValueError unless a network that was trained on the first data can be tested on the second."""
+    for what, expected, got in (
+        ("images of", trained.image_shape, tested.image_shape),
+        ("the classes", trained.class_names, tested.class_names),
+    ):
+        if expected != got:
+            raise ValueError(
+                f"the run was trained on {what} {_short(expected)} ({trained.name}), but {tested.name} has "
+                f"{_short(got)}: choose a test set that is alike"
+            )
+
+
+def _short(values: tuple[object, ...]) -> str:
+    text = ", ".join(map(str, values[:4]))
+    return f"({text})" if len(values) <= 4 else f"({text}, ...), {len(values)} in all"
