@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Unpack, overload
 
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
 from advdpnp import attacks, data
@@ -15,6 +15,7 @@ from advdpnp.api.external import evaluate_model
 from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
 from advdpnp.api.test_sets import test_set
+from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
 from advdpnp.evaluation.single_pass import as_stated
@@ -42,8 +43,8 @@ def evaluate(
 @overload
 def evaluate(
     what: nn.Module | ExportedProgram,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any = None,
     *,
     suite: Protocol = "quick",
     eps: float = 8 / 255,
@@ -68,7 +69,7 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
         what = settle(what.module())
     if isinstance(what, nn.Module):
         return evaluate_model(what, *arguments, **options)
-    if {"x", "y"} & options.keys() or any(isinstance(value, Tensor) for value in arguments):
+    if {"x", "y"} & options.keys() or any(map(is_array, arguments)):
         raise ValueError(
             "a run is evaluated on a test set, and a network on images: give evaluate(run_folder), "
             "evaluate(run_folder, on_data=(x, y)), or evaluate(model, x, y)"

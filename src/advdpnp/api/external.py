@@ -15,7 +15,8 @@ from advdpnp.api.test_sets import named_or_given
 from advdpnp.attacks.attack import check_images, check_labels
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
-from advdpnp.data import Images
+from advdpnp.data import DataSpec, Images
+from advdpnp.data.memory.sources import as_tensors
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, Evaluation, EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
@@ -29,8 +30,8 @@ from advdpnp.runs import Json, Run
 @as_stated()
 def evaluate_model(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any = None,
     *,
     suite: Protocol = "quick",
     eps: float = 8 / 255,
@@ -41,8 +42,9 @@ def evaluate_model(
 
     Args:
         model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C); the attacks run on its device.
-        x: (N, channels, H, W), float in [0, 1] or uint8.
-        y: (N,) int64.
+        x: (N, channels, H, W), (N, H, W, channels) or (N, H, W), a tensor, numpy array or list, float in [0, 1] or
+            bytes; or images and labels in one, as `advdpnp.given` takes and makes them.
+        y: (N,) integers.
         suite: a suite's name, a suite, or attacks, as objects or texts such as "pgd:steps=40,step_size=0.01".
         eps: linf radius of a suite by name, and of texts that give none.
         callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
@@ -54,8 +56,8 @@ def evaluate_model(
     """
     check_mode(model)
     images = _images(x, y)
-    on = _device(model, x)
-    wanted = suite_of(suite, eps, math.prod(x.shape[1:]))
+    on = _device(model, images.pixels)
+    wanted = suite_of(suite, eps, math.prod(images.pixels.shape[1:]))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
     cautions += examine(ready, images, attacked=bool(wanted.attacks))
@@ -121,14 +123,15 @@ def evaluate_external(
     return evaluation.measure(model, on, callback, warnings=cautions)
 
 
-def _images(x: Tensor, y: Tensor) -> Images:
-    if x.dim() != 4 or not len(x):
-        raise ValueError(f"x must be (N, channels, H, W) with N at least 1; got {tuple(x.shape)}")
-    if x.dtype != torch.uint8:
-        check_images(x)
+def _images(x: Any, y: Any) -> Images:
+    if isinstance(x, DataSpec):
+        return data.load(x, "test")
+    pixels, labels = as_tensors(x, y)
+    if pixels.dtype != torch.uint8:
+        check_images(pixels)
     # The number of classes is not known yet.
-    check_labels(y, len(x), torch.iinfo(torch.int64).max)
-    return Images(x.detach(), y, levels=255 if x.dtype == torch.uint8 else 1)
+    check_labels(labels, len(pixels), torch.iinfo(torch.int64).max)
+    return Images(pixels, labels, levels=255 if pixels.dtype == torch.uint8 else 1)
 
 
 def _device(model: nn.Module, x: Tensor) -> torch.device:

@@ -1,6 +1,7 @@
 """Predictions of a run, or a model, for images."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -84,7 +85,8 @@ def predict(
     run, on = Run(Path(source)), resolve_device(device)
     done = stored_experiment(run)
     callback = callback or Silent()
-    inputs = _inputs(images, done.data, invert, callback)
+    facts = _in_bytes(done.data)
+    inputs = _inputs(images, facts, invert, callback)
     use_tf32(False)
     model, _ = load_checkpoint(run, checkpoint, on)
     checkpoint = run.stored_checkpoint(checkpoint)
@@ -93,7 +95,7 @@ def predict(
     if neighbors and inputs.names:
         training, missing = _training_set(run, checkpoint, model, done, data_root, callback)
         notes += missing
-    predictor = Predictor(model, done.data.class_names, centers, training, top, neighbors, done.data.levels)
+    predictor = Predictor(model, done.data.class_names, centers, training, top, neighbors, facts.levels)
     return _answers(str(source), checkpoint, predictor, inputs, on, notes)
 
 
@@ -108,6 +110,11 @@ def _predict_with_model(
     notes += missing
     predictor = Predictor(model, class_names, centers, None, top, 0)
     return _answers(type(model).__name__, None, predictor, from_tensor(images, 255, invert), images.device, notes)
+
+
+def _in_bytes(facts: data.DataSpec) -> data.DataSpec:
+    """Facts of the form in which images are read and shown: bytes, also where a run was trained on floats."""
+    return replace(facts, levels=255) if facts.levels == 1 else facts
 
 
 def _inputs(

@@ -75,6 +75,28 @@ def gather(source: Any, image_size: int | None = None) -> Gathered:
     return Gathered(pixels, class_labels(labels, len(pixels)), names, name, resized)
 
 
+def as_tensors(images: Any, labels: Any = None) -> tuple[Tensor, Tensor]:
+    """Images and labels of a caller as (N, channels, H, W) and (N,) int64, for a network of any number of channels.
+
+    Args:
+        images: an array or a list of images; or, without labels, what `gather` takes.
+        labels: one integer for each image.
+    Returns:
+        Floats as they are, whole numbers as uint8.
+    Raises:
+        ValueError: as `gather`.
+    """
+    if labels is None and not is_array(images):
+        gathered = gather(images)
+        return gathered.pixels, gathered.labels
+    if labels is None:
+        raise ValueError("images need labels: give both, as in evaluate(model, x, y)")
+    x = channels_first(tensor_of(images, "images")) if is_array(images) else _stacked(images, None)[0]
+    if x.dim() != 4 or not x.numel():
+        raise ValueError(f"x must be (N, channels, H, W) with N at least 1; got {tuple(x.shape)}")
+    return x if x.is_floating_point() else bytes_or_floats(x), class_labels(labels, len(x))
+
+
 def _read_all(
     read: Callable[[int], tuple[Any, Any]], count: int, image_size: int | None
 ) -> tuple[tuple[Tensor, str], list[Any]]:
