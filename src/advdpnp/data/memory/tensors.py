@@ -136,9 +136,9 @@ def squared(image: Tensor, side: int) -> Tensor:
         return square[0]
     wide = square.to(torch.float32)
     small = functional.interpolate(wide, (side, side), mode="bilinear", antialias=True, align_corners=False)[0]
-    return (
-        small.clamp(0, 1).to(image.dtype) if image.is_floating_point() else small.round().clamp(0, 255).to(image.dtype)
-    )
+    # The filter takes means, so only rounding leads out of the range.
+    small = small.clamp(wide.amin(), wide.amax())
+    return small.to(image.dtype) if image.is_floating_point() else small.round().to(image.dtype)
 
 
 def class_labels(values: Any, count: int) -> Tensor:
@@ -150,7 +150,12 @@ def class_labels(values: Any, count: int) -> Tensor:
     Raises:
         ValueError: texts, floats, one-hot rows, or another number of labels than of images.
     """
-    labels = tensor_of(values if is_array(values) else np.asarray(values), "labels")
+    if not is_array(values):
+        try:
+            values = np.asarray(values)
+        except ValueError:
+            raise ValueError("labels must be one integer for each image; got lists of different lengths") from None
+    labels = tensor_of(values, "labels")
     if labels.dim() == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dim() == 2:
