@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from advdpnp.data.folder.listing import scan
+from advdpnp.data.folder.layout import scan
 from data.pictures import CLASSES, write
 
 

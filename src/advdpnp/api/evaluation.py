@@ -9,10 +9,11 @@ from typing import Any, Unpack, overload
 from torch import nn
 from torch.export import ExportedProgram
 
-from advdpnp import attacks, data
+from advdpnp import attacks
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.external import evaluate_model
 from advdpnp.api.loading import load_checkpoint, stored_experiment
+from advdpnp.api.run_images import images_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
 from advdpnp.api.test_sets import test_set
 from advdpnp.data.memory.tensors import is_array
@@ -125,7 +126,7 @@ def evaluate_run(
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
-    evaluation = StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**options), tested.other)
+    evaluation = StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**tested.chosen(options)), tested.other)
     for line in tested.remarks:
         warnings.warn(line, stacklevel=4)
     return evaluation.measure(model, on, callback, **({"warnings": tested.remarks} if tested.remarks else {}))
@@ -151,7 +152,8 @@ def illustrate(
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
     model, _ = load_checkpoint(run, "last", on)
-    images = data.load(done.data, "test", data_root).to(on)
+    found = images_of(run, done.data, "test", data_root)
+    images = found.present().to(on)
     attack = attacks.PGD(eps=done.data.eps)
     names = done.data.class_names
     run.write_arrays("samples.npz", attacked_samples(model, images, names, attack, samples, CHUNK))

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from advdpnp import data
 from advdpnp.api.environment import resolve_device, use_tf32
 from advdpnp.api.loading import load_checkpoint, stored_experiment
+from advdpnp.api.run_images import RunImages, images_of
 from advdpnp.api.training import trained_on
 from advdpnp.callbacks import Silent
 from advdpnp.deprecation import renamed
@@ -148,13 +149,20 @@ def _answers(
     return Predictions(source, checkpoint, kind, tuple(found), tuple(notes), predictor.levels)
 
 
+def _whole(found: RunImages) -> data.Images:
+    """All images of a split; ValueError where some are missing, since positions in it name the neighbors."""
+    if found.missing:
+        raise ValueError(found.remark)
+    return found.images
+
+
 def _training_set(
     run: Run, checkpoint: str, model: Classifier, done: Experiment, data_root: Path | None, callback: Silent
 ) -> tuple[TrainingSet | None, list[str]]:
     """The embeddings that are stored with the run, or new ones, which are then stored; and notes on what is missing."""
     stored = read_training_set(run, checkpoint, done.data.class_names)
     try:
-        images = data.load(done.data, "train", data_root)
+        images = _whole(images_of(run, done.data, "train", data_root))
     except (ValueError, FileNotFoundError) as error:
         what = "nearest training images" if stored is None else "pictures of the nearest training images"
         return stored, [f"no {what}: {error}"]

@@ -1,13 +1,17 @@
 """The images that a run is tested on: its own, the same ones given again, or others that are alike."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from advdpnp import data
-from advdpnp.data import DataSpec, FolderSpec, GivenSpec, Images
+from advdpnp.api.run_images import images_of, remember_images
+from advdpnp.data import DataSpec, FolderSpec, GivenSpec, Images, KnownImages
+from advdpnp.data.digests import image_digests
 from advdpnp.data.stratify import split_positions
 from advdpnp.experiments import Experiment
+from advdpnp.indices import parse_indices
 from advdpnp.runs import Run
 
 
@@ -20,12 +24,29 @@ class Tested:
         images: the test images.
         other: how results call it, where it is not the run's own; else "".
         remarks: what limits the meaning of the numbers, a line each.
+        missing: positions of images that are no longer there, in a folder that has changed.
     """
 
     facts: DataSpec
     images: Images
     other: str = ""
     remarks: list[str] = field(default_factory=list)
+    missing: tuple[int, ...] = ()
+
+    def chosen(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of an evaluation, which then leave out the images that are missing: the others keep their positions.
+
+        Raises:
+            ValueError: none of the images that the options choose is there.
+        """
+        if not self.missing:
+            return dict(options)
+        wanted = options.get("indices")
+        positions = range(len(self.images)) if wanted is None else parse_indices(wanted)
+        left = tuple(position for position in positions if position not in self.missing)
+        if not left:
+            raise ValueError("none of the images that indices choose is there any more: choose others")
+        return {**options, "indices": left}
 
 
 def test_set(run: Run, done: Experiment, on_data: Any, data_root: Path | None) -> Tested:
@@ -44,9 +65,47 @@ def test_set(run: Run, done: Experiment, on_data: Any, data_root: Path | None) -
     if isinstance(facts, GivenSpec) and facts.images is not None:
         facts, line = recognized(trained, facts)
         remarks += [line] * bool(line)
+    own = _own_images(run, trained, facts, data_root)
+    if own is not None:
+        return replace(own, remarks=[*remarks, *own.remarks])
     check_alike(trained, facts)
+    if facts.name == trained.name and isinstance(facts, FolderSpec):
+        # Another folder of the same name.
+        facts = replace(facts, name=f"{facts.name}-{facts.checksum[:8]}")
     images = data.load(facts, "test", data_root)
+    if isinstance(facts, FolderSpec):
+        remarks += _trained_on(remember_images(run, trained, data_root), images)
     return Tested(facts, images, facts.name if facts.name != trained.name else "", remarks)
+
+
+def _own_images(run: Run, trained: DataSpec, facts: DataSpec, data_root: Path | None) -> Tested | None:
+    """The run's own test images, at the place where they are; None if the facts are about other data."""
+    if not isinstance(trained, FolderSpec) or not isinstance(facts, FolderSpec):
+        return Tested(facts, data.load(facts, "test", data_root)) if facts == trained else None
+    if (trained.image_shape, trained.split_seed) != (facts.image_shape, facts.split_seed):
+        return None
+    moved = facts.path != trained.path and not Path(trained.path).exists()
+    if not moved and facts.path != trained.path and facts.checksum != trained.checksum:
+        return None
+    here = replace(trained, path=facts.path)
+    try:
+        found = images_of(run, here, "test", data_root)
+    except ValueError:
+        if not moved:
+            raise
+        # Not the run's folder at another place, but another one.
+        return None
+    return Tested(here, found.images, "", [found.remark] * bool(found.remark), found.missing)
+
+
+def _trained_on(known: KnownImages | None, images: Images) -> list[str]:
+    """A warning where images of another folder are among those that a run was trained on."""
+    trained = {image.digest for image in known.train} if known is not None else set()
+    digests = image_digests(images.pixels.cpu().numpy())
+    count = sum(digest in trained for digest in digests)
+    if not count:
+        return []
+    return [f"{count} of the {len(digests)} test images are among those that the run was trained on"]
 
 
 def named_or_given(on_data: Any, trained: DataSpec | None, remarks: list[str]) -> DataSpec:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advdpnp import data as datasets
 from advdpnp.api.environment import check_environment, cudnn_benchmark, environment, resolve_device, use_tf32
+from advdpnp.api.run_images import check_unchanged, remember_images
 from advdpnp.callbacks import Silent
 from advdpnp.data import DataSpec
 from advdpnp.data import given as make_given
@@ -92,6 +93,7 @@ def train(
     on, out, told = resolve_device(device), Path(out), callback or Silent()
     wanted = _experiment(what, data, told)
     run = Run(wanted.folder(out))
+    check_unchanged(run, wanted.data)
     if run.exists and not resume:
         run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
@@ -103,6 +105,7 @@ def train(
     record = _recorded_helper(run) if helper is None else _record(helper, out)
     run.create_or_verify(_config(wanted, record), _completed)
     run.remove_torn_writes()
+    remember_images(run, wanted.data, data_root)
     if helper is not None:
         task.defense.install(task.model, helper.read_weights("last")[0])
     if wanted.recipe.compiles:

@@ -6,6 +6,7 @@ from advdpnp.data.describe import contact_sheet, describe, load_splits, measure,
 from advdpnp.data.download.checks import FileCheck, check
 from advdpnp.data.download.download import download
 from advdpnp.data.folder.folder_spec import FolderSpec, folder_spec
+from advdpnp.data.folder.known import Found, KnownImages, find_known, known_images
 from advdpnp.data.images import Images
 from advdpnp.data.memory.given_spec import GivenSpec, given
 from advdpnp.data.readers import data_root
@@ -20,8 +21,10 @@ __all__ = [
     "DataSpec",
     "FileCheck",
     "FolderSpec",
+    "Found",
     "GivenSpec",
     "Images",
+    "KnownImages",
     "NamedSpec",
     "augment",
     "check",
@@ -29,8 +32,10 @@ __all__ = [
     "data_root",
     "describe",
     "download",
+    "find_known",
     "folder_spec",
     "given",
+    "known_images",
     "load",
     "load_splits",
     "measure",

@@ -5,9 +5,10 @@ of 16 bits the upper 8; CMYK by Pillow's plain formula, since color profiles are
 """
 
 import functools
+import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 ENDINGS = frozenset(
     ".png .apng .jpg .jpeg .jpe .jfif .bmp .dib .gif .webp .tif .tiff .avif .ppm .pgm .pbm .pnm .jp2 .j2k".split()
 )
+# Photos of telephones, which the package pillow-heif reads.
+HEIF_ENDINGS = (".heic", ".heif", ".hif")
 # Pillow's other formats run external programs, or are no pictures.
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000")
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000", "HEIF")
 
 # Pillow's own limit, against files that unpack to fill the memory.
 MAX_PIXELS = 89_478_485
+
+_INSTALL = "pip install pillow-heif"
 
 # Before the filter, images shrink by whole factors to no less than this many times the wanted size.
 _GAP = 2
@@ -37,8 +42,25 @@ _TELL_SECONDS = 10
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file's ending is that of an image."""
-    return path.suffix.lower() in ENDINGS
+    """Whether the file's ending is that of an image that can be read here."""
+    ending = path.suffix.lower()
+    return ending in ENDINGS or (ending in HEIF_ENDINGS and _reads_heif())
+
+
+def heif_text(ignored: Mapping[str, int]) -> str:
+    """What to do about HEIC photos among the files that are not read; "" where there are none.
+
+    Args:
+        ignored: how many files there are, by ending.
+    """
+    count = sum(ignored.get(ending, 0) for ending in HEIF_ENDINGS)
+    photos = "photo is" if count == 1 else "photos are"
+    return f"{count} HEIC {photos} not used, since only pillow-heif reads them: {_INSTALL}" if count else ""
+
+
+@functools.cache
+def _reads_heif() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None
 
 
 def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
@@ -117,12 +139,18 @@ def _formats() -> tuple[str, ...]:
     from PIL import Image
 
     Image.init()
+    if _reads_heif():
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _decode(path: Path, image_size: int) -> NDArray[np.uint8]:
     from PIL import Image
 
+    if path.suffix.lower() in HEIF_ENDINGS and not _reads_heif():
+        raise ValueError(f"a HEIC photo, which only pillow-heif reads: {_INSTALL}")
     with Image.open(path, formats=_formats()) as image:
         # A JPEG that is much larger is decoded at a fraction of its size.
         image.draft(None, (_GAP * image_size, _GAP * image_size))
