@@ -47,6 +47,11 @@ def is_image(path: Path) -> bool:
     return ending in ENDINGS or (ending in HEIF_ENDINGS and _reads_heif())
 
 
+def is_unread_heif(path: Path) -> bool:
+    """Whether the file is a HEIC photo that cannot be read here."""
+    return path.suffix.lower() in HEIF_ENDINGS and not _reads_heif()
+
+
 def heif_text(ignored: Mapping[str, int]) -> str:
     """What to do about HEIC photos among the files that are not read; "" where there are none.
 
@@ -149,7 +154,7 @@ def _formats() -> tuple[str, ...]:
 def _decode(path: Path, image_size: int) -> NDArray[np.uint8]:
     from PIL import Image
 
-    if path.suffix.lower() in HEIF_ENDINGS and not _reads_heif():
+    if is_unread_heif(path):
         raise ValueError(f"a HEIC photo, which only pillow-heif reads: {_INSTALL}")
     with Image.open(path, formats=_formats()) as image:
         # A JPEG that is much larger is decoded at a fraction of its size.

@@ -74,6 +74,8 @@ def folder_spec(
         ValueError: a layout without classes, too few images, broken images, or splits of different classes.
         FileNotFoundError: no such folder.
     """
+    if not str(path):
+        raise ValueError("folder: needs the path of a folder of images after it; got none")
     if not MIN_SIZE <= image_size <= MAX_SIZE:
         raise ValueError(f"the image size must be from {MIN_SIZE} to {MAX_SIZE}; got {image_size}: the usual is 32")
     listing = scan(Path(path).expanduser().resolve())

@@ -67,9 +67,10 @@ def _check_classes(listing: Listing) -> None:
     wanted = f"{folder} must hold one folder of images for each class"
     _check_loose(listing, wanted)
     if names and all(map(role_of, names)):
+        bare = [name for name in names if not any(entry.is_dir() for entry in (folder / name).iterdir())]
         raise ValueError(
-            f"{wanted}; got {', '.join(names)}, which look like splits, but do not hold folders of classes: sort the "
-            "images of each into a folder for each class"
+            f"{wanted}; got {', '.join(names)}, which look like splits, but {', '.join(bare)} holds no folders of "
+            "classes: sort its images into a folder for each class"
         )
     if len(names) < 2:
         raise ValueError(f"{wanted}, at least 2; got {names[0] if names else 'none'}: {_instead(folder, names)}")

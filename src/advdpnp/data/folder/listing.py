@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from advdpnp.data.folder.decode import is_image
+from advdpnp.data.folder.decode import is_image, is_unread_heif
 from advdpnp.data.splits import Role, role_of, roles_of
 
 # What systems and programs leave beside images.
@@ -86,11 +86,13 @@ def list_images(folder: Path) -> Listing:
         cure = ": unpack it first" if folder.suffix.lower() in _ARCHIVES else ""
         raise ValueError(f"{folder} must be a folder that holds one folder of images for each class; got a file{cure}")
     parts, unused = _parts(folder)
-    loose = sorted(as_text(path.name) for place in {folder, *parts.values()} for path in _images_in(place))
+    loose = sorted(
+        as_text(path.name) for place in {folder, *parts.values()} for path in _files_in(place) if is_image(path)
+    )
     classes = {role: _folders(place) for role, place in parts.items()}
     names = sorted({name for found in classes.values() for name, _ in found})
     files: list[ImageFile] = []
-    ignored: Counter[str] = Counter()
+    ignored = Counter(path.suffix.lower() for path in _files_in(folder) if is_unread_heif(path))
     for role, found in classes.items():
         for name, place in found:
             paths = list(_files_below(place))
@@ -127,8 +129,8 @@ def _folders(place: Path) -> list[tuple[str, Path]]:
     return sorted((as_text(entry.name), entry) for entry in entries if entry.name not in _SYSTEM_FOLDERS)
 
 
-def _images_in(place: Path) -> Iterator[Path]:
-    return (e for e in place.iterdir() if not e.name.startswith(".") and is_image(e) and not e.is_dir())
+def _files_in(place: Path) -> Iterator[Path]:
+    return (entry for entry in place.iterdir() if not entry.name.startswith(".") and not entry.is_dir())
 
 
 def as_text(name: str) -> str:
