@@ -118,7 +118,10 @@ def parser() -> argparse.ArgumentParser:
     places.add_argument("--out", type=Path, required=True, help="folder that comes back")
     places.add_argument("--carry", type=Path, help="packed data, or a state, that came with this call")
     places.add_argument(
-        "--scale", choices=SCALES, default="real", help="real, tiny for a rehearsal, full: whole recipe"
+        "--scale",
+        choices=SCALES,
+        default="real",
+        help="real, pair: AT and Adv-DPNP alone, tiny for a rehearsal, full: whole recipe",
     )
 
     timed = argparse.ArgumentParser(add_help=False)

@@ -1,6 +1,7 @@
 """What a release says of itself agrees: the package, its metadata, the changelog, the citation and the command."""
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -41,3 +42,13 @@ def test_the_citation_is_of_the_newest_release() -> None:
 
 def test_the_command_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert started(cli.app, capsys, "--version") == (0, f"advdpnp {advdpnp.__version__}\n", "")
+
+
+def test_the_package_can_be_run_as_a_module(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["advdpnp", "--version"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("advdpnp", run_name="__main__")
+    assert left.value.code in (None, 0)
+    assert capsys.readouterr().out == f"advdpnp {advdpnp.__version__}\n"

@@ -25,7 +25,8 @@ IN_TIME = ("done", "out of time", "killed: over its time", "not begun: no time")
 def first_call(slot: Slot) -> None:
     """Does it work, and how fast is it."""
     _check(slot, compile_too=True)
-    _try(slot, rungs(slot.scale, trusted(slot)))
+    if slot.scale.ladder:
+        _try(slot, rungs(slot.scale, trusted(slot)))
 
 
 def second_call(slot: Slot) -> None:
@@ -34,7 +35,7 @@ def second_call(slot: Slot) -> None:
         _check(slot, compile_too=False)
     else:
         slot.run([_unpack(slot)])
-    if not measured(slot).steps:
+    if slot.scale.ladder and not measured(slot).steps:
         _try(slot, rungs(slot.scale, trusted(slot))[:1])
     if lacking := slot.result("unpack").get("lacking"):
         log_line(f"no data: {', '.join(lacking)} did not come; make this call again with the pieces of the other call")
@@ -52,9 +53,14 @@ def second_call(slot: Slot) -> None:
 
 
 def third_call(slot: Slot) -> None:
-    """Bring the weights of the first arms."""
-    arms = [arm.label for arm in slot.scale.arms if is_trained(slot, arm)][:WEIGHTS_OF]
-    slot.run([slot.stage("weights", "weights", slot.left, options={"arms": arms})], last=True)
+    """Bring the weights of the first arms; then what else can be measured of them."""
+    arms = [arm.label for arm in slot.scale.arms if is_trained(slot, arm)]
+    extras = [extra for extra in slot.scale.extras if extra.arm in arms]
+    slot.run([slot.stage("weights", "weights", slot.left, options={"arms": arms[:WEIGHTS_OF]})], last=not extras)
+    for extra in extras:
+        options = {"arm": extra.arm, "suite": extra.suite, "limit": extra.limit, "precision": "fp32"}
+        stage = slot.stage(f"extra-{extra.arm}-{extra.suite}", "measure", slot.left, options=options)
+        slot.run([stage], last=extra is extras[-1])
 
 
 CALLS = (first_call, second_call, third_call)
@@ -84,7 +90,8 @@ def _check(slot: Slot, compile_too: bool) -> None:
     stages += [slot.stage("smoke-suites", "suites", SMOKE)]
     if compile_too and scale.precision == "bf16":
         first = scale.engines[0]
-        wanted = [("mean", scale.batches[0]), ("at", scale.batches[0]), ("mean", scale.batches[1])]
+        # The larger batches are the ladder's.
+        wanted = [("mean", scale.batches[0]), ("at", scale.batches[0]), *(("mean", b) for b in scale.batches[1:2])]
         stages += [
             slot.stage(f"compile-{arm}-{batch}", "compile", COMPILE, options=vars(Variant(first, batch)) | {"arm": arm})
             for arm, batch in wanted

@@ -71,7 +71,7 @@ def engines_by_speed(scale: Scale, refused: Sequence[str], measured: Measured) -
 
 def choose_batch(scale: Scale, engine: str, measured: Measured) -> int:
     """Twice the usual batch if it was measured to be worth it, else the usual one."""
-    usual, larger = scale.batches[:2]
+    usual, larger = scale.batches[0], scale.batches[min(1, len(scale.batches) - 1)]
     times = [measured.steps.get(Variant(engine, batch).name) for batch in (usual, larger)]
     if times[0] is None or times[1] is None:
         return usual

@@ -54,11 +54,27 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """One more evaluation of an arm, in the last call, as time allows.
+
+    Args:
+        arm: its label.
+        suite: name of the protocol.
+        limit: test images.
+    """
+
+    arm: str
+    suite: str
+    limit: int
+
+
+@dataclass(frozen=True)
 class Scale:
     """How large everything is.
 
     Args:
-        name: "real" or "tiny".
+        name: what the commands call it.
+        slot: letter of the row in results/README.md.
         network: data/backbone of every arm.
         train_images: images of an epoch.
         settings: of every arm's recipe.
@@ -80,9 +96,13 @@ class Scale:
         patience: by which the limits of stages are multiplied, for machines that do much else.
         seconds: how long each call may take.
         whole_minutes: of the machine, until which each call must be over.
+        arms: what is trained, most important first.
+        ladder: whether engines and batches are timed first; else the first engine and batch are used.
+        extras: evaluations beside the suite and AutoAttack, most important first.
     """
 
     name: str
+    slot: str
     network: str
     train_images: int
     settings: tuple[str, ...]
@@ -110,6 +130,8 @@ class Scale:
     seconds: tuple[float, float, float]
     whole_minutes: tuple[float, float, float]
     arms: tuple[Arm, ...] = ARMS
+    ladder: bool = True
+    extras: tuple[Extra, ...] = ()
 
 
 # A schedule of a few epochs: one cycle up to 0.2, and the average of the weights.
@@ -117,6 +139,7 @@ _SHORT = ("recipe.schedule=onecycle", "recipe.lr=0.2", "recipe.averaging.kind=em
 
 REAL = Scale(
     name="real",
+    slot="A",
     network="cifar10/resnet18",
     train_images=50_000,
     # A window of about one epoch: one of five lagged behind a rate that falls to 0 (results/README.md, slot A).
@@ -130,7 +153,14 @@ REAL = Scale(
     search_images=1000,
     search_precision="tf32",
     smoke_network="digits/resnet8",
-    smoke_settings=("recipe.epochs=2", "recipe.train_images=256", "recipe.batch_size=64", "recipe.attack.steps=2"),
+    smoke_settings=(
+        "recipe.epochs=2",
+        "recipe.train_images=256",
+        "recipe.batch_size=64",
+        "recipe.attack.steps=2",
+        "recipe.averaging.kind=ema",
+        "recipe.averaging.decay=0.9",
+    ),
     smoke_suites=("clean", "quick", "text", "fsr", "curve"),
     smoke_images=64,
     least_epochs=10,
@@ -149,6 +179,7 @@ REAL = Scale(
 
 TINY = Scale(
     name="tiny",
+    slot="A",
     network="digits/resnet8",
     train_images=256,
     settings=(
@@ -181,6 +212,26 @@ TINY = Scale(
     patience=12.0,
     seconds=(3600.0, 3600.0, 1200.0),
     whole_minutes=(600.0, 600.0, 600.0),
+    extras=(Extra("mean", "clean", 16),),
+)
+
+# AT and Adv-DPNP for 30 epochs each, with what slot A measured in the place of a ladder.
+PAIR = replace(
+    REAL,
+    name="pair",
+    slot="B",
+    arms=ARMS[:2],
+    ladder=False,
+    batches=(256,),
+    epoch_seconds={"step": 5.1, "graph": 6.6, "compiled": 12.4, "folded": 19.1, "eager": 25.4},
+    seconds=(150.0, 565.0, 180.0),
+    whole_minutes=(4.5, 12.0, 14.5),
+    extras=(
+        Extra("mean", "fsr", 2000),
+        Extra("at", "fsr", 2000),
+        Extra("mean", "curve", 1000),
+        Extra("at", "curve", 1000),
+    ),
 )
 
 # The whole recipe, in pieces that go on from each other.
@@ -189,4 +240,4 @@ TINY_FULL = replace(
     TINY, name="tiny-full", settings=("recipe.train_images=256", "recipe.attack.steps=2"), engines=("folded", "eager")
 )
 
-SCALES = {scale.name: scale for scale in (REAL, TINY, FULL, TINY_FULL)}
+SCALES = {scale.name: scale for scale in (REAL, TINY, PAIR, FULL, TINY_FULL)}

@@ -88,7 +88,7 @@ class Slot:
         if self.commit:
             write_json(places.work / "commit.json", {"commit": self.commit})
         append(places.work / "calls.json", "calls", {"call": number, "began": began, "deadline": self.deadline})
-        facts = {"slot": "A", "scale": scale.name, "commit": self.commit, "settings": json.loads(_text(scale))}
+        facts = {"slot": scale.slot, "scale": scale.name, "commit": self.commit, "settings": json.loads(_text(scale))}
         self._gathering = Gathering(places.work, places.out, facts)
         self._workers = Workers(worker, places.out / "log.txt", self._environment())
         self._gathering.look(now=True)

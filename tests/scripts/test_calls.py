@@ -11,7 +11,7 @@ from advdpnp.runs import Json, write_json
 from gpu import slot as slot_module
 from gpu.calls import first_call, second_call, third_call
 from gpu.processes import Stage
-from gpu.scale import REAL
+from gpu.scale import PAIR, REAL, Scale
 from scripts.fakes import FakeSlot, FakeTime
 
 FORWARDS = {"at": 23, "mean": 26, "sum": 26}
@@ -30,6 +30,7 @@ class Machine:
         slower: factor between the ladder and a training.
         larger_batch: factor between images a second at batch 256 and at 128.
         ladder_crashes: how often the ladder takes its process with it.
+        extra: seconds of an evaluation in the last call, for each image.
     """
 
     step: dict[str, float]
@@ -43,6 +44,7 @@ class Machine:
     slower: float = 1.0
     larger_batch: float = 1.267
     ladder_crashes: int = 0
+    extra: float = 0.013
 
     def __call__(self, stage: Stage) -> tuple[float, str, Json]:
         play: Callable[[Stage], tuple[float, str, Json]] = getattr(self, "_" + stage.job["what"])
@@ -95,6 +97,8 @@ class Machine:
         return seconds, "done", {**found, "epoch_seconds": [epoch + self.start] + [epoch] * (epochs - 1)}
 
     def _measure(self, stage: Stage) -> tuple[float, str, Json]:
+        if stage.name.startswith("extra-"):
+            return 8.0 + stage.facts["limit"] * self.extra, "done", {}
         return (self.measure if stage.facts["suite"] == "text" else self.search), "done", {}
 
     def _weights(self, stage: Stage) -> tuple[float, str, Json]:
@@ -120,12 +124,14 @@ class Played:
         return {outcome["arm"]: (outcome["engine"], outcome["epochs"]) for outcome in outcomes}
 
 
-def play(machine: Machine, monkeypatch: pytest.MonkeyPatch, calls: tuple[int, ...] = (1, 2, 3)) -> Played:
+def play(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, calls: tuple[int, ...] = (1, 2, 3), scale: Scale = REAL
+) -> Played:
     clock = FakeTime()
     monkeypatch.setattr(slot_module, "time", clock)
     made = []
     for number in calls:
-        slot = FakeSlot(machine.folder, machine, clock, number, REAL)
+        slot = FakeSlot(machine.folder, machine, clock, number, scale)
         (first_call, second_call, third_call)[number - 1](slot)
         assert clock.now <= slot.deadline + 1e-6, f"call {number} is over its time"
         made.append(slot)
@@ -160,6 +166,24 @@ def test_the_first_call_checks_before_it_times_and_ends_in_time(
         ("step", 128, True), ("step", 256, True), ("step", 128, False), ("graph", 128, True), ("compiled", 128, True),
         ("folded", 128, True), ("eager", 128, True), ("step", 512, True),
     ]  # fmt: skip
+
+
+def test_a_pair_is_trained_for_thirty_epochs_each_with_no_ladder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = play(Machine(FAST, tmp_path), monkeypatch, scale=PAIR)
+    assert "ladder" not in played.names(1)
+    assert {"compile-mean-256", "compile-at-256"} < set(played.names(1))
+    assert played.names() == [
+        "unpack", "train-at", "measure-at", "train-mean", "measure-mean", "search-at", "search-mean",
+    ]  # fmt: skip
+    assert played.trained() == {"at": ("step", 30), "mean": ("step", 30)}
+    assert played.names(3) == ["weights", "extra-mean-fsr", "extra-at-fsr", "extra-mean-curve", "extra-at-curve"]
+
+
+def test_an_extra_that_takes_too_long_is_ended_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = play(Machine(FAST, tmp_path, extra=1.0), monkeypatch, scale=PAIR)
+    assert played.names(3) == ["weights", "extra-mean-fsr"]
 
 
 def test_an_engine_that_disagrees_is_neither_timed_nor_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
