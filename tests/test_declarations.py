@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import advdpnp
+from advdpnp.api.protocol import Radii
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import ATTACKS, Suite
 from advdpnp.attacks.projected_ascent import Budget
@@ -55,6 +56,7 @@ SAMPLES: list[Any] = [
     IndexNoise(0, INDEX),
     Evaluation(Suite("none", "", (), features=None), 2, {}),
     EvaluationOptions(limit=2),
+    Radii({"linf": 0.1}, "digits"),
     ExternalModel("torch.nn:Identity", mean=(0.5,), std=(0.5,)),
     Predictor(torch.nn.Identity(), (), None, None, 1, 0),
 ]

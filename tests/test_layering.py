@@ -16,6 +16,7 @@ NUMERIC = {"torch"}
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "ranges": (set(), set()),
     "callbacks": (set(), set()),
+    "indices": (set(), {"numpy"}),
     "noise": (set(), NUMERIC),
     "cuda_graphs": (set(), NUMERIC),
     "dtype": (set(), NUMERIC),
@@ -52,6 +53,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "data",
             "models.classifier",
             "models.folding",
+            "indices",
             "result_files",
             "results",
             "runs",
@@ -65,8 +67,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat", "dtype"}, {"torch", "yaml"}),
     "results": ({"runs"}, set()),
-    "result_files": ({"results", "runs"}, {"numpy"}),
-    "report": ({"results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "result_files": ({"indices", "results", "runs"}, {"numpy"}),
+    "report": ({"indices", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
     "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
@@ -76,7 +78,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"results", "runs"}, {"rich", "torch"}),
+    "progress": ({"indices", "results", "runs"}, {"rich", "torch"}),
 }
 # Declarations, which every layer may make.
 EVERYWHERE = {"ranges", "callbacks"}

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from advdpnp.callbacks import Silent
+from advdpnp.indices import of_the_first, short_indices
 from advdpnp.results import Accuracy, AttackKey
 from advdpnp.runs import Json
 
@@ -57,10 +58,11 @@ def result_text(result: Json) -> str:
 
 
 def _images_text(result: Json) -> str:
-    if "shard" not in result:
-        return f"first {result['n']} test images"
-    part, parts = result["shard"]
-    return f"shard {part} of {parts}: {result['n']} test images ({result['indices']})"
+    n, indices = result["n"], short_indices(result["indices"])
+    if "shard" in result:
+        part, parts = result["shard"]
+        return f"shard {part} of {parts}: {n} test images ({indices})"
+    return f"first {n} test images" if of_the_first(result["indices"], n) else f"{n} test images ({indices})"
 
 
 def _attack_text(attack: Json) -> str:

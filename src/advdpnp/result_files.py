@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from advdpnp.indices import of_whole, short_indices, whole_text
 from advdpnp.results import (
     ACCURACIES,
     PARTIAL,
@@ -184,8 +185,8 @@ def _shared(result: Json) -> Json:
     """What the shards of one evaluation have in common: its protocol and its attacks."""
     own = declared(EvaluationResult, "own")
     # Shards begin at images of their own, and end with the same test set.
-    last = result["indices"].partition("-")[2]
-    return {name: value for name, value in result.items() if name not in own} | {"images to": last} | _attacks(result)
+    images = {"images to": short_indices(of_whole(result["indices"]))}
+    return {name: value for name, value in result.items() if name not in own} | images | _attacks(result)
 
 
 def shard_differences(first: Json, second: Json) -> str:
@@ -241,7 +242,7 @@ def merge_shards(parts: Sequence[Json]) -> Json:
     return {
         **{name: value for name, value in first.items() if name not in own},
         "n": n,
-        "indices": f"0-{n - 1}",
+        "indices": whole_text(first["indices"], n),
         "shards": len(parts),
         **clean.accuracy("clean"),
         **_cross_entropy(parts, parts, "clean_cross_entropy"),

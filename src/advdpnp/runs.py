@@ -233,6 +233,20 @@ class Run:
         self.check_belongs(config, path)
         return weights, epoch
 
+    def trained_epochs(self, which: str) -> int | None:
+        """The epochs that weights were trained for, as their file says; None where there is no such file."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self.weights_path(which)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return int(json.loads((file.metadata() or {})["advdpnp"])["epoch"])
+        except (SafetensorError, KeyError, ValueError, TypeError):
+            # Damaged: whoever reads the weights says so.
+            return None
+
     def write_state(self, state: Json) -> None:
         """Store everything that `--resume` needs."""
         import torch

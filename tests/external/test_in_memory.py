@@ -181,7 +181,7 @@ def test_input_that_makes_numbers_meaningless_is_refused_in_one_line(tmp_path: P
 
 
 def test_a_text_s_numbers_are_the_attack_s() -> None:
-    from advdpnp.api.stored_evaluation import attack_by_hand
+    from advdpnp.api.protocol import attack_by_hand
 
     found = attack_by_hand("pgd:eps=8/255, steps=100,step_size=2/255,restarts=20", 0.3)
     assert found == PGD(eps=8 / 255, steps=100, step_size=2 / 255, restarts=20)

@@ -11,11 +11,13 @@ from torch.export import ExportedProgram
 
 from advdpnp import attacks
 from advdpnp.api.environment import resolve_device
-from advdpnp.api.external import evaluate_model
-from advdpnp.api.loading import load_checkpoint, stored_experiment
+from advdpnp.api.external import InMemoryKeywords, evaluate_model
+from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
+from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
 from advdpnp.api.run_images import images_of
-from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
+from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation
 from advdpnp.api.test_sets import test_set
+from advdpnp.callbacks import Silent
 from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
@@ -23,6 +25,7 @@ from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.result_files import ResultFiles
 from advdpnp.runs import Json, Run
+from advdpnp.threat import Ball
 
 
 @overload
@@ -30,10 +33,11 @@ def evaluate(
     what: Path | str,
     suite: Protocol = "quick",
     *,
-    eps: float | None = None,
-    suite_name: str = "custom",
+    eps: Radius | None = None,
+    norm: Ball | None = None,
+    suite_name: str | None = None,
     on_data: Any = None,
-    checkpoint: str = "last",
+    checkpoint: str | None = None,
     device: str | None = None,
     data_root: Path | None = None,
     callback: EvaluationCallback | None = None,
@@ -48,9 +52,11 @@ def evaluate(
     y: Any = None,
     *,
     suite: Protocol = "quick",
-    eps: float = 8 / 255,
+    eps: Radius | None = None,
+    norm: Ball | None = None,
     callback: EvaluationCallback | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
+    **options: Unpack[InMemoryKeywords],
 ) -> Json: ...
 
 
@@ -84,10 +90,11 @@ def evaluate_run(
     folder: Path | str,
     suite: Protocol = "quick",
     *,
-    eps: float | None = None,
-    suite_name: str = "custom",
+    eps: Radius | None = None,
+    norm: Ball | None = None,
+    suite_name: str | None = None,
     on_data: Any = None,
-    checkpoint: str = "last",
+    checkpoint: str | None = None,
     device: str | None = None,
     data_root: Path | None = None,
     callback: EvaluationCallback | None = None,
@@ -97,24 +104,28 @@ def evaluate_run(
 
     Args:
         folder: the run's folder.
-        suite: a suite's name, see `advdpnp list suites`, a suite, or attacks, as objects or texts such as
-            "pgd:steps=40,step_size=0.01".
-        eps: another radius than the data set's usual one; the result is then named after it.
-        suite_name: name of the result, if `suite` is a list of attacks.
+        suite: a suite's name, see `advdpnp list suites`, a suite, an attack such as `PGD(eps=8 / 255)`, or a list of
+            attacks, as objects or texts such as "pgd:steps=40,step_size=0.01".
+        eps: another radius than the data set's usual one, as 4 / 255 or "4/255"; the result is then named after it.
+        norm: "linf", or "l2" for the same attacks in l2, whose result is called <suite>-l2; None for linf.
+        suite_name: name of the result, if `suite` is an attack or a list of them; None for "custom".
         on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json. Images in
             memory, as `advdpnp.given` takes them, are recognized where they are the run's own test images.
-        checkpoint: "last" or "best".
+        checkpoint: "last" or "best"; None for last, and says so where best is of another epoch.
         device: torch device.
         data_root: folder of the data files.
         callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
-        options: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
+        options: limit, indices, seed, seeds, shard, batch_size, search_precision, resume: see
+            `advdpnp.api.stored_evaluation.EvaluationOptions`.
     """
+    how, callback = EvaluationOptions(**options), callback or Silent()
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
     tested = test_set(run, done, on_data, data_root)
-    wanted = suite_of(suite, done.data.eps, math.prod(done.data.image_shape), eps, suite_name)
+    radii = Radii(done.data.radii, done.data.name, radius_of(eps))
+    wanted = suite_of(suite, radii, math.prod(done.data.image_shape), norm, suite_name)
+    checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, epoch = load_checkpoint(run, checkpoint, on)
-    checkpoint = run.stored_checkpoint(checkpoint)
     images = tested.images.to(on)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {
@@ -126,10 +137,11 @@ def evaluate_run(
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
-    evaluation = StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**tested.chosen(options)), tested.other)
+    evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other)
     for line in tested.remarks:
         warnings.warn(line, stacklevel=4)
-    return evaluation.measure(model, on, callback, **({"warnings": tested.remarks} if tested.remarks else {}))
+    remarks = {"warnings": tested.remarks} if tested.remarks else {}
+    return evaluation.begin(on, callback) or evaluation.measure(model, on, callback, **remarks)
 
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:

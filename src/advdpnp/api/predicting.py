@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from advdpnp import data
 from advdpnp.api.environment import resolve_device, use_tf32
-from advdpnp.api.loading import load_checkpoint, stored_experiment
+from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
 from advdpnp.api.run_images import RunImages, images_of
 from advdpnp.api.training import trained_on
 from advdpnp.callbacks import Silent
@@ -45,7 +45,7 @@ def predict(
     source: Path | str | nn.Module | ExportedProgram,
     images: Path | str | Sequence[Path | str] | Tensor,
     *,
-    checkpoint: str = "last",
+    checkpoint: str | None = None,
     top: int = 5,
     neighbors: int = 5,
     invert: bool = False,
@@ -65,7 +65,7 @@ def predict(
         source: a run's folder; or a model in eval mode, or torch.export program, images in [0, 1] -> logits, which has
             no training images.
         images: files and folders, for a run; or (N, channels, H, W), float32 in [0, 1] or uint8 as in the data.
-        checkpoint: "last" or "best", of a run.
+        checkpoint: "last" or "best", of a run; None for last, and says so where best is of another epoch.
         top: how many classes are listed, at least 1.
         neighbors: how many training images are listed, for the winner's center and for the image; 0 for none.
         invert: make dark light and light dark, for dark ink on paper where the data has light on dark.
@@ -89,8 +89,8 @@ def predict(
     facts = _in_bytes(done.data)
     inputs = _inputs(images, facts, invert, callback)
     use_tf32(False)
+    checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, _ = load_checkpoint(run, checkpoint, on)
-    checkpoint = run.stored_checkpoint(checkpoint)
     centers, notes = _centers(model)
     training = None
     if neighbors and inputs.names:

@@ -1,17 +1,16 @@
 """The images that a run is tested on: its own, the same ones given again, or others that are alike."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from advdpnp import data
 from advdpnp.api.run_images import images_of, remember_images
+from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.data import DataSpec, FolderSpec, GivenSpec, Images, KnownImages
 from advdpnp.data.digests import image_digests
 from advdpnp.data.stratify import split_positions
 from advdpnp.experiments import Experiment
-from advdpnp.indices import parse_indices
 from advdpnp.runs import Run
 
 
@@ -33,20 +32,19 @@ class Tested:
     remarks: list[str] = field(default_factory=list)
     missing: tuple[int, ...] = ()
 
-    def chosen(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options of an evaluation, which then leave out the images that are missing: the others keep their positions.
+    def chosen(self, how: EvaluationOptions) -> EvaluationOptions:
+        """Options that leave out the images that are missing: the others keep their positions, and so their noise.
 
         Raises:
             ValueError: none of the images that the options choose is there.
         """
         if not self.missing:
-            return dict(options)
-        wanted = options.get("indices")
-        positions = range(len(self.images)) if wanted is None else parse_indices(wanted)
-        left = tuple(position for position in positions if position not in self.missing)
+            return how
+        n, chosen = how.which(len(self.images))
+        left = tuple(position for position in chosen or range(n) if position not in self.missing)
         if not left:
-            raise ValueError("none of the images that indices choose is there any more: choose others")
-        return {**options, "indices": left}
+            raise ValueError("none of the images that --indices or --limit chooses is there any more: choose others")
+        return replace(how, indices=left, limit=None)
 
 
 def test_set(run: Run, done: Experiment, on_data: Any, data_root: Path | None) -> Tested:

@@ -18,6 +18,8 @@ from advdpnp.threat import Norm, check_fits, check_level, eps_text
 
 Logits = Callable[[Tensor], Tensor]
 CallT = TypeVar("CallT", bound=Callable[..., Tensor])
+# How far outside of [0, 1] rounding may put pixels: a few units of float32 at 1, as resizing and 255 x / 255 leave.
+PIXEL_SLACK = 1e-6
 
 
 class Attack(Protocol):
@@ -87,23 +89,41 @@ def label(described: Mapping[str, Any]) -> str:
 
 
 def check_images(x: Tensor) -> None:
-    """Raise ValueError unless x is (B, channels, H, W) floating point in [0, 1]."""
+    """Raise ValueError unless x is (B, channels, H, W) floating point in [0, 1], up to rounding."""
+    check_tensor("images", x)
     if x.dim() != 4 or not x.is_floating_point() or 0 in x.shape[1:]:
         raise ValueError(f"images must be (B, channels, H, W) floats; got {tuple(x.shape)} {x.dtype}")
     if len(x) == 0:
         return
     low, high = x.amin().item(), x.amax().item()
-    if not (low >= 0 and high <= 1):
-        raise ValueError(
-            f"images must be in [0, 1]; got values from {low:.4g} to {high:.4g}. "
-            "Divide bytes by 255, and put normalization inside the model"
-        )
+    if not (low >= -PIXEL_SLACK and high <= 1 + PIXEL_SLACK):
+        cure = "Divide bytes by 255, and put normalization inside the model"
+        if low > -0.01 and high < 1.01:
+            cure = f"That is {max(-low, high - 1):.2g} too far, more than rounding: cut them with x.clamp(0, 1)"
+        raise ValueError(f"images must be in [0, 1]; got values from {low:.7g} to {high:.7g}. {cure}")
+
+
+def in_box(x: Tensor) -> Tensor:
+    """Images that passed `check_images` without what rounding put outside of [0, 1]; others as they are."""
+    return x.clamp(0, 1) if len(x) and (x.amin() < 0 or x.amax() > 1) else x
+
+
+def check_tensor(name: str, values: object) -> None:
+    """Raise ValueError unless values are a tensor of torch."""
+    if not isinstance(values, Tensor):
+        kind = type(values)
+        cure = "torch.from_numpy" if kind.__module__ == "numpy" else "torch.as_tensor"
+        shown = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+        raise ValueError(f"{name} must be a tensor of torch; got a {shown}: give {cure}({name})")
 
 
 def check_labels(y: Tensor, batch: int, num_classes: int | None = None) -> None:
     """Raise ValueError unless y is (batch,) int64, and in [0, num_classes) where that is given."""
+    check_tensor("labels", y)
     if y.shape != (batch,) or y.dtype != torch.int64:
-        raise ValueError(f"labels must be ({batch},) int64, one for each image; got {tuple(y.shape)} {y.dtype}")
+        whole = y.shape == (batch,) and not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+        cure = ": give labels.long()" if whole else ""
+        raise ValueError(f"labels must be ({batch},) int64, one for each image; got {tuple(y.shape)} {y.dtype}{cure}")
     if num_classes is None:
         return
     low, high = int(y.min()), int(y.max())
@@ -147,7 +167,7 @@ def attack_call(run: CallT) -> CallT:
             check_images(x)
             check_fits(attack.norm, attack.eps, tuple(x.shape[1:]))
             check_labels(y, len(x))
-            images, labels = at_least_fp32(_usable(x)), _usable(y)
+            images, labels = in_box(at_least_fp32(_usable(x))), _usable(y)
             if len(x) == 0:
                 return images
             if isinstance(logits_fn, MonitoredModel):

@@ -6,7 +6,7 @@ there was no gradient.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 
 import torch
@@ -60,7 +60,7 @@ class MonitoredModel(nn.Module):
         if given.requires_grad:
             # Before the call: afterwards, a network that changes its input in place has made another tensor of it.
             given.register_hook(finite)  # type: ignore[no-untyped-call]
-        logits = at_least_fp32(self.network(given))
+        logits = at_least_fp32(logits_alone(self.network(given)))
         answered = has_answer(logits.detach())
         if len(x) == len(of):
             self._record(of, ~answered)
@@ -92,6 +92,30 @@ class MonitoredModel(nn.Module):
     def _record(self, of: Tensor, bad: Tensor) -> None:
         # Several rows may be of one image; and this makes no host wait for the device.
         self._times.index_add_(0, of, bad.to(self._times.dtype))
+
+
+def logits_alone(answer: object) -> Tensor:
+    """What a network returned, if it is a tensor; ValueError with the cure if it is a tuple or another object."""
+    if isinstance(answer, Tensor):
+        return answer
+    raise ValueError(f"the model must return logits (B, C); got a {_described(answer)}")
+
+
+def _described(answer: object) -> str:
+    """What was returned instead of a tensor, and how to return the logits alone."""
+    wrap = "wrap it in a network whose forward returns the logits alone"
+    if isinstance(answer, tuple | list):
+        kinds = ", ".join(type(item).__name__ for item in answer)
+        first = next((place for place, item in enumerate(answer) if isinstance(item, Tensor) and item.dim() == 2), 0)
+        named = f".{answer._fields[first]}" if hasattr(answer, "_fields") else f"[{first}]"
+        return f"{type(answer).__name__} of {len(answer)} ({kinds}): {wrap}, as model(x){named}"
+    name = type(answer).__name__
+    if isinstance(answer, Mapping):
+        key = "logits" if "logits" in answer or not answer else next(iter(answer))
+        return f"{name} with {', '.join(map(str, answer))}: {wrap}, as model(x)[{key!r}]"
+    if hasattr(answer, "logits"):
+        return f"{name}: {wrap}, as model(x).logits"
+    return f"{name}: {wrap}"
 
 
 def about(network: Forward, rows: Tensor | slice) -> contextlib.AbstractContextManager[None]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, showing_progress
+from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, complain, showing_progress
 
 
 @command(app)
@@ -17,7 +17,7 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many classes are listed.")] = 5,
     neighbors: Annotated[bool, typer.Option(help="Look for the nearest training images.")] = True,
     invert: Annotated[bool, typer.Option("--invert", help="Make dark light, as for ink on paper with MNIST.")] = False,
-    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    checkpoint: Annotated[str | None, typer.Option(help="last (default) or best.")] = None,
     data_root: DataRoot = None,
 ) -> Answer:
     """Tell the class of images: probabilities, distances to the prototypes, nearest training images."""
@@ -56,7 +56,7 @@ def export(
         list[str] | None,
         typer.Option("--format", help="safetensors, torch-export, onnx, robustbench; may be repeated; or all."),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    checkpoint: Annotated[str | None, typer.Option(help="last (default) or best.")] = None,
     license_: Annotated[str, typer.Option("--license", help="License of the weights.")] = "MIT",
     link: Annotated[str, typer.Option(help="RobustBench: link to the paper.")] = "",
     name: Annotated[str, typer.Option(help="RobustBench: title of the paper.")] = "",
@@ -69,6 +69,7 @@ def export(
     """Write a classifier with a model card for other programs: safetensors, torch.export, ONNX, RobustBench."""
     from advdpnp import api
     from advdpnp.exporting import PaperReference
+    from advdpnp.runs import Run
 
     if switches.device not in (None, "cpu"):
         raise ValueError(f"an export is made on the CPU; got --device {switches.device}: leave --device out")
@@ -76,7 +77,7 @@ def export(
         run,
         out,
         format_ or ["safetensors"],
-        checkpoint=checkpoint,
+        checkpoint=api.chosen_checkpoint(Run(run), checkpoint, complain),
         license=license_,
         reference=PaperReference(link, name, authors, venue),
         force=force,

@@ -21,6 +21,8 @@ from advdpnp.cli.command import (
 
 _SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); with --attack, the name of the result."
 
+_INDICES_HELP = "Which test images, from 0: 0-99,2303, or a file with one in a line, a JSON list or a .npy array."
+
 
 @command(app)
 def evaluate(
@@ -31,8 +33,11 @@ def evaluate(
         list[str] | None, typer.Option(help="Attack by hand, repeatable: pgd:eps=0.3,steps=40,step_size=0.01.")
     ] = None,
     eps: Annotated[str | None, typer.Option(help="Radius instead of the data set's, as 4/255 or 0.3.")] = None,
+    norm: Annotated[str | None, typer.Option(help="linf (default), or l2 for the same attacks in l2.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the attacks' noise: mean and spread over them.")] = 1,
+    indices: Annotated[str | None, typer.Option(help=_INDICES_HELP)] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the attacks' noise.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on: mean and spread.")] = 1,
     shard: Annotated[str, typer.Option(help="K/M: part K of M, for M processes; the last one merges them.")] = "",
     batch_size: Annotated[
         int, typer.Option(min=0, help="Images that AutoAttack has at a time; changes no verdict.")
@@ -52,8 +57,8 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch state dict.")] = None,
     weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
     model_arg: Annotated[list[str] | None, typer.Option(help="Argument of the callable, repeatable: depth=28.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Normalization of its training, pixels in [0, 1]: a,b,c.")] = None,
-    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Normalization of its training: a,b,c; 0.49 or 125.3/255.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean; one number stands for all channels.")] = None,
     name: Annotated[str, typer.Option(help="Tells variants of your network apart.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of all runs, for your network's results.")] = Path("runs"),
     resume: Resume = False,
@@ -64,13 +69,15 @@ def evaluate(
     _check_asked(run, model, data, checkpoint, any(described))
     from advdpnp import api
     from advdpnp.progress import result_text
-    from advdpnp.threat import parse_eps
 
     how: dict[str, Any] = {
         "suite": attack or suite or "quick",
-        "suite_name": suite or "custom",
-        "eps": None if eps is None else parse_eps(eps),
+        "suite_name": suite,
+        "eps": eps,
+        "norm": norm,
         "limit": limit,
+        "indices": indices,
+        "seed": seed,
         "seeds": seeds,
         "shard": shard,
         "batch_size": batch_size,
@@ -82,7 +89,7 @@ def evaluate(
     with showing_progress() as callback:
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
-            result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint or "last", callback=callback, **how)
+            result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint, callback=callback, **how)
             return Answer(result, result_text(result))
         from advdpnp.external import ExternalModel, parse_arguments
 
@@ -107,7 +114,11 @@ def _check_asked(
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    from advdpnp.ranges import parse_eps
+
     try:
-        return tuple(float(part) for part in text.split(",")) if text else ()
+        return tuple(parse_eps(part.strip()) for part in text.split(",")) if text else ()
     except ValueError:
-        raise ValueError(f"{option} must be numbers with commas, as 0.4914,0.4822,0.4465; got {text!r}") from None
+        raise ValueError(
+            f"{option} must be numbers or fractions with commas, as 0.4914,0.4822,0.4465 or 125.3/255; got {text!r}"
+        ) from None

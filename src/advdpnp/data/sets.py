@@ -36,6 +36,8 @@ SPECS: dict[str, NamedSpec] = {
             augmentation=_CROP_AND_FLIP,
             reader=readers.read_cifar10,
             archives=sources.CIFAR10,
+            # That of RobustBench, which has no l2 for CIFAR-100.
+            eps_l2=0.5,
         ),
         NamedSpec(
             "cifar100",
@@ -103,7 +105,7 @@ def _corrupted(name: str) -> NamedSpec:
     clean = SPECS["cifar10"]
     images = clean.test_size * (SEVERITIES if severity is None else 1)
     facts = (name, clean.image_shape, clean.class_names, 0, images, clean.eps, 0, Augmentation())
-    return NamedSpec(*facts, reader=readers.read_cifar10_c, archives=sources.CIFAR10_C)
+    return NamedSpec(*facts, reader=readers.read_cifar10_c, archives=sources.CIFAR10_C, eps_l2=clean.eps_l2)
 
 
 def spec(name: str) -> NamedSpec:

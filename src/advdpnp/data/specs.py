@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.download.sources import Archive
-from advdpnp.ranges import Count, Natural, Share, check_fields
+from advdpnp.ranges import Count, Natural, NonNegative, Share, check_fields
 
 Split = Literal["train", "test"]
 # Pixels (N, channels, H, W) uint8 in [0, levels], and labels (N,) int64.
@@ -63,6 +63,11 @@ class DataSpec:
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def radii(self) -> dict[str, float]:
+        """The field's usual radius by norm; a norm in which there is none is left out."""
+        return {"linf": self.eps}
+
 
 def slug(name: str) -> str:
     """A name as part of a folder's: letters, digits and ._- alone, at most 60."""
@@ -82,8 +87,14 @@ class NamedSpec(DataSpec):
             ValueError where one is not what the facts say.
         archives: what `advdpnp data download` fetches; none for a set that needs no download.
         origin: where the images of a set without archives come from, in a few words.
+        eps_l2: the field's usual l2 radius, for images in [0, 1]; None where there is none.
     """
 
     reader: Reader
     archives: tuple[Archive, ...] = ()
     origin: str = "files of your own"
+    eps_l2: NonNegative | None = None
+
+    @property
+    def radii(self) -> dict[str, float]:
+        return super().radii | ({} if self.eps_l2 is None else {"l2": self.eps_l2})

@@ -20,8 +20,8 @@ from advdpnp.models.classifier import Classifier
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 
-# Rows of every forward in one pass over the images.
-CHUNK = 128
+# Rows of every forward in one pass over the images: at most, and at least.
+CHUNK, _FEWEST = 128, 16
 # Rows of every forward of a stepwise attack. On a GPU as many as keep it busy. On a CPU as many as have the pixels of
 # 16 images of 3x32x32, but from 4 to 64: rows that have no image left to attack are computed too.
 _SEARCH_GPU, _SEARCH_PIXELS, _SEARCH_CPU = 512, 16 * 3 * 32 * 32, (4, 64)
@@ -107,6 +107,15 @@ def chunks(images: Images, which: int | Tensor, size: int, first: int = 0) -> It
         padded = torch.arange(start, start + size, device=device).clamp_max(n - 1)
         x, y = images.batch(places[padded])
         yield Chunk(x, y, places[padded], min(size, n - start))
+
+
+def usual_chunk(n: int) -> int:
+    """Rows of every forward in one pass over n images: 128, and where there are fewer images 16, 32 or 64.
+
+    The last chunk is padded to this shape, so one image shall not cost as much as 128. It depends on n alone, so that
+    results of the same images have it in common.
+    """
+    return min(CHUNK, max(_FEWEST, 1 << (n - 1).bit_length()))
 
 
 def search_chunk(images: Images) -> int:

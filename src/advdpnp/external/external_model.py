@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from advdpnp.data import DataSpec
 from advdpnp.external.builder import Scalar, build, is_program_file, model_name
+from advdpnp.external.normalization import check_pair, unit_scale
 from advdpnp.external.weights import load_weights, read_checkpoint
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.copying import copied
@@ -29,7 +31,8 @@ class ExternalModel:
         weights: a weights file; None takes the network as its callable builds it, or with the weights of the .pt2 file.
         weights_key: dotted name of the state dict in the file, where there are several.
         arguments: of the callable.
-        mean, std: the normalization that it was trained with, for pixels in [0, 1]; empty for none.
+        mean, std: the normalization that it was trained with, for pixels in [0, 1], or for bytes where numbers are
+            above 1, which are divided by 255 then; one number stands for all channels; empty for none.
         tag: part of the folder's name, for variants of one network; "" for none.
     Raises:
         ValueError: mean without std, weights for a .pt2 file, or a tag that is no folder name.
@@ -42,15 +45,15 @@ class ExternalModel:
     mean: tuple[Annotated[float, Range("(-inf, inf)")], ...] = ()
     std: tuple[Positive, ...] = ()
     tag: str = ""
+    understood: str = field(default="", init=False, compare=False)
 
     def __post_init__(self) -> None:
         model_name(self.model)
         check_fields(self)
-        if len(self.mean) != len(self.std):
-            raise ValueError(
-                f"--mean and --std go together, one number or one for each channel; "
-                f"got {len(self.mean)} and {len(self.std)} numbers"
-            )
+        check_pair(self.mean, self.std, ("--mean", "--std"))
+        mean, std, understood = unit_scale(self.mean, self.std)
+        for name, value in (("mean", mean), ("std", std), ("understood", understood)):
+            object.__setattr__(self, name, value)
         if self.tag and not re.fullmatch(r"[\w.+-]+", self.tag):
             raise ValueError(f"--name must be letters, digits and ._+- alone; got {self.tag!r}")
         if self.weights_key and self.weights is None:
@@ -118,7 +121,7 @@ class ExternalModel:
                 "arguments": dict(self.arguments),
                 "weights": self.weights.name if self.weights else None,
                 "weights_key": self.weights_key,
-                "sha256": _file_sum(file) if file else _state_sum(model),
+                "sha256": _file_sum(file) if file else tensors_sum(model.state_dict()),
                 "mean": list(self.mean),
                 "std": list(self.std),
             },
@@ -132,10 +135,11 @@ class Normalized(nn.Module):
 
     Args:
         model: the network.
-        mean: one number, or one for each channel, for pixels in [0, 1].
-        std: as many numbers, above 0.
+        mean: one number, or one for each channel, for pixels in [0, 1]; numbers above 1 are taken for those of bytes,
+            with a warning.
+        std: as mean, above 0.
     Raises:
-        ValueError: numbers of different count, or a std that is not above 0.
+        ValueError: numbers of different count, of bytes beside ones of [0, 1], or a std that is not above 0.
     """
 
     mean: Tensor
@@ -143,10 +147,14 @@ class Normalized(nn.Module):
 
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        if len(mean) != len(std) or not mean:
-            raise ValueError(f"mean and std must be as many numbers, one for each channel; got {len(mean)}, {len(std)}")
+        check_pair(mean, std)
+        if not mean:
+            raise ValueError("mean and std must be one number or one for each channel; got none")
         if not all(value > 0 for value in std):
             raise ValueError(f"std must be above 0; got {', '.join(f'{value:g}' for value in std)}")
+        mean, std, understood = unit_scale(mean, std)
+        if understood:
+            warnings.warn(understood, stacklevel=2)
         self.model = settle(model)
         # Tensors of the network's own device and no part of its weights.
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
@@ -186,9 +194,10 @@ def _file_sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _state_sum(model: nn.Module) -> str:
+def tensors_sum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of named tensors."""
     total = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in tensors.items():
         total.update(name.encode())
         total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()

@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import figures
 from advdpnp.report.methods import color
 from advdpnp.report.read import Result, RunResults, grouped, read_runs, together
@@ -75,17 +76,19 @@ def _results(runs: list[RunResults], tables: list[Table]) -> Section:
 def _curves(runs: list[RunResults]) -> Section:
     pictures = []
     for results in together([Result(run, run.curve) for run in runs if run.curve]):
-        data, backbone, _, n, _ = results[0].group
+        data, backbone, _, n, indices = results[0].group
+        # Of chosen images; there may be several sets of them.
+        chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
         attack = attack_keys(results)[0].label
         names = list(dict.fromkeys(result.run.method for result in results))
         build = _binding(figures.accuracy_against_eps, results)
-        title = f"{results[0].place}: accuracy falls as the perturbation grows"
+        title = f"{results[0].place}: accuracy falls as the perturbation grows{chosen}"
         alt = f"Line chart of accuracy under {attack} against its radius for {', '.join(names)}."
         caption = (
-            f"{n:,} test images, {attack} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson intervals, "
-            "from the lowest to the highest seed where there are several."
+            f"{n:,} test images{chosen}, {attack} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson "
+            "intervals, from the lowest to the highest seed where there are several."
         )
-        pictures.append(_picture(f"accuracy-against-eps-{data}-{backbone}-{n}", title, alt, caption, build))
+        pictures.append(_picture(f"accuracy-against-eps-{data}-{backbone}-{n}{chosen}", title, alt, caption, build))
     text = (
         "As the radius grows, accuracy must fall to zero; a curve that levels off above it points to masked gradients."
     )
