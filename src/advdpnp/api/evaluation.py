@@ -78,8 +78,8 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
         return evaluate_model(what, *arguments, **options)
     if {"x", "y"} & options.keys() or any(map(is_array, arguments)):
         raise ValueError(
-            "a run is evaluated on a test set, and a network on images: give evaluate(run_folder), "
-            "evaluate(run_folder, on_data=(x, y)), or evaluate(model, x, y)"
+            "a run is evaluated on its test set, or on on_data=(x, y), and images in memory need a network: give "
+            "evaluate(run_folder), evaluate(run_folder, on_data=(x, y)), or evaluate(model, x, y)"
         )
     return evaluate_run(what, *arguments, **options)
 
@@ -122,8 +122,10 @@ def evaluate_run(
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
     tested = test_set(run, done, on_data, data_root)
-    radii = Radii(done.data.radii, done.data.name, radius_of(eps))
-    wanted = suite_of(suite, radii, math.prod(done.data.image_shape), norm, suite_name)
+    radii = Radii(done.data.radii, done.data.name, math.prod(done.data.image_shape), radius_of(eps))
+    wanted = suite_of(suite, radii, norm, suite_name)
+    if remark := radii.remark(norm):
+        callback.on_note(remark)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, epoch = load_checkpoint(run, checkpoint, on)
     images = tested.images.to(on)

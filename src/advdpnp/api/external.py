@@ -84,9 +84,9 @@ def evaluate_model(
     how, kept = EvaluationOptions(**options), _kept(resume)
     check_mode(model)
     images = _images(x, y)
-    on = _device(model, images.pixels)
-    radii = Radii({"linf": 8 / 255}, "a set of images in memory", radius_of(eps), named=False)
-    wanted = suite_of(suite, radii, math.prod(images.pixels.shape[1:]), norm)
+    on, pixels = _device(model, images.pixels), math.prod(images.pixels.shape[1:])
+    radii = Radii({"linf": 8 / 255}, "a set of images in memory", pixels, radius_of(eps), named=False)
+    wanted = suite_of(suite, radii, norm)
     how.which(len(images))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
@@ -94,8 +94,8 @@ def evaluate_model(
     _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     if kept is not None:
-        pixels = {"pixels": images.pixels, "labels": images.labels}
-        facts |= {"weights": tensors_sum(ready.state_dict()), "images": tensors_sum(pixels)}
+        measured = {"pixels": images.pixels, "labels": images.labels}
+        facts |= {"weights": tensors_sum(ready.state_dict()), "images": tensors_sum(measured)}
     results, partials = [], []
     for seed in how.each_seed:
         usual = how.evaluation(wanted, len(images), facts, seed)
@@ -144,13 +144,12 @@ def evaluate_external(
     how, callback = EvaluationOptions(**options), callback or Silent()
     cautions: list[str] = []
     spec, on = named_or_given(on_data, None, cautions), resolve_device(device)
-    wanted = suite_of(
-        suite, Radii(spec.radii, spec.name, radius_of(eps)), math.prod(spec.image_shape), norm, suite_name
-    )
+    radii = Radii(spec.radii, spec.name, math.prod(spec.image_shape), radius_of(eps))
+    wanted = suite_of(suite, radii, norm, suite_name)
     images = data.load(spec, "test", data_root).to(on)
     how.which(len(images))
-    if source.understood:
-        callback.on_note(source.understood)
+    for remark in filter(None, (radii.remark(norm), source.understood)):
+        callback.on_note(remark)
     model, said = source.open(spec)
     cautions += said
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
@@ -184,11 +183,12 @@ def _images(x: Any, y: Any) -> Images:
     if isinstance(x, DataSpec):
         return data.load(x, "test")
     pixels, labels = as_tensors(x, y)
-    if pixels.dtype != torch.uint8:
-        check_images(pixels)
     # The number of classes is not known yet.
     check_labels(labels, len(pixels), torch.iinfo(torch.int64).max)
-    return Images(in_box(pixels), labels, levels=255 if pixels.dtype == torch.uint8 else 1)
+    if pixels.dtype == torch.uint8:
+        return Images(pixels, labels)
+    check_images(pixels)
+    return Images(in_box(pixels), labels, levels=1)
 
 
 def _device(model: nn.Module, x: Tensor) -> torch.device:

@@ -7,9 +7,9 @@ from typing import Any
 
 from advdpnp import attacks
 from advdpnp.attacks import ATTACKS, Attack, AutoAttack, QuickAutoAttack, Suite, suite_names
-from advdpnp.attacks.suites import check_suite_norm
+from advdpnp.attacks.suites import check_suite_norm, l2_radius
 from advdpnp.experiments.config import decode
-from advdpnp.ranges import NonNegative, check, check_fields, nearest
+from advdpnp.ranges import Count, NonNegative, check, check_fields, nearest
 from advdpnp.threat import eps_text, parse_eps
 
 # A suite's name, a suite, or attacks, as objects or as texts such as "pgd:eps=0.3,steps=40,step_size=0.01".
@@ -17,6 +17,8 @@ Protocol = str | Suite | Attack | Sequence[Attack | str]
 # A radius, as a number or as people write it: 8 / 255, "8/255".
 Radius = float | str
 
+# A radius of linf that is so many times the usual one may be meant for l2; suite curve goes up to twice.
+_WIDE = 4
 # What is put behind a suite's name where it is not as usual.
 _VARIANT = r"-(l1|l2|linf|tf32|bf16|eps-.*)"
 
@@ -28,12 +30,14 @@ class Radii:
     Args:
         usual: the field's radius by norm.
         of: what they are usual for, for messages, such as a data set's name.
+        pixels: values of one image, from which an l2 radius follows that is as wide as that of linf.
         asked: one for all norms instead of these; None for the usual ones.
         named: whether a suite by name is called after a radius that is not usual, as where results are stored.
     """
 
     usual: Mapping[str, float]
     of: str
+    pixels: Count
     asked: NonNegative | None = None
     named: bool = True
 
@@ -44,12 +48,24 @@ class Radii:
         """In a norm; ValueError where none is asked for and none is usual."""
         radius = self.usual.get(norm) if self.asked is None else self.asked
         if radius is None:
-            known = ", ".join(f"{eps_text(value)} in {name}" for name, value in self.usual.items())
+            linf = self.usual["linf"]
+            example = "12" if norm == "l1" else eps_text(l2_radius(linf, self.pixels))
+            why = "" if norm == "l1" else f" ({example} is about as wide as {eps_text(linf)} in linf)"
             raise ValueError(
-                f"{self.of} has no usual radius in {norm}{f' (only {known})' if known else ''}: give one, "
-                "as --eps 0.5, in Python eps=0.5, or with an attack by hand as pgd:norm=l2,eps=0.5"
+                f"{self.of} has no usual radius in {norm}: give one, as --eps {example}, or in an attack by hand as "
+                f"norm={norm},eps={example}{why}"
             )
         return radius
+
+    def remark(self, norm: str | None) -> str:
+        """A word on a radius that is so wide in linf that it may be meant for l2; "" where there is no need."""
+        linf = self.usual["linf"]
+        if norm is not None or self.asked is None or self.asked <= _WIDE * linf:
+            return ""
+        return (
+            f"eps {eps_text(self.asked)} is taken in linf, where {eps_text(linf)} is usual for {self.of}: if it is "
+            "meant in l2, give norm l2 too"
+        )
 
     def is_usual(self, norm: str) -> bool:
         """Whether the radius in a norm is that of the field."""
@@ -96,14 +112,13 @@ def attack_by_hand(text: str, eps: float | Radii, norm: str | None = None) -> At
     return complete
 
 
-def suite_of(protocol: Protocol, radii: Radii, pixels: int, norm: str | None = None, name: str | None = None) -> Suite:
+def suite_of(protocol: Protocol, radii: Radii, norm: str | None = None, name: str | None = None) -> Suite:
     """The suite that a caller asks for.
 
     Args:
         protocol: a suite's name, a suite, an attack, or attacks.
         radii: of what gives none; a suite by name is called after a radius that is not the usual one, and after a norm
             other than linf, so that results do not meet.
-        pixels: values of one image.
         norm: "linf" or "l2", of a suite by name and of texts that give none; None for linf.
         name: what attacks are called; None for "custom".
     Raises:
@@ -114,20 +129,20 @@ def suite_of(protocol: Protocol, radii: Radii, pixels: int, norm: str | None = N
     if isinstance(protocol, Suite):
         return _own_suite(protocol, radii, norm)
     if isinstance(protocol, str):
-        return _suite_by_name(protocol, radii, pixels, norm or "linf")
+        return _suite_by_name(protocol, radii, norm or "linf")
     members = _members(protocol, radii, norm)
     called = name or ("custom" if norm in (None, "linf") else f"custom-{norm}")
     _check_own_name(called, members)
     return Suite(called, "attacks by hand", members, features=None)
 
 
-def _suite_by_name(name: str, radii: Radii, pixels: int, norm: Any) -> Suite:
+def _suite_by_name(name: str, radii: Radii, norm: Any) -> Suite:
     if name not in suite_names():
         by_hand = f"; {name} is an attack: give it by hand, as --attack {name}" if name in ATTACKS else ""
         raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, suite_names())}{by_hand}")
     # A suite without attacks has no radius to ask for.
     radius = radii["linf" if name == "clean" else norm]
-    found = attacks.suite(name, radius, pixels, norm)
+    found = attacks.suite(name, radius, radii.pixels, norm)
     if radii.is_usual(norm) or not found.attacks or not radii.named:
         return found
     return replace(found, name=f"{found.name}-eps-{eps_text(radius).replace('/', '-')}")

@@ -185,16 +185,15 @@ class StoredEvaluation:
                 callback.on_note(f"{unfinished} holds an unfinished evaluation, which begins again: --resume goes on")
             return None
         stored = runs.read_json(path)
-        same = self._is_this(stored)
+        differing = self._differences(stored)
         if self.options.resume:
             if unfinished is not None:
                 return None
-            if same:
+            if not differing:
                 callback.on_note(f"{path} is finished: nothing is measured again (without --resume it would be)")
                 return (self._whole(stored, callback) or stored) if parts > 1 else stored
-            callback.on_note(f"there is nothing to resume: {path} is finished, and of another evaluation")
-        what = "this evaluation, which is measured again" if same else f"{_images_of(stored)}, not of this evaluation"
-        callback.on_note(f"{path} holds the result of {what}: it is kept until the new one replaces it")
+        what = f"another evaluation ({differing})" if differing else "this evaluation, finished (--resume shows it)"
+        callback.on_note(f"{path} holds {what}: it is kept until the new result replaces it")
         return None
 
     def measure(
@@ -222,13 +221,20 @@ class StoredEvaluation:
             self.files.partial(seed, part, parts).unlink()
         return result
 
-    def _is_this(self, stored: Json) -> bool:
-        """Whether a stored result is of this very evaluation."""
+    def _differences(self, stored: Json) -> str:
+        """In what a stored result is not of this very evaluation, in words; "" if it is."""
         wanted = self._evaluation(self.options.seed)
         found = {name: stored.get(name) for name in wanted.protocol}
         seeds = dict(stored.get("seeds") or {}).get("count", 1)
         attacks = [attack_of(row) for row in stored.get("attacks", ())]
-        return (found, attacks, seeds) == (wanted.protocol, wanted.budgets, self.options.seeds)
+        differing = [
+            f"{name} {_brief(name, found[name])}, not {_brief(name, value)}"
+            for name, value in wanted.protocol.items()
+            if found[name] != value
+        ]
+        differing += ["other attacks"] if attacks != wanted.budgets else []
+        differing += [f"seeds {seeds}, not {self.options.seeds}"] if seeds != self.options.seeds else []
+        return "; ".join(differing)
 
     def _check_precision(self, device: torch.device) -> None:
         """Raise ValueError if the result would name a precision in which nothing was searched."""
@@ -274,5 +280,6 @@ def summed_up(results: list[Json]) -> Json:
     return results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {})
 
 
-def _images_of(stored: Json) -> str:
-    return f"{stored.get('n')} images ({short_indices(str(stored.get('indices')))})"
+def _brief(name: str, value: object) -> str:
+    """A field of a result, cut where it is long, as the sum of weights is."""
+    return short_indices(value) if name == "indices" and isinstance(value, str) else f"{value}"[:12]

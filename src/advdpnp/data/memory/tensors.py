@@ -10,6 +10,8 @@ from torch.nn import functional
 _CHANNELS = (1, 3)
 # A float32 quotient of a byte by 255 is right to this.
 _ROUNDING = 1.2e-7
+# What rounding may put outside of [0, 1].
+_SLACK = 1e-6
 _BLOCK = 4096
 
 
@@ -91,17 +93,17 @@ def bytes_or_floats(x: Tensor) -> Tensor:
             )
         return x.to(torch.uint8)
     _check_floats(low, high)
-    return _as_bytes(x.to(torch.float32))
+    return _as_bytes(x.to(torch.float32).clamp(0, 1))
 
 
 def _check_floats(low: float, high: float) -> None:
     """Raise ValueError unless floats from `low` to `high` are pixels in [0, 1]."""
-    if low >= 0 and high <= 1:
+    if low >= -_SLACK and high <= 1 + _SLACK:
         return
     got = f"images of floats must be in [0, 1]; got {low:.9g} to {high:.9g}"
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{got}: some are no numbers, or infinite")
-    if low < -1e-3:
+    if low < -0.01:
         raise ValueError(f"{got}: give un-normalized images, since normalization belongs into the network")
     if high > 2:
         raise ValueError(f"{got}: divide bytes by 255, or give them as uint8")
