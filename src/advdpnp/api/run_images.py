@@ -100,6 +100,6 @@ def images_of(run: Run, facts: DataSpec, split: Split, data_root: Path | None) -
         which = f"all {left} are" if not found.missing else f"{left} of {len(labels)} are"
         remark = (
             f"{facts.path} has changed since this run was trained: {found.changes}; of the run's {split} images "
-            f"{which} as they were, and these are used"
+            f"{which} as they were"
         )
     return RunImages(Images(pixels, labels, facts.levels), found.missing, remark)

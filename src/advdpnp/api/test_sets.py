@@ -93,7 +93,7 @@ def _own_images(run: Run, trained: DataSpec, facts: DataSpec, data_root: Path | 
             raise
         # Not the run's folder at another place, but another one.
         return None
-    return Tested(here, found.images, "", [found.remark] * bool(found.remark), found.missing)
+    return Tested(here, found.images, "", [f"{found.remark}, and are evaluated"] * bool(found.remark), found.missing)
 
 
 def _trained_on(known: KnownImages | None, images: Images) -> list[str]:
