@@ -164,12 +164,18 @@ def _decode(path: Path, image_size: int) -> NDArray[np.uint8]:
             raise Image.DecompressionBombError
         image.load()
         picture = _upright(image, _in_color(image))
+    return np.asarray(centered_square(picture, image_size)).transpose(2, 0, 1)
+
+
+def centered_square(picture: "Image", image_size: int) -> "Image":
+    """The largest centered square of a picture, resized with an antialiased bilinear filter."""
+    from PIL import Image
+
     width, height = picture.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     box = (left, top, left + side, top + side)
-    square = picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box, reducing_gap=_GAP)
-    return np.asarray(square).transpose(2, 0, 1)
+    return picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box, reducing_gap=_GAP)
 
 
 def _upright(file: "Image", picture: "Image") -> "Image":

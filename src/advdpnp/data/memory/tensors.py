@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from advdpnp.data.folder.decode import centered_square
 
 _CHANNELS = (1, 3)
 # A float32 quotient of a byte by 255 is right to this.
@@ -128,19 +129,17 @@ def squared(image: Tensor, side: int) -> Tensor:
         image: (channels, H, W) uint8 or float.
         side: S, at least 1.
     Returns:
-        (channels, S, S) of the same type.
+        (channels, S, S) uint8, or float32 in the range of the image.
     """
-    height, width = image.shape[1:]
-    edge = min(height, width)
-    top, left = (height - edge) // 2, (width - edge) // 2
-    square = image[None, :, top : top + edge, left : left + edge]
-    if edge == side:
-        return square[0]
-    wide = square.to(torch.float32)
-    small = functional.interpolate(wide, (side, side), mode="bilinear", antialias=True, align_corners=False)[0]
-    # The filter takes means, so only rounding leads out of the range.
-    small = small.clamp(wide.amin(), wide.amax())
-    return small.to(image.dtype) if image.is_floating_point() else small.round().to(image.dtype)
+    from PIL import Image
+
+    if image.shape[1:] == (side, side):
+        return image
+    # Channel by channel, since Pillow has no color image of floats.
+    kind = torch.uint8 if image.dtype == torch.uint8 else torch.float32
+    channels = [Image.fromarray(channel.to(kind).cpu().contiguous().numpy()) for channel in image]
+    small = torch.stack([torch.from_numpy(np.array(centered_square(channel, side))) for channel in channels])
+    return small if kind == torch.uint8 else small.clamp(image.amin(), image.amax())
 
 
 def class_labels(values: Any, count: int) -> Tensor:
