@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import advdpnp
 from advdpnp import experiment_on, given
@@ -148,6 +149,7 @@ def test_a_run_recognizes_its_test_images_when_they_are_given_again(run: Run) ->
     # However they come: as floats, channels first, or a mapping.
     for same in ((x / 255, y.astype(np.uint8)), (x.transpose(0, 3, 1, 2), y), {"train": (x, y)}, given((x, y))):
         again = advdpnp.evaluate(run.folder, "clean", on_data=same)
+        assert "warnings" not in again
         assert again["clean_verdicts"] == first["clean_verdicts"] and again["data"] == "given-mine"
 
 
@@ -172,6 +174,7 @@ def test_the_training_images_of_a_run_with_a_test_set_are_known_as_such(tmp_path
 def test_predict_and_export_do_without_the_images(run: Run, tmp_path: Path, checked: list[str]) -> None:
     x = torch.from_numpy(photos()[0]).permute(0, 3, 1, 2)
     found = advdpnp.predict(run.folder, x[:2])
+    assert found == advdpnp.predict(run.folder, photos()[0][:2])
     assert len(found.images) == 2 and "given in Python" in found.notes[0]
     advdpnp.export(run.folder, tmp_path / "exported")
     assert checked == ["256 random images (the test images were not at hand)"]
@@ -234,3 +237,25 @@ def test_a_network_is_evaluated_on_whatever_holds_the_images(kind: str) -> None:
     }
     result = advdpnp.evaluate(network, *forms[kind], suite=["fgsm"])
     assert result["n"] == 30 and result["clean_accuracy"] == 0.9
+
+
+def test_pictures_of_several_sizes_are_resized_for_the_run_as_for_its_training(tmp_path: Path) -> None:
+    x, y = photos(30)
+    pictures = [Image.fromarray(image).resize((8 + place % 2, 9)) for place, image in enumerate(x)]
+    told: list[str] = []
+    spec = given((pictures, y), image_size=8, tell=told.append)
+    assert told[0] == "images of 9x8, 9x9 become 8x8: the square in the middle, resized"
+    run = advdpnp.train(experiment_on(spec, "tiny", "at", settings=QUICK), tmp_path)
+    result = advdpnp.evaluate(run.folder, "clean", on_data=(pictures, y))
+    assert result["data"] == "given-images" and "warnings" not in result
+
+
+def test_a_finished_run_is_resumed_with_the_same_images_and_not_with_others(tmp_path: Path) -> None:
+    wanted = experiment_on(given(photos()), "tiny", "at", settings=QUICK)
+    weights = advdpnp.train(wanted, tmp_path).weights_path("last").read_bytes()
+    run = advdpnp.train(experiment_on(given(photos()), "tiny", "at", settings=QUICK), tmp_path, resume=True)
+    assert run.weights_path("last").read_bytes() == weights
+    with pytest.raises(
+        ValueError, match=r"another configuration \(data.train_checksum: \w+, not \w+\)"
+    ):
+        advdpnp.train(experiment_on(given(photos(60, 1)), "tiny", "at", settings=QUICK), tmp_path, resume=True)

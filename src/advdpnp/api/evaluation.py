@@ -141,7 +141,7 @@ def evaluate_run(
     }
     evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other)
     for line in tested.remarks:
-        warnings.warn(line, stacklevel=4)
+        warnings.warn(line, stacklevel=5)
     remarks = {"warnings": tested.remarks} if tested.remarks else {}
     return evaluation.begin(on, callback) or evaluation.measure(model, on, callback, **remarks)
 

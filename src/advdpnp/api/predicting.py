@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -14,6 +17,7 @@ from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_exper
 from advdpnp.api.run_images import RunImages, images_of
 from advdpnp.api.training import trained_on
 from advdpnp.callbacks import Silent
+from advdpnp.data.memory.tensors import channels_first, tensor_of
 from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.evaluation import check_mode
@@ -43,7 +47,7 @@ from advdpnp.runs import Run
 @float32_default()
 def predict(
     source: Path | str | nn.Module | ExportedProgram,
-    images: Path | str | Sequence[Path | str] | Tensor,
+    images: Path | str | Sequence[Path | str] | Tensor | NDArray[Any],
     *,
     checkpoint: str | None = None,
     top: int = 5,
@@ -64,7 +68,8 @@ def predict(
     Args:
         source: a run's folder; or a model in eval mode, or torch.export program, images in [0, 1] -> logits, which has
             no training images.
-        images: files and folders, for a run; or (N, channels, H, W), float32 in [0, 1] or uint8 as in the data.
+        images: files and folders, for a run; or (N, channels, H, W), float32 in [0, 1] or uint8 as in the data, a
+            tensor, or a numpy array, which may have the channels last.
         checkpoint: "last" or "best", of a run; None for last, and says so where best is of another epoch.
         top: how many classes are listed, at least 1.
         neighbors: how many training images are listed, for the winner's center and for the image; 0 for none.
@@ -79,6 +84,9 @@ def predict(
     """
     check("top", top, Count)
     check("neighbors", neighbors, Natural)
+    if isinstance(images, np.ndarray):
+        images = channels_first(tensor_of(images, "images"))
+        images = images.float() if images.is_floating_point() else images
     if isinstance(source, ExportedProgram):
         source = settle(source.module())
     if isinstance(source, nn.Module):

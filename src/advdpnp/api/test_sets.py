@@ -62,7 +62,8 @@ def test_set(run: Run, done: Experiment, on_data: Any, data_root: Path | None) -
     facts = trained if on_data is None else named_or_given(on_data, trained, remarks)
     if isinstance(facts, GivenSpec) and facts.images is not None:
         facts, line = recognized(trained, facts)
-        remarks += [line] * bool(line)
+        # What was done to the run's own images was done to those of training too.
+        remarks = [*remarks, line] if line else []
     own = _own_images(run, trained, facts, data_root)
     if own is not None:
         return replace(own, remarks=[*remarks, *own.remarks])
