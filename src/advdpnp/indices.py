@@ -102,9 +102,10 @@ def _in_file(path: Path) -> list[int]:
         import numpy as np
 
         try:
-            return _in_list(np.load(path, allow_pickle=False), str(path))
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{path} is no array of numpy ({error}): write it with numpy.save") from None
+            array = np.load(path, allow_pickle=False)
+        except (OSError, EOFError, ValueError):
+            raise ValueError(f"{path} is no array of numbers of numpy: write one with numpy.save") from None
+        return _in_list(array, str(path))
     try:
         text = path.read_text()
     except UnicodeDecodeError:

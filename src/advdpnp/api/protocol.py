@@ -67,10 +67,6 @@ class Radii:
             "meant in l2, give norm l2 too"
         )
 
-    def is_usual(self, norm: str) -> bool:
-        """Whether the radius in a norm is that of the field."""
-        return self[norm] == self.usual.get(norm)
-
 
 def radius_of(eps: Radius | None) -> float | None:
     """The number in a radius such as 0.03 or "8/255"; ValueError where there is none."""
@@ -141,9 +137,10 @@ def _suite_by_name(name: str, radii: Radii, norm: Any) -> Suite:
         by_hand = f"; {name} is an attack: give it by hand, as --attack {name}" if name in ATTACKS else ""
         raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, suite_names())}{by_hand}")
     # A suite without attacks has no radius to ask for.
-    radius = radii["linf" if name == "clean" else norm]
+    norm = norm if attacks.suite(name, 0.0).attacks else "linf"
+    radius = radii[norm]
     found = attacks.suite(name, radius, radii.pixels, norm)
-    if radii.is_usual(norm) or not found.attacks or not radii.named:
+    if radius == radii.usual.get(norm) or not found.attacks or not radii.named:
         return found
     return replace(found, name=f"{found.name}-eps-{eps_text(radius).replace('/', '-')}")
 

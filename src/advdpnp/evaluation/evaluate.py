@@ -214,7 +214,8 @@ class _SuiteRun:
         for position, attack in enumerate(self._evaluation.suite.attacks):
             left.append((attack, self._images_left(_name(position, attack), attack)))
         if any(images for _, images in left):
-            probe = time_gradient(self._target.attacked_model, self._target.images, self._chunk)
+            measured = self._target.images.select(self._target.places[: self._chunk])
+            probe = time_gradient(self._target.attacked_model, measured, self._chunk)
             self._callback.on_forecast(forecast(probe, left))
 
     def _images_left(self, name: str, attack: Attack | None) -> int:
