@@ -60,7 +60,9 @@ def test_parts_that_are_given_are_kept_as_they_are() -> None:
     assert task.holdout is not None and len(task.train) == 30 and torch.equal(task.train.pixels[0], stored_first(train))
     assert sorted(task.holdout.labels.tolist()) == [0, 0, 1, 1, 2, 2]
     assert given({"train": train, "val": val}).test_size == 6
-    alone = given({"test": test})
+    told: list[str] = []
+    alone = given({"test": test}, tell=told.append)
+    assert told[0].startswith("given-images: 9 images to test, 3x8x8")
     assert (alone.train_size, alone.test_size) == (0, 9)
 
 
@@ -162,6 +164,12 @@ def test_other_images_are_another_test_set_and_said(run: Run) -> None:
         advdpnp.evaluate(run.folder, "clean", on_data=(photos()[0][..., 0], photos()[1]))
 
 
+def test_another_split_of_the_same_images_is_no_test_set_of_the_run(run: Run) -> None:
+    with pytest.warns(UserWarning, match="split with seed 0, these with 1: most of these test images are among those"):
+        result = advdpnp.evaluate(run.folder, "clean", on_data=given(photos(), name="mine", split_seed=1))
+    assert result["data"].startswith("given-mine-")
+
+
 def test_the_training_images_of_a_run_with_a_test_set_are_known_as_such(tmp_path: Path) -> None:
     parts = {"train": photos(30), "test": photos(9, 1)}
     run = advdpnp.train(experiment_on(given(parts), "tiny", "at", settings=QUICK), tmp_path)
@@ -255,7 +263,5 @@ def test_a_finished_run_is_resumed_with_the_same_images_and_not_with_others(tmp_
     weights = advdpnp.train(wanted, tmp_path).weights_path("last").read_bytes()
     run = advdpnp.train(experiment_on(given(photos()), "tiny", "at", settings=QUICK), tmp_path, resume=True)
     assert run.weights_path("last").read_bytes() == weights
-    with pytest.raises(
-        ValueError, match=r"another configuration \(data.train_checksum: \w+, not \w+\)"
-    ):
+    with pytest.raises(ValueError, match=r"another configuration \(data.train_checksum: \w+, not \w+\)"):
         advdpnp.train(experiment_on(given(photos(60, 1)), "tiny", "at", settings=QUICK), tmp_path, resume=True)

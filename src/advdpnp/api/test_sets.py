@@ -150,13 +150,19 @@ def recognized(trained: DataSpec, tested: GivenSpec) -> tuple[DataSpec, str]:
     whole = not trained.test_checksum
     if not whole and trained.test_checksum == tested.test_checksum:
         return own, ""
-    if whole and tested.train_checksum == trained.train_checksum and not tested.test_checksum:
+    same = whole and tested.train_checksum == trained.train_checksum and not tested.test_checksum
+    if same and tested.split_seed == trained.split_seed:
         # The same images without test images among them: the same ones were set aside.
         return own, ""
     if tested.test_checksum == trained.train_checksum and whole:
         _, rows = split_positions(test.labels, trained.split_seed)
         return replace(trained, images={"test": test.select(rows)}), ""
     named = replace(tested, name=f"{tested.name}-{tested.fingerprint[:8]}") if tested.name == trained.name else tested
+    if same:
+        return named, (
+            f"the run's images were split with seed {trained.split_seed}, these with {tested.split_seed}: most of "
+            "these test images are among those that it was trained on"
+        )
     if tested.test_checksum == trained.train_checksum:
         return named, "these are the images that the run was trained on, so the accuracy says nothing of new ones"
     return named, (

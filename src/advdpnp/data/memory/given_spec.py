@@ -246,7 +246,10 @@ def _tell(found: GivenSpec, parts: Mapping[Role, Gathered], tell: Callable[[str]
         tell(line)
     shape = "x".join(map(str, found.image_shape))
     numbers = f"{found.train_size} images to train, {found.holdout} of them held out, and {found.test_size} to test"
-    tell(f"{found.name}: {numbers}, {shape}, {found.num_classes} classes; in training: {found.augmentation}")
+    how = f"; in training: {found.augmentation}"
+    if not found.train_size:
+        numbers, how = f"{found.test_size} images to test", ""
+    tell(f"{found.name}: {numbers}, {shape}, {found.num_classes} classes{how}")
     if found.images is not None and "train" in found.images:
         train, test = (image_digests(found.images[split].pixels.cpu().numpy()) for split in ("train", "test"))
         names = ([f"{split} image {place}" for place in range(len(found.images[split]))] for split in ("train", "test"))
