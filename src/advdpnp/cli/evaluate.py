@@ -120,5 +120,5 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...]:
         return tuple(parse_eps(part.strip()) for part in text.split(",")) if text else ()
     except ValueError:
         raise ValueError(
-            f"{option} must be numbers or fractions with commas, as 0.4914,0.4822,0.4465 or 125.3/255; got {text!r}"
+            f"{option} must be numbers with commas, as 0.4914,0.4822,0.4465, or fractions, as 125.3/255; got {text!r}"
         ) from None
