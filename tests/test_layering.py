@@ -28,7 +28,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "models": (set(), NUMERIC),
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
-    "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn"}),
+    "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
     "runs": (set(), {"torch", "numpy", "safetensors"}),
     "training": (
         {
