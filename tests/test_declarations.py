@@ -20,7 +20,7 @@ from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, Images
 from advdpnp.data.download.fetch import Patience
 from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
-from advdpnp.experiments import experiment
+from advdpnp.experiments import Initial, experiment
 from advdpnp.external import ExternalModel
 from advdpnp.noise import IndexNoise
 from advdpnp.predicting.predictor import Predictor
@@ -47,6 +47,7 @@ SAMPLES: list[Any] = [
     Augmentation(),
     RECIPE,
     experiment("digits/tiny/at"),
+    Initial(mean=(0.5,), std=(0.5,)),
     SPECS["digits"],
     FolderSpec(**DIGITS, path="", split_seed=0, checksum=""),
     IMAGES,
@@ -74,6 +75,10 @@ MADE = {
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
+    "advdpnp.models.libraries.library_network",
+    "advdpnp.external.conversion",
+    "advdpnp.external.stored_tensors",
+    "advdpnp.external.weights",
     "advdpnp.predicting.predictions",
     "advdpnp.report.read",
     "advdpnp.results",

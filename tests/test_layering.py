@@ -17,6 +17,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "ranges": (set(), set()),
     "callbacks": (set(), set()),
     "indices": (set(), {"numpy"}),
+    "folder_names": (set(), set()),
     "noise": (set(), NUMERIC),
     "cuda_graphs": (set(), NUMERIC),
     "dtype": (set(), NUMERIC),
@@ -72,7 +73,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "results": ({"attack_words", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
     "report": ({"attack_words", "indices", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
-    "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
+    "external": ({"data", "mode", "models"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
@@ -83,8 +84,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "progress": ({"attack_words", "indices", "results", "runs"}, {"rich", "torch"}),
 }
-# Declarations, which every layer may make.
-EVERYWHERE = {"ranges", "callbacks"}
+# Declarations, which every layer may make, and names.
+EVERYWHERE = {"ranges", "callbacks", "folder_names"}
 # What joins the layers may import all of them, but nothing imports the command line.
 JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench"}
 

@@ -119,6 +119,9 @@ def test_verdicts_in_l2_are_those_of_the_attack_itself() -> None:
         ("quick-look", PGD(), False),
         ("pgd20", PGD(), True),
         ("a/b", PGD(), True),
+        ("..", PGD(), True),
+        ("mine.partial", PGD(), True),
+        ("mine-2.1", PGD(), False),
     ],
 )
 def test_attacks_by_hand_do_not_take_the_name_of_a_suite(name: str, attack: Any, refused: bool) -> None:

@@ -147,9 +147,10 @@ def evaluate_external(
     wanted = suite_of(suite, radii, norm, suite_name)
     images = data.load(spec, "test", data_root).to(on)
     how.which(len(images))
-    for remark in filter(None, (radii.remark(norm), source.understood)):
+    source, said = source.with_usual_normalization(spec)
+    for remark in filter(None, (radii.remark(norm), source.understood, *said)):
         callback.on_note(remark)
-    model, cautions = source.open(spec)
+    model, cautions = source.open(spec, callback.on_note)
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
     evaluation = StoredEvaluation(run, wanted, images, facts, how)
@@ -160,7 +161,8 @@ def evaluate_external(
     if finished is not None:
         return finished
     model, said = with_class_logits(model.to(on), images, spec.num_classes)
-    cautions += said + examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
+    trained = source.as_built != "untrained"
+    cautions += said + examine(model, images, spec.num_classes, attacked=bool(wanted.attacks), trained=trained)
     _warn(cautions)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))

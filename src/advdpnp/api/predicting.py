@@ -151,10 +151,11 @@ def _training_set(
     except (ValueError, FileNotFoundError) as error:
         what = "nearest training images" if stored is None else "pictures of the nearest training images"
         return stored, [f"no {what}: {error}"]
+    files = data.training_files(done.data, data.data_root(data_root)) if isinstance(done.data, data.FolderSpec) else ()
     if stored is not None:
-        return stored.with_pixels(images.pixels), []
+        return stored.with_pixels(images.pixels).with_files(files), []
     index = trained_on(images.labels, done.recipe)
-    training = embed_training_set(model, images, index, done.data.class_names, callback)
+    training = embed_training_set(model, images, index, done.data.class_names, callback).with_files(files)
     try:
         write_training_set(run, checkpoint, training)
     except OSError as error:

@@ -192,8 +192,12 @@ def _members(protocol: Any, radii: Radii, norm: str | None) -> tuple[Attack, ...
 
 def _check_name(name: str, members: Sequence[Attack]) -> None:
     """Raise ValueError on a name of attacks that is no file name, or that reads like AutoAttack where they are not."""
-    if not re.fullmatch(r"[\w.+-]+", name):
-        raise ValueError(f"attacks by hand need a name of their own, of letters, digits and ._+- alone; got {name!r}")
+    # A hidden file, or one as an unfinished evaluation has, would not be read again.
+    if not re.fullmatch(r"\w[\w.+-]*", name) or name.endswith(".partial"):
+        raise ValueError(
+            "attacks by hand need a name of their own, of letters, digits and ._+- alone, that begins with a letter or "
+            f"digit and does not end in .partial; got {name!r}"
+        )
     kind = QuickAutoAttack if name.startswith("autoattack-quick") else AutoAttack
     if name.startswith("autoattack") and not all(type(one) is kind for one in members):
         raise _taken(name, kind.name)

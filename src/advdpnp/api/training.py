@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advdpnp import data
 from advdpnp.api.environment import check_environment, cudnn_benchmark, environment, resolve_device, use_tf32
+from advdpnp.api.fine_tuning import load_initial
 from advdpnp.callbacks import Silent
 from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
@@ -86,6 +87,8 @@ def train(
     use_tf32(wanted.recipe.precision == "tf32")
     task = make_task(wanted, on, data_root)
     check_task(task)
+    if not run.state_path.exists():
+        load_initial(task.model, wanted, data_root, told.on_note)
     record = _recorded_helper(run) if helper is None else _record(helper, out)
     run.create_or_verify(_config(wanted, record), _completed)
     run.remove_torn_writes()

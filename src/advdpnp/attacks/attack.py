@@ -112,8 +112,8 @@ def check_images(x: Tensor) -> None:
 
 
 def in_box(x: Tensor) -> Tensor:
-    """Images that passed `check_images` without what rounding put outside of [0, 1]; others as they are."""
-    return x.clamp(0, 1) if len(x) and (x.amin() < 0 or x.amax() > 1) else x
+    """Floats that passed `check_images` without what rounding put outside of [0, 1]; others as they are."""
+    return x.clamp(0, 1) if x.is_floating_point() and len(x) and (x.amin() < 0 or x.amax() > 1) else x
 
 
 def check_tensor(name: str, values: object) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, complain, showing_progress
+from advdpnp.cli.command import (
+    Answer,
+    CodeOfRun,
+    DataRoot,
+    Switches,
+    allow_code_of,
+    app,
+    command,
+    complain,
+    showing_progress,
+    shown,
+)
 
 
 @command(app)
@@ -18,15 +29,17 @@ def predict(
     neighbors: Annotated[bool, typer.Option(help="Look for the nearest training images.")] = True,
     invert: Annotated[bool, typer.Option("--invert", help="Make dark light, as for ink on paper with MNIST.")] = False,
     checkpoint: Annotated[str | None, typer.Option(help="last (default) or best.")] = None,
+    model: CodeOfRun = None,
     data_root: DataRoot = None,
 ) -> Answer:
     """Tell the class of images: probabilities, distances to the prototypes, nearest training images."""
-    from advdpnp import api
-    from advdpnp.predicting import check_format, predictions_text, write_picture
-
-    if picture is not None:
-        check_format(picture)
+    allow_code_of(run, model)
     with showing_progress() as callback:
+        from advdpnp import api
+        from advdpnp.predicting import check_format, predictions_text, write_picture
+
+        if picture is not None:
+            check_format(picture)
         found = api.predict(
             run,
             images,
@@ -64,6 +77,7 @@ def export(
     venue: Annotated[str, typer.Option(help="RobustBench: where the paper appeared.")] = "",
     images: Annotated[int, typer.Option(min=1, help="Test images on which every file must agree.")] = 1000,
     force: Annotated[bool, typer.Option("--force", help="Replace an export of another model.")] = False,
+    model: CodeOfRun = None,
     data_root: DataRoot = None,
 ) -> Answer:
     """Write a classifier with a model card for other programs: safetensors, torch.export, ONNX, RobustBench."""
@@ -71,6 +85,7 @@ def export(
     from advdpnp.exporting import PaperReference
     from advdpnp.runs import Run
 
+    allow_code_of(run, model)
     if switches.device not in (None, "cpu"):
         raise ValueError(f"an export is made on the CPU; got --device {switches.device}: leave --device out")
     written = api.export(
@@ -87,4 +102,4 @@ def export(
     lines = [f"{file['bytes']:>12,}  {out / file['name']}" for file in written["files"]]
     lines += [f"{file['name']}: {file['checked']}" for file in written["files"] if file["checked"]]
     lines += [f"left out: {name}: {reason}" for name, reason in written["left_out"].items()]
-    return Answer(written, "\n".join(lines))
+    return Answer(written, "\n".join(lines), next=(shown("predict", out, "IMAGE.png"), shown("evaluate", out)))

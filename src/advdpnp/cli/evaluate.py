@@ -13,10 +13,15 @@ from advdpnp.cli.command import (
     SkipBroken,
     SplitSeed,
     Switches,
+    Untrained,
+    allow_code_of,
     app,
     command,
     facts_of,
+    numbers,
     showing_progress,
+    shown,
+    usual_size,
 )
 
 _SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); with --attack, the name of the result."
@@ -52,10 +57,19 @@ def evaluate(
     checkpoint: Annotated[str | None, typer.Option(help="Of a run: last (default) or best.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Your network: pkg.module:callable, path/to/file.py:callable, timm:NAME or FILE.pt2."),
+        typer.Option(
+            help="Your network: pkg.module:callable, path/to/file.py:callable, timm:NAME, torchvision:NAME, "
+            "robustbench:NAME/THREAT or FILE.pt2."
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch state dict.")] = None,
-    weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch checkpoint.")] = None,
+    weights_key: Annotated[
+        str, typer.Option(help="Which weights of the file, by key, index or prefix: ema, state_dict.0, model.net.")
+    ] = "",
+    own_weights: Annotated[
+        bool, typer.Option("--own-weights", help="Instead of --weights: your callable loads its weights itself.")
+    ] = False,
+    untrained: Untrained = False,
     model_arg: Annotated[list[str] | None, typer.Option(help="Argument of the callable, repeatable: depth=28.")] = None,
     mean: Annotated[str | None, typer.Option(help="Normalization of its training: a,b,c; 0.49 or 125.3/255.")] = None,
     std: Annotated[str | None, typer.Option(help="As --mean; one number stands for all channels.")] = None,
@@ -65,7 +79,10 @@ def evaluate(
     data_root: DataRoot = None,
 ) -> Answer:
     """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
-    described = [weights, weights_key, model_arg, mean, std, name]
+    described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
+    if run is not None and (run / "config.json").is_file():
+        allow_code_of(run, model)
+        model = None
     _check_asked(run, model, data, checkpoint, any(described))
     from advdpnp import api
     from advdpnp.progress import result_text
@@ -87,17 +104,23 @@ def evaluate(
         "resume": resume,
     }
     with showing_progress() as callback:
+        if data and model:
+            image_size = usual_size(data, image_size, model, callback.on_note)
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
             result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint, callback=callback, **how)
-            return Answer(result, result_text(result))
+            return Answer(result, result_text(result), next=(shown("report", run),))
         from advdpnp.external import ExternalModel, parse_arguments
 
         assert model is not None and tested
-        arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))
-        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name)
+        arguments, normalization = parse_arguments(model_arg or ()), (numbers("--mean", mean), numbers("--std", std))
+        if own_weights and untrained:
+            raise ValueError("--own-weights and --untrained contradict each other: give one of them")
+        as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
+        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, as_built)
         result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
-        return Answer(result, f"{result_text(result)}\n{source.folder(out, tested)}")
+        folder = source.folder(out, tested)
+        return Answer(result, f"{result_text(result)}\n{folder}", next=(shown("report", folder),))
 
 
 def _check_asked(
@@ -106,19 +129,11 @@ def _check_asked(
     if (run is None) == (model is None):
         raise ValueError("give either the folder of a run, or --model with --weights and --data; not both, not neither")
     if run is not None and described:
-        raise ValueError("--weights, --weights-key, --model-arg, --mean, --std and --name are for --model, not a run")
+        raise ValueError(
+            "--weights, --weights-key, --own-weights, --untrained, --model-arg, --mean, --std and --name are for "
+            "--model, not a run"
+        )
     if model is not None and checkpoint:
         raise ValueError("--checkpoint chooses among a run's weights: give those of a --model with --weights")
     if model is not None and data is None:
         raise ValueError("--model needs --data, its test set, such as mnist: see `advdpnp list data`")
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...]:
-    from advdpnp.ranges import parse_eps
-
-    try:
-        return tuple(parse_eps(part.strip()) for part in text.split(",")) if text else ()
-    except ValueError:
-        raise ValueError(
-            f"{option} must be numbers or fractions with commas, as 0.4914,0.4822,0.4465 or 125.3/255; got {text!r}"
-        ) from None

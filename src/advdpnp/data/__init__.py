@@ -5,7 +5,7 @@ from advdpnp.data.datasets import Images, load
 from advdpnp.data.describe import contact_sheet, describe, load_splits, measure, measure_text
 from advdpnp.data.download.checks import FileCheck, check
 from advdpnp.data.download.download import download
-from advdpnp.data.folder.folder_spec import FolderSpec, folder_spec
+from advdpnp.data.folder.folder_spec import FolderSpec, folder_spec, training_files
 from advdpnp.data.readers import data_root
 from advdpnp.data.sets import PATTERNS, SPECS, spec
 from advdpnp.data.specs import DataSpec, NamedSpec
@@ -33,4 +33,5 @@ __all__ = [
     "measure_text",
     "spec",
     "stratified",
+    "training_files",
 ]

@@ -1,5 +1,7 @@
 """The data sets that are known by name, an entry each: facts, reader, and where the files come from."""
 
+from pathlib import Path
+
 from advdpnp.data import readers
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.corruptions import CORRUPTIONS, FAMILY, SEVERITIES, parse_corruption
@@ -116,6 +118,8 @@ def spec(name: str) -> NamedSpec:
     """
     if name == FAMILY or name.startswith(f"{FAMILY}/"):
         return _corrupted(name)
+    if name not in SPECS and Path(name).is_dir():
+        raise ValueError(f"unknown data set {name!r}: for the images of the folder of that name give folder:{name}")
     if name not in SPECS:
         near = nearest(name, [*SPECS, FAMILY], 1)
         known = ", ".join([*SPECS, f"{FAMILY}/<corruption>"])

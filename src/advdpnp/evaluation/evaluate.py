@@ -187,12 +187,13 @@ class _SuiteRun:
         budgets = {"attacks": evaluation.budgets}
         resume = evaluation.resume and chunk == evaluation.chunk
         self.state = EvaluationState(evaluation.partial, self._protocol | budgets, resume)
+        self._features = self._attack_of_features()
 
     def result(self) -> Json:
         """Run the suite; content of the result file."""
         suite = self._evaluation.suite
         self._tell_forecast()
-        clean = self._single_pass("clean", None, embed=suite.features is not None)
+        clean = self._single_pass("clean", None, embed=self._features is not None)
         worst, rows = clean.verdicts(), []
         for position, attack in enumerate(suite.attacks):
             found, row = self._attack(position, attack, clean.verdicts().robust)
@@ -203,6 +204,14 @@ class _SuiteRun:
         worst_case, unevaluated = worst.accuracy("worst case"), worst.unevaluated_count
         worst_case |= {"worst_case_unevaluated": unevaluated} if unevaluated else {}
         return content(self._protocol, right, rows, worst_case) | self._geometry()
+
+    def _attack_of_features(self) -> int | None:
+        """The attack whose features are measured; None where there is none, or nothing to tell classes apart by."""
+        labels, features = self._target.images.labels[self._target.places], self._evaluation.suite.features
+        if features is None or not isinstance(self._model, Classifier) or bool((labels != labels[0]).any()):
+            return features
+        self._callback.on_note(f"all images are of class {int(labels[0])}: geometry needs two, and is left out")
+        return None
 
     def _in_precision(self, precision: SearchPrecision) -> AttackTarget:
         attacked_model = self._target.attacked_model
@@ -231,7 +240,7 @@ class _SuiteRun:
         name = _name(position, attack)
         if stepwise_attacks(attack):
             return self._stepwise(name, attack, clean)
-        progress = self._single_pass(name, attack, embed=position == self._evaluation.suite.features)
+        progress = self._single_pass(name, attack, embed=position == self._features)
         found = progress.verdicts()
         measured = found.accuracy() | progress.mean_cross_entropy() | {"seconds": round(progress.seconds, 3)}
         aimed_at = getattr(attack, "target", None)
@@ -263,11 +272,10 @@ class _SuiteRun:
 
     def _geometry(self) -> Json:
         """Geometry of clean and attacked features, where the suite and the model have any."""
-        suite = self._evaluation.suite
-        if suite.features is None or not isinstance(self._model, Classifier):
+        if self._features is None or not isinstance(self._model, Classifier):
             return {}
-        attack = suite.attacks[suite.features]
-        adversarial = {**self.state.value(_name(suite.features, attack)), "attack": label(record(attack))}
+        attack = self._evaluation.suite.attacks[self._features]
+        adversarial = {**self.state.value(_name(self._features, attack)), "attack": label(record(attack))}
         centers = center_geometry(self._model.class_centers())
         return {
             "geometry": {"clean": self.state.value("clean"), "adversarial": adversarial, **centers, **declarations()}

@@ -41,7 +41,9 @@ def check_not_empty(images: Images) -> None:
         raise ValueError("the test set is empty, so nothing can be measured: give at least one image")
 
 
-def examine(model: nn.Module, images: Images, num_classes: int | None = None, attacked: bool = True) -> list[str]:
+def examine(
+    model: nn.Module, images: Images, num_classes: int | None = None, attacked: bool = True, trained: bool = True
+) -> list[str]:
     """Try an unknown network on real images before it is attacked.
 
     Args:
@@ -49,6 +51,7 @@ def examine(model: nn.Module, images: Images, num_classes: int | None = None, at
         images: the test set; its first images are used.
         num_classes: classes of the data set; None if only the labels tell.
         attacked: gradients of the input will be needed.
+        trained: its accuracy should be above chance.
     Returns:
         Warnings: what may make the numbers mean less than they seem to.
     Raises:
@@ -65,7 +68,7 @@ def examine(model: nn.Module, images: Images, num_classes: int | None = None, at
     _check_repeats(model, few, logits)
     _check_batches(model, few, logits)
     found = gradient_warnings(model, few, few_labels) if attacked else []
-    found += accuracy_warnings(model, x, y, logits.shape[1])
+    found += accuracy_warnings(model, x, y, logits.shape[1]) if trained else []
     changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, state.get(name, buffer))]
     if changed:
         found.append(f"the model changes its buffers when it is called ({', '.join(changed[:3])}): is that meant?")

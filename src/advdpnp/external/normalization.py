@@ -36,8 +36,8 @@ def unit_scale(mean: Sequence[float], std: Sequence[float]) -> tuple[Numbers, Nu
     of_bytes = any(value > 1 for value in (*mean, *std)) and min(mean, default=0.0) >= 0
     if not of_bytes:
         return mean, std, ""
-    # A mean of 0 is one of either; so is a std of 1, with which some networks of bytes were trained.
-    if _has_fractions(mean, 0) or _has_fractions(std, 1):
+    # 0 and 1 are numbers of either: some networks were trained on bytes with a std of 1.
+    if any(0 < value < 1 for value in (*mean, *std)):
         raise ValueError(
             f"mean {_text(mean)} and std {_text(std)} mix numbers of bytes, above 1, with numbers of pixels in [0, 1]: "
             f"give those of bytes divided by 255, as --mean {_divided(mean)} --std {_divided(std)}"
@@ -48,11 +48,6 @@ def unit_scale(mean: Sequence[float], std: Sequence[float]) -> tuple[Numbers, Nu
         f"{_text(mean)} and {_text(std)}"
     )
     return mean, std, understood
-
-
-def _has_fractions(values: Numbers, either: float) -> bool:
-    """Whether some are numbers of [0, 1] and nothing else."""
-    return any(value <= 1 and value != either for value in values)
 
 
 def _divided(values: Numbers) -> str:

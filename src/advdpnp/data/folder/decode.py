@@ -32,8 +32,7 @@ MAX_PIXELS = 89_478_485
 # Before the filter, images shrink by whole factors to no less than this many times the wanted size.
 _GAP = 2
 _BLOCK = 64
-_TELL_FROM = 2000
-_TELL_SECONDS = 10
+_TELL_SECONDS = 5
 
 
 def is_image(path: Path) -> bool:
@@ -67,7 +66,7 @@ def decode_all(
     Args:
         paths: N files.
         image_size: S.
-        tell: called with a line of progress every 10 s, for 2000 files or more.
+        tell: called with a line of progress every 5 s.
         workers: threads; by default one for each processor.
     Returns:
         (N, 3, S, S) uint8, and why the files at some positions could not be read; their rows are undefined.
@@ -82,7 +81,7 @@ def decode_all(
             for block, reasons in zip(blocks, pool.map(functools.partial(_fill, pixels, paths), blocks)):
                 broken |= reasons
                 now = monotonic()
-                if len(paths) >= _TELL_FROM and now - told > _TELL_SECONDS and block.stop < len(paths):
+                if now - told > _TELL_SECONDS and block.stop < len(paths):
                     left = (now - began) * (len(paths) - block.stop) / block.stop
                     tell(f"{block.stop:,} of {len(paths):,} images decoded, about {left:.0f} s left")
                     told = now

@@ -5,7 +5,6 @@ The split is a function of its seed and the sorted names, so runs with several t
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from advdpnp.data.folder.listing import MIN_IMAGES, Listing, as_text, check_coun
 from advdpnp.data.readers import data_root
 from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
+from advdpnp.folder_names import folder_name
 from advdpnp.ranges import Integer
 
 MIN_SIZE, MAX_SIZE = 8, 1024
@@ -71,6 +71,7 @@ def folder_spec(
     facts = cache.facts()
     # Decoded again where some could not be read: a changed permission does not show in the listing.
     if facts is None or facts.listing != listing.digest() or (facts.broken and not skip_broken):
+        tell(f"reading {len(listing.files):,} images of {len(listing.class_names)} classes in {listing.folder}")
         facts, _ = _decode(listing, image_size, split_seed, cache, tell)
     if facts.broken and not skip_broken:
         raise ValueError(
@@ -100,6 +101,18 @@ def read_folder(spec: FolderSpec, split: Split, root: Path) -> Arrays:
     return pixels[chosen], labels[chosen]
 
 
+def training_files(spec: FolderSpec, root: Path) -> tuple[str, ...]:
+    """Names below the folder of the training images, in the order of `read_folder`; () where they are not known."""
+    place = _cache(Path(spec.path), spec.image_shape[1], spec.split_seed, root).place
+    labels = {name: label for label, name in enumerate(spec.class_names)}
+    try:
+        split = json.loads((place / "split.json").read_text("utf-8"))
+        names = [(labels[name.partition("/")[0]], name) for name in [*split["train"], *split["validation"]]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    return tuple(name for _, name in sorted(names)) if len(names) == spec.train_size else ()
+
+
 def split_positions(labels: Tensor, split_seed: int) -> tuple[Tensor, Tensor]:
     """Positions of the training and of the test images.
 
@@ -126,7 +139,7 @@ def _tenth(count: int) -> int:
 
 
 def _slug(folder: Path) -> str:
-    return re.sub(r"[^\w.-]+", "-", as_text(folder.name))[:60].strip("-.") or "images"
+    return folder_name(as_text(folder.name).replace("+", "-")) or "images"
 
 
 def _cache(folder: Path, image_size: int, split_seed: int, root: Path) -> Cache:
