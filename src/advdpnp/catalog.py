@@ -1,9 +1,9 @@
-"""Names and descriptions of all defenses, attacks, suites, data sets, models and recipes, for `advdpnp list`."""
+"""Names and descriptions of all defenses, experiments, attacks, suites, data sets and so on, for `advdpnp list`."""
 
 from advdpnp.attacks import ATTACKS, suite, suite_names
 from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
-from advdpnp.experiments import VARIANTS
+from advdpnp.experiments import ABLATIONS, Ablation
 from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
 from advdpnp.models import BACKBONES
 from advdpnp.ranges import nearest
@@ -14,12 +14,16 @@ def _first_line(thing: object) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 
+def _settings(ablation: Ablation) -> str:
+    return ", ".join(f"defense.{name}={value}" for name, value in ablation.fields.items())
+
+
 def _tables() -> dict[str, dict[str, str]]:
-    defenses = {name: _first_line(defense) for name, defense in DEFENSES.items()}
-    for name, (base, fields) in VARIANTS.items():
-        defenses[name] = f"{base} with " + ", ".join(f"{key}={value}" for key, value in fields.items())
     return {
-        "defenses": defenses,
+        "defenses": {name: _first_line(defense) for name, defense in DEFENSES.items()},
+        "experiments": {
+            name: f"{ablation.description} ({_settings(ablation)})" for name, ablation in ABLATIONS.items()
+        },
         "attacks": {name: _first_line(attack) for name, attack in ATTACKS.items()},
         "suites": {name: suite(name, 8 / 255).description for name in suite_names()},
         "data": {
@@ -58,5 +62,6 @@ def catalog_text(tables: dict[str, dict[str, str]]) -> str:
     """The tables as text, one name per line."""
     lines = []
     for title, rows in tables.items():
-        lines += [f"{title}:", *(f"  {name:<18} {text}".rstrip() for name, text in rows.items())]
+        width = max(18, *map(len, rows))
+        lines += [f"{title}:", *(f"  {name:<{width}} {text}".rstrip() for name, text in rows.items())]
     return "\n".join(lines)

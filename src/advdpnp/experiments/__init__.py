@@ -1,7 +1,7 @@
 """Named experiments, and their configurations as files."""
 
+from advdpnp.experiments.ablations import ABLATIONS, Ablation
 from advdpnp.experiments.config import read_changes
-from advdpnp.experiments.defaults import VARIANTS
 from advdpnp.experiments.experiment import Experiment, experiment, experiment_on, from_config
 
-__all__ = ["VARIANTS", "Experiment", "experiment", "experiment_on", "from_config", "read_changes"]
+__all__ = ["ABLATIONS", "Ablation", "Experiment", "experiment", "experiment_on", "from_config", "read_changes"]

@@ -4,13 +4,9 @@ from typing import Any
 
 from advdpnp.data import Augmentation, DataSpec
 from advdpnp.defenses import DEFENSES, Defense
+from advdpnp.experiments.ablations import ABLATIONS
 from advdpnp.ranges import nearest
 from advdpnp.training.recipe import RECIPE_NAMES, InnerAttack, Recipe
-
-# Named variants of a defense: (defense, fields that differ). The variant's name after the defense's becomes the tag.
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "adv-dpnp-literal": ("adv-dpnp", {"alignment": "sum"}),
-}
 
 # Adv-DPNP, section 4: the weights differ on CIFAR-100. IKL: the attack of the authors' script for CIFAR-100.
 _DEFENSE_FIELDS: dict[tuple[str, str], dict[str, Any]] = {
@@ -40,9 +36,10 @@ def defense_for(data: str, name: str) -> tuple[Defense[Any], str]:
     Raises:
         ValueError: unknown name; the nearest ones are listed.
     """
-    base, fields = VARIANTS.get(name, (name, {}))
+    ablation = ABLATIONS.get(name)
+    base, fields = (ablation.defense, ablation.fields) if ablation else (name, {})
     if base not in DEFENSES:
-        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, [*DEFENSES, *VARIANTS])}")
+        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, [*DEFENSES, *ABLATIONS])}")
     defense = DEFENSES[base](**{**_DEFENSE_FIELDS.get((data, base), {}), **fields})
     return defense, name.removeprefix(base).lstrip("-")
 
