@@ -4,6 +4,7 @@ from advdpnp.attacks import ATTACKS, suite, suite_names
 from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import ABLATIONS, Ablation
+from advdpnp.experiments.plugins import installed
 from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
 from advdpnp.models import BACKBONES
 from advdpnp.ranges import nearest
@@ -20,7 +21,8 @@ def _settings(ablation: Ablation) -> str:
 
 def _tables() -> dict[str, dict[str, str]]:
     return {
-        "defenses": {name: _first_line(defense) for name, defense in DEFENSES.items()},
+        "defenses": {name: f"an installed package's: {point.value}" for name, point in installed().items()}
+        | {name: _first_line(defense) for name, defense in DEFENSES.items()},
         "experiments": {
             name: f"{ablation.description} ({_settings(ablation)})" for name, ablation in ABLATIONS.items()
         },

@@ -8,7 +8,7 @@ import typer
 from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, showing_progress
 
 
-@command(app)
+@command(app, plugins=True)
 def predict(
     switches: Switches,
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
@@ -47,7 +47,7 @@ def predict(
     return Answer(found.json(), text, status=2 if found.failed else 0)
 
 
-@command(app)
+@command(app, plugins=True)
 def export(
     switches: Switches,
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],

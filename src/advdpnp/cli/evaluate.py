@@ -22,7 +22,7 @@ from advdpnp.cli.command import (
 _SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); with --attack, the name of the result."
 
 
-@command(app)
+@command(app, plugins=True)
 def evaluate(
     switches: Switches,
     run: Annotated[Path | None, typer.Argument(help="Folder of a run; or give --model.")] = None,

@@ -21,7 +21,7 @@ from advdpnp.cli.command import (
 )
 
 
-@command(app)
+@command(app, plugins=True)
 def train(
     switches: Switches,
     name: Annotated[

@@ -3,9 +3,9 @@
 from typing import Any
 
 from advdpnp.data import Augmentation, DataSpec
-from advdpnp.defenses import DEFENSES, Defense
+from advdpnp.defenses import Defense
 from advdpnp.experiments.ablations import ABLATIONS
-from advdpnp.ranges import nearest
+from advdpnp.experiments.plugins import find_defense
 from advdpnp.training.recipe import RECIPE_NAMES, InnerAttack, Recipe
 
 # Adv-DPNP, section 4: the weights differ on CIFAR-100. IKL: the attack of the authors' script for CIFAR-100.
@@ -34,13 +34,11 @@ def defense_for(data: str, name: str) -> tuple[Defense[Any], str]:
     """The defense `name` with its fields for this data, and the tag of its variant ("" if it is none).
 
     Raises:
-        ValueError: unknown name; the nearest ones are listed.
+        ValueError: unknown name, the nearest ones are listed; or a defense from elsewhere that is not fit.
     """
     ablation = ABLATIONS.get(name)
     base, fields = (ablation.defense, ablation.fields) if ablation else (name, {})
-    if base not in DEFENSES:
-        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, [*DEFENSES, *ABLATIONS])}")
-    defense = DEFENSES[base](**{**_DEFENSE_FIELDS.get((data, base), {}), **fields})
+    defense = find_defense(base)(**{**_DEFENSE_FIELDS.get((data, base), {}), **fields})
     return defense, name.removeprefix(base).lstrip("-")
 
 
