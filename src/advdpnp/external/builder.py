@@ -1,23 +1,20 @@
-"""A network from its reference: a callable of a module or file, a timm model, or a .pt2 file of torch.export."""
+"""A network from its reference: a callable, another library's name for it, or a .pt2 file of torch.export."""
 
 import contextlib
-import importlib
-import importlib.util
 import inspect
 import logging
-import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
+from advdpnp.importing import described, find_object, kind_of
 from advdpnp.mode import settle
-from advdpnp.ranges import nearest
+from advdpnp.models import allow_code
+from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, library_network
 
 Scalar = int | float | bool | str
 
@@ -25,7 +22,7 @@ Scalar = int | float | bool | str
 SUFFIX = ".pt2"
 _EXPORT_AGAIN = "export it again with torch.export.save, with the torch version that is installed here"
 
-_FORMS = f"pkg.module:callable, path/to/file.py:callable, timm:NAME or a {SUFFIX} file of torch.export"
+_FORMS = f"pkg.module:callable, path/to/file.py:callable, {LIBRARY_FORMS} or a {SUFFIX} file of torch.export"
 
 # Files that are no code, and what to do with them.
 _NO_CODE = {
@@ -82,8 +79,8 @@ def build(
 
     Args:
         reference: "pkg.module:callable" or "path/to/file.py:callable", a class, factory or finished module;
-            "timm:NAME", which gets num_classes and in_chans from the data set, and no pretrained weights; or
-            "path/to/file.pt2", a program of torch.export.
+            a name of another library, such as "timm:resnet18", built for the data set and without pretrained weights;
+            or "path/to/file.pt2", a program of torch.export.
         arguments: of the callable.
         num_classes: classes of the data set.
         image_shape: (channels, H, W) of the data set.
@@ -93,16 +90,29 @@ def build(
     if is_program_file(reference):
         _check_finished(reference, arguments)
         return read_program(Path(reference))
-    home, name = _split(reference)
-    if home == "timm":
-        return _from_timm(name, {"num_classes": num_classes, "in_chans": image_shape[0], **arguments})
-    found = _find(_import(home), name, reference)
+    if is_library_name(reference):
+        return library_network(reference).untrained(image_shape, num_classes, arguments)
+    _split(reference)
+    found = find_object(reference, "--model", _FORMS)
     if isinstance(found, nn.Module):
         _check_finished(reference, arguments)
         return found
     if not callable(found):
-        raise ValueError(f"{reference} must be a class or function that returns an nn.Module; got {_kind(found)}")
+        raise ValueError(f"{reference} must be a class or function that returns an nn.Module; got {kind_of(found)}")
     return _called(found, reference, arguments)
+
+
+def allow(reference: str, stored: str = "") -> None:
+    """Let configurations name the network of a callable, which is code, as long as this process lives.
+
+    Args:
+        reference: "pkg.module:callable" or "path/to/file.py:callable", of code that you trust.
+        stored: what a configuration calls it, where it was written in another folder; by default as `reference`.
+    Raises:
+        ValueError: no such form.
+    """
+    _split(reference)
+    allow_code(stored or reference, lambda given: build(reference, parse_arguments(given), 0, (0, 0, 0)))
 
 
 def read_program(path: Path) -> nn.Module:
@@ -158,55 +168,6 @@ def _split(reference: str) -> tuple[str, str]:
     return home, name
 
 
-def _import(home: str) -> ModuleType:
-    path = Path(home)
-    is_file = path.suffix == ".py"
-    if is_file and not path.is_file():
-        raise FileNotFoundError(f"no file at {path}: --model must be {_FORMS}")
-    # The folder stays in the path, for what the network imports when it runs.
-    folder = str(path.resolve().parent if is_file else Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        return _import_file(path) if is_file else importlib.import_module(home)
-    except Exception as error:  # any code may run, and fail, on import
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{home}.".startswith(f"{error.name}."):
-            raise ValueError(
-                f"no module {error.name!r} in {Path.cwd()} or among the installed packages: run where it can be "
-                f"imported, or give {_FORMS}"
-            ) from error
-        raise ValueError(f"{home} cannot be imported ({_message(error)}): mend it, or install what it needs") from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = path.stem
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
-        return known
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up; a file that is called like an imported module must not take its place.
-    if known is None:
-        sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        if known is None:
-            del sys.modules[name]
-        raise
-    return module
-
-
-def _find(module: ModuleType, name: str, reference: str) -> Any:
-    try:
-        return reduce(getattr, name.split("."), module)
-    except AttributeError:
-        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        near = nearest(name, names) or "none: it defines no callable"
-        raise ValueError(f"{reference}: there is no {name!r}; nearest: {near}") from None
-
-
 def _called(factory: Callable[..., Any], reference: str, arguments: Mapping[str, Scalar]) -> nn.Module:
     try:
         model = factory(**arguments)
@@ -214,10 +175,10 @@ def _called(factory: Callable[..., Any], reference: str, arguments: Mapping[str,
         raise ValueError(
             f"{reference}{_signature(factory)} cannot be built with "
             f"{', '.join(f'{name}={value!r}' for name, value in arguments.items()) or 'no arguments'} "
-            f"({_message(error)}): give its arguments as --model-arg name=value"
+            f"({described(error)}): give its arguments as --model-arg name=value"
         ) from error
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{reference} must return an nn.Module; got {_kind(model)}")
+        raise ValueError(f"{reference} must return an nn.Module; got {kind_of(model)}")
     return model
 
 
@@ -226,23 +187,3 @@ def _signature(factory: Callable[..., Any]) -> str:
         return str(inspect.signature(factory))
     except (TypeError, ValueError):
         return ""
-
-
-def _from_timm(name: str, arguments: Mapping[str, Scalar]) -> nn.Module:
-    try:
-        timm: Any = importlib.import_module("timm")
-    except ModuleNotFoundError as error:
-        raise ValueError(f"timm:{name} needs the {error.name} package: pip install {error.name}") from error
-    except Exception as error:  # such as a torchvision of another torch version
-        raise ValueError(f"timm cannot be imported ({_message(error)}): mend its installation") from error
-    if not timm.is_model(name):
-        raise ValueError(f"timm has no model {name!r}; nearest: {nearest(name, timm.list_models())}")
-    return _called(lambda **fields: timm.create_model(name, pretrained=False, **fields), f"timm:{name}", arguments)
-
-
-def _message(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else repr(error)
-
-
-def _kind(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
