@@ -78,6 +78,15 @@ def test_parts_and_interrupted_evaluations_find_the_same(tmp_path: Path) -> None
         assert other["attacks"][0]["other_answers"] == whole["attacks"][0]["other_answers"]
 
 
+def test_accuracies_of_parts_weigh_by_their_images() -> None:
+    parts = [result(shard=(part, 3)) for part in (1, 2, 3)]
+    assert [part["n"] for part in parts] == [34, 33, 33]
+    for part, share in zip(parts, (17 / 34, 33 / 33, 0.0), strict=True):
+        part["clean_other_answers"] = part["attacks"][0]["other_answers"] = {"head 0": share}
+    merged = merge_shards(parts)
+    assert merged["clean_other_answers"] == merged["attacks"][0]["other_answers"] == {"head 0": 50 / 100}
+
+
 def test_a_classifier_with_one_answer_has_nothing_to_add() -> None:
     model = experiment("digits/tiny/at").build().eval()
     assert model.other_answers(torch.rand(2, 1, 8, 8)) == {}
