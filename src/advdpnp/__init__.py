@@ -39,6 +39,7 @@ _HOMES = {
         "ST",
         "TRADES",
         "AdvDPNP",
+        "AdvDPNPFSR",
         "AdvDPNPHAT",
         "Batch",
         "Defense",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from advdpnp.defenses.adv_dpnp import AdvDPNP
+from advdpnp.defenses.adv_dpnp_fsr import AdvDPNPFSR
 from advdpnp.defenses.adv_dpnp_hat import AdvDPNPHAT
 from advdpnp.defenses.alp import ALP
 from advdpnp.defenses.at import AT
@@ -33,6 +34,7 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
         DPNP,
         AdvDPNP,
         AdvDPNPHAT,
+        AdvDPNPFSR,
     )
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "ST",
     "TRADES",
     "AdvDPNP",
+    "AdvDPNPFSR",
     "AdvDPNPHAT",
     "Batch",
     "Defense",

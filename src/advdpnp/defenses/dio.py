@@ -42,9 +42,9 @@ def one_head(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
         reference: (labels,).
         row: (index of the head,), int64 without dimensions.
     """
-    # An index with one entry: the host would wait for the device to read one with none.
-    logits = output.index_select(1, row[0].view(1)).squeeze(1)
-    return cross_entropy(logits, reference[0])
+    # Not output[:, row[0]]: the host would wait for the device to read the index.
+    head = row[0].expand(len(output), 1, output.shape[2])
+    return cross_entropy(output.gather(1, head).squeeze(1), reference[0])
 
 
 def mean_cross_entropy(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
