@@ -34,6 +34,7 @@ _HOMES = {
         "HAT",
         "IKL",
         "MART",
+        "OC",
         "ST",
         "TRADES",
         "AdvDPNP",

@@ -192,6 +192,8 @@ class AttackResult:
     largest_norm: float | None = field(default=None, metadata={"merged": "max"})
     mean_norm: float | None = field(default=None, metadata={"merged": "mean"})
     chunk: int | None = field(default=None, metadata={"merged": "min"})
+    # Whether it is no part of the suite, but was added for want of a scale-free attack on logits that saturate.
+    added: bool = False
     # What the attack says of itself, such as fewer targets for want of classes.
     notes: list[str] = field(default_factory=list)
     searches: list[Json] = field(default_factory=list)

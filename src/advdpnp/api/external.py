@@ -62,7 +62,7 @@ def evaluate_model(
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     evaluation = Evaluation(suite=wanted, n=len(images), facts=facts, chunk=chunk)
     result = run_evaluation(ready, images, evaluation, callback or Silent())
-    return result | {"warnings": cautions, "environment": environment(on)}
+    return result | {"warnings": cautions + result.get("warnings", []), "environment": environment(on)}
 
 
 @renamed(listener="callback")

@@ -169,15 +169,19 @@ class StoredEvaluation:
         if self.suite.name in suite_names() or not self.files.result.is_file():
             return
         wanted = [record(attack) for attack in self.suite.attacks]
-        if [attack_of(row) for row in self.files.read()["attacks"]] != wanted:
+        if [attack_of(row) for row in self.files.read()["attacks"] if not row.get("added")] != wanted:
             raise ValueError(
                 f"{self.files.result} holds other attacks: call yours something else with --suite, or remove it"
             )
 
     def measure(
-        self, model: nn.Module, device: torch.device, callback: EvaluationCallback | None, **entries: object
+        self,
+        model: nn.Module,
+        device: torch.device,
+        callback: EvaluationCallback | None,
+        warnings: Sequence[str] | None = None,
     ) -> Json:
-        """Attack the network, write and return the result; `entries` are added to it.
+        """Attack the network, write and return the result, with further warnings where there is a list of them.
 
         A shard is written to eval/shards/; whoever finishes the last of them writes, and returns, the whole.
 
@@ -189,9 +193,11 @@ class StoredEvaluation:
         self.check_free()
         self._check_precision(device)
         callback = callback or Silent()
-        more = {**entries, "environment": environment(device)}
         results = [self._seed(seed, model, callback) for seed in range(self.options.seeds)]
-        result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {}) | more
+        result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {})
+        if warnings is not None:
+            result["warnings"] = [*warnings, *result.get("warnings", [])]
+        result |= {"environment": environment(device)}
         part, parts = self.options.part()
         if parts > 1:
             runs.write_json(self.files.shard(part, parts), result)

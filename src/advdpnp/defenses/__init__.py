@@ -11,6 +11,7 @@ from advdpnp.defenses.dpnp import DPNP
 from advdpnp.defenses.hat import HAT
 from advdpnp.defenses.ikl import IKL
 from advdpnp.defenses.mart import MART
+from advdpnp.defenses.oc import OC
 from advdpnp.defenses.st import ST
 from advdpnp.defenses.trades import TRADES
 
@@ -23,6 +24,7 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
         MART,
         ATHE,
         ALP,
+        OC,
         HAT,
         IKL,
         DPNP,
@@ -30,4 +32,19 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
     )
 }
 
-__all__ = ["ALP", "AT", "ATHE", "DEFENSES", "DPNP", "HAT", "IKL", "MART", "ST", "TRADES", "AdvDPNP", "Batch", "Defense"]
+__all__ = [
+    "ALP",
+    "AT",
+    "ATHE",
+    "DEFENSES",
+    "DPNP",
+    "HAT",
+    "IKL",
+    "MART",
+    "OC",
+    "ST",
+    "TRADES",
+    "AdvDPNP",
+    "Batch",
+    "Defense",
+]

@@ -12,11 +12,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "adv-dpnp-literal": ("adv-dpnp", {"alignment": "sum"}),
 }
 
-# Adv-DPNP, section 4: the weights differ on CIFAR-100. IKL: the attack of the authors' script for CIFAR-100.
+# Adv-DPNP, section 4: the weights differ on CIFAR-100. IKL: the attack of the authors' script for CIFAR-100. OC:
+# its authors' share of clean images on MNIST.
 _DEFENSE_FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("cifar100", "dpnp"): {"lambda_dpp": 0.3, "lambda_dnp": 3.0},
     ("cifar100", "adv-dpnp"): {"lambda_dpp": 0.3, "lambda_dnp": 3.0, "lambda_dfa": 2.4},
     ("cifar100", "ikl"): {"inner_loss": "sce+wmse"},
+    ("mnist", "oc"): {"leverage": 0.3},
 }
 
 # (data, recipe), "" standing for every recipe. MNIST: the paper's attack and the rate of LeNets++, which has no

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from advdpnp.models.classifier import Backbone
 from advdpnp.models.resnet import convolution
@@ -30,13 +29,14 @@ class Tiny(Backbone):
         self.bn1 = nn.BatchNorm2d(16)
         self.conv2 = convolution(16, 32, 3, stride=2)
         self.bn2 = nn.BatchNorm2d(32)
+        self.activation1, self.activation2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
         self.linear = nn.Linear(32 * ((height + 1) // 2) * ((width + 1) // 2), features)
         self.activation: nn.Module = nn.ReLU()
         self.features = features
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = relu(self.bn1(self.conv1(x)), inplace=True)
-        hidden = relu(self.bn2(self.conv2(hidden)), inplace=True)
+        hidden = self.activation1(self.bn1(self.conv1(x)))
+        hidden = self.activation2(self.bn2(self.conv2(hidden)))
         embedding: Tensor = self.activation(self.linear(hidden.flatten(1)))
         return embedding
 

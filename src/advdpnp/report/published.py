@@ -197,6 +197,7 @@ def departures(result: Result) -> list[str]:
     found += suite.notes
     if run.foreign:
         return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
+    found += suite.warnings
     recipe = run.config["recipe"]
     if run.recipe != "paper":
         held_out = recipe.get("holdout", 0)
