@@ -35,6 +35,7 @@ _HOMES = {
         "IKL",
         "MART",
         "OC",
+        "PCL",
         "ST",
         "TRADES",
         "AdvDPNP",

@@ -12,6 +12,7 @@ from advdpnp.defenses.hat import HAT
 from advdpnp.defenses.ikl import IKL
 from advdpnp.defenses.mart import MART
 from advdpnp.defenses.oc import OC
+from advdpnp.defenses.pcl import PCL
 from advdpnp.defenses.st import ST
 from advdpnp.defenses.trades import TRADES
 
@@ -25,6 +26,7 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
         ATHE,
         ALP,
         OC,
+        PCL,
         HAT,
         IKL,
         DPNP,
@@ -42,6 +44,7 @@ __all__ = [
     "IKL",
     "MART",
     "OC",
+    "PCL",
     "ST",
     "TRADES",
     "AdvDPNP",

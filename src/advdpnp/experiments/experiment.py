@@ -76,14 +76,19 @@ class Experiment:
     def needs(self) -> "Experiment | None":
         """The experiment whose trained network the defense needs: the same but for the method, in a folder of its own.
 
-        It is trained without weight perturbation, which would make it an adversarially trained network.
+        It is trained without weight perturbation, which would make it an adversarially trained network, and with the
+        changes that the defense has for it.
         """
-        if self.defense.needs is None:
+        changes = self.defense.helper_changes()
+        if self.defense.needs is None or changes is None:
             return None
         helper, _ = defense_for(self.data.name, self.defense.needs)
         recipe = replace(self.recipe, weight_perturbation=WeightPerturbation())
-        tag = "-".join(part for part in ("helper", self.tag) if part)
-        return Experiment(self.data, self.backbone, helper, recipe, self.seed, tag)
+        # One with changes is another run than that of the methods whose helper has none.
+        tag = "-".join(part for part in (self.defense.name if changes else "", "helper", self.tag) if part)
+        values = Experiment(self.data, self.backbone, helper, recipe, self.seed, tag).config()
+        config.merge(values, changes)
+        return from_config(values)
 
     def config(self) -> dict[str, Any]:
         """JSON values that `from_config` reads back."""
