@@ -6,6 +6,7 @@ LINTED := src tests examples scripts benchmarks docs .ci
 
 # If PYTHON is itself in a virtual environment, its packages are not the system's: a .pth file names their folder.
 export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
+export NEW_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit(f'advdpnp needs Python 3.11 or newer; got {sys.version.split()[0]} as $(PYTHON): make install PYTHON=python3.12')
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
 .PHONY: install demo test slow lint wheel docs rehearse-gpu clean
@@ -13,16 +14,21 @@ export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt constraints-notorch.txt
+	@$(PYTHON) -c "$$NEW_ENOUGH"
 	@if $(PYTHON) -c 'import torch' 2>/dev/null; then \
-	  echo 'torch is there already: keeping it'; \
+	  echo '1/2 making the environment .venv with $(PYTHON), which has torch already: keeping that'; \
 	  $(PYTHON) -m venv --system-site-packages .venv && \
 	  $(PYTHON) -c "$$WHERE_TORCH_IS" > "$$($(BIN)/python -c "$$PACKAGES")/torch-of-this-machine.pth" && \
-	  $(BIN)/python -m pip install -q -c constraints-notorch.txt -e '.[dev]'; \
+	  echo '2/2 installing what else is needed into .venv' && \
+	  $(BIN)/python -m pip install -c constraints-notorch.txt -e '.[dev]'; \
 	else \
+	  echo '1/2 making the environment .venv with $(PYTHON)'; \
 	  $(PYTHON) -m venv .venv && \
-	  $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'; \
+	  echo '2/2 installing torch and some 100 other packages into .venv, 1.7 GB on disk: some minutes' && \
+	  $(BIN)/python -m pip install -c constraints.txt -e '.[dev]'; \
 	fi
 	@touch .venv/installed
+	@echo 'installed: .venv/bin/advdpnp, or: source .venv/bin/activate'
 
 demo: install
 	$(BIN)/advdpnp demo
@@ -40,7 +46,8 @@ lint: install
 	$(BIN)/mypy
 	@if [ -e .git ]; then $(BIN)/python .ci/titles.py; fi
 
-# dist/ gets the sdist and the wheel, and a fresh environment with the versions of constraints.txt tries the wheel.
+# dist/ gets the sdist and the wheel, and a fresh environment with the versions of constraints.txt tries the wheel and
+# runs its demo, whose page goes to report/.
 wheel: install
 	PYTHON='$(PYTHON)' .ci/wheel
 

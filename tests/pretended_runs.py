@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from advdpnp import api
-from advdpnp.attacks import Suite, suite_names
+from advdpnp.attacks import PGD, Suite, suite_names
 from advdpnp.attacks.apgd import APGDCE, APGDT
 from advdpnp.attacks.autoattack import AutoAttack
 from advdpnp.attacks.fab import FABT
@@ -83,16 +83,17 @@ def trained() -> Path:
 
 
 def evaluate(suite: str) -> None:
-    small = Suite("small", "AutoAttack with few steps", (SmallAutoAttack(),), features=None)
+    aimed = PGD(target=3), APGDT(target=3, steps=3), FABT(target=3, steps=3), Square(target=3, steps=5)
+    small = Suite("small", "AutoAttack with few steps, and attacks at a class", (SmallAutoAttack(), *aimed), None)
     api.evaluate(trained(), small if suite == "small-autoattack" else suite, device=str(CUDA), limit=8)
 
 
 def verdicts_of_the_host(add: Callable[..., None]) -> Callable[..., None]:
     """An entry whose verdicts are still on the device was timed before the device was done."""
 
-    def checked(self: PassProgress, right: Any, nonfinite: Any, loss: Any, seconds: float) -> None:
+    def checked(self: PassProgress, right: Any, *others: Any) -> None:
         assert not isinstance(right, OnCuda), "the time of verdicts that are still on the device"
-        add(self, right, nonfinite, loss, seconds)
+        add(self, right, *others)
 
     return checked
 

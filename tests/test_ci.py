@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,26 @@ def test_github_runs_what_runs_everywhere() -> None:
     (job,) = workflow["jobs"].values()
     assert ".ci/run" in [step.get("run") for step in job["steps"]]
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_github_tries_every_python_that_the_package_names() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    tried = job["strategy"]["matrix"]["python"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    prefix = "Programming Language :: Python :: "
+    assert tried == [text.removeprefix(prefix) for text in project["classifiers"] if text.startswith(prefix)]
+    assert tried == ["3.11", "3.12", "3.13"] and project["requires-python"] == f">={tried[0]}"
+    used = [step["with"]["python-version"] for step in job["steps"] if "python-version" in step.get("with", {})]
+    assert used == ["${{ matrix.python }}"]
+
+
+def test_the_demo_of_ci_is_that_of_the_installed_wheel() -> None:
+    # Its environment is fresh, outside the checkout, and sees no PYTHONPATH.
+    (demo,) = [line for line in (CI / "wheel").read_text().splitlines() if " demo " in line]
+    assert demo.startswith("env -u PYTHONPATH") and "venv/bin/advdpnp demo" in demo
+    run = (CI / "run").read_text()
+    assert " wheel " in run and run.index(" wheel ") < run.index("test -s report/index.html")
 
 
 @pytest.mark.parametrize("form", FORMS, ids=[form.stem for form in FORMS])

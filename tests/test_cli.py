@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import advdpnp
 from advdpnp import cli
 
 QUICK = ["--set", "recipe.epochs=1", "--set", "recipe.train_images=64", "--set", "recipe.holdout=40",
@@ -45,6 +47,65 @@ def test_train_evaluate_and_report(
     assert [p.name for p in (trained / "eval").iterdir()] == ["quick.json"]
     assert call(monkeypatch, "report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")) == 0
     assert (tmp_path / "page/index.html").is_file()
+
+
+def test_a_command_that_ends_with_a_path_says_what_may_come_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained, page = tmp_path / "runs/digits/tiny/at/seed-0", tmp_path / "page"
+    assert call(monkeypatch, "train", "digits/tiny/at", "--out", str(tmp_path / "runs"), *QUICK) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{trained}\n"
+    assert told.err.splitlines()[-3:] == ["next:", f"  advdpnp evaluate {trained}", f"  advdpnp report {trained}"]
+    for line in told.err.splitlines()[-2:]:
+        arguments = line.split()[1:]
+        more = (
+            ["--limit", "20", "--suite", "clean"] if arguments[0] == "evaluate" else ["--out", str(tmp_path / "page")]
+        )
+        assert call(monkeypatch, *arguments, *more) == 0
+    told = capsys.readouterr()
+    assert told.out.endswith(f"{page / 'index.html'}\n")
+    assert told.err.splitlines()[-2:] == ["next:", f"  open {page / 'index.html'} in a browser"]
+    assert call(monkeypatch, "report", str(trained), "--out", str(page), "--json") == 0
+    assert "next" not in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_runs_is_answered_with_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "runs/digits/tiny/at/seed-0"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    for folder in (tmp_path / "runs", run.parent):
+        for command in (["evaluate", str(folder)], ["predict", str(folder), "a.png"]):
+            assert call(monkeypatch, *command) == 2
+            assert refused(capsys).endswith(f"it holds runs. Give one of them, such as {run}")
+
+
+def test_show_takes_what_train_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(8):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(path)
+    monkeypatch.setenv("ADVDPNP_DATA", str(tmp_path / "data"))
+    arguments = ["--data", f"folder:{tmp_path / 'photos'}", "--model", "tiny", "--defense", "at", "--image-size", "8"]
+    epoch = ["--set", "recipe.epochs=1", "--set", "recipe.holdout=0"]
+    assert call(monkeypatch, "show", *arguments, *epoch, "--json") == 0
+    config = json.loads(capsys.readouterr().out)
+    out = str(tmp_path / "runs")
+    assert call(monkeypatch, "train", *arguments, *epoch, "--set", "recipe.attack.steps=1", "--out", out) == 0
+    trained = json.loads((tmp_path / "runs/folder-photos/tiny/at/seed-0/config.json").read_text())
+    trained["recipe"]["attack"]["steps"] = config["recipe"]["attack"]["steps"]
+    assert trained == config
+
+
+def test_python_runs_the_package_as_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "advdpnp", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"advdpnp {advdpnp.__version__}\n"
 
 
 def test_compare_tests_two_runs_on_the_same_images(
@@ -94,7 +155,17 @@ def test_list_says_what_each_name_is(monkeypatch: pytest.MonkeyPatch, capsys: py
         (["train", "cifar10/resnet8/at", "--data-root", "nowhere"], "--data-root"),
         (["train", "digits/tiny/at", "--device", "cuda"], "--device cpu"),
         (["evaluate", "nowhere"], "is no run"),
-        (["report", "nowhere"], "at least one run"),
+        (["report", "nowhere"], "nowhere is not there"),
+        (["train", "adv-dpnp"], "a defense alone: give all three, for example cifar10/resnet18/adv-dpnp"),
+        (["train", "mnist"], "a data set alone: give all three, for example mnist/lenets++/adv-dpnp"),
+        (["show", "digits/at"], "a data set and a defense alone: give all three, for example digits/tiny/at"),
+        (["train", "wrn-28-10/cifar10"], "for example cifar10/wrn-28-10/adv-dpnp"),
+        (["train", "nothing"], "got 'nothing': give all three, for example cifar10/resnet18/adv-dpnp"),
+        (["train", "photos"], "give its images as --data folder:photos"),
+        (["train", "--data", "photos"], "give folder:photos"),
+        (["show", "photos/tiny/at"], "give folder:photos"),
+        (["report", "photos"], "photos holds no run"),
+        (["train", "--data", "folder:"], "as in folder:photos; got none"),
         (["list", "defences"], "nearest: defenses"),
         (["data", "check", "cifar"], "Did you mean cifar10"),
     ],
@@ -107,11 +178,12 @@ def test_bad_input_is_one_clear_line_and_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
     if "cuda" in arguments:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert call(monkeypatch, *arguments) == 2
     assert message in refused(capsys)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_an_existing_run_is_not_overwritten(

@@ -12,14 +12,15 @@ import pytest
 import torch
 
 import advdpnp
+from advdpnp.api.protocol import Radii
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import ATTACKS, Suite
 from advdpnp.attacks.projected_ascent import Budget
-from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, Images
+from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, GivenSpec, Images
 from advdpnp.data.download.fetch import Patience
 from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
-from advdpnp.experiments import experiment
+from advdpnp.experiments import Initial, experiment
 from advdpnp.external import ExternalModel
 from advdpnp.noise import IndexNoise
 from advdpnp.predicting.predictor import Predictor
@@ -46,8 +47,10 @@ SAMPLES: list[Any] = [
     Augmentation(),
     RECIPE,
     experiment("digits/tiny/at"),
+    Initial(mean=(0.5,), std=(0.5,)),
     SPECS["digits"],
     FolderSpec(**DIGITS, path="", split_seed=0, checksum=""),
+    GivenSpec(**DIGITS, split_seed=0, train_checksum=""),
     IMAGES,
     Patience(),
     Task(torch.nn.Identity(), DEFENSES["at"](), RECIPE, IMAGES, None, 0),  # type: ignore[arg-type]
@@ -55,16 +58,20 @@ SAMPLES: list[Any] = [
     IndexNoise(0, INDEX),
     Evaluation(Suite("none", "", (), features=None), 2, {}),
     EvaluationOptions(limit=2),
+    Radii({"linf": 0.1}, "digits", 64),
     ExternalModel("torch.nn:Identity", mean=(0.5,), std=(0.5,)),
     Predictor(torch.nn.Identity(), (), None, None, 1, 0),
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
 MADE = {
+    "advdpnp.api.run_images",
+    "advdpnp.api.test_sets",
     "advdpnp.attacks.apgd_step",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",
     "advdpnp.data.folder.cache",
+    "advdpnp.data.folder.known",
     "advdpnp.data.folder.listing",
     "advdpnp.data.download.sources",
     "advdpnp.evaluation.batching",
@@ -72,6 +79,10 @@ MADE = {
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
+    "advdpnp.models.libraries.library_network",
+    "advdpnp.external.conversion",
+    "advdpnp.external.stored_tensors",
+    "advdpnp.external.weights",
     "advdpnp.predicting.predictions",
     "advdpnp.report.read",
     "advdpnp.results",

@@ -13,7 +13,7 @@ import typer.main
 import yaml
 
 import advdpnp
-from advdpnp.api.stored_evaluation import attack_by_hand
+from advdpnp.api.protocol import attack_by_hand
 from advdpnp.attacks import suite
 from advdpnp.cli import app
 from advdpnp.data import spec

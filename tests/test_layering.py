@@ -16,6 +16,8 @@ NUMERIC = {"torch"}
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "ranges": (set(), set()),
     "callbacks": (set(), set()),
+    "indices": (set(), {"numpy"}),
+    "folder_names": (set(), set()),
     "noise": (set(), NUMERIC),
     "cuda_graphs": (set(), NUMERIC),
     "dtype": (set(), NUMERIC),
@@ -26,7 +28,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "models": (set(), NUMERIC),
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
-    "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn"}),
+    "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
     "runs": (set(), {"torch", "numpy", "safetensors"}),
     "training": (
         {
@@ -52,6 +54,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "data",
             "models.classifier",
             "models.folding",
+            "indices",
+            "radii",
             "result_files",
             "results",
             "runs",
@@ -64,10 +68,12 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy"},
     ),
     "experiments": ({"defenses", "training.recipe", "data", "models", "threat", "dtype"}, {"torch", "yaml"}),
-    "results": ({"runs"}, set()),
-    "result_files": ({"results", "runs"}, {"numpy"}),
-    "report": ({"results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
-    "external": ({"data", "mode", "models.copying"}, {"torch", "safetensors"}),
+    "attack_words": (set(), set()),
+    "radii": (set(), {"numpy"}),
+    "results": ({"attack_words", "runs"}, set()),
+    "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
+    "report": ({"attack_words", "indices", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "external": ({"data", "mode", "models"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
@@ -76,10 +82,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"results", "runs"}, {"rich", "torch"}),
+    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich", "torch"}),
 }
-# Declarations, which every layer may make.
-EVERYWHERE = {"ranges", "callbacks"}
+# Declarations, which every layer may make, and names.
+EVERYWHERE = {"ranges", "callbacks", "folder_names"}
 # What joins the layers may import all of them, but nothing imports the command line.
 JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench"}
 

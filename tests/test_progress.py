@@ -1,5 +1,6 @@
 """What a person sees while something runs, and of what it found."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -126,3 +127,43 @@ def test_columns_of_a_comparison_stand_below_their_heads_whatever_the_names() ->
     counts = {"first": 0.5, "second": 0.25, "only_first": 3, "only_second": 0, "p": 0.25}
     lines = comparison_text([{"name": name, **counts} for name in ("clean", "autoattack-quick linf 12.75/255")])
     assert len({len(line) for line in lines.splitlines()}) == 1
+
+
+def test_lines_tell_the_time_left_after_the_first_step_and_never_stay_silent_for_long(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines, seconds = Lines(), {}
+    clock.now += 30
+    lines.on_note("the first step begins")
+    clock.now += 20
+    lines.on_step(0, 1, 400, 10)
+    for step in range(2, 401):
+        clock.now += 10
+        lines.on_step(0, step, 400, 10)
+        if told := capsys.readouterr().err.splitlines():
+            seconds[round(clock.now)] = told
+    first, second, third, *_ = [line for told in seconds.values() for line in told if "begins" not in line]
+    # One step of 20 s, and 3,999 to go; then steps of 10 s.
+    assert first == "the first step took 20 s; 3999 left: about 22.2 h"
+    assert second == "3998 steps of 10 s: about 11.1 h"
+    assert third == "step 9 of 4000: about 11.1 h left"
+    times = list(seconds)
+    # A minute, and later a tenth of the time that has passed; both rounded up to whole steps.
+    assert max(b - a for a, b in itertools.pairwise(times)) <= max(70, 0.1 * 4000 + 20)
+    assert len(times) < 50
+
+
+def test_a_last_step_leaves_no_time_to_tell(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    for step in (1, 2):
+        clock.now += 30
+        lines.on_step(0, step, 2, 1)
+    assert capsys.readouterr().err == "the first step took 30 s; 1 left: about 30 s\n"
+
+
+def test_bars_move_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars() as bars:
+        (starting,) = bars._progress.tasks
+        assert starting.description == "starting" and starting.total is None
+        bars.on_step(0, 1, 2, 1)
+        assert [task.description for task in bars._progress.tasks] == ["epoch 1/1"]

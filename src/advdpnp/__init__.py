@@ -24,7 +24,7 @@ _HOMES = {
         "suite",
     ),
     "advdpnp.attacks.projected_ascent": ("Budget", "ascend"),
-    "advdpnp.data": ("Images", "folder_spec"),
+    "advdpnp.data": ("Images", "folder_spec", "given"),
     "advdpnp.defenses": (
         "ALP",
         "AT",

@@ -1,32 +1,54 @@
 """Names and descriptions of all defenses, attacks, suites, data sets, models and recipes, for `advdpnp list`."""
 
+import torch
+
 from advdpnp.attacks import ATTACKS, suite, suite_names
 from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import VARIANTS
 from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
-from advdpnp.models import BACKBONES
+from advdpnp.models import BACKBONES, build_backbone
+from advdpnp.models.libraries import LIBRARIES
 from advdpnp.ranges import nearest
 from advdpnp.training import RECIPE_NAMES
 
+# Networks that are not ours, by the form of their names.
+_OTHERS = {
+    **{
+        kind.form: f"{package}'s networks, evaluated or trained further; where {package} is installed"
+        for package, kind in LIBRARIES.items()
+    },
+    "FILE.py:callable": "your own network, as --model",
+}
 
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
+
+def _summary(thing: object) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((thing.__doc__ or "").strip().split("\n\n")[0].split())
+
+
+def _network(name: str) -> str:
+    """What a backbone is, and its size on 32x32 color images."""
+    # On "meta" nothing is computed or allocated.
+    with torch.device("meta"):
+        backbone = build_backbone(name, (3, 32, 32))
+    weights = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
+    return f"{weights:.2g} M weights, embedding of {backbone.features}: {_summary(type(backbone))}"
 
 
 def _tables() -> dict[str, dict[str, str]]:
-    defenses = {name: _first_line(defense) for name, defense in DEFENSES.items()}
+    defenses = {name: _summary(defense) for name, defense in DEFENSES.items()}
     for name, (base, fields) in VARIANTS.items():
         defenses[name] = f"{base} with " + ", ".join(f"{key}={value}" for key, value in fields.items())
     return {
         "defenses": defenses,
-        "attacks": {name: _first_line(attack) for name, attack in ATTACKS.items()},
+        "attacks": {name: _summary(attack) for name, attack in ATTACKS.items()},
         "suites": {name: suite(name, 8 / 255).description for name in suite_names()},
         "data": {
             name: f"{spec.num_classes} classes, {'x'.join(map(str, spec.image_shape))}" for name, spec in SPECS.items()
         }
         | PATTERNS,
-        "models": dict.fromkeys(BACKBONES, ""),
+        "models": {name: _network(name) for name in BACKBONES} | _OTHERS,
         "metrics": {
             name: metric.title + (f", {metric.better} is better" if metric.better else "")
             for name, metric in (FEATURE_METRICS | CENTER_METRICS).items()
@@ -58,5 +80,6 @@ def catalog_text(tables: dict[str, dict[str, str]]) -> str:
     """The tables as text, one name per line."""
     lines = []
     for title, rows in tables.items():
-        lines += [f"{title}:", *(f"  {name:<18} {text}".rstrip() for name, text in rows.items())]
+        width = max(18, *map(len, rows))
+        lines += [f"{title}:", *(f"  {name:<{width}} {text}".rstrip() for name, text in rows.items())]
     return "\n".join(lines)

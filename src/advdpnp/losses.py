@@ -22,6 +22,25 @@ def is_label(y: Tensor, num_classes: int) -> Tensor:
     return y[:, None] == torch.arange(num_classes, device=y.device)
 
 
+def is_one_output(output: object, batch: int) -> bool:
+    """Whether a network's output is one number for each image, (B,) or (B, 1), as binary networks give it."""
+    if not isinstance(output, Tensor):
+        return False
+    # A squeeze leaves no dimension of a batch of one.
+    return output.shape in ((batch,), (batch, 1)) or (batch == 1 and output.dim() == 0)
+
+
+def class_logits(output: Tensor, batch: int) -> Tensor:
+    """Logits of two or more classes, (B, C), as they are; of one output z, (B,) or (B, 1), the logits [0, z].
+
+    The softmax of [0, z] is 1 - sigmoid(z) and sigmoid(z), so z is the logit of class 1.
+    """
+    if not is_one_output(output, batch):
+        return output
+    z = output.reshape(batch)
+    return torch.stack([torch.zeros_like(z), z], dim=1)
+
+
 def has_answer(logits: Tensor) -> Tensor:
     """Whether logits are an answer, with no NaN, no +Inf and a finite highest one: (B, C) -> (B,) bool.
 

@@ -4,8 +4,10 @@ import sys
 import time
 from typing import Any
 
+from advdpnp.attack_words import radii_texts
 from advdpnp.callbacks import Silent
-from advdpnp.results import Accuracy, AttackKey
+from advdpnp.indices import of_the_first, short_indices
+from advdpnp.results import Accuracy, AttackKey, aim_text
 from advdpnp.runs import Json
 
 
@@ -58,10 +60,11 @@ def result_text(result: Json) -> str:
 
 
 def _images_text(result: Json) -> str:
-    if "shard" not in result:
-        return f"first {result['n']} test images"
-    part, parts = result["shard"]
-    return f"shard {part} of {parts}: {result['n']} test images ({result['indices']})"
+    n, indices = result["n"], short_indices(result["indices"])
+    if "shard" in result:
+        part, parts = result["shard"]
+        return f"shard {part} of {parts}: {n} test images ({indices})"
+    return f"first {n} test images" if of_the_first(result["indices"], n) else f"{n} test images ({indices})"
 
 
 def _attack_text(attack: Json) -> str:
@@ -74,6 +77,9 @@ def _attack_text(attack: Json) -> str:
 def _remarks(attack: Json) -> list[str]:
     """Remarks on the result of an attack."""
     remarks = list(attack.get("notes", ()))
+    if "targeted" in attack:
+        remarks.append(aim_text(attack["targeted"]))
+    remarks += radii_texts(attack)
     if attack["name"] == "autoattack-quick":
         remarks.append("a first look: under AutoAttack itself the accuracy is at most this")
     if attack.get("unconfirmed"):
@@ -105,12 +111,10 @@ def comparison_text(rows: list[Json]) -> str:
 
 
 class Lines(Silent):
-    """Plain lines, for logs; the first one says how long the run will take."""
+    """Plain lines, for logs."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._first: tuple[int, float] | None = None
-        self._told = False
+        self._training = TrainingClock()
         self._attack_began: float | None = None
         self._images_left = 0
         self._search = SearchClock()
@@ -120,23 +124,19 @@ class Lines(Silent):
 
     def on_note(self, text: str) -> None:
         self._print(text)
+        self._training.begin()
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
-        done, now = epoch * steps + step, time.monotonic()
-        if self._first is None:
-            self._first = done, now
-            return
-        if not self._told and (now - self._first[1] > 5 or done - self._first[0] >= 20):
-            per_step = (now - self._first[1]) / (done - self._first[0])
-            left = epochs * steps - done
-            self._print(f"{left} steps of {per_step:.3g} s: about {duration(left * per_step)}")
-            self._told = True
+        done = epoch * steps + step
+        if (text := self._training.after_step(done, epochs * steps)) is not None:
+            self._print(text)
 
     def on_epoch(self, line: Json) -> None:
         self._print(epoch_text(line))
+        self._training.told()
         if line["epoch"] == line["epochs"]:
             # The run of a helper network is followed by the run that needs it, which has a forecast of its own.
-            self._first, self._told = None, False
+            self._training = TrainingClock()
 
     def on_forecast(self, seconds: float) -> None:
         self._print(forecast_text(seconds))
@@ -161,6 +161,48 @@ class Lines(Silent):
         if (seconds := self._search.due(left)) is not None:
             done = f"{self._search.share(left):.0%}, about {duration(seconds)} left"
             self._print(f"  {done}; robust accuracy is at most {bound:.1%}")
+
+
+class TrainingClock:
+    """Says how long a training will take: after its first step, when it has a good estimate, and then now and again."""
+
+    def __init__(self) -> None:
+        self._began = self._told = time.monotonic()
+        self._first: tuple[int, float] | None = None
+        self._estimated = False
+
+    def begin(self) -> None:
+        """What was said last is said; until there is a step, the first one begins now."""
+        self.told()
+        if self._first is None:
+            self._began = self._told
+
+    def told(self) -> None:
+        """A line was printed."""
+        self._told = time.monotonic()
+
+    def after_step(self, done: int, total: int) -> str | None:
+        """The line that is due after `done` of `total` steps, if one is."""
+        now, left = time.monotonic(), total - done
+        if self._first is None:
+            self._first = done, now
+            # It holds what is done once: memory, kernels, perhaps compilation.
+            took = now - self._began
+            return self._say(f"the first step took {took:.2g} s; {left} left: about {duration(took * left)}", left)
+        first, at = self._first
+        per_step = (now - at) / (done - first)
+        if not self._estimated and (now - at > 5 or done - first >= 20):
+            self._estimated = True
+            return self._say(f"{left} steps of {per_step:.3g} s: about {duration(left * per_step)}", left)
+        if now - self._told > max(60, (now - at) / 10):
+            return self._say(f"step {done} of {total}: about {duration(left * per_step)} left", left)
+        return None
+
+    def _say(self, text: str, left: int) -> str | None:
+        if not left:
+            return None
+        self.told()
+        return text
 
 
 class SearchClock:
@@ -195,6 +237,8 @@ class Bars(Silent):
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, transient=True, console=Console(stderr=True))
+        # Moves until the first step or attack is there to be counted.
+        self._starting: Any = self._progress.add_task("starting", total=None)
         self._task: Any = None
         self._name, self._steps = "", 0
 
@@ -210,7 +254,7 @@ class Bars(Silent):
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
         if self._task is None:
-            self._task = self._progress.add_task("training", total=epochs * steps)
+            self._task = self._begin("training", epochs * steps)
         self._progress.update(self._task, completed=epoch * steps + step, description=f"epoch {epoch + 1}/{epochs}")
 
     def on_epoch(self, line: Json) -> None:
@@ -225,7 +269,13 @@ class Bars(Silent):
     def on_attack(self, name: str, images: int) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(name, total=images)
+        self._task = self._begin(name, images)
+
+    def _begin(self, name: str, total: int) -> Any:
+        if self._starting is not None:
+            self._progress.remove_task(self._starting)
+            self._starting = None
+        return self._progress.add_task(name, total=total)
 
     def on_images(self, images: int) -> None:
         self._progress.advance(self._task, images)

@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from advdpnp.indices import of_whole, short_indices, whole_text
+from advdpnp.radii import Radii, radius_fields, unpack_radii
+from advdpnp.ranges import parse_eps
 from advdpnp.results import (
     ACCURACIES,
     PARTIAL,
@@ -106,6 +109,20 @@ def unpack(text: str, n: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(raw, np.uint8), count=n).astype(bool)
 
 
+def targeted(aimed_at: int, reached: int, images: int) -> Json:
+    """What a result says of an attack at a class of the caller's choice, beside the accuracy.
+
+    Args:
+        aimed_at: the class.
+        reached: for how many of the images the network says that class.
+        images: how many are right without the attack and of another class; others are not aimed at.
+    Returns:
+        `class`, `reached`, `images`, and their ratio `success` with `interval95`; none of these two without images.
+    """
+    rate = {"success": reached / images, "interval95": list(score_interval(reached, images))} if images else {}
+    return {"class": aimed_at, "images": images, "reached": reached, **rate}
+
+
 @dataclass(frozen=True)
 class Verdicts:
     """One of three for each image; an image that is neither robust nor unevaluated is broken: misclassified.
@@ -186,8 +203,8 @@ def _shared(result: Json) -> Json:
     """What the shards of one evaluation have in common: its protocol and its attacks."""
     own = declared(EvaluationResult, "own")
     # Shards begin at images of their own, and end with the same test set.
-    last = result["indices"].partition("-")[2]
-    return {name: value for name, value in result.items() if name not in own} | {"images to": last} | _attacks(result)
+    images = {"images to": short_indices(of_whole(result["indices"]))}
+    return {name: value for name, value in result.items() if name not in own} | images | _attacks(result)
 
 
 def shard_differences(first: Json, second: Json) -> str:
@@ -201,7 +218,12 @@ _RULES: dict[str, Callable[[str, Sequence[Json]], Any]] = {
     "max": lambda name, rows: max(row[name] for row in rows),
     "min": lambda name, rows: min(row[name] for row in rows),
     "mean": lambda name, rows: _mean_of_broken(name, rows),
+    "targeted": lambda name, rows: _of_all(*(row[name] for row in rows)),
 }
+
+
+def _of_all(*parts: Json) -> Json:
+    return targeted(parts[0]["class"], *(sum(part[name] for part in parts) for name in ("reached", "images")))
 
 
 def _mean_of_broken(name: str, rows: Sequence[Json]) -> float:
@@ -216,6 +238,13 @@ def _interleaved(parts: Sequence[Json], rows: Sequence[Json], name: str = "verdi
         found = Verdicts.read(row, part["n"], name)
         whole[:, number :: len(parts)] = found.robust, found.unevaluated
     return Verdicts(*whole)
+
+
+def _interleaved_radii(parts: Sequence[Json], rows: Sequence[Json]) -> Radii:
+    whole = np.zeros(sum(part["n"] for part in parts), np.float32)
+    for number, (part, row) in enumerate(zip(parts, rows, strict=True)):
+        whole[number :: len(parts)] = unpack_radii(row["radii"], part["n"])
+    return whole
 
 
 def merge_shards(parts: Sequence[Json]) -> Json:
@@ -243,7 +272,7 @@ def merge_shards(parts: Sequence[Json]) -> Json:
     return {
         **{name: value for name, value in first.items() if name not in own},
         "n": n,
-        "indices": f"0-{n - 1}",
+        "indices": whole_text(first["indices"], n),
         "shards": len(parts),
         **clean.accuracy("clean"),
         **_cross_entropy(parts, parts, "clean_cross_entropy"),
@@ -260,6 +289,8 @@ def _merged_row(parts: Sequence[Json], rows: Sequence[Json]) -> Json:
     merged = {name: value for name, value in rows[0].items() if name not in own} | verdicts.accuracy() | verdicts.bits()
     for name, rule in declared(AttackResult, "merged").items():
         merged |= {name: _RULES[rule](name, rows)} if name in rows[0] else {}
+    if "radii" in merged:
+        merged |= radius_fields(_interleaved_radii(parts, rows), parse_eps(merged["eps"]))
     if "mean_cross_entropy" in merged:
         merged |= _cross_entropy(parts, rows, "mean_cross_entropy")
     if "searches" in merged:

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from advdpnp.attack_words import NORMS as NORMS
+from advdpnp.attack_words import SEARCHES, attack_label, radii_texts, setting_text
 from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
 
@@ -23,21 +25,6 @@ SCHEMA = 1
 MEAN_SEPARATION, PAIRWISE = "mean_separation_degrees", "mean_pairwise_angle_degrees"
 
 PARTIAL = ".partial.json"
-_ATTACKS = {
-    "cw": "C&W", "apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square",
-    "autoattack": "AutoAttack", "autoattack-quick": "AutoAttack (quick tier)", "deepfool": "DeepFool",
-}  # fmt: skip
-SEARCHES = {
-    "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",
-    "autoattack-quick": "APGD-CE and APGD-T of 50 steps, Square of 250 queries; a first look, not AutoAttack, under "
-    "which accuracy is at most this",
-}
-NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
-# Settings that have a better text than "name = value"; every other one is named by its field.
-_SETTINGS = {
-    "kappa": "κ = {}", "targets": "{} targets", "rho": "ρ = {}", "multi_eps": "radii 3ε, 2ε and ε",
-    "alpha_max": "α at most {}", "eta": "η = {}", "beta": "β = {}", "p_init": "p = {}",
-}  # fmt: skip
 
 # Whose accuracy: of clean images, under one attack, or under all of them.
 Of = Literal["clean", "attack", "worst case"]
@@ -119,7 +106,7 @@ class AttackKey:
     @property
     def settings_texts(self) -> list[str]:
         """The settings that depart from the attack's defaults, in words."""
-        return [_setting(name, value) for name, value in self.settings]
+        return [setting_text(name, value) for name, value in self.settings]
 
     @property
     def texts(self) -> list[str]:
@@ -138,28 +125,6 @@ class AttackKey:
         step = f", step {self.step_size}" if self.step_size and (self.steps or 0) > 1 else ""
         how = f"{start}, {restarts}" if self.random_start else start
         return f"{self.label}: {self.norm_name}, ε = {self.eps}{step}, {how}{settings}"
-
-
-def attack_label(name: str, steps: int | None) -> str:
-    """Name and number of steps: PGD-40; AutoAttack has none of its own."""
-    known = _ATTACKS.get(name, name.upper())
-    return f"{known}-{steps}" if steps and steps > 1 else known
-
-
-def attack_name(text: str) -> str:
-    """An attack as arrays and geometry name it, "pgd-40 linf 8/255", in the field's notation: PGD-40, ℓ∞ 8/255."""
-    name, *budget = text.split(" ")
-    kind, _, steps = name.rpartition("-")
-    if not steps.isdigit():
-        kind, steps = name, "1"
-    known = attack_label(kind, int(steps))
-    return f"{known}, {NORMS.get(budget[0], budget[0])} {' '.join(budget[1:])}" if budget else known
-
-
-def _setting(name: str, value: Hashable) -> str:
-    number = f"{value:.10g}" if isinstance(value, float) else str(value)
-    words = "" if value is False else _SETTINGS.get(name, "")
-    return words.format(number) if words else f"{name} = {number}"
 
 
 def _hashable(value: Any) -> Hashable:
@@ -194,6 +159,11 @@ class AttackResult:
     chunk: int | None = field(default=None, metadata={"merged": "min"})
     # Whether it is no part of the suite, but was added for want of a scale-free attack on logits that saturate.
     added: bool = False
+    # Of an attack at a class of the caller's choice, see `advdpnp.result_files.targeted`.
+    targeted: Json | None = field(default=None, metadata={"merged": "targeted"})
+    # Of a search for the smallest radius of each image, see `advdpnp.radii.radius_fields`.
+    radii: str = ""
+    smallest_eps: Json | None = None
     # What the attack says of itself, such as fewer targets for want of classes.
     notes: list[str] = field(default_factory=list)
     searches: list[Json] = field(default_factory=list)
@@ -202,6 +172,19 @@ class AttackResult:
     def accuracy(self) -> Accuracy:
         """What the attack left of the accuracy."""
         return _accuracy(self.robust_accuracy, self.interval95, self.unevaluated)
+
+    @property
+    def radii_texts(self) -> list[str]:
+        """What it says of the smallest radius of each image."""
+        return radii_texts({"smallest_eps": self.smallest_eps, "norm": self.key.norm, "eps": self.key.eps})
+
+
+def aim_text(targeted: Mapping[str, Any]) -> str:
+    """How often an attack reached the class that it aims at, in words."""
+    low, high = targeted.get("interval95", (0.0, 1.0))
+    success = f"{targeted['success']:.2%} [{low:.2%}, {high:.2%}]" if "success" in targeted else "none"
+    others = f"{targeted['images']} images that are right and of another class"
+    return f"class {targeted['class']} is reached for {success} of {others}"
 
 
 def attack_of(row: Mapping[str, Any]) -> Json:
@@ -282,7 +265,10 @@ class EvaluationResult:
     def notes(self) -> list[str]:
         """What attacks say of themselves, and how many images they left without a verdict."""
         left = {key: accuracy.unevaluated for key, accuracy in self.attacks.items() if accuracy.unevaluated}
-        return [text for row in self.rows for text in row.notes] + [
+        said = [text for row in self.rows for text in row.notes]
+        said += [f"{row.key.label} {row.key.budget}: {aim_text(row.targeted)}" for row in self.rows if row.targeted]
+        said += [f"{row.key.label} {row.key.budget}: {text}" for row in self.rows for text in row.radii_texts]
+        return said + [
             f"{key.label} {key.budget}: {count} of {self.n} images unevaluated, without a finite gradient to follow; "
             "they do not count as robust, and the interval reaches up to them"
             for key, count in left.items()

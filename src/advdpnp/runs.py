@@ -38,7 +38,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
             # mkstemp makes private files; a result is as readable as any other file.
-            os.fchmod(file.fileno(), 0o644)
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o644)
         Path(temporary).replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)
@@ -140,6 +141,9 @@ class Run:
 
     def _instead(self) -> str:
         """What to give instead of a folder that is none of a run."""
+        held = next(_runs_near(self.folder), None)
+        if held is not None:
+            return f"it holds runs. Give one of them, such as {held}"
         if not self.folder.is_file():
             return (
                 "it has no config.json. Give a folder that `advdpnp train` made, "
@@ -233,6 +237,20 @@ class Run:
         self.check_belongs(config, path)
         return weights, epoch
 
+    def trained_epochs(self, which: str) -> int | None:
+        """The epochs that weights were trained for, as their file says; None where there is no such file."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self.weights_path(which)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return int(json.loads((file.metadata() or {})["advdpnp"])["epoch"])
+        except (SafetensorError, KeyError, ValueError, TypeError):
+            # Damaged: whoever reads the weights says so.
+            return None
+
     def write_state(self, state: Json) -> None:
         """Store everything that `--resume` needs."""
         import torch
@@ -288,7 +306,29 @@ class Run:
         write_bytes(self.log_path, lines.encode())
 
 
+def _runs_near(root: Path) -> Iterator[Path]:
+    """Folders of runs not too far below `root`, which may be anything, such as a home folder."""
+    for depth in range(1, 6):
+        yield from (path.parent for path in sorted(root.glob("*/" * (depth - 1) + "seed-*/config.json")))
+
+
 def list_runs(root: Path) -> list[Path]:
     """Folders of all runs under `root`, sorted; `root` itself may be one, or an export, which has any name."""
     folders = (path.parent for path in root.rglob("config.json"))
     return sorted(folder for folder in folders if folder == root or folder.name.startswith("seed-"))
+
+
+def runs_below(path: Path) -> list[Path]:
+    """Folders of all runs at or under a path that a user gave.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such folder, or no run in it.
+    """
+    wanted = "give the folder of a run, or one that holds runs"
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "is not there"
+        raise FileNotFoundError(f"{path} {what}: {wanted}, such as runs")
+    found = list_runs(path)
+    if not found:
+        raise ValueError(f"{path} holds no run: {wanted}, such as runs")
+    return found

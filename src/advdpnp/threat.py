@@ -36,10 +36,11 @@ def distance(points: Tensor, x: Tensor, norm: Norm) -> Tensor:
 
 
 def check_level(norm: Norm, length: float, name: str = "eps") -> None:
-    """Raise ValueError if a radius or step in linf is longer than the box [0, 1]: it was meant in bytes."""
+    """Raise ValueError if a radius or step in linf is longer than the box [0, 1]: it was meant in bytes, or in l2."""
     if norm == "linf" and length > 1:
+        other = " Or is it a radius in l2 (norm l2)?" if name == "eps" else ""
         raise ValueError(
-            f"{name} must be in [0, 1] (images are in [0, 1]); got {length:g}. Did you mean {length:g} / 255?"
+            f"{name} must be in [0, 1] (images are in [0, 1]); got {length:g}. Did you mean {length:g} / 255?{other}"
         )
 
 

@@ -20,6 +20,7 @@ from advdpnp.attacks import (
     Attack,
     AutoAttack,
     CarliniWagner,
+    MinEps,
     Square,
 )
 from advdpnp.attacks.square import _bumps, _sides
@@ -53,6 +54,8 @@ EVERY: list[Attack] = [
     FABT(eps=0.8, norm="l2", steps=4, targets=2, restarts=2),
     Square(eps=0.1, steps=12),
     Square(eps=0.8, norm="l2", steps=12),
+    MinEps(eps=0.1, boundary_steps=3, steps=2, bisections=3),
+    MinEps(eps=0.8, norm="l2", boundary_steps=3, steps=2, bisections=3),
     ShortAutoAttack(eps=0.02),
 ]
 # A new attack is held to all of this without a line here; the quick tier is AutoAttack with other budgets.

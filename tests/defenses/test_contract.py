@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from advdpnp.experiments import experiment, from_config
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 from advdpnp.training import Task, fit
+from advdpnp.training.finite_check import NonFiniteLossError
 from advdpnp.training.step import Training, make_batch
 from training.small import StopAt, created, double_task, in_double, small_task, trained
 
@@ -156,3 +158,17 @@ def test_crafting_leaves_parameters_gradients_statistics_and_modes_as_they_were(
     assert all(torch.equal(value, before[key]) for key, value in task.model.state_dict().items())
     assert modes == [module.training for module in task.model.modules()]
     assert all(parameter.grad is None for parameter in task.model.parameters())
+
+
+@EVERY
+def test_advice_against_divergence_names_fields_of_the_method_alone(name: str, tmp_path: Path) -> None:
+    task = small_task(name)
+    own = {field.name for field in dataclasses.fields(task.defense)}
+    assert set(re.findall(r"defense\.(\w+)", task.defense.steadier())) <= own
+    with torch.no_grad():
+        next(task.model.parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteLossError, match=r"lower recipe\.lr") as caught:
+        fit(task, created(tmp_path, name), Silent(), resume=False)
+    said = str(caught.value)
+    assert "\n" not in said and said.endswith(task.defense.steadier() or "recipe.lr")
+    assert ("prototype" in said or "renormalize" in said) == ("dpnp" in name)

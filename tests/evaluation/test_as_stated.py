@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import advdpnp
-from advdpnp.api.stored_evaluation import EvaluationOptions, suite_of
+from advdpnp.api.protocol import Radii, suite_of
+from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import PGD, Suite
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
@@ -166,7 +167,7 @@ class InPlace(nn.Module):
 def test_a_network_that_changes_its_input_in_place_is_given_copies() -> None:
     model, x, y = digits(40)
     images, attack = Images(x, y, levels=1), PGD(eps=0.1, steps=3, restarts=2)
-    members = Suite("s", "", (attack, *suite_of(PROTOCOL, 0.1, 64).attacks), None)
+    members = Suite("s", "", (attack, *suite_of(PROTOCOL, Radii({"linf": 0.1}, "digits", 64)).attacks), None)
 
     def found(in_place: bool) -> Json:
         wanted = Evaluation(suite=members, n=40, facts={}, chunk=16)

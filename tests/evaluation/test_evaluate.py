@@ -80,6 +80,19 @@ def test_geometry_equals_the_metrics_of_the_embeddings() -> None:
     assert found["adversarial"]["attack"] == "pgd-2 linf 0.1"
 
 
+def test_images_of_one_class_have_verdicts_and_no_geometry() -> None:
+    lines: list[str] = []
+
+    class Told(Silent):
+        def on_note(self, text: str) -> None:
+            lines.append(text)
+
+    one = evaluate(network(), digits(), Evaluation(suite=QUICK, n=1, facts={}), Told())
+    assert "geometry" not in one and one["clean_verdicts"] in ("AA==", "gA==")
+    assert len(lines) == 1 and "geometry needs two, and is left out" in lines[0]
+    assert "geometry" in run(digits(), n=20)
+
+
 def test_a_metric_that_is_registered_is_measured_and_stored_with_its_declaration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from advdpnp.api.stored_evaluation import attack_by_hand
+from advdpnp.api.protocol import attack_by_hand
 from advdpnp.attacks import APGDCE, AutoAttack, Square, Suite, suite
 from advdpnp.callbacks import Silent
 from advdpnp.cli import app

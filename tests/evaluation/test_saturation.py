@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import api
-from advdpnp.attacks import ATTACKS, PGD, CarliniWagner, suite, suite_names
+from advdpnp.attacks import APGDCE, ATTACKS, PGD, CarliniWagner, Suite, suite, suite_names
 from advdpnp.attacks.attack import is_scale_free
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
@@ -35,6 +35,7 @@ SHORT = {
     "apgd-t": {"steps": 10, "targets": 3},
     "fab-t": {"steps": 10, "targets": 3},
     "square": {"steps": 100},
+    "min-eps": {"steps": 2, "boundary_steps": 6, "bisections": 2, "targets": 2},
 }
 
 
@@ -91,7 +92,7 @@ def test_autoattack_is_scale_free_as_its_parts_are_and_what_says_nothing_is_not(
 @pytest.mark.parametrize(
     ("name", "balls"),
     [("pgd20", 1), ("text", 1), ("curve", 8), ("quick", 0), ("fsr", 0), ("demo", 0), ("clean", 0), ("autoattack", 0),
-     ("autoattack-quick", 0)],
+     ("autoattack-quick", 0), ("min-eps", 0)],
 )  # fmt: skip
 def test_a_suite_without_a_scale_free_attack_gets_one_in_each_of_its_balls(name: str, balls: int) -> None:
     asked = suite(name, 0.1, 64)
@@ -103,11 +104,17 @@ def test_a_suite_without_a_scale_free_attack_gets_one_in_each_of_its_balls(name:
 
 
 def test_every_suite_is_in_the_table_above() -> None:
-    assert len(suite_names()) == 9
+    assert len(suite_names()) == 10
+
+
+def test_an_attack_at_a_class_gets_one_at_the_same_class() -> None:
+    asked = Suite("aimed", "", (PGD(eps=0.1, target=3), PGD(eps=0.1, target=4)), features=None)
+    found = added_attacks(asked, subject(Declared)[0])
+    assert found == (CarliniWagner(eps=0.1, target=3), CarliniWagner(eps=0.1, target=4))
 
 
 def test_in_l1_there_is_none_to_add_and_the_result_says_so() -> None:
-    asked = api.stored_evaluation.suite_of(["apgd-ce:norm=l1,eps=2,steps=2"], 0.1, 64)
+    asked = Suite("l1", "", (APGDCE(norm="l1", eps=2.0, steps=2),), features=None)
     assert added_attacks(asked, subject(Declared)[0]) == ()
     assert "no attack here is scale-free" in result_of(subject(Declared)[0], asked)["warnings"][0]
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from advdpnp.data import Augmentation, FolderSpec
 from advdpnp.defenses import DEFENSES
-from advdpnp.experiments import experiment, from_config, read_changes
+from advdpnp.experiments import experiment, experiment_on, from_config, read_changes
 from advdpnp.experiments.config import override
 
 
@@ -156,3 +157,32 @@ def test_what_names_no_folder_or_leaves_nothing_to_train_on_is_refused(changes: 
 def test_a_name_of_too_few_parts_says_what_a_name_is(name: str) -> None:
     with pytest.raises(ValueError, match="an experiment is data/backbone/defense"):
         experiment(name)
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(10, 32), (216, 32), (511, 32), (512, 64), (1023, 64), (1024, 128)])
+def test_few_images_of_ones_own_get_batches_of_which_an_epoch_has_eight(images: int, batch_size: int) -> None:
+    padding = Augmentation(padding=1, mode="zero", flip=False)
+    folder = FolderSpec(
+        name="folder-photos",
+        image_shape=(3, 8, 8),
+        class_names=("a", "b"),
+        train_size=images + 5,
+        test_size=2,
+        eps=8 / 255,
+        holdout=5,
+        augmentation=padding,
+        path="photos",
+        split_seed=0,
+        checksum="",
+    )
+    recipe = experiment_on(folder, "tiny", "at").recipe
+    # The rate in proportion: 0.1 at 128.
+    assert (recipe.batch_size, recipe.lr) == (batch_size, pytest.approx(0.1 * batch_size / 128))
+    chosen = experiment_on(folder, "tiny", "at", settings=["recipe.batch_size=128", "recipe.lr=0.1"]).recipe
+    assert (chosen.batch_size, chosen.lr) == (128, 0.1)
+
+
+def test_named_data_keep_the_batch_and_the_rate_of_the_papers() -> None:
+    for name, rate in {"digits": 0.1, "cifar10": 0.1, "mnist": 0.01}.items():
+        recipe = experiment(f"{name}/tiny/at").recipe
+        assert (recipe.batch_size, recipe.lr) == (128, rate)

@@ -7,6 +7,9 @@ import pytest
 from torch import nn
 
 from advdpnp.external import build, parse_arguments
+from external.stand_ins import libraries
+
+__all__ = ["libraries"]
 
 CODE = """
 import sibling
@@ -92,29 +95,12 @@ def test_what_cannot_be_built_is_said_in_one_line(
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_timm_is_asked_for_the_data_set_s_shape_and_for_no_pretrained_weights(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ValueError, match="needs the timm package: pip install timm"):
-        built("timm:resnet18")
-    monkeypatch.delitem(sys.modules, "timm")
-    (project / "timm.py").write_text(
-        "from torch import nn\n"
-        "def is_model(name): return name in list_models()\n"
-        "def list_models(): return ['resnet18', 'vit_tiny']\n"
-        "def create_model(name, pretrained, num_classes, in_chans, depth=1):\n"
-        "    net = nn.Linear(in_chans, num_classes); net.asked = (name, pretrained, depth); return net\n"
-    )
-    sys.path.insert(0, str(project))
-    net = built("timm:resnet18", "depth=2")
-    assert net.asked == ("resnet18", False, 2) and net.weight.shape == (10, 1)
-    with pytest.raises(ValueError, match="timm has no model 'resnet81'; nearest: resnet18"):
-        built("timm:resnet81")
-    (project / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
-    monkeypatch.delitem(sys.modules, "timm")
-    with pytest.raises(ValueError, match=r"timm cannot be imported \(RuntimeError: operator"):
-        built("timm:resnet18")
+@pytest.mark.usefixtures("libraries")
+def test_other_libraries_build_for_the_data_set_and_without_pretrained_weights() -> None:
+    assert built("timm:small", "width=2").fc.weight.shape == (10, 2)
+    assert built("timm:small", "in_chans=3").conv.weight.shape[1] == 3
+    with pytest.raises(ValueError, match="timm has no model 'smal'; nearest: small"):
+        built("timm:smal")
 
 
 def test_values_are_read_as_python_would() -> None:

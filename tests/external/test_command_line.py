@@ -1,7 +1,9 @@
 """`advdpnp evaluate` as a stranger uses it: own code, own weights, one clear line when something is wrong."""
 
+import argparse
 import csv
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -230,3 +232,80 @@ def test_the_report_shows_a_network_beside_our_runs(project: Path, run: Path, mo
     assert "strange_project:Net()" in page and "digits/tiny on digits/again: accuracy under the custom suite" in page
     assert "a network from elsewhere, whose training is not known here" in page
     assert call(monkeypatch, "report", "runs/digits/Net", "--out", "alone") == 0
+
+
+OWN = """
+import torch
+from strange_project import Net
+
+def ready():
+    net = Net()
+    state = torch.load("w.pt", weights_only=True)["state_dict"]
+    net.load_state_dict({name.removeprefix("module."): tensor for name, tensor in state.items()})
+    return net
+"""
+
+
+def test_a_network_without_weights_is_refused_and_each_cure_works(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "strange_own.py").write_text(OWN)
+    monkeypatch.delitem(sys.modules, "strange_own", raising=False)
+    monkeypatch.setattr("warnings.warn", lambda text, **_: print(f"warning: {text}", file=sys.stderr))
+    without = ["evaluate", "--model", "strange_project:Net", "--data", "digits", *PGD, "--limit", "60"]
+    assert call(monkeypatch, *without) == 2
+    assert said(capsys) == (
+        "advdpnp: strange_project:Net is given no weights, so it may be random: give --weights FILE, or --own-weights "
+        "if it loads them itself, or --untrained to attack it with random weights"
+    )
+    assert not Path("runs").exists()
+    own = ["evaluate", "--model", "strange_own:ready", "--data", "digits", *PGD, "--limit", "60"]
+    assert call(monkeypatch, *own, "--own-weights") == 0
+    result = stored("runs/digits/ready/foreign/seed-0/eval/custom.json")
+    assert result["clean_accuracy"] > 0.8 and result["checkpoint"] == "as built" and result["warnings"] == []
+    # Twice: random weights are the same ones when they are asked for again.
+    for _ in range(2):
+        assert call(monkeypatch, *without, "--untrained") == 0
+    result = stored(f"{FOLDER}/eval/custom.json")
+    assert result["checkpoint"] == "untrained" and "untrained" in result["warnings"][0]
+    assert "normalization" not in " ".join(result["warnings"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([*MODEL, "--untrained"], "are for a network without --weights"),
+        ([*MODEL, "--own-weights"], "are for a network without --weights"),
+        ([*MODEL[:2], *MODEL[4:], "--own-weights", "--untrained"], "contradict each other"),
+        (["runs", "--untrained"], "are for --model, not a run"),
+    ],
+)
+def test_options_that_say_two_things_of_the_weights_are_refused(
+    arguments: list[str],
+    message: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(monkeypatch, "evaluate", *arguments) == 2
+    assert message in said(capsys)
+
+
+def test_a_checkpoint_with_objects_is_converted_by_the_command_that_its_refusal_names(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = {f"model.{name}": tensor for name, tensor in trained().state_dict().items()}
+    torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1)}, "my run.ckpt")
+    evaluate = ["evaluate", "--model", "strange_project:Net", "--data", "digits", *PGD, "--limit", "20", "--weights"]
+    assert call(monkeypatch, *evaluate, "my run.ckpt") == 2
+    command = said(capsys).split("`")[1]
+    assert command == "advdpnp weights convert 'my run.ckpt'"
+    assert call(monkeypatch, *shlex.split(command)[1:]) == 0
+    assert "left out: args (argparse.Namespace)" in capsys.readouterr().out
+    assert call(monkeypatch, *evaluate, "my run.safetensors") == 0
+    assert "weights: model of my run.safetensors, 2 entries\n" in capsys.readouterr().err
+    assert stored(f"{FOLDER}/eval/custom.json")["clean_accuracy"] > 0.8
+    assert call(monkeypatch, "weights", "convert", "my run.ckpt") == 2
+    assert "is there already" in said(capsys)
+    assert call(monkeypatch, "weights", "convert", "my run.ckpt", "--out", "b.safetensors", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["keys"] == ["."]

@@ -147,7 +147,7 @@ def test_normalization_goes_inside() -> None:
     one, other = (advdpnp.evaluate(m, x, y, suite=["pgd:steps=5"], eps=0.1) for m in (inside, trained()))
     assert one["clean_verdicts"] == other["clean_verdicts"]
     assert one["attacks"][0]["robust_accuracy"] == pytest.approx(other["attacks"][0]["robust_accuracy"], abs=0.02)
-    for mean, std, message in (([0.1], [], "as many"), ([0.1], [0.0], "above 0"), ([1.0, 2.0], [1.0, 1.0], "channels")):
+    for mean, std, message in (([0.1], [], "as many"), ([0.1], [0.0], "above 0"), ([0.1, 0.2], [1.0, 1.0], "channels")):
         with pytest.raises(ValueError, match=message):
             Normalized(trained(), mean, std)(x)
 
@@ -159,11 +159,12 @@ def test_input_that_makes_numbers_meaningless_is_refused_in_one_line(tmp_path: P
         ((model.train(), x, y), {}, "training mode"),
         ((model, x * 255, y), {}, r"images must be in \[0, 1\]"),
         ((model, x - 0.5, y), {}, r"images must be in \[0, 1\]"),
-        ((model, x[0], y), {}, r"x must be \(N, channels, H, W\)"),
+        ((model, x[0], y), {}, r"one label for each image; got 1 images and \(20,\) labels"),
+        ((model, x[0, 0], y), {}, r"x must be \(N, channels, H, W\)"),
         ((model, x[:0], y[:0]), {}, "N at least 1"),
-        ((model, x.int(), y), {}, "floats; got"),
-        ((model, x, y[:5]), {}, r"labels must be \(20,\) int64"),
-        ((model, x, y.float()), {}, "int64"),
+        ((model, x.int(), y), {}, "255 is white; got 0 to 1: give floats"),
+        ((model, x, y[:5]), {}, r"one label for each image; got 20 images and \(5,\) labels"),
+        ((model, x, y.float()), {}, "labels must be integers; got torch.float32"),
         ((model, x, y + 5), {}, r"labels must be in \[0, 10\)"),
         ((model, x, y), {"suite": "quik"}, "nearest: quick"),
         ((model, x, y), {"suite": []}, "at least one attack"),
@@ -181,7 +182,7 @@ def test_input_that_makes_numbers_meaningless_is_refused_in_one_line(tmp_path: P
 
 
 def test_a_text_s_numbers_are_the_attack_s() -> None:
-    from advdpnp.api.stored_evaluation import attack_by_hand
+    from advdpnp.api.protocol import attack_by_hand
 
     found = attack_by_hand("pgd:eps=8/255, steps=100,step_size=2/255,restarts=20", 0.3)
     assert found == PGD(eps=8 / 255, steps=100, step_size=2 / 255, restarts=20)

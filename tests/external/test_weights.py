@@ -28,6 +28,10 @@ def loaded(content: Any, key: str = "", into: nn.Module | None = None) -> nn.Mod
     return model
 
 
+def said(content: Any, key: str = "", into: nn.Module | None = None) -> str:
+    return load_weights(into or network(), content, key).text("w.pt")
+
+
 def equal(model: nn.Module) -> bool:
     return all(torch.equal(tensor, STATE[name]) for name, tensor in model.state_dict().items())
 
@@ -85,7 +89,8 @@ def test_several_weights_are_named_and_chosen_by_key() -> None:
 
 def test_half_precision_is_said_and_computed_in_float32() -> None:
     model = network()
-    (note,) = load_weights(model, {name: t.half() if t.is_floating_point() else t for name, t in STATE.items()})
+    half = {name: t.half() if t.is_floating_point() else t for name, t in STATE.items()}
+    (note,) = load_weights(model, half).cautions
     assert "torch.float16" in note and model[0].weight.dtype == torch.float32
 
 
@@ -195,8 +200,11 @@ def test_a_file_that_wants_to_run_code_is_refused_and_does_not_run(
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
 def test_a_whole_pickled_module_is_refused_with_the_cure(write: Callable[[Any, Path], None], tmp_path: Path) -> None:
     write(Plain(), tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=r"wants to run code \(external.networks.Plain\).*model.state_dict\(\)"):
-        read_checkpoint(tmp_path / "model.pt")
+    path = tmp_path / "a model.pt"
+    (tmp_path / "model.pt").rename(path)
+    with pytest.raises(ValueError, match=r"wants to run code \(external.networks.Plain\)") as refused:
+        read_checkpoint(path)
+    assert f"`advdpnp weights convert '{path}'` takes its tensors out" in str(refused.value)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -236,3 +244,155 @@ def test_weights_saved_on_a_gpu_are_read_without_one(
         with pytest.raises(RuntimeError, match="CUDA"):
             torch.load(tmp_path / "w.pt", weights_only=True)
     assert equal(loaded(read_checkpoint(tmp_path / "w.pt")))
+
+
+def other(seed: int = 2) -> dict[str, torch.Tensor]:
+    return network(seed).state_dict()
+
+
+METRIC = {"train_acc.tp": torch.zeros(10, dtype=torch.int64), "train_acc.total": torch.tensor(3.0)}
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.", "backbone.", "module._orig_mod.model.net.", "module."])
+def test_a_trainer_s_checkpoint_is_loaded_from_under_its_prefix_and_the_rest_is_named(prefix: str) -> None:
+    content = {
+        "epoch": 3,
+        "state_dict": {**prefixed(prefix), **METRIC, "loss_fn.weight": torch.ones(10)},
+        "callbacks": {"ModelCheckpoint": {"best": torch.tensor(0.5), "paths": {"a.ckpt": torch.tensor(0.5)}}},
+        "optimizer_states": [torch.optim.Adam(network().parameters()).state_dict()],
+        "hyper_parameters": {"lr": 0.1},
+    }
+    assert equal(loaded(content))
+    text = said(content)
+    assert text.startswith(f"weights: state_dict.{prefix.rstrip('.')} of w.pt, 9 entries; not used: ")
+    for name in ("train_acc", "loss_fn", "callbacks", "optimizer_states", "hyper_parameters", "epoch"):
+        assert name in text
+
+
+def test_metrics_and_losses_lie_beside_a_network_without_a_prefix_but_layers_do_not() -> None:
+    content = {**STATE, **METRIC, "criterion.weight": torch.ones(10)}
+    assert equal(loaded(content)) and said(content).endswith("not used: train_acc, criterion")
+    for name, tensor in (("7.weight", torch.ones(3)), ("4.scale", torch.tensor(2.0)), ("scale", torch.tensor(2.0))):
+        # A layer of the file that the network lacks makes it another network.
+        layer = {name: tensor, "4.shift": torch.ones(3)}
+        with pytest.raises(ValueError, match="unexpected"):
+            loaded({**STATE, **layer})
+
+
+def test_a_list_of_states_is_a_choice_by_its_places() -> None:
+    for content, keys in (({"state_dict": [other(), STATE]}, "state_dict.0, state_dict.1"), ([other(), STATE], "0, 1")):
+        with pytest.raises(ValueError, match=rf"several weights \({keys}\): choose one with --weights-key, as"):
+            loaded(content)
+        assert equal(loaded(content, keys.split(", ")[1]))
+
+
+@pytest.mark.parametrize("key", ["state_dict_ema", "ema_state_dict", "model_ema", "ema", "swa_model", "ema_model"])
+def test_an_average_beside_the_network_is_never_taken_or_passed_over_silently(key: str) -> None:
+    content = {"state_dict": other(), key: STATE}
+    with pytest.raises(ValueError, match=rf"several weights \(state_dict, {key}\)"):
+        loaded(content)
+    assert equal(loaded(content, key))
+    assert said(content, key) == (
+        f"weights: {key} of w.pt, 9 entries, an average of networks; state_dict would fit too, see --weights-key"
+    )
+    assert said(content, "state_dict") == (
+        f"weights: state_dict of w.pt, 9 entries; {key} would fit too, see --weights-key"
+    )
+
+
+def test_an_average_of_torch_is_told_by_its_counter() -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(network(1)).state_dict()
+    assert said(averaged) == "weights: module of w.pt, 9 entries, an average of networks"
+    flat = {**{f"net.{name}": t for name, t in other().items()}, **{f"mean_net.{n}": t for n, t in averaged.items()}}
+    with pytest.raises(ValueError, match=r"several weights \(net, mean_net.module\)"):
+        loaded(flat)
+    assert equal(loaded(flat, "mean_net"))
+    assert "an average of networks" in said(flat, "mean_net") and "an average" not in said(flat, "net")
+
+
+def test_a_key_is_a_path_of_mappings_a_prefix_of_names_or_both() -> None:
+    states = {**prefixed("model.net."), **{f"teacher.net.{name}": t for name, t in other().items()}}
+    for content, before in ((states, ""), ({"state_dict": states}, "state_dict."), ({"a": {"b": states}}, "a.b.")):
+        for key in ("model.net", "model"):
+            assert equal(loaded(content, before + key))
+        assert not equal(loaded(content, before + "teacher"))
+        with pytest.raises(
+            ValueError, match=rf"no weights under 'model.ne'; there are: {before}model.net, {before}tea"
+        ):
+            loaded(content, "model.ne")
+    # The top level has a key too, where others lie below it.
+    mixed = {**STATE, "ema": other()}
+    with pytest.raises(ValueError, match=r"several weights \(\., ema\)"):
+        loaded(mixed)
+    assert equal(loaded(mixed, ".")) and not equal(loaded(mixed, "ema"))
+    # A network that lies right at the key goes before one below it.
+    assert equal(loaded({"model": mixed}, "model"))
+
+
+def test_the_same_weights_under_two_names_are_no_choice() -> None:
+    copies = {name: tensor.clone() for name, tensor in STATE.items()}
+    assert equal(loaded({"model": STATE, "best": copies}))
+
+
+def test_names_that_meet_without_wrappers_stay_apart() -> None:
+    content = {**prefixed("net.module."), **{f"net.{name}": t for name, t in other().items()}}
+    with pytest.raises(ValueError, match=r"several weights \(net, net.module\)"):
+        loaded(content)
+    assert equal(loaded(content, "net.module"))
+
+
+class Blocks(nn.Module):
+    """As a ResNet: names in its blocks are names of its own."""
+
+    def __init__(self, blocks: int, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv, self.bn = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+        self.layer = nn.Sequential(
+            *(nn.ModuleDict({"conv": nn.Conv2d(4, 4, 3), "bn": nn.BatchNorm2d(4)}) for _ in range(blocks))
+        )
+        self.fc = nn.Linear(4, 2)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module."])
+def test_the_weights_of_a_deeper_network_are_not_taken_for_a_shallow_one(prefix: str) -> None:
+    deep = {f"{prefix}{name}": tensor for name, tensor in Blocks(3).state_dict().items()}
+    for blocks, problem in ((1, "14 unexpected"), (2, "7 unexpected"), (4, "7 missing|6 missing")):
+        with pytest.raises(ValueError, match=problem):
+            loaded(deep, into=Blocks(blocks))
+    loaded(
+        {**deep, **{f"ema.{name}": t for name, t in Blocks(3, 1).state_dict().items()}}, prefix[:-1] or ".", Blocks(3)
+    )
+    with pytest.raises(ValueError, match="several weights"):
+        loaded({**deep, **{f"ema.{name}": t for name, t in Blocks(3, 1).state_dict().items()}}, into=Blocks(3))
+
+
+def test_another_shape_under_the_right_prefix_is_said_of_that_prefix() -> None:
+    content = {"epoch": 3, "state_dict": {**prefixed("model."), "model.3.weight": torch.zeros(10, 7), **METRIC}}
+    with pytest.raises(ValueError, match=r"under state_dict.model, does not fit .* 1 of another shape \(3.weight"):
+        loaded(content)
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
+    assert "\x1b" not in said({"state_dict": STATE, "\x1b[2J": 3, "a\x1b": other(3) | {"x": torch.ones(2)}})
+
+
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:.*quantiz.*")
+@pytest.mark.parametrize(
+    "make, kind",
+    [
+        (lambda t: t.to_sparse(), "sparse"),
+        (lambda t: t.to_sparse_csr(), "sparse"),
+        (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), "quantized"),
+        (lambda t: t.to("meta"), "without data"),
+        (lambda t: t + 1j, "complex"),
+    ],
+)
+def test_values_that_a_network_cannot_take_are_refused_by_name(
+    make: Callable[[torch.Tensor], torch.Tensor], kind: str
+) -> None:
+    content = {**STATE, "3.weight": make(STATE["3.weight"])}
+    with pytest.raises(ValueError, match=rf"1 are no plain numbers \(3.weight is {kind}\)") as refused:
+        loaded(content)
+    assert "\n" not in str(refused.value)
+    loaded({"good": STATE, "odd": content})

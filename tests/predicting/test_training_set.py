@@ -1,14 +1,17 @@
 """The nearest training images against a slow search, and how the embeddings are kept."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from advdpnp import api
-from advdpnp.predicting import TrainingImage, TrainingSet, read_training_set, write_training_set
+from advdpnp import api, data
+from advdpnp.experiments import experiment_on
+from advdpnp.predicting import TrainingImage, TrainingSet, predictions_text, read_training_set, write_training_set
 from advdpnp.runs import Run
 
 NAMES = tuple("abcd")
@@ -131,3 +134,41 @@ def test_missing_data_files_cost_the_training_images_and_nothing_else(
     assert found.notes == ("no pictures of the nearest training images: the files are gone",)
     near = found.predicted[0].nearest_training
     assert len(near) >= 5 and all(other.pixels is None for other in near)
+
+
+def test_neighbors_from_a_folder_are_called_by_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ADVDPNP_DATA", str(tmp_path / "data"))
+    colors = {}
+    # A class "a" after "B", and "a b" before "a" in none of them; of each name a color of its own.
+    for number, kind in enumerate(["B", "a", "a b"] * 6):
+        path = tmp_path / "photos" / kind / f"{number * 7 % 18:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colors[f"{kind}/{path.name}"] = (13 * number, 255 - 13 * number, number)
+        Image.new("RGB", (8, 8), colors[f"{kind}/{path.name}"]).save(path)
+    facts = data.folder_spec(tmp_path / "photos", 8)
+    settings = ["recipe.epochs=1", "recipe.attack.steps=1"]
+    run = api.train(experiment_on(facts, "tiny", "at", settings=settings), tmp_path / "runs")
+    for _ in ("computed", "read again"):
+        (found,) = api.predict(run.folder, tmp_path / "photos" / "B" / "00.png").predicted
+        assert len(found.nearest_training) > 5
+        for other in found.nearest_training:
+            assert other.pixels is not None
+            assert tuple(other.pixels[:, 0, 0].tolist()) == colors[other.file]
+            assert other.file.startswith(f"{other.class_name}/")
+    assert "#" not in predictions_text(api.predict(run.folder, tmp_path / "photos" / "B" / "00.png"))
+    # Without the list of names people see positions.
+    for path in (tmp_path / "data").rglob("split.json"):
+        path.unlink()
+    (found,) = api.predict(run.folder, tmp_path / "photos" / "B" / "00.png").predicted
+    assert all(other.label == f"#{other.index}" for other in found.nearest_training)
+
+
+def test_an_exported_folder_keeps_embeddings_and_can_be_exported_again(run: Run, folder: Path, tmp_path: Path) -> None:
+    api.export(run.folder, tmp_path / "exported", images=16)
+    first, again = (api.predict(tmp_path / "exported", folder) for _ in range(2))
+    assert first.notes == again.notes == () and first.predicted == again.predicted
+    assert read_training_set(Run(tmp_path / "exported"), "last", data.spec("digits").class_names) is not None
+    assert first.predicted == api.predict(run.folder, folder).predicted
+    api.export(run.folder, tmp_path / "exported", images=16)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from advdpnp.attack_words import attack_name
 from advdpnp.report.read import read_run, read_runs
-from advdpnp.results import AttackKey, attack_name
+from advdpnp.results import AttackKey
 
 MakeRun = Callable[..., Path]
 

@@ -181,6 +181,32 @@ def test_published_numbers_stand_below_measured_ones_where_data_and_backbone_mat
     assert [row.kind for row in only_table(make_run("adv-dpnp", data="cifar10", **options)).rows] == ["run"]
 
 
+def of_chosen_images(folder: Path, indices: str, suite: str = "demo") -> Path:
+    path = folder / f"eval/{suite}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"indices": indices}))
+    return folder
+
+
+def test_published_numbers_do_not_stand_beside_chosen_images(make_run: MakeRun) -> None:
+    options = {"recipe": "paper", "n": 1000, "attacks": TABLE_2, "robust": (0.58, 0.53, 0.52, 0.50)}
+    first = make_run("adv-dpnp", data="cifar10", backbone="resnet18", **options)
+    assert [row.kind for row in only_table(first).rows] == ["run", "published"]
+    chosen = only_table(of_chosen_images(first, "0-998,5000"))
+    assert [row.kind for row in chosen.rows] == ["run"]
+    assert "on 1,000 test images (0-998,5000)" in chosen.caption
+    assert any("1,000 of 10,000 test images (0-998,5000)" in note for note in chosen.footnotes)
+
+
+def test_curves_of_different_chosen_images_are_pictures_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:
+    folders = [
+        of_chosen_images(make_run(name, everything=True), indices, "curve")
+        for name, indices in (("at", "0-358,400"), ("st", "0-358,401"))
+    ]
+    page = write_report(folders, tmp_path / "page").read_text()
+    drawn = [path.name for path in (tmp_path / "page/figures").glob("accuracy-against-eps-*")]
+    assert len(drawn) == 2 and all(f"({indices})" in page for indices in ("0-358,400", "0-358,401"))
+
+
 def test_published_autoattack_stands_below_the_standard_one_and_not_below_its_quick_tier(make_run: MakeRun) -> None:
     options = {"data": "cifar10", "backbone": "resnet18", "n": 10_000, "robust": (0.49,)}
     for name, printed in (("autoattack", "49.18"), ("autoattack-quick", "–")):

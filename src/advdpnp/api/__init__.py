@@ -4,11 +4,12 @@ from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
 from advdpnp.api.export import export
 from advdpnp.api.external import evaluate_external, evaluate_model
-from advdpnp.api.loading import load, load_checkpoint
+from advdpnp.api.loading import chosen_checkpoint, load, load_checkpoint
 from advdpnp.api.predicting import predict
 from advdpnp.api.training import make_task, train
 
 __all__ = [
+    "chosen_checkpoint",
     "compare",
     "environment",
     "evaluate",

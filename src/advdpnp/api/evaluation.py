@@ -2,24 +2,30 @@
 
 import hashlib
 import math
+import warnings
 from pathlib import Path
 from typing import Any, Unpack, overload
 
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
-from advdpnp import attacks, data
+from advdpnp import attacks
 from advdpnp.api.environment import resolve_device
-from advdpnp.api.external import evaluate_model
-from advdpnp.api.loading import load_checkpoint, stored_experiment
-from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
-from advdpnp.data import DataSpec
+from advdpnp.api.external import InMemoryKeywords, evaluate_model
+from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
+from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
+from advdpnp.api.run_images import images_of
+from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation
+from advdpnp.api.test_sets import test_set
+from advdpnp.callbacks import Silent
+from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.result_files import ResultFiles
 from advdpnp.runs import Json, Run
+from advdpnp.threat import Ball
 
 
 @overload
@@ -27,10 +33,11 @@ def evaluate(
     what: Path | str,
     suite: Protocol = "quick",
     *,
-    eps: float | None = None,
-    suite_name: str = "custom",
-    on_data: DataSpec | str | None = None,
-    checkpoint: str = "last",
+    eps: Radius | None = None,
+    norm: Ball | None = None,
+    suite_name: str | None = None,
+    on_data: Any = None,
+    checkpoint: str | None = None,
     device: str | None = None,
     data_root: Path | None = None,
     callback: EvaluationCallback | None = None,
@@ -41,13 +48,15 @@ def evaluate(
 @overload
 def evaluate(
     what: nn.Module | ExportedProgram,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any = None,
     *,
     suite: Protocol = "quick",
-    eps: float = 8 / 255,
+    eps: Radius | None = None,
+    norm: Ball | None = None,
     callback: EvaluationCallback | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
+    **options: Unpack[InMemoryKeywords],
 ) -> Json: ...
 
 
@@ -67,10 +76,10 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
         what = settle(what.module())
     if isinstance(what, nn.Module):
         return evaluate_model(what, *arguments, **options)
-    if {"x", "y"} & options.keys() or any(isinstance(value, Tensor) for value in arguments):
+    if {"x", "y"} & options.keys() or any(map(is_array, arguments)):
         raise ValueError(
-            "a run is evaluated on a test set by name, and images in memory need a network: give "
-            "evaluate(run_folder), or evaluate(model, x, y)"
+            "a run is evaluated on its test set, or on on_data=(x, y), and images in memory need a network: give "
+            "evaluate(run_folder), evaluate(run_folder, on_data=(x, y)), or evaluate(model, x, y)"
         )
     return evaluate_run(what, *arguments, **options)
 
@@ -81,10 +90,11 @@ def evaluate_run(
     folder: Path | str,
     suite: Protocol = "quick",
     *,
-    eps: float | None = None,
-    suite_name: str = "custom",
-    on_data: DataSpec | str | None = None,
-    checkpoint: str = "last",
+    eps: Radius | None = None,
+    norm: Ball | None = None,
+    suite_name: str | None = None,
+    on_data: Any = None,
+    checkpoint: str | None = None,
     device: str | None = None,
     data_root: Path | None = None,
     callback: EvaluationCallback | None = None,
@@ -94,28 +104,34 @@ def evaluate_run(
 
     Args:
         folder: the run's folder.
-        suite: a suite's name, see `advdpnp list suites`, a suite, or attacks, as objects or texts such as
-            "pgd:steps=40,step_size=0.01".
-        eps: another radius than the data set's usual one; the result is then named after it.
-        suite_name: name of the result, if `suite` is a list of attacks.
-        on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json.
-        checkpoint: "last" or "best".
+        suite: a suite's name, see `advdpnp list suites`, a suite, an attack such as `PGD(eps=8 / 255)`, or a list of
+            attacks, as objects or texts such as "pgd:steps=40,step_size=0.01".
+        eps: another radius than the data set's usual one, as 4 / 255 or "4/255"; the result is then named after it.
+        norm: "linf", or "l2" for the same attacks in l2, whose result is called <suite>-l2; None for linf.
+        suite_name: name of the result, if `suite` is an attack or a list of them; None for "custom".
+        on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json. Images in
+            memory, as `advdpnp.given` takes them, are recognized where they are the run's own test images.
+        checkpoint: "last" or "best"; None for last, and says so where best is of another epoch.
         device: torch device.
         data_root: folder of the data files.
         callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
-        options: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
+        options: limit, indices, seed, seeds, shard, batch_size, search_precision, resume: see
+            `advdpnp.api.stored_evaluation.EvaluationOptions`.
     """
+    how, callback = EvaluationOptions(**options), callback or Silent()
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
-    tested = data.spec(on_data) if isinstance(on_data, str) else on_data or done.data
-    _check_alike(done.data, tested)
-    wanted = suite_of(suite, done.data.eps, math.prod(done.data.image_shape), eps, suite_name)
+    tested = test_set(run, done, on_data, data_root)
+    radii = Radii(done.data.radii, done.data.name, math.prod(done.data.image_shape), radius_of(eps))
+    wanted = suite_of(suite, radii, norm, suite_name)
+    if remark := radii.remark(norm):
+        callback.on_note(remark)
+    checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, epoch = load_checkpoint(run, checkpoint, on)
-    checkpoint = run.stored_checkpoint(checkpoint)
-    images = data.load(tested, "test", data_root).to(on)
+    images = tested.images.to(on)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {
-        "data": tested.name,
+        "data": tested.facts.name,
         "checkpoint": checkpoint,
         "epoch": epoch,
         "weights": weights,
@@ -123,27 +139,11 @@ def evaluate_run(
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
-    other = tested.name if tested.name != done.data.name else ""
-    evaluation = StoredEvaluation(run, wanted, images, facts, EvaluationOptions(**options), other)
-    return evaluation.measure(model, on, callback)
-
-
-def _check_alike(trained: DataSpec, tested: DataSpec) -> None:
-    """Raise ValueError unless a network that was trained on the first data can be tested on the second."""
-    for what, expected, got in (
-        ("images of", trained.image_shape, tested.image_shape),
-        ("the classes", trained.class_names, tested.class_names),
-    ):
-        if expected != got:
-            raise ValueError(
-                f"the run was trained on {what} {_short(expected)} ({trained.name}), but {tested.name} has "
-                f"{_short(got)}: choose a test set that is alike"
-            )
-
-
-def _short(values: tuple[object, ...]) -> str:
-    text = ", ".join(map(str, values[:4]))
-    return f"({text})" if len(values) <= 4 else f"({text}, ...), {len(values)} in all"
+    evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other)
+    for line in tested.remarks:
+        warnings.warn(line, stacklevel=5)
+    remarks = {"warnings": tested.remarks} if tested.remarks else {}
+    return evaluation.begin(on, callback) or evaluation.measure(model, on, callback, **remarks)
 
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:
@@ -166,7 +166,8 @@ def illustrate(
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
     model, _ = load_checkpoint(run, "last", on)
-    images = data.load(done.data, "test", data_root).to(on)
+    found = images_of(run, done.data, "test", data_root)
+    images = found.present().to(on)
     attack = attacks.PGD(eps=done.data.eps)
     names = done.data.class_names
     run.write_arrays("samples.npz", attacked_samples(model, images, names, attack, samples, CHUNK))

@@ -2,66 +2,114 @@
 
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device
-from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, Protocol, StoredEvaluation, suite_of
-from advdpnp.attacks.attack import check_images, check_labels
+from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
+from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation, summed_up
+from advdpnp.api.test_sets import named_or_given
+from advdpnp.attacks.attack import check_images, check_labels, in_box
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
 from advdpnp.data import DataSpec, Images
+from advdpnp.data.memory.sources import as_tensors
 from advdpnp.deprecation import renamed
-from advdpnp.evaluation import CHUNK, Evaluation, EvaluationCallback, check_mode, examine
+from advdpnp.evaluation import EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
-from advdpnp.evaluation.single_pass import as_stated
+from advdpnp.evaluation.one_output import with_class_logits
+from advdpnp.evaluation.single_pass import SearchPrecision, as_stated
 from advdpnp.external import ExternalModel
-from advdpnp.external.external_model import single_precision
+from advdpnp.external.external_model import single_precision, tensors_sum
 from advdpnp.runs import Json, Run
+from advdpnp.threat import Ball
+
+
+class InMemoryKeywords(TypedDict, total=False):
+    """Fields of `EvaluationOptions` for images in memory, as keyword arguments."""
+
+    limit: int | None
+    indices: Any
+    seed: int
+    seeds: int
+    shard: str
+    batch_size: int
+    search_precision: SearchPrecision
+    resume: Path | str | None
 
 
 @renamed(listener="callback")
 @as_stated()
 def evaluate_model(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any = None,
     *,
     suite: Protocol = "quick",
-    eps: float = 8 / 255,
+    eps: Radius | None = None,
+    norm: Ball | None = None,
     callback: EvaluationCallback | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
+    resume: Path | str | None = None,
+    **options: Any,
 ) -> Json:
-    """Attack any classifier on images in memory; nothing is written.
+    """Attack any classifier on images in memory; nothing is written, but to `resume`.
 
     Args:
-        model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C); the attacks run on its device.
-        x: (N, channels, H, W), float in [0, 1] or uint8.
-        y: (N,) int64.
-        suite: a suite's name, a suite, or attacks, as objects or texts such as "pgd:steps=40,step_size=0.01".
-        eps: linf radius of a suite by name, and of texts that give none.
+        model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C), or one output for two classes, the logit
+            of class 1; the attacks run on its device.
+        x: (N, channels, H, W), (N, H, W, channels) or (N, H, W), a tensor, numpy array or list, float in [0, 1] or
+            bytes; or images and labels in one, as `advdpnp.given` takes and makes them.
+        y: (N,) integers.
+        suite: a suite's name, a suite, an attack such as `PGD(eps=8 / 255)`, or a list of attacks, as objects or texts
+            such as "pgd:steps=40,step_size=0.01".
+        eps: radius of a suite by name, and of texts that give none, as 8 / 255 or "8/255"; None for 8/255, which is of
+            linf alone.
+        norm: "linf", or "l2" for the same attacks in l2; None for linf.
         callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
-        chunk: rows of every forward.
+        chunk: rows of every forward; None for the usual number: 128, fewer where there are fewer images.
+        resume: a file that keeps what is found while the evaluation runs. Where it is there already, an evaluation of
+            the same network, images and attacks goes on from it. It is removed at the end.
+        options: limit, indices, seed, seeds, shard, batch_size, search_precision: see
+            `advdpnp.api.stored_evaluation.EvaluationOptions`. The result of a shard is for
+            `advdpnp.evaluation.merge_shards`.
     Returns:
         What a run's eval/<suite>.json holds, with "warnings".
     Raises:
         ValueError: in one line, what makes the numbers meaningless: see `advdpnp.evaluation.examine`.
     """
+    how, kept = EvaluationOptions(**options), _kept(resume)
     check_mode(model)
     images = _images(x, y)
-    on = _device(model, x)
-    wanted = suite_of(suite, eps, math.prod(x.shape[1:]))
+    on, pixels = _device(model, images.pixels), math.prod(images.pixels.shape[1:])
+    radii = Radii({"linf": 8 / 255}, "a set of images in memory", pixels, radius_of(eps), named=False)
+    wanted = suite_of(suite, radii, norm)
+    how.which(len(images))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
-    cautions += examine(ready, images, attacked=bool(wanted.attacks))
+    ready, said = with_class_logits(ready, images)
+    cautions += said + examine(ready, images, attacked=bool(wanted.attacks))
     _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
-    evaluation = Evaluation(suite=wanted, n=len(images), facts=facts, chunk=chunk)
-    result = run_evaluation(ready, images, evaluation, callback or Silent())
+    if kept is not None:
+        measured = {"pixels": images.pixels, "labels": images.labels}
+        facts |= {"weights": tensors_sum(ready.state_dict()), "images": tensors_sum(measured)}
+    results, partials = [], []
+    for seed in how.each_seed:
+        usual = how.evaluation(wanted, len(images), facts, seed)
+        partial = kept if kept is None or how.seeds == 1 else kept.with_name(f"{kept.name}.seed-{seed}")
+        partials.append(partial)
+        rows = usual.chunk if chunk is None else chunk
+        evaluation = replace(usual, chunk=rows, partial=partial, resume=partial is not None)
+        results.append(run_evaluation(ready, images, evaluation, callback or Silent()))
+    for partial in filter(None, partials):
+        partial.unlink()
+    result = summed_up(results)
     return result | {"warnings": cautions + result.get("warnings", []), "environment": environment(on)}
 
 
@@ -69,11 +117,12 @@ def evaluate_model(
 @as_stated()
 def evaluate_external(
     source: ExternalModel,
-    on_data: DataSpec | str,
+    on_data: Any,
     suite: Protocol = "quick",
     *,
-    eps: float | None = None,
-    suite_name: str = "custom",
+    eps: Radius | None = None,
+    norm: Ball | None = None,
+    suite_name: str | None = None,
     out: Path | str = "runs",
     device: str | None = None,
     data_root: Path | None = None,
@@ -84,48 +133,68 @@ def evaluate_external(
 
     Args:
         source: callable, weights and normalization.
-        on_data: the data set, or its name.
+        on_data: the data set, its name, or images in memory, as `advdpnp.given` takes them.
         suite: as in `evaluate_model`.
-        eps: another radius than the data set's usual one.
-        suite_name: name of the result, if `suite` is a list of attacks.
+        eps, norm, suite_name: as in `advdpnp.api.evaluate_run`.
         out: folder of all runs.
         device: torch device.
         data_root: folder of the data files.
         callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
-        options: limit, seeds, shard, batch_size, resume: see `advdpnp.api.stored_evaluation.EvaluationOptions`.
+        options: limit, indices, seed, seeds, shard, batch_size, search_precision, resume: see
+            `advdpnp.api.stored_evaluation.EvaluationOptions`.
     Raises:
         ValueError, FileNotFoundError: in one line, what does not load, fit or make sense. Nothing is stored then.
     """
-    spec, on = data.spec(on_data) if isinstance(on_data, str) else on_data, resolve_device(device)
-    wanted = suite_of(suite, spec.eps, math.prod(spec.image_shape), eps, suite_name)
+    how, callback = EvaluationOptions(**options), callback or Silent()
+    cautions: list[str] = []
+    spec, on = named_or_given(on_data, None, cautions), resolve_device(device)
+    radii = Radii(spec.radii, spec.name, math.prod(spec.image_shape), radius_of(eps))
+    wanted = suite_of(suite, radii, norm, suite_name)
     images = data.load(spec, "test", data_root).to(on)
-    how = EvaluationOptions(**options)
-    if how.limit is not None and not 1 <= how.limit <= len(images):
-        raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {how.limit}")
-    model, cautions = source.open(spec)
+    how.which(len(images))
+    source, said = source.with_usual_normalization(spec)
+    for remark in filter(None, (radii.remark(norm), source.understood, *said)):
+        callback.on_note(remark)
+    model, said = source.open(spec, callback.on_note)
+    cautions += said
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
     evaluation = StoredEvaluation(run, wanted, images, facts, how)
     if run.exists:
-        # Before the checks of the network, which take minutes.
         run.create_or_verify(config)
-        evaluation.check_free()
-    model = model.to(on)
-    cautions += examine(model, images, spec.num_classes, attacked=bool(wanted.attacks))
+    # Before the checks of the network, which take minutes.
+    finished = evaluation.begin(on, callback)
+    if finished is not None:
+        return finished
+    model, said = with_class_logits(model.to(on), images, spec.num_classes)
+    trained = source.as_built != "untrained"
+    cautions += said + examine(model, images, spec.num_classes, attacked=bool(wanted.attacks), trained=trained)
     _warn(cautions)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))
     return evaluation.measure(model, on, callback, warnings=cautions)
 
 
-def _images(x: Tensor, y: Tensor) -> Images:
-    if x.dim() != 4 or not len(x):
-        raise ValueError(f"x must be (N, channels, H, W) with N at least 1; got {tuple(x.shape)}")
-    if x.dtype != torch.uint8:
-        check_images(x)
+def _kept(resume: Path | str | None) -> Path | None:
+    """The file that keeps what is found; ValueError for a switch, as a run has it."""
+    if isinstance(resume, bool):
+        raise ValueError(
+            "images in memory have no run folder: give the file that keeps what is found, as resume='part.json'; "
+            f"got {resume}"
+        )
+    return None if resume is None else Path(resume)
+
+
+def _images(x: Any, y: Any) -> Images:
+    if isinstance(x, DataSpec):
+        return data.load(x, "test")
+    pixels, labels = as_tensors(x, y)
     # The number of classes is not known yet.
-    check_labels(y, len(x), torch.iinfo(torch.int64).max)
-    return Images(x.detach(), y, levels=255 if x.dtype == torch.uint8 else 1)
+    check_labels(labels, len(pixels), torch.iinfo(torch.int64).max)
+    if pixels.dtype == torch.uint8:
+        return Images(pixels, labels)
+    check_images(pixels)
+    return Images(in_box(pixels), labels, levels=1)
 
 
 def _device(model: nn.Module, x: Tensor) -> torch.device:

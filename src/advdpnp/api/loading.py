@@ -1,5 +1,6 @@
 """Loads the classifier of a run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,10 +25,32 @@ def load(folder: Path | str, checkpoint: str = "last", device: str | None = None
     return model
 
 
-def load_checkpoint(run: Run, checkpoint: str, device: torch.device) -> tuple[Classifier, int]:
-    """A checkpoint's classifier in eval mode, and the epochs that it was trained for; Raises as `load`."""
+def chosen_checkpoint(run: Run, asked: str | None, tell: Callable[[str], None]) -> str:
+    """The name of the weights that are read: those that are asked for, else last; and a word on the others.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load`.
+    """
+    name = run.stored_checkpoint(_known(asked or "last"))
+    best = run.trained_epochs("best") if asked is None and name == "last" else None
+    last = run.trained_epochs("last") if best is not None else None
+    if best != last:
+        tell(
+            f"these are the last weights (epoch {last}), as in the paper; the held-out images chose best "
+            f"(epoch {best}): --checkpoint best takes them"
+        )
+    return name
+
+
+def _known(checkpoint: str) -> str:
     if checkpoint not in ("last", "best"):
         raise ValueError(f"checkpoint must be last or best; got {checkpoint!r}")
+    return checkpoint
+
+
+def load_checkpoint(run: Run, checkpoint: str, device: torch.device) -> tuple[Classifier, int]:
+    """A checkpoint's classifier in eval mode, and the epochs that it was trained for; Raises as `load`."""
+    _known(checkpoint)
     experiment = stored_experiment(run)
     checkpoint = run.stored_checkpoint(checkpoint)
     model = experiment.build()

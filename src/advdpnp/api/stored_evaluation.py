@@ -8,85 +8,29 @@ from typing import Any, TypedDict
 import torch
 from torch import nn
 
-from advdpnp import attacks, runs
+from advdpnp import runs
 from advdpnp.api.environment import environment
-from advdpnp.attacks import ATTACKS, Attack, Suite, record, suite_names
+from advdpnp.attacks import Suite, record, suite_names
 from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.evaluation import Evaluation, EvaluationCallback, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.model_checks import check_not_empty
-from advdpnp.evaluation.single_pass import SearchPrecision, check_precision
-from advdpnp.experiments.config import decode
-from advdpnp.ranges import Count, Natural, check_fields, nearest
+from advdpnp.evaluation.single_pass import SearchPrecision, check_precision, usual_chunk
+from advdpnp.indices import parse_indices, short_indices
+from advdpnp.ranges import Count, Natural, check_fields
 from advdpnp.result_files import ResultFiles, shard_differences
 from advdpnp.results import attack_of, result_name
 from advdpnp.runs import Json, Run
-from advdpnp.threat import eps_text
-
-# A suite's name, a suite, or attacks, as objects or as texts such as "pgd:eps=0.3,steps=40,step_size=0.01".
-Protocol = str | Suite | Sequence[Attack | str]
-
-
-def attack_by_hand(text: str, eps: float) -> Attack:
-    """The attack in "NAME:field=value,...", such as "pgd:eps=0.3,steps=40,step_size=0.01".
-
-    Args:
-        text: name of an attack and its fields; budgets are numbers or fractions.
-        eps: radius where the text gives none.
-    Raises:
-        ValueError: unknown name, field or value; the nearest ones are listed.
-    """
-    name, _, rest = text.partition(":")
-    if name not in ATTACKS:
-        raise ValueError(f"unknown attack {name!r}; nearest: {nearest(name, ATTACKS)}")
-    values: dict[str, str | float] = {}
-    for part in rest.split(",") if rest else ():
-        field, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or field in values:
-            raise ValueError(f"--attack takes NAME:field=value,... with each field once; got {part!r} in {text!r}")
-        values[field] = value
-    kind: Any = ATTACKS[name]
-    attack: Attack = decode(kind, {"eps": eps} | values, name)
-    return attack
-
-
-def suite_of(
-    protocol: Protocol, usual_eps: float, pixels: int, eps: float | None = None, name: str = "custom"
-) -> Suite:
-    """The suite that a caller asks for.
-
-    Args:
-        protocol: a suite's name, a suite, or attacks.
-        usual_eps: the data set's radius.
-        pixels: values of one image.
-        eps: another radius; a suite by name is then named after it, so that results do not meet.
-        name: what a list of attacks is called.
-    Raises:
-        ValueError: unknown names, no attacks, or a name that a suite has already.
-    """
-    if isinstance(protocol, Suite):
-        if eps is not None:
-            raise ValueError("eps changes a suite by name; got a suite, whose attacks have radii of their own")
-        return protocol
-    radius = usual_eps if eps is None else eps
-    if isinstance(protocol, str):
-        found = attacks.suite(protocol, radius, pixels)
-        named = f"{protocol}-eps-{eps_text(radius).replace('/', '-')}"
-        return found if radius == usual_eps else replace(found, name=named)
-    if name in suite_names() or not re.fullmatch(r"[\w.+-]+", name):
-        raise ValueError(f"attacks by hand need a name of their own, of letters, digits and ._+- alone; got {name!r}")
-    members = tuple(attack_by_hand(one, radius) if isinstance(one, str) else one for one in protocol)
-    if not members:
-        raise ValueError("a suite needs at least one attack; for none, the suite is called clean")
-    return Suite(name, "attacks by hand", members, features=None)
 
 
 class EvaluationKeywords(TypedDict, total=False):
     """Fields of `EvaluationOptions`, as keyword arguments."""
 
     limit: int | None
+    indices: Any
+    seed: int
     seeds: int
     shard: str
     batch_size: int
@@ -99,17 +43,23 @@ class EvaluationOptions:
     """How an evaluation is run, beside what it measures.
 
     Args:
-        limit: the first so many images; None for all.
-        seeds: how many seeds of the attacks' noise; the result is that of seed 0, with mean and spread over all.
-        shard: "K/M", the K-th of M interleaved parts, for M processes or machines; "" for all images.
+        limit: the first so many images, of those that `indices` choose; None for all.
+        indices: which test images, as `advdpnp.indices.parse_indices` takes them: "0-99,2303", a file, or positions,
+            each once and in any order; None for all.
+        seed: of the attacks' noise.
+        seeds: how many seeds of the attacks' noise, from `seed` on; the result is that of the first, with mean and
+            spread over all.
+        shard: "K/M", the K-th of M interleaved parts of these images, for M processes or machines; "" for all.
         batch_size: rows that searches, such as AutoAttack's, have in flight; 0 for the device's usual number.
         search_precision: "fp32"; "tf32" on a GPU, or "bf16", for searches that are faster, and named so in the result.
-        resume: continue what was interrupted.
+        resume: continue what was interrupted; what is finished is not measured again.
     Raises:
-        ValueError: a number that makes no sense, or several seeds of a part.
+        ValueError: a number that makes no sense, indices that are none, or several seeds of a part.
     """
 
     limit: Count | None = None
+    indices: Any = None
+    seed: Natural = 0
     seeds: Count = 1
     shard: str = ""
     batch_size: Natural = 0
@@ -119,9 +69,47 @@ class EvaluationOptions:
     def __post_init__(self) -> None:
         check_precision(self.search_precision)
         check_fields(self)
+        if self.indices is not None:
+            object.__setattr__(self, "indices", parse_indices(self.indices))
         if self.seeds > 1 and self.shard:
             raise ValueError("several seeds are measured on all images: leave --shard out, or --seeds")
         self.part()
+
+    @property
+    def each_seed(self) -> range:
+        """The seeds of the attacks' noise."""
+        return range(self.seed, self.seed + self.seeds)
+
+    def which(self, total: int) -> tuple[int, tuple[int, ...] | None]:
+        """How many of the test images, and which, ascending; None for the first so many.
+
+        Raises:
+            ValueError: there are not as many.
+        """
+        if self.indices is None:
+            _check_limit(self.limit, total, "the test images there are")
+            return self.limit or total, None
+        if self.indices[-1] >= total:
+            last = total - 1
+            raise ValueError(f"--indices must be from 0 to {last}, the test images there are; got {self.indices[-1]}")
+        _check_limit(self.limit, len(self.indices), "the images of --indices")
+        chosen = self.indices[: self.limit]
+        return len(chosen), chosen if chosen[-1] >= len(chosen) else None
+
+    def evaluation(self, suite: Suite, total: int, facts: Json, seed: int) -> Evaluation:
+        """What is measured with one seed, of a test set of so many images."""
+        n, chosen = self.which(total)
+        return Evaluation(
+            suite=suite,
+            n=n,
+            facts=facts,
+            chosen=chosen,
+            chunk=usual_chunk(n),
+            batch_size=self.batch_size,
+            search_precision=self.search_precision,
+            seed=seed,
+            shard=self.part(),
+        )
 
     def part(self) -> tuple[int, int]:
         """The shard as numbers (K, M)."""
@@ -131,6 +119,11 @@ class EvaluationOptions:
         if numbers is None:
             raise ValueError(f"a shard is K/M, such as 2/4; got {self.shard!r}")
         return int(numbers[1]), int(numbers[2])
+
+
+def _check_limit(limit: int | None, most: int, what: str) -> None:
+    if limit is not None and not 1 <= limit <= most:
+        raise ValueError(f"--limit must be from 1 to {most}, {what}; got {limit}")
 
 
 @dataclass(frozen=True)
@@ -174,6 +167,36 @@ class StoredEvaluation:
                 f"{self.files.result} holds other attacks: call yours something else with --suite, or remove it"
             )
 
+    def begin(self, device: torch.device, callback: EvaluationCallback) -> Json | None:
+        """Before the work: what stands in its place already; the stored result, where it is this one and is resumed.
+
+        Raises:
+            ValueError: images, attacks or precision that cannot be measured, or a file that holds other attacks.
+        """
+        check_not_empty(self.images)
+        self.options.which(len(self.images))
+        self.check_free()
+        self._check_precision(device)
+        part, parts = self.options.part()
+        path = self.files.shard(part, parts) if parts > 1 else self.files.result
+        begun = [self.files.partial(seed, part, parts) for seed in self.options.each_seed]
+        unfinished = next((one for one in begun if one.is_file()), None)
+        if not path.is_file():
+            if unfinished is not None and not self.options.resume:
+                callback.on_note(f"{unfinished} holds an unfinished evaluation, which begins again: --resume goes on")
+            return None
+        stored = runs.read_json(path)
+        differing = self._differences(stored)
+        if self.options.resume:
+            if unfinished is not None:
+                return None
+            if not differing:
+                callback.on_note(f"{path} is finished: nothing is measured again (without --resume it would be)")
+                return (self._whole(stored, callback) or stored) if parts > 1 else stored
+        what = f"another evaluation ({differing})" if differing else "this evaluation, finished (--resume shows it)"
+        callback.on_note(f"{path} holds {what}: it is kept until the new result replaces it")
+        return None
+
     def measure(
         self,
         model: nn.Module,
@@ -189,12 +212,8 @@ class StoredEvaluation:
             UnevaluatedError: a ValueError, where too many images are unevaluated. Nothing is written to the result's
                 place, and what was found stays where an interrupted evaluation is kept, or in the shards.
         """
-        check_not_empty(self.images)
-        self.check_free()
-        self._check_precision(device)
         callback = callback or Silent()
-        results = [self._seed(seed, model, callback) for seed in range(self.options.seeds)]
-        result = results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {})
+        result = summed_up([self._seed(seed, model, callback) for seed in self.options.each_seed])
         if warnings is not None:
             result["warnings"] = [*warnings, *result.get("warnings", [])]
         result |= {"environment": environment(device)}
@@ -205,9 +224,24 @@ class StoredEvaluation:
         else:
             runs.write_json(self.files.result, result)
         # Kept until all seeds are done, so that a finished one is not begun again.
-        for seed in range(self.options.seeds):
+        for seed in self.options.each_seed:
             self.files.partial(seed, part, parts).unlink()
         return result
+
+    def _differences(self, stored: Json) -> str:
+        """In what a stored result is not of this very evaluation, in words; "" if it is."""
+        wanted = self._evaluation(self.options.seed)
+        found = {name: stored.get(name) for name in wanted.protocol}
+        seeds = dict(stored.get("seeds") or {}).get("count", 1)
+        attacks = [attack_of(row) for row in stored.get("attacks", ()) if not row.get("added")]
+        differing = [
+            f"{name} {_brief(name, found[name])}, not {_brief(name, value)}"
+            for name, value in wanted.protocol.items()
+            if found[name] != value
+        ]
+        differing += ["other attacks"] if attacks != wanted.budgets else []
+        differing += [f"seeds {seeds}, not {self.options.seeds}"] if seeds != self.options.seeds else []
+        return "; ".join(differing)
 
     def _check_precision(self, device: torch.device) -> None:
         """Raise ValueError if the result would name a precision in which nothing was searched."""
@@ -220,22 +254,14 @@ class StoredEvaluation:
             raise ValueError(f"tf32 is a precision of GPUs, and this is a {device.type}: search in fp32 or bf16")
 
     def _seed(self, seed: int, model: nn.Module, callback: EvaluationCallback) -> Json:
-        options = self.options
-        if options.seeds > 1:
-            callback.on_note(f"seed {seed} ({seed + 1} of {options.seeds})")
-        n = len(self.images) if options.limit is None else options.limit
-        wanted = Evaluation(
-            suite=self.suite,
-            n=n,
-            facts=self.facts,
-            batch_size=options.batch_size,
-            search_precision=options.search_precision,
-            seed=seed,
-            shard=options.part(),
-            partial=self.files.partial(seed, *options.part()),
-            resume=options.resume,
-        )
+        if self.options.seeds > 1:
+            callback.on_note(f"seed {seed} ({seed - self.options.seed + 1} of {self.options.seeds})")
+        partial = self.files.partial(seed, *self.options.part())
+        wanted = replace(self._evaluation(seed), partial=partial, resume=self.options.resume)
         return run_evaluation(model, self.images, wanted, callback)
+
+    def _evaluation(self, seed: int) -> Evaluation:
+        return self.options.evaluation(self.suite, len(self.images), self.facts, seed)
 
     def _whole(self, own: Json, callback: EvaluationCallback) -> Json | None:
         """The result of all shards, written, if all are there; else the callback is told what is missing."""
@@ -254,3 +280,13 @@ class StoredEvaluation:
         result = merge_shards([shard for shard in found if shard is not None])
         runs.write_json(self.files.result, result)
         return result
+
+
+def summed_up(results: list[Json]) -> Json:
+    """The result of the first seed, with mean and spread over all, where there are several."""
+    return results[0] | ({"seeds": over_seeds(results)} if len(results) > 1 else {})
+
+
+def _brief(name: str, value: object) -> str:
+    """A field of a result, cut where it is long, as the sum of weights is."""
+    return short_indices(value) if name == "indices" and isinstance(value, str) else f"{value}"[:12]

@@ -4,6 +4,7 @@ from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, label, record
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
 from advdpnp.attacks.fab import FABT
+from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.attacks.square import Square
 from advdpnp.attacks.suites import Suite, suite, suite_names
@@ -19,6 +20,7 @@ ATTACKS = {
         APGDT,
         FABT,
         Square,
+        MinEps,
         AutoAttack,
         QuickAutoAttack,
     )
@@ -35,6 +37,7 @@ __all__ = [
     "Attack",
     "AutoAttack",
     "CarliniWagner",
+    "MinEps",
     "QuickAutoAttack",
     "Square",
     "Suite",

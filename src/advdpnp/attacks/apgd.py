@@ -44,10 +44,29 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
         (B,), positive where the target is likelier than the label.
     """
     lead = losses.lead(logits, y, target)
-    if logits.shape[1] < 4:
-        return lead
+    return lead if logits.shape[1] < 4 else _over(lead, _spread(logits))
+
+
+def aimed_dlr(logits: Tensor, target: Tensor) -> Tensor:
+    """(z_t - max_{k != t} z_k) / (z_(1) - (z_(3) + z_(4)) / 2), t the target; below 4 classes the numerator alone.
+
+    `targeted_dlr` with the likeliest other class, whichever it is, in the place of the label: it is not enough for the
+    target to pass the label where only the target will do.
+
+    Args:
+        logits: (B, C).
+        target: (B,) int64 in [0, C).
+    Returns:
+        (B,), positive where the target is the answer.
+    """
+    lead = -losses.margin(logits, target)
+    return lead if logits.shape[1] < 4 else _over(lead, _spread(logits))
+
+
+def _spread(logits: Tensor) -> Tensor:
+    """z_(1) - (z_(3) + z_(4)) / 2: (B, C) with C at least 4 -> (B,)."""
     largest = losses.at_least_fp32(logits).topk(4, dim=1)[0]
-    return _over(lead, largest[:, 0] - 0.5 * (largest[:, 2] + largest[:, 3]) + 1e-12)
+    return largest[:, 0] - 0.5 * (largest[:, 2] + largest[:, 3]) + 1e-12
 
 
 def _over(difference: Tensor, spread: Tensor) -> Tensor:
@@ -122,6 +141,7 @@ class APGDCE(_AutoPGD):
         restarts: ascents from different random starts, each on the images that are still classified correctly.
         rho: share of the steps between two checks that have to raise the loss (linf and l2).
         multi_eps: l1 in three phases, with radii 3 eps, 2 eps and eps, as in standard l1 AutoAttack.
+        target: class to aim at: ascent on its log likelihood; None for any wrong class.
     Raises:
         ValueError: a field that makes no sense.
     """
@@ -129,26 +149,35 @@ class APGDCE(_AutoPGD):
     name: ClassVar[str] = "apgd-ce"
 
     def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-        return losses.cross_entropy(logits, y)
+        return -losses.cross_entropy(logits, target) if self.aims else losses.cross_entropy(logits, y)
 
 
 @dataclass(frozen=True, kw_only=True)
 class APGDDLR(_AutoPGD):
     """Auto-PGD on the difference of logits ratio.
 
-    Fields as `APGDCE`.
+    Fields as `APGDCE`; with a target it climbs `aimed_dlr`.
     """
 
     name: ClassVar[str] = "apgd-dlr"
     scale_free: ClassVar[bool] = True
 
     def note(self, num_classes: int) -> str:
+        if self.aims:
+            return _without_targeted_dlr(self.name, num_classes)
         return (
             f"{self.name}: {num_classes} classes: the margin instead of DLR, which needs 3" if num_classes < 3 else ""
         )
 
     def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-        return dlr(logits, y)
+        return aimed_dlr(logits, target) if self.aims else dlr(logits, y)
+
+
+def _without_targeted_dlr(name: str, num_classes: int) -> str:
+    """The note of an attack that cannot have the loss it is named for."""
+    if num_classes >= 4:
+        return ""
+    return f"{name}: {num_classes} classes: the target's margin instead of its DLR, which needs 4"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +189,7 @@ class APGDT(_AutoPGD):
     Args:
         targets: other classes that are aimed at, likeliest first; all of them where there are fewer. Each has
             `restarts` ascents.
+        target: the one class to aim at, in the place of these; None for any wrong class.
     """
 
     name: ClassVar[str] = "apgd-t"
@@ -168,15 +198,17 @@ class APGDT(_AutoPGD):
     targets: Count = 9
 
     def attempts(self, num_classes: int) -> int:
-        return min(self.targets, num_classes - 1) * self.restarts
+        return self.restarts if self.aims else min(self.targets, num_classes - 1) * self.restarts
 
     def target_rank(self, attempt: int) -> int:
-        return attempt // self.restarts
+        return -1 if self.aims else attempt // self.restarts
 
     def note(self, num_classes: int) -> str:
+        if self.aims:
+            return _without_targeted_dlr(self.name, num_classes)
         margin = "the target's margin instead of its DLR, which needs 4 classes" if num_classes < 4 else ""
         said = [text for text in (fewer_targets(self.targets, num_classes), margin) if text]
         return f"{self.name}: {', and '.join(said)}" if said else ""
 
     def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-        return targeted_dlr(logits, y, target)
+        return aimed_dlr(logits, target) if self.aims else targeted_dlr(logits, y, target)

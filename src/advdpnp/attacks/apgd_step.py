@@ -35,9 +35,8 @@ class APGDState(AttackState):
     step_size: Tensor
 
     @classmethod
-    def start(cls, point: Tensor, x: Tensor, y: Tensor, target: Tensor, step_size: float, **others: Tensor) -> Self:
+    def start(cls, point: Tensor, x: Tensor, y: Tensor, target: Tensor, step_size: Tensor, **others: Tensor) -> Self:
         """Rows of age 0 at `point`, (B, channels, H, W), whose loss is not known yet; `others` are the subclass's."""
-        zeros = x.new_zeros(len(x))
         return cls(
             x=x,
             y=y,
@@ -46,8 +45,8 @@ class APGDState(AttackState):
             age=torch.zeros_like(y),
             best_point=point.clone(),
             best_gradient=torch.zeros_like(x),
-            best_loss=zeros,
-            step_size=torch.full_like(zeros, step_size),
+            best_loss=x.new_zeros(len(x)),
+            step_size=step_size,
             **others,
         )
 
@@ -96,22 +95,33 @@ class MomentumState(APGDState):
 
 @dataclass(frozen=True)
 class MomentumStep:
-    """Sign or normalized gradient steps with momentum, halved where the loss stalls (2020, Algorithm 1)."""
+    """Sign or normalized gradient steps with momentum, halved where the loss stalls (2020, Algorithm 1).
+
+    Args:
+        norm: "linf" or "l2".
+        eps: radius; (B, 1, 1, 1) for one of each row's own.
+        steps: iterations.
+        rho: share of the steps between two checks that have to raise the loss.
+    """
 
     norm: Norm
-    eps: float
+    eps: float | Tensor
     steps: int
     rho: float
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> MomentumState:
-        point = self._start(x, noise, stream)
+        return self.begin(self._start(x, noise, stream), x, y, target)
+
+    def begin(self, point: Tensor, x: Tensor, y: Tensor, target: Tensor) -> MomentumState:
+        """Rows of age 0 at `point`, (B, channels, H, W)."""
         zeros, period = x.new_zeros(len(x)), torch.full_like(y, self._share(0.22))
+        radius = self.eps.view(-1) if isinstance(self.eps, Tensor) else self.eps
         return MomentumState.start(
             point,
             x,
             y,
             target,
-            step_size=2 * self.eps,
+            step_size=zeros + 2 * radius,
             previous=point.clone(),
             loss=zeros,
             rises=torch.zeros_like(y),
@@ -255,7 +265,7 @@ class SparseStep:
             x,
             y,
             target,
-            step_size=0.0,
+            step_size=zeros.clone(),
             density=torch.full_like(zeros, 0.2),
             support=torch.full_like(zeros, x[0].numel()),
         )

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, StepwiseAttack, fewer_targets
-from advdpnp.losses import is_right, lead
+from advdpnp.attacks.stepwise import AttackState, ChunkedModel, LossGradient, Queries, StepwiseAttack, fewer_targets
+from advdpnp.losses import lead, margin
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, Range, Share, unknown
 from advdpnp.threat import Ball
@@ -72,6 +72,8 @@ class FABT(StepwiseAttack[AttackState]):
         alpha_max: largest weight of the image's own projection, in [0, 1].
         eta: overshooting of the projections, at least 1.
         beta: share of the perturbation that is kept once across the boundary, in (0, 1].
+        target: the one class to aim at, in the place of these: steps to its boundary with whichever other class is the
+            likeliest; None for any wrong class.
     Raises:
         ValueError: fields out of these ranges.
     """
@@ -88,13 +90,13 @@ class FABT(StepwiseAttack[AttackState]):
     beta: Annotated[float, Range("(0, 1]")] = 0.9
 
     def attempts(self, num_classes: int) -> int:
-        return min(self.targets, num_classes - 1) * self.restarts
+        return self.restarts if self.aims else min(self.targets, num_classes - 1) * self.restarts
 
     def target_rank(self, attempt: int) -> int:
-        return attempt // self.restarts
+        return -1 if self.aims else attempt // self.restarts
 
     def note(self, num_classes: int) -> str:
-        said = fewer_targets(self.targets, num_classes)
+        said = "" if self.aims else fewer_targets(self.targets, num_classes)
         return f"{self.name}: {said}" if said else ""
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> AttackState:
@@ -103,17 +105,28 @@ class FABT(StepwiseAttack[AttackState]):
         return AttackState(x, y, target, point, torch.zeros_like(y))
 
     def step(self, network: ChunkedModel, state: AttackState, noise: Noise) -> Queries:
-        answer = network.gradient(state.point, lead, state.y, state.target)
-        # The steps of the point and of the image to the plane on which the linearized lead is 0.
-        w = answer.gradient.flatten(1)
-        both = torch.stack((state.point.flatten(1), state.x.flatten(1)))
-        steps = to_hyperplane(both, w, (w * both[0]).sum(dim=1) - answer.loss, self.norm)
-        point = self._biased(both, steps).view_as(state.x)
+        answer = network.gradient(state.point, self._loss, state.y, state.target)
+        point = self.next_point(state.x, state.point, answer)
         seen = Queries(point, network.logits(point))
-        across = ~is_right(seen.logits, state.y).view(-1, 1, 1, 1)
+        across = self.succeeded(seen.logits, state).view(-1, 1, 1, 1)
         state.point = torch.where(across, state.x + (point - state.x) * self.beta, point)
         state.age += 1
         return seen
+
+    def next_point(self, x: Tensor, point: Tensor, answer: LossGradient) -> Tensor:
+        """Where the plane on which the linearized lead is 0 is nearest to the point, and to the image.
+
+        Args:
+            x, point: (B, channels, H, W), the image and the iterate.
+            answer: the lead of the target and its gradient at the iterate.
+        """
+        w = answer.gradient.flatten(1)
+        both = torch.stack((point.flatten(1), x.flatten(1)))
+        steps = to_hyperplane(both, w, (w * both[0]).sum(dim=1) - answer.loss, self.norm)
+        return self._biased(both, steps).view_as(x)
+
+    def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        return -margin(logits, target) if self.aims else lead(logits, y, target)
 
     def _random_point(self, x: Tensor, noise: Noise, stream: str) -> Tensor:
         shape = tuple(x.shape[1:])

@@ -6,14 +6,14 @@ there was no gradient.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.projected_ascent import Forward
-from advdpnp.losses import at_least_fp32, has_answer, is_right
+from advdpnp.losses import at_least_fp32, class_logits, has_answer, is_right
 
 
 class MonitoredModel(nn.Module):
@@ -22,7 +22,7 @@ class MonitoredModel(nn.Module):
     The network gets a copy of its input, so one that changes its input in place does not change the attack's images.
 
     Args:
-        network: (B, channels, H, W) in [0, 1] -> logits (B, C).
+        network: (B, channels, H, W) in [0, 1] -> logits (B, C), or one output z, which stands for the logits [0, z].
         images: how many images are attacked; row i of a batch is about image i, unless `about` says otherwise.
         device: of the images.
         dtype: of the images that the network takes; None for those of the attack.
@@ -60,21 +60,23 @@ class MonitoredModel(nn.Module):
         if given.requires_grad:
             # Before the call: afterwards, a network that changes its input in place has made another tensor of it.
             given.register_hook(finite)  # type: ignore[no-untyped-call]
-        logits = at_least_fp32(self.network(given))
+        logits = at_least_fp32(class_logits(logits_alone(self.network(given)), len(x)))
         answered = has_answer(logits.detach())
         if len(x) == len(of):
             self._record(of, ~answered)
         return logits
 
-    def check_answers(self, x_adv: Tensor, y: Tensor) -> None:
+    def check_answers(self, x_adv: Tensor, y: Tensor, target: Tensor | None = None) -> None:
         """Raise ValueError if an image for which the network was not finite is not misclassified in the end.
 
         Args:
             x_adv: (images, channels, H, W), what the attack has found.
             y: (images,) int64 labels.
+            target: (images,) int64, where the attack aims: the image must be classified as it, or be of it.
         """
         logits = self(x_adv)
-        left = int((self.nonfinite & (~has_answer(logits) | is_right(logits, y))).sum())
+        held = is_right(logits, y) if target is None else ~is_right(logits, target) & (target != y)
+        left = int((self.nonfinite & (~has_answer(logits) | held)).sum())
         if left:
             raise ValueError(
                 f"the network's answers about {left} of {len(x_adv)} images are not finite (NaN or Inf in logits or "
@@ -92,6 +94,30 @@ class MonitoredModel(nn.Module):
     def _record(self, of: Tensor, bad: Tensor) -> None:
         # Several rows may be of one image; and this makes no host wait for the device.
         self._times.index_add_(0, of, bad.to(self._times.dtype))
+
+
+def logits_alone(answer: object) -> Tensor:
+    """What a network returned, if it is a tensor; ValueError with the cure if it is a tuple or another object."""
+    if isinstance(answer, Tensor):
+        return answer
+    raise ValueError(f"the model must return logits (B, C); got a {_described(answer)}")
+
+
+def _described(answer: object) -> str:
+    """What was returned instead of a tensor, and how to return the logits alone."""
+    wrap = "wrap it in a network whose forward returns the logits alone"
+    if isinstance(answer, tuple | list):
+        kinds = ", ".join(type(item).__name__ for item in answer)
+        first = next((place for place, item in enumerate(answer) if isinstance(item, Tensor) and item.dim() == 2), 0)
+        named = f".{answer._fields[first]}" if hasattr(answer, "_fields") else f"[{first}]"
+        return f"{type(answer).__name__} of {len(answer)} ({kinds}): {wrap}, as model(x){named}"
+    name = type(answer).__name__
+    if isinstance(answer, Mapping):
+        key = "logits" if "logits" in answer or not answer else next(iter(answer))
+        return f"{name} with {', '.join(map(str, answer))}: {wrap}, as model(x)[{key!r}]"
+    if hasattr(answer, "logits"):
+        return f"{name}: {wrap}, as model(x).logits"
+    return f"{name}: {wrap}"
 
 
 def about(network: Forward, rows: Tensor | slice) -> contextlib.AbstractContextManager[None]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from advdpnp import losses
-from advdpnp.attacks.attack import Attack, Logits, attack_call, check_attack
-from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Start, Tensors, ascend, cross_entropy
+from advdpnp.attacks.attack import Attack, Logits, Target, attack_call, check_attack
+from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Start, Tensors, ascend, cross_entropy, likelihood
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import Count, NonNegative
 from advdpnp.threat import Ball, ThreatModel, check_level
@@ -25,6 +25,7 @@ class PGD:
         step_size: length of a step; 0 stands for 2.5 eps / steps, the rule behind every step size of Adv-DPNP's tables.
         restarts: ascents from different starts; the widest misclassification of each image is kept.
         random_start: start at a random point of the ball, else at the image.
+        target: class to aim at: ascent on its log likelihood; None for any wrong class.
     """
 
     name: ClassVar[str] = "pgd"
@@ -35,6 +36,7 @@ class PGD:
     step_size: NonNegative = 0.0
     restarts: Count = 1
     random_start: bool = True
+    target: Target = None
 
     def __post_init__(self) -> None:
         check_attack(self)
@@ -44,8 +46,11 @@ class PGD:
         _budget(self)
 
     @attack_call
-    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return strongest_restart(self, logits_fn, cross_entropy, x, y, noise)
+    def __call__(
+        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
+    ) -> Tensor:
+        loss = cross_entropy if target is None else likelihood
+        return strongest_restart(self, logits_fn, loss, x, y, noise, (), target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,7 @@ class FGSM:
     Args:
         eps: radius, and length of the step.
         norm: "linf", or "l2" for the fast gradient method.
+        target: class to aim at, as in `PGD`.
     """
 
     name: ClassVar[str] = "fgsm"
@@ -64,6 +70,7 @@ class FGSM:
 
     eps: NonNegative = 8 / 255
     norm: Ball = "linf"
+    target: Target = None
 
     def __post_init__(self) -> None:
         check_attack(self)
@@ -74,8 +81,11 @@ class FGSM:
         return self.eps
 
     @attack_call
-    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return strongest_restart(self, logits_fn, cross_entropy, x, y, noise)
+    def __call__(
+        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
+    ) -> Tensor:
+        loss = cross_entropy if target is None else likelihood
+        return strongest_restart(self, logits_fn, loss, x, y, noise, (), target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +103,8 @@ class CarliniWagner:
         kappa: confidence in logits, at least 0.
         restarts: ascents from different starts; the widest misclassification of each image is kept.
         random_start: start at a random point of the ball, else at the image.
+        target: class to aim at: ascent on its margin over the likeliest other class, up to a lead of kappa (C&W's f_6);
+            None for any wrong class.
     """
 
     name: ClassVar[str] = "cw"
@@ -105,6 +117,7 @@ class CarliniWagner:
     kappa: NonNegative = 50.0
     restarts: Count = 1
     random_start: bool = False
+    target: Target = None
 
     def __post_init__(self) -> None:
         check_attack(self)
@@ -114,14 +127,23 @@ class CarliniWagner:
         _budget(self)
 
     @attack_call
-    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return strongest_restart(self, logits_fn, clipped_margin, x, y, noise, (x.new_tensor(self.kappa),))
+    def __call__(
+        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
+    ) -> Tensor:
+        loss = clipped_margin if target is None else clipped_target_margin
+        return strongest_restart(self, logits_fn, loss, x, y, noise, (x.new_tensor(self.kappa),), target)
 
 
 def clipped_margin(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
     """-max(z_y - max_{k != y} z_k + kappa, 0) per example; reference = (labels, kappa)."""
     y, kappa = reference
     return -(kappa - losses.margin(output, y)).clamp_min(0)
+
+
+def clipped_target_margin(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
+    """-max(max_{k != t} z_k - z_t + kappa, 0) per example; reference = (target classes, kappa)."""
+    target, kappa = reference
+    return -(kappa + losses.margin(output, target)).clamp_min(0)
 
 
 class _FixedStepAttack(Attack, Protocol):
@@ -143,26 +165,28 @@ def strongest_restart(
     y: Tensor,
     noise: Noise | None,
     constants: tuple[Tensor, ...] = (),
+    target: Tensor | None = None,
 ) -> Tensor:
     """The best of the attack's restarts for each image: the one that misclassifies it by the widest margin.
 
-    `loss` gets (labels, *constants) as its reference.
+    `loss` gets (labels, *constants) as its reference. With `target`, (B,) int64, it gets (target, *constants), the
+    margin is that of the target over all other classes, and images of that class stay as they are.
     """
     budget = _budget(attack)
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
+    reference = (y if target is None else target, *constants)
     ascents = (
-        ascend(logits_fn, loss, x, (y, *constants), budget=budget, noise=noise, stream=f"restart-{restart}")
+        ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream=f"restart-{restart}")
         for restart in range(attack.restarts)
     )
     best = next(ascents)
-    if attack.restarts == 1:
-        return best
-    best_margin = _margin_or_least(logits_fn(best), y)
-    for x_adv in ascents:
-        margin = _margin_or_least(logits_fn(x_adv), y)
-        best = torch.where((margin > best_margin).view(-1, 1, 1, 1), x_adv, best)
-        best_margin = torch.maximum(best_margin, margin)
-    return best
+    if attack.restarts > 1:
+        best_lead = _lead(logits_fn(best), y, target)
+        for x_adv in ascents:
+            lead = _lead(logits_fn(x_adv), y, target)
+            best = torch.where((lead > best_lead).view(-1, 1, 1, 1), x_adv, best)
+            best_lead = torch.maximum(best_lead, lead)
+    return best if target is None else torch.where((target == y).view(-1, 1, 1, 1), x, best)
 
 
 def _budget(attack: _FixedStepAttack) -> Budget:
@@ -173,7 +197,12 @@ def _budget(attack: _FixedStepAttack) -> Budget:
     return Budget(ThreatModel(attack.norm, attack.eps), attack.steps, attack.step_size, start)
 
 
-def _margin_or_least(logits: Tensor, y: Tensor) -> Tensor:
-    """The margin, (B,); where logits are not finite, the least positive number: misclassified, but by no margin."""
+def _lead(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
+    """By how much the goal is reached, (B,), positive where it is.
+
+    Logits that are not finite are a misclassification, but by no margin; and they are no target.
+    """
+    if target is not None:
+        return torch.where(losses.has_answer(logits), -losses.margin(logits, target), -torch.inf)
     margin = losses.margin(logits, y)
     return torch.where(losses.has_answer(logits), margin, torch.finfo(margin.dtype).tiny)

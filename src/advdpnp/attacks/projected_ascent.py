@@ -60,6 +60,11 @@ def cross_entropy(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
     return losses.cross_entropy(output, reference[0])
 
 
+def likelihood(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
+    """Ascent loss of targeted FGSM and PGD, log softmax(z)_t; reference = (target classes,)."""
+    return -losses.cross_entropy(output, reference[0])
+
+
 def kl_divergence(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
     """Ascent loss of TRADES, KL(p(x) || p(x')); reference = (clean logits,)."""
     return losses.kl_divergence(reference[0], output)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, StepwiseAttack
-from advdpnp.losses import margin
+from advdpnp.losses import cross_entropy, margin
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, Range
 from advdpnp.threat import Ball, ThreatModel
@@ -27,7 +27,7 @@ class SquareState(AttackState):
     """A row of Square Attack; the point is the best so far.
 
     Args:
-        loss: (B,) margin of the likeliest other class over the label at the point; -inf at age 0.
+        loss: (B,) at the point; -inf at age 0.
         drawn: (B,) int64, iterations of earlier attempts at the image, whose draws are not repeated.
     """
 
@@ -38,6 +38,8 @@ class SquareState(AttackState):
 @dataclass(frozen=True, kw_only=True)
 class Square(StepwiseAttack[SquareState]):
     """Random search with squares on the margin loss, as standard AutoAttack runs it.
+
+    With a target it raises the target's log likelihood, as in the paper (Sec. 3.1).
 
     Args:
         eps: radius in the units of the norm.
@@ -71,12 +73,15 @@ class Square(StepwiseAttack[SquareState]):
     def step(self, network: ChunkedModel, state: SquareState, noise: Noise) -> Queries:
         points = self._proposals(state, noise.at(state.drawn + state.age))
         logits = network.logits(points)
-        loss = margin(logits, state.y).to(state.loss.dtype)
+        loss = self._loss(logits, state).to(state.loss.dtype)
         better = loss > state.loss
         state.point = torch.where(better.view(-1, 1, 1, 1), points, state.point)
         state.loss = torch.where(better, loss, state.loss)
         state.age = state.age + 1
         return Queries(points, logits)
+
+    def _loss(self, logits: Tensor, state: SquareState) -> Tensor:
+        return -cross_entropy(logits, state.target) if self.aims else margin(logits, state.y)
 
     def _proposals(self, state: SquareState, noise: Noise) -> Tensor:
         """The points to evaluate: with one more square, but at age 0 the start itself."""

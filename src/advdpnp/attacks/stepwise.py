@@ -6,21 +6,21 @@ batch from beginning to end; `advdpnp.evaluation.batching` attacks a whole data 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.attack import Attack, Logits, attack_call, check_attack
+from advdpnp.attacks.attack import Attack, Logits, Target, attack_call, check_attack, succeeded
 from advdpnp.attacks.monitored_model import about
-from advdpnp.losses import is_label, is_right
+from advdpnp.losses import is_label
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import Count, NonNegative
 from advdpnp.threat import Norm, distance
 
-# (logits (B, C), labels (B,), target classes (B,)) -> (B,)
-RowLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (logits (B, C), labels (B,), target classes (B,), and what else a row may have) -> (B,)
+RowLoss = Callable[..., Tensor]
 
 # By how much of eps rounding in fp32 may put a projected point outside of the ball.
 SLACK = 1e-5
@@ -89,9 +89,9 @@ class ChunkedModel:
         found = [self._logits_fn(chunk) for (chunk,) in self._chunks(x)]
         return found[0] if len(found) == 1 else torch.cat(found)
 
-    def gradient(self, x: Tensor, loss: RowLoss, y: Tensor, target: Tensor) -> LossGradient:
-        """The loss of each row and its gradient with respect to that row."""
-        found = [self._gradient(loss, *chunk) for chunk in self._chunks(x, y, target)]
+    def gradient(self, x: Tensor, loss: RowLoss, *rows: Tensor) -> LossGradient:
+        """The loss of each row and its gradient in that row; `rows` are what the loss takes beside logits."""
+        found = [self._gradient(loss, *chunk) for chunk in self._chunks(x, *rows)]
         return found[0] if len(found) == 1 else LossGradient(*(torch.cat(values) for values in zip(*found)))
 
     def _chunks(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -106,11 +106,11 @@ class ChunkedModel:
             with about(self._logits_fn, rows):
                 yield tuple(values[rows] for values in batch)
 
-    def _gradient(self, loss: RowLoss, x: Tensor, y: Tensor, target: Tensor) -> LossGradient:
+    def _gradient(self, loss: RowLoss, x: Tensor, *rows: Tensor) -> LossGradient:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits = self._logits_fn(x)
-            values = loss(logits, y, target)
+            values = loss(logits, *rows)
             # The sum, not the mean: rows are independent, and small gradients do not underflow.
             (gradient,) = torch.autograd.grad(values.sum(), x)
         # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
@@ -131,8 +131,10 @@ class SequentialAttack(ABC):
         """The stepwise attacks, in their order."""
 
     @attack_call
-    def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:
-        return attack_batch(self.attacks_to_run, logits_fn, x, y, noise)
+    def __call__(
+        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
+    ) -> Tensor:
+        return attack_batch(self.attacks_to_run, logits_fn, x, y, noise, target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,7 @@ class StepwiseAttack(SequentialAttack, Generic[AttackStateT]):
         norm: "linf", "l2" or "l1".
         steps: iterations, as results state them.
         restarts: attempts at each image, or at each target class of it.
+        target: the class to aim at, for all images; None where any wrong class will do.
     """
 
     name: ClassVar[str]
@@ -151,14 +154,22 @@ class StepwiseAttack(SequentialAttack, Generic[AttackStateT]):
     random_start: ClassVar[bool] = True
     # How many input gradients one iteration takes as long as.
     cost: ClassVar[float] = 1.0
+    # Whether an attempt goes on after a success, to a nearer one: what counts is the nearest.
+    seeks_nearest: ClassVar[bool] = False
 
     eps: NonNegative = 8 / 255
     norm: Norm = "linf"
     steps: Count = 100
     restarts: Count = 1
+    target: Target = None
 
     def __post_init__(self) -> None:
         check_attack(self)
+
+    @property
+    def aims(self) -> bool:
+        """Whether only the target counts as a success; each row has its own as `AttackState.target`."""
+        return self.target is not None
 
     @property
     def attacks_to_run(self) -> "tuple[StepwiseAttack[AttackStateT], ...]":
@@ -182,6 +193,14 @@ class StepwiseAttack(SequentialAttack, Generic[AttackStateT]):
         """A sentence on what so few classes change in the attack; "" where they change nothing."""
         return ""
 
+    def succeeded(self, logits: Tensor, state: AttackStateT) -> Tensor:
+        """Which rows are at the goal with these logits, (B, C): misclassified, or of the class aimed at: (B,) bool."""
+        return succeeded(logits, state.y, state.target if self.aims else None)
+
+    def finished(self, state: AttackStateT, found: Tensor) -> Tensor:
+        """Which attempts are over before their last iteration; those `found` have just succeeded: (B,) -> (B,) bool."""
+        return found
+
     @abstractmethod
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> AttackStateT:
         """Rows of age 0, made without calling the network."""
@@ -204,6 +223,8 @@ def ranked_targets(logits: Tensor, y: Tensor) -> Tensor:
 
 def targets(attack: StepwiseAttack[AttackStateT], attempt: int, ranked: Tensor, y: Tensor) -> Tensor:
     """The classes that an attempt aims at: (B,) int64; the label where it aims at none."""
+    if attack.target is not None:
+        return torch.full_like(y, attack.target)
     rank = attack.target_rank(attempt)
     return y if rank < 0 else ranked[:, rank]
 
@@ -217,8 +238,8 @@ def fewer_targets(wanted: int, num_classes: int) -> str:
 
 
 def succeeds(attack: StepwiseAttack[AttackStateT], state: AttackStateT, queries: Queries, among: Tensor) -> Tensor:
-    """Which points are misclassified and within the radius, of the rows `among`: (B,) bool -> (B,) bool."""
-    found = among & ~is_right(queries.logits, state.y)
+    """Which points are at the goal and within the radius, of the rows `among`: (B,) bool -> (B,) bool."""
+    found = among & attack.succeeded(queries.logits, state)
     # In most iterations there is none, and no distance is needed.
     return found & within(queries.points, state.x, attack.norm, attack.eps) if found.any() else found
 
@@ -230,34 +251,51 @@ def within(points: Tensor, x: Tensor, norm: Norm, eps: float) -> Tensor:
 
 
 def attack_batch(
-    attacks: tuple[StepwiseAttack[Any], ...], logits_fn: Logits, x: Tensor, y: Tensor, noise: Noise | None = None
+    attacks: tuple[StepwiseAttack[Any], ...],
+    logits_fn: Logits,
+    x: Tensor,
+    y: Tensor,
+    noise: Noise | None = None,
+    target: Tensor | None = None,
 ) -> Tensor:
-    """Run attacks on one batch, attempt after attempt, each on the images that are still classified correctly.
+    """Run attacks on one batch, attempt after attempt, each on the images that none has broken yet.
 
     Args:
         attacks: in their order.
         logits_fn, x, y, noise: as an attack is called with.
+        target: (B,) int64, the class that is aimed at for each image; None where any wrong class will do.
     Returns:
-        (B, channels, H, W): the first adversarial image that was found for each image, else the image itself.
+        (B, channels, H, W): the first adversarial image that was found for each image, or the nearest of an attack
+        that seeks it, else the image itself.
     """
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
     network = ChunkedModel(logits_fn)
     clean = network.logits(x)
-    ranked, robust, x_adv = ranked_targets(clean, y), is_right(clean, y), x.clone()
+    ranked, left, x_adv = ranked_targets(clean, y), ~succeeded(clean, y, target), x.clone()
+    nearest = x.new_full((len(x),), torch.inf)
+    if target is not None:
+        left &= target != y
+        # What an attack does depends on whether it aims, and each row knows at what.
+        attacks = tuple(replace(attack, target=0) for attack in attacks)
     attempts = [(attack, number) for attack in attacks for number in range(attack.attempts(clean.shape[1]))]
     for attack, attempt in attempts:
-        rows = robust.nonzero().squeeze(1)
+        rows = left.nonzero().squeeze(1)
         if len(rows) == 0:
             break
-        target = targets(attack, attempt, ranked[rows], y[rows])
-        state = attack.init(x[rows], y[rows], target, attempt, noise.rows(rows))
+        aimed_at = targets(attack, attempt, ranked[rows], y[rows]) if target is None else target[rows]
+        state = attack.init(x[rows], y[rows], aimed_at, attempt, noise.rows(rows))
         for _ in range(attack.length):
             with about(logits_fn, rows):
                 queries = attack.step(network, state, noise.rows(rows))
-            found = succeeds(attack, state, queries, robust[rows])
+            found = succeeds(attack, state, queries, left[rows])
             if found.any():
-                x_adv[rows[found]], robust[rows[found]] = queries.points[found], False
-                state, rows = state.take(~found), rows[~found]
+                norms = distance(queries.points, state.x, attack.norm)
+                nearer = found & (norms < nearest[rows])
+                x_adv[rows[nearer]], nearest[rows[nearer]] = queries.points[nearer], norms[nearer]
+            over = attack.finished(state, found)
+            if over.any():
+                left[rows[over]] = False
+                state, rows = state.take(~over), rows[~over]
                 if len(rows) == 0:
                     break
     return x_adv

@@ -4,7 +4,9 @@ import contextlib
 import functools
 import inspect
 import json
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Download, check and describe data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+weights_app = typer.Typer(help="Convert checkpoints of other programs.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
 
 
 Device = Annotated[str | None, typer.Option(help="torch device; by default the GPU where there is one.")]
@@ -37,9 +41,20 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interr
 
 # How a folder of images is named as data, and the options for it.
 FOLDER = "folder:"
-ImageSize = Annotated[int | None, typer.Option(help="Side of the images of a folder; 32 by default.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(help="Side of a folder's images; by default 32, or that of a network of timm's."),
+]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the choice of a folder's test images.")]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.")]
+
+Untrained = Annotated[
+    bool, typer.Option("--untrained", help="Weights by chance, where timm or torchvision has pretrained ones.")
+]
+
+CodeOfRun = Annotated[
+    str | None, typer.Option("--model", help="FILE.py:callable, for a run that was trained with such a network.")
+]
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "device": (Device, None),
@@ -74,11 +89,13 @@ class Answer:
         value: JSON values, for --json.
         text: the same for people.
         status: exit status.
+        next: commands, or what else one may do now, told after the text on the error stream.
     """
 
     value: Any
     text: str
     status: int = 0
+    next: tuple[str, ...] = ()
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
@@ -105,7 +122,10 @@ def showing_progress() -> Iterator[Any]:
         with Bars() as bars:
             yield bars
     else:
-        yield Lines()
+        lines = Lines()
+        if "torch" not in sys.modules:
+            lines.on_note("loading torch")
+        yield lines
 
 
 def facts_of(
@@ -125,12 +145,69 @@ def facts_of(
 
     if data.startswith(FOLDER):
         path = data.removeprefix(FOLDER)
+        if not path:
+            raise ValueError(f"{FOLDER} must be followed by the path of a folder, as in {FOLDER}photos; got none")
         size = 32 if image_size is None else image_size
         return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
     if image_size is not None or split_seed or skip_broken:
         wanted = f"--image-size, --split-seed and --skip-broken are for {FOLDER}PATH"
         raise ValueError(f"{wanted}; got {data}: leave them out")
     return spec(data)
+
+
+def usual_size(data: str, image_size: int | None, model: str, tell: Callable[[str], None]) -> int | None:
+    """The side of a folder's images: what is asked for, else that of the training of another library's network."""
+    from advdpnp.models.libraries import is_library_name, library_network
+
+    if image_size is not None or not data.startswith(FOLDER) or not is_library_name(model):
+        return image_size
+    usual = library_network(model, data).preprocessing().image_size
+    if usual is not None:
+        tell(f"images of {usual}x{usual} pixels, as {model} was trained with: --image-size changes it")
+    return usual
+
+
+def allow_named(reference: str) -> None:
+    """Let this command run the code of a callable that its user names."""
+    from advdpnp.external import allow
+    from advdpnp.models.libraries import is_library_name
+
+    if ":" in reference and not is_library_name(reference):
+        allow(reference)
+
+
+def allow_code_of(run: Path, model: str | None) -> None:
+    """Let this command run the code that a run's network is of; its configuration alone cannot."""
+    from advdpnp.external import allow
+    from advdpnp.models.libraries import is_library_name
+    from advdpnp.runs import Run
+
+    if model is None:
+        return
+    stored = str(Run(run).config().get("backbone"))
+    if ":" not in stored or is_library_name(stored):
+        raise ValueError(f"the network of {run} is {stored}, which needs no code: leave --model out")
+    if is_library_name(model):
+        raise ValueError(f"the network of {run} is the code {stored}: give it as --model; got {model}")
+    allow(model, stored)
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...]:
+    """The numbers, or fractions, of an option such as --mean, which have commas between them."""
+    from advdpnp.ranges import parse_eps
+
+    try:
+        return tuple(parse_eps(part.strip()) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise ValueError(
+            f"{option} must be numbers with commas, as 0.4914,0.4822,0.4465, or fractions, as 125.3/255; got {text!r}"
+        ) from None
+
+
+def shown(*arguments: str | Path) -> str:
+    """A command of ours as it is typed, quoted as this system's shell has it."""
+    words = ["advdpnp", *map(str, arguments)]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def complain(line: str) -> None:
@@ -158,6 +235,8 @@ def _with_switches(function: Callable[..., Answer]) -> Callable[..., None]:
         with _ending(switches.debug, resumes):
             answer = function(switches, **values)
         print(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text, flush=True)
+        if answer.next and not switches.json:
+            print("\n".join(["next:", *(f"  {line}" for line in answer.next)]), file=sys.stderr, flush=True)
         if answer.status:
             raise typer.Exit(answer.status)
 
@@ -191,6 +270,6 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-        again = shlex.join(["advdpnp", *arguments, *(["--resume"] if resumes else [])])
+        again = shown(*arguments, *(["--resume"] if resumes else []))
         complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; run again: {again}")
         raise typer.Exit(130) from None

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, showing_progress
+from advdpnp.cli.command import (
+    Answer,
+    CodeOfRun,
+    DataRoot,
+    Switches,
+    allow_code_of,
+    app,
+    command,
+    complain,
+    showing_progress,
+    shown,
+)
 
 
 @command(app)
@@ -17,16 +28,18 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many classes are listed.")] = 5,
     neighbors: Annotated[bool, typer.Option(help="Look for the nearest training images.")] = True,
     invert: Annotated[bool, typer.Option("--invert", help="Make dark light, as for ink on paper with MNIST.")] = False,
-    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    checkpoint: Annotated[str | None, typer.Option(help="last (default) or best.")] = None,
+    model: CodeOfRun = None,
     data_root: DataRoot = None,
 ) -> Answer:
     """Tell the class of images: probabilities, distances to the prototypes, nearest training images."""
-    from advdpnp import api
-    from advdpnp.predicting import check_format, predictions_text, write_picture
-
-    if picture is not None:
-        check_format(picture)
+    allow_code_of(run, model)
     with showing_progress() as callback:
+        from advdpnp import api
+        from advdpnp.predicting import check_format, predictions_text, write_picture
+
+        if picture is not None:
+            check_format(picture)
         found = api.predict(
             run,
             images,
@@ -56,7 +69,7 @@ def export(
         list[str] | None,
         typer.Option("--format", help="safetensors, torch-export, onnx, robustbench; may be repeated; or all."),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    checkpoint: Annotated[str | None, typer.Option(help="last (default) or best.")] = None,
     license_: Annotated[str, typer.Option("--license", help="License of the weights.")] = "MIT",
     link: Annotated[str, typer.Option(help="RobustBench: link to the paper.")] = "",
     name: Annotated[str, typer.Option(help="RobustBench: title of the paper.")] = "",
@@ -64,19 +77,22 @@ def export(
     venue: Annotated[str, typer.Option(help="RobustBench: where the paper appeared.")] = "",
     images: Annotated[int, typer.Option(min=1, help="Test images on which every file must agree.")] = 1000,
     force: Annotated[bool, typer.Option("--force", help="Replace an export of another model.")] = False,
+    model: CodeOfRun = None,
     data_root: DataRoot = None,
 ) -> Answer:
     """Write a classifier with a model card for other programs: safetensors, torch.export, ONNX, RobustBench."""
     from advdpnp import api
     from advdpnp.exporting import PaperReference
+    from advdpnp.runs import Run
 
+    allow_code_of(run, model)
     if switches.device not in (None, "cpu"):
         raise ValueError(f"an export is made on the CPU; got --device {switches.device}: leave --device out")
     written = api.export(
         run,
         out,
         format_ or ["safetensors"],
-        checkpoint=checkpoint,
+        checkpoint=api.chosen_checkpoint(Run(run), checkpoint, complain),
         license=license_,
         reference=PaperReference(link, name, authors, venue),
         force=force,
@@ -86,4 +102,4 @@ def export(
     lines = [f"{file['bytes']:>12,}  {out / file['name']}" for file in written["files"]]
     lines += [f"{file['name']}: {file['checked']}" for file in written["files"] if file["checked"]]
     lines += [f"left out: {name}: {reason}" for name, reason in written["left_out"].items()]
-    return Answer(written, "\n".join(lines))
+    return Answer(written, "\n".join(lines), next=(shown("predict", out, "IMAGE.png"), shown("evaluate", out)))

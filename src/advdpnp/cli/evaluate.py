@@ -13,13 +13,20 @@ from advdpnp.cli.command import (
     SkipBroken,
     SplitSeed,
     Switches,
+    Untrained,
+    allow_code_of,
     app,
     command,
     facts_of,
+    numbers,
     showing_progress,
+    shown,
+    usual_size,
 )
 
 _SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); with --attack, the name of the result."
+
+_INDICES_HELP = "Which test images, from 0: 0-99,2303, or a file with one in a line, a JSON list or a .npy array."
 
 
 @command(app)
@@ -31,8 +38,11 @@ def evaluate(
         list[str] | None, typer.Option(help="Attack by hand, repeatable: pgd:eps=0.3,steps=40,step_size=0.01.")
     ] = None,
     eps: Annotated[str | None, typer.Option(help="Radius instead of the data set's, as 4/255 or 0.3.")] = None,
+    norm: Annotated[str | None, typer.Option(help="linf (default), or l2 for the same attacks in l2.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the attacks' noise: mean and spread over them.")] = 1,
+    indices: Annotated[str | None, typer.Option(help=_INDICES_HELP)] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the attacks' noise.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on: mean and spread.")] = 1,
     shard: Annotated[str, typer.Option(help="K/M: part K of M, for M processes; the last one merges them.")] = "",
     batch_size: Annotated[
         int, typer.Option(min=0, help="Images that AutoAttack has at a time; changes no verdict.")
@@ -47,30 +57,44 @@ def evaluate(
     checkpoint: Annotated[str | None, typer.Option(help="Of a run: last (default) or best.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Your network: pkg.module:callable, path/to/file.py:callable, timm:NAME or FILE.pt2."),
+        typer.Option(
+            help="Your network: pkg.module:callable, path/to/file.py:callable, timm:NAME, torchvision:NAME, "
+            "robustbench:NAME/THREAT or FILE.pt2."
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch state dict.")] = None,
-    weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch checkpoint.")] = None,
+    weights_key: Annotated[
+        str, typer.Option(help="Which weights of the file, by key, index or prefix: ema, state_dict.0, model.net.")
+    ] = "",
+    own_weights: Annotated[
+        bool, typer.Option("--own-weights", help="Instead of --weights: your callable loads its weights itself.")
+    ] = False,
+    untrained: Untrained = False,
     model_arg: Annotated[list[str] | None, typer.Option(help="Argument of the callable, repeatable: depth=28.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Normalization of its training, pixels in [0, 1]: a,b,c.")] = None,
-    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Normalization of its training: a,b,c; 0.49 or 125.3/255.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean; one number stands for all channels.")] = None,
     name: Annotated[str, typer.Option(help="Tells variants of your network apart.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of all runs, for your network's results.")] = Path("runs"),
     resume: Resume = False,
     data_root: DataRoot = None,
 ) -> Answer:
     """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
-    described = [weights, weights_key, model_arg, mean, std, name]
+    described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
+    if run is not None and (run / "config.json").is_file():
+        allow_code_of(run, model)
+        model = None
     _check_asked(run, model, data, checkpoint, any(described))
     from advdpnp import api
     from advdpnp.progress import result_text
-    from advdpnp.threat import parse_eps
 
     how: dict[str, Any] = {
         "suite": attack or suite or "quick",
-        "suite_name": suite or "custom",
-        "eps": None if eps is None else parse_eps(eps),
+        "suite_name": suite,
+        "eps": eps,
+        "norm": norm,
         "limit": limit,
+        "indices": indices,
+        "seed": seed,
         "seeds": seeds,
         "shard": shard,
         "batch_size": batch_size,
@@ -80,17 +104,23 @@ def evaluate(
         "resume": resume,
     }
     with showing_progress() as callback:
+        if data and model:
+            image_size = usual_size(data, image_size, model, callback.on_note)
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
-            result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint or "last", callback=callback, **how)
-            return Answer(result, result_text(result))
+            result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint, callback=callback, **how)
+            return Answer(result, result_text(result), next=(shown("report", run),))
         from advdpnp.external import ExternalModel, parse_arguments
 
         assert model is not None and tested
-        arguments, normalization = parse_arguments(model_arg or ()), (_numbers("--mean", mean), _numbers("--std", std))
-        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name)
+        arguments, normalization = parse_arguments(model_arg or ()), (numbers("--mean", mean), numbers("--std", std))
+        if own_weights and untrained:
+            raise ValueError("--own-weights and --untrained contradict each other: give one of them")
+        as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
+        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, as_built)
         result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
-        return Answer(result, f"{result_text(result)}\n{source.folder(out, tested)}")
+        folder = source.folder(out, tested)
+        return Answer(result, f"{result_text(result)}\n{folder}", next=(shown("report", folder),))
 
 
 def _check_asked(
@@ -99,15 +129,11 @@ def _check_asked(
     if (run is None) == (model is None):
         raise ValueError("give either the folder of a run, or --model with --weights and --data; not both, not neither")
     if run is not None and described:
-        raise ValueError("--weights, --weights-key, --model-arg, --mean, --std and --name are for --model, not a run")
+        raise ValueError(
+            "--weights, --weights-key, --own-weights, --untrained, --model-arg, --mean, --std and --name are for "
+            "--model, not a run"
+        )
     if model is not None and checkpoint:
         raise ValueError("--checkpoint chooses among a run's weights: give those of a --model with --weights")
     if model is not None and data is None:
         raise ValueError("--model needs --data, its test set, such as mnist: see `advdpnp list data`")
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        raise ValueError(f"{option} must be numbers with commas, as 0.4914,0.4822,0.4465; got {text!r}") from None

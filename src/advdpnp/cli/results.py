@@ -32,7 +32,7 @@ def report(
 ) -> Answer:
     """Write one self-contained HTML page, CSV, LaTeX and figures from stored results."""
     from advdpnp.report import write_report
-    from advdpnp.runs import list_runs
+    from advdpnp.runs import runs_below
 
-    page = write_report([folder for path in runs for folder in list_runs(path)], out, title)
-    return Answer({"page": str(page)}, str(page))
+    page = write_report([folder for path in runs for folder in runs_below(path)], out, title)
+    return Answer({"page": str(page)}, str(page), next=(f"open {page.resolve()} in a browser",))

@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, Switches, app, command, showing_progress
+from advdpnp.cli.command import (
+    Answer,
+    DataRoot,
+    ImageSize,
+    SkipBroken,
+    SplitSeed,
+    Switches,
+    allow_named,
+    app,
+    command,
+    facts_of,
+    showing_progress,
+    usual_size,
+)
+from advdpnp.cli.train import check_names
 
 
 @command(app)
@@ -53,17 +67,37 @@ def bench(
 @command(app)
 def show(
     switches: Switches,
-    name: Annotated[str, typer.Argument(help="data/backbone/defense, as in cifar10/resnet18/mart.")],
+    name: Annotated[
+        str | None, typer.Argument(help="data/backbone/defense, as in cifar10/resnet18/mart; or --data.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="In place of the name: folder:PATH, or a data set.")] = None,
+    model: Annotated[str | None, typer.Option(help="With --data: backbone; by default resnet18.")] = None,
+    defense: Annotated[str | None, typer.Option(help="With --data: method; by default adv-dpnp.")] = None,
+    image_size: ImageSize = None,
+    split_seed: SplitSeed = 0,
+    skip_broken: SkipBroken = False,
     recipe: Annotated[str, typer.Option(help="paper, official (of the defense's authors), or default.")] = "default",
     config: Annotated[Path | None, typer.Option(help="YAML file with fields to override.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Field to override: recipe.epochs=2.")] = None,
+    data_root: DataRoot = None,
 ) -> Answer:
     """Print the whole configuration that `train` would run with, as YAML; parts of it are what --config takes."""
     import yaml
 
-    from advdpnp.experiments import experiment, read_changes
+    from advdpnp.experiments import experiment, experiment_on, read_changes
 
-    values = experiment(name, recipe, changes=read_changes(config) if config else None, settings=set_ or ()).config()
+    check_names(name, data, model, defense)
+    options = recipe, 0, "", read_changes(config) if config else None, set_ or ()
+    with showing_progress() as callback:
+        if data is None:
+            wanted = experiment(name or "", *options)
+        else:
+            backbone = model or "resnet18"
+            allow_named(backbone)
+            image_size = usual_size(data, image_size, backbone, callback.on_note)
+            facts = facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
+            wanted = experiment_on(facts, backbone, defense or "adv-dpnp", *options)
+    values = wanted.config()
     return Answer(values, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
 
 

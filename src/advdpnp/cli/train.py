@@ -1,7 +1,8 @@
 """`advdpnp train`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +15,19 @@ from advdpnp.cli.command import (
     SkipBroken,
     SplitSeed,
     Switches,
+    Untrained,
+    allow_named,
     app,
     command,
     facts_of,
+    numbers,
     showing_progress,
+    shown,
+    usual_size,
 )
+
+if TYPE_CHECKING:
+    from advdpnp.experiments import Initial
 
 
 @command(app)
@@ -28,7 +37,18 @@ def train(
         str | None, typer.Argument(help="data/backbone/defense, as in cifar10/resnet18/adv-dpnp; or --data.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="In place of the name: folder:PATH, or a data set.")] = None,
-    model: Annotated[str | None, typer.Option(help="With --data: backbone; by default resnet18.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="With --data: backbone, by default resnet18; or timm:NAME, FILE.py:callable and the like."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="First weights of timm:NAME and the like: a file, not the library's own.")
+    ] = None,
+    weights_key: Annotated[str, typer.Option(help="Which state dict of the file, as ema or model.net.")] = "",
+    untrained: Untrained = False,
+    model_arg: Annotated[list[str] | None, typer.Option(help="Argument of a callable, repeatable: depth=28.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Its normalization, pixels in [0, 1]: a,b,c.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
     defense: Annotated[str | None, typer.Option(help="With --data: method; by default adv-dpnp.")] = None,
     image_size: ImageSize = None,
     split_seed: SplitSeed = 0,
@@ -48,18 +68,24 @@ def train(
     data_root: DataRoot = None,
 ) -> Answer:
     """Train a classifier into runs/<data>/<backbone>/<defense>/seed-<n>."""
-    from advdpnp import api
-    from advdpnp.experiments import experiment, experiment_on, read_changes
-    from advdpnp.progress import TensorBoard
-
-    _check_names(name, data, model, defense)
-    options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
+    check_names(name, data, model, defense)
     with showing_progress() as callback:
+        # Torch takes seconds to load, of which the callback has told.
+        from advdpnp import api
+        from advdpnp.experiments import experiment, experiment_on, read_changes
+        from advdpnp.progress import TensorBoard
+
+        options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
+        normalization = numbers("--mean", mean), numbers("--std", std)
+        first = _initial(weights, weights_key, untrained, *normalization, tuple(model_arg or ()), callback.on_note)
         if data is None:
-            wanted = experiment(name or "", *options)
+            wanted = experiment(name or "", *options, first)
         else:
+            backbone = model or "resnet18"
+            allow_named(backbone)
+            image_size = usual_size(data, image_size, backbone, callback.on_note)
             facts = facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
-            wanted = experiment_on(facts, model or "resnet18", defense or "adv-dpnp", *options)
+            wanted = experiment_on(facts, backbone, defense or "adv-dpnp", *options, first)
         if tensorboard is not None:
             callback = TensorBoard(callback, str(tensorboard))
         run = api.train(
@@ -72,10 +98,12 @@ def train(
             checkpoint_seconds=checkpoint_seconds,
             benchmark_cudnn=cudnn_benchmark,
         )
-    return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder))
+    then = shown("evaluate", run.folder), shown("report", run.folder)
+    return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder), next=then)
 
 
-def _check_names(name: str | None, data: str | None, model: str | None, defense: str | None) -> None:
+def check_names(name: str | None, data: str | None, model: str | None, defense: str | None) -> None:
+    """ValueError unless an experiment is named in one way: by its whole name, or by data, model and defense."""
     if (name is None) == (data is None) or (name and (model or defense)):
         raise ValueError(
             "expected a name such as cifar10/resnet18/adv-dpnp, or --data with --model and --defense; "
@@ -83,3 +111,29 @@ def _check_names(name: str | None, data: str | None, model: str | None, defense:
         )
     if name and name.startswith(FOLDER):
         raise ValueError(f"a folder is given as --data {FOLDER}PATH, with --model and --defense; got the name {name!r}")
+
+
+def _initial(
+    weights: Path | None,
+    weights_key: str,
+    untrained: bool,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    arguments: tuple[str, ...],
+    tell: Callable[[str], None],
+) -> "Initial | None":
+    from advdpnp.experiments import Initial
+    from advdpnp.experiments.initial import PRETRAINED, UNTRAINED
+    from advdpnp.external.normalization import check_pair, unit_scale
+
+    if untrained and weights is not None:
+        raise ValueError(f"--untrained leaves the weights to chance, and --weights gives {weights}: leave one out")
+    if weights_key and weights is None:
+        raise ValueError("--weights-key chooses from a weights file: give --weights too")
+    check_pair(mean, std, ("--mean", "--std"))
+    mean, std, understood = unit_scale(mean, std)
+    if understood:
+        tell(understood)
+    begin = str(weights) if weights else UNTRAINED if untrained else PRETRAINED
+    initial = Initial(begin, weights_key, "", mean, std, arguments)
+    return None if initial == Initial() else initial

@@ -1,5 +1,7 @@
 """The data sets that are known by name, an entry each: facts, reader, and where the files come from."""
 
+from pathlib import Path
+
 from advdpnp.data import readers
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.corruptions import CORRUPTIONS, FAMILY, SEVERITIES, parse_corruption
@@ -36,6 +38,8 @@ SPECS: dict[str, NamedSpec] = {
             augmentation=_CROP_AND_FLIP,
             reader=readers.read_cifar10,
             archives=sources.CIFAR10,
+            # That of RobustBench, which has no l2 for CIFAR-100.
+            eps_l2=0.5,
         ),
         NamedSpec(
             "cifar100",
@@ -103,7 +107,7 @@ def _corrupted(name: str) -> NamedSpec:
     clean = SPECS["cifar10"]
     images = clean.test_size * (SEVERITIES if severity is None else 1)
     facts = (name, clean.image_shape, clean.class_names, 0, images, clean.eps, 0, Augmentation())
-    return NamedSpec(*facts, reader=readers.read_cifar10_c, archives=sources.CIFAR10_C)
+    return NamedSpec(*facts, reader=readers.read_cifar10_c, archives=sources.CIFAR10_C, eps_l2=clean.eps_l2)
 
 
 def spec(name: str) -> NamedSpec:
@@ -114,6 +118,8 @@ def spec(name: str) -> NamedSpec:
     """
     if name == FAMILY or name.startswith(f"{FAMILY}/"):
         return _corrupted(name)
+    if name not in SPECS and Path(name).is_dir():
+        raise ValueError(f"unknown data set {name!r}: for the images of the folder of that name give folder:{name}")
     if name not in SPECS:
         near = nearest(name, [*SPECS, FAMILY], 1)
         known = ", ".join([*SPECS, f"{FAMILY}/<corruption>"])

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.download.sources import Archive
-from advdpnp.ranges import Count, Natural, Share, check_fields
+from advdpnp.folder_names import folder_name
+from advdpnp.ranges import Count, Natural, NonNegative, Share, check_fields
 
 Split = Literal["train", "test"]
 # Pixels (N, channels, H, W) uint8 in [0, levels], and labels (N,) int64.
@@ -31,6 +32,8 @@ class DataSpec:
         holdout: training images that the recipe `default` holds out.
         augmentation: the field's usual crop and flip.
         levels: the pixel value that stands for 1.0.
+        validation_size: images at the end of the training split that are never trained on, but choose the `best`
+            weights; 0 where a recipe holds out images of its own choice.
     """
 
     name: str
@@ -42,13 +45,33 @@ class DataSpec:
     holdout: Natural
     augmentation: Augmentation
     levels: Count = 255
+    validation_size: Natural = 0
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
 
+    def with_images_of(self, other: "DataSpec") -> "DataSpec":
+        """The same facts, with the images that the other one holds in memory, where such facts do."""
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of the test images of a set that is not published; "" for one that its name tells."""
+        return ""
+
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def radii(self) -> dict[str, float]:
+        """The field's usual radius by norm; a norm in which there is none is left out."""
+        return {"linf": self.eps}
+
+
+def slug(name: str) -> str:
+    """A name as part of a folder's, which ends before a "+"; "images" where nothing is left."""
+    return folder_name(name.replace("+", "-")) or "images"
 
 
 # What reads one split from the files under the data root.
@@ -64,8 +87,14 @@ class NamedSpec(DataSpec):
             ValueError where one is not what the facts say.
         archives: what `advdpnp data download` fetches; none for a set that needs no download.
         origin: where the images of a set without archives come from, in a few words.
+        eps_l2: the field's usual l2 radius, for images in [0, 1]; None where there is none.
     """
 
     reader: Reader
     archives: tuple[Archive, ...] = ()
     origin: str = "files of your own"
+    eps_l2: NonNegative | None = None
+
+    @property
+    def radii(self) -> dict[str, float]:
+        return super().radii | ({} if self.eps_l2 is None else {"l2": self.eps_l2})

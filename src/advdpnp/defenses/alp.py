@@ -30,6 +30,9 @@ class ALP(Defense[Classifier]):
 
     beta: NonNegative = 0.5
 
+    def steadier(self) -> str:
+        return f"defense.beta below {self.beta:g}"
+
     def loss(self, model: Classifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         clean, adversarial = model(batch.x), model(x_adv)
         return {

@@ -52,6 +52,9 @@ class ATHE(Defense[HypersphereClassifier]):
     def between_steps(self, model: HypersphereClassifier) -> None:
         model.head.renormalize()
 
+    def steadier(self) -> str:
+        return f"defense.scale below {self.scale:g}"
+
     def loss(self, model: HypersphereClassifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         logits = model(x_adv)
         margin = self.scale * self.margin * is_label(batch.y, logits.shape[1]).to(logits.dtype)

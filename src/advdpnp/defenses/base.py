@@ -112,6 +112,10 @@ class Defense(Generic[ModelT]):
         """Adversarial examples for the update: by default the ascent of the cross-entropy of the logits."""
         return ascend(model, cross_entropy, batch.x, (batch.y,))
 
+    def steadier(self) -> str:
+        """What may keep a training finite besides a lower rate, as "defense.beta below 6"; "" for nothing."""
+        return ""
+
     def loss(self, model: ModelT, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         """Weighted scalar terms in the paper's order; their sum is minimized, each is logged."""
         raise TypeError(f"{type(self).__name__} defines no loss")

@@ -82,6 +82,9 @@ class DPNP(Defense[PrototypeClassifier]):
         live = self.negative == "live"
         return self.lambda_dnp * prototype_repulsion(model.head.prototypes, self.rival, live)
 
+    def steadier(self) -> str:
+        return "defense.renormalize=step" if self.renormalize == "epoch" else ""
+
     def loss(self, model: PrototypeClassifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         embedding = model.embed(batch.x)
         distance = prototype_alignment(embedding, model.head.prototypes, batch.y, self.alignment)

@@ -73,6 +73,9 @@ class HAT(Defense[HelpedClassifier]):
         """Helper example x_h and its hard label y_h, which is read at x' and neither at x nor at x_h."""
         return x + self.h * (x_adv - x), model.helper(x_adv).argmax(dim=1)
 
+    def steadier(self) -> str:
+        return f"defense.beta below {self.beta:g}"
+
     def loss(self, model: HelpedClassifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         x_h, y_h = self._beyond(model, batch.x, x_adv)
         clean, adversarial, beyond = model(batch.x), model(x_adv), model(x_h)

@@ -116,6 +116,9 @@ class IKL(Defense[ClassTableClassifier]):
             return ascend(model, kl_ascent, batch.x, (clean,))
         return ascend(model, ikl_ascent, batch.x, (clean, model.class_table[batch.y]))
 
+    def steadier(self) -> str:
+        return f"defense.alpha below {self.alpha:g} or defense.beta below {self.beta:g}"
+
     def loss(self, model: ClassTableClassifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         adversarial, clean = model(x_adv), model(batch.x)
         model.count(clean, batch.y, self.temperature)

@@ -63,6 +63,9 @@ class MART(Defense[Classifier]):
 
     beta: NonNegative = 5.0
 
+    def steadier(self) -> str:
+        return f"defense.beta below {self.beta:g}"
+
     def loss(self, model: Classifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         clean, adversarial = model(batch.x), model(x_adv)
         return {

@@ -35,6 +35,9 @@ class TRADES(Defense[Classifier]):
             clean = model(batch.x)
         return ascend(model, kl_ascent, batch.x, (clean,))
 
+    def steadier(self) -> str:
+        return f"defense.beta below {self.beta:g}"
+
     def loss(self, model: Classifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
         clean = model(batch.x)
         consistency = kl_divergence(clean, model(x_adv)).mean()

@@ -1,6 +1,7 @@
 """Evaluation: accuracy with intervals, robustness with verdicts, geometry."""
 
 from advdpnp.attacks.attack import check_mode
+from advdpnp.attacks.monitored_model import logits_alone
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.evaluation.combine import merge_shards, over_seeds, paired_test
 from advdpnp.evaluation.evaluate import Evaluation, evaluate
@@ -19,6 +20,7 @@ __all__ = [
     "embedding_arrays",
     "evaluate",
     "examine",
+    "logits_alone",
     "merge_shards",
     "over_seeds",
     "paired_test",

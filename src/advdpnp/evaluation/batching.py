@@ -32,9 +32,9 @@ from advdpnp.attacks.stepwise import (
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.evaluation.single_pass import AttackTarget, chunks, in_precision
 from advdpnp.evaluation.state import AttackProgress, EvaluationState
-from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise
-from advdpnp.result_files import Verdicts
+from advdpnp.radii import radius_fields
+from advdpnp.result_files import Verdicts, targeted
 from advdpnp.runs import Json
 from advdpnp.threat import distance
 
@@ -99,13 +99,13 @@ class BatchedAttack(Generic[AttackStateT]):
         """The next attempt, and up to `count` images for it, or None; all first attempts come before any second."""
         progress = self._progress
         while True:
-            self._queue = self._queue[~progress.broken[self._queue]]
+            self._queue = self._queue[progress.pending[self._queue]]
             if len(self._queue):
                 images, self._queue = self._queue[:count], self._queue[count:]
                 return self._next_attempt - 1, images
             if self._next_attempt == len(progress.tried):
                 return None
-            self._queue = (progress.surviving & ~progress.tried[self._next_attempt]).nonzero().squeeze(1)
+            self._queue = (progress.pending & ~progress.tried[self._next_attempt]).nonzero().squeeze(1)
             self._next_attempt += 1
 
     def _init(self, attempt: int, images: Tensor) -> AttackStateT:
@@ -154,12 +154,15 @@ class BatchedAttack(Generic[AttackStateT]):
         with self._in_precision(), self._monitored.about(about):
             queries = self._attack.step(self._network, state, noise)
         self._age += 1
-        hits = succeeds(self._attack, state, queries, self._running.to(device)).cpu().nonzero().squeeze(1)
+        running = self._running.to(device)
+        found = succeeds(self._attack, state, queries, running)
+        hits = found.cpu().nonzero().squeeze(1)
         if len(hits):
-            rows = hits.to(device)
-            self._confirm(self._image[hits], queries.points[rows], state.x[rows], state.y[rows])
-            self._running &= ~progress.broken[self._image]
+            self._confirm(hits, queries.points, state)
+            self._running &= progress.pending[self._image]
         over = self._running & (self._age >= self._length)
+        if self._attack.seeks_nearest:
+            over |= self._running & self._attack.finished(state, found).cpu()
         if over.any():
             # Before the attempts are stored as made, since they are not made again.
             progress.nonfinite |= self._monitored.nonfinite[:-1].cpu()
@@ -170,22 +173,28 @@ class BatchedAttack(Generic[AttackStateT]):
         precision = self._target.precision
         return nullcontext() if precision == "fp32" else in_precision(precision)
 
-    def _confirm(self, images: Tensor, points: Tensor, x: Tensor, y: Tensor) -> None:
-        """Count a success only where the network itself is wrong at the point, in fp32 and at the shape of a chunk."""
-        norms = distance(points, x, self._attack.norm).cpu()
-        wrong = ~self._right(points, y).cpu()
-        self._progress.add_broken(images[wrong], norms[wrong])
-        self._progress.unconfirmed[images[~wrong]] = True
+    def _confirm(self, hits: Tensor, points: Tensor, state: AttackStateT) -> None:
+        """Count a success only where it is one of the network itself, in fp32 and at the shape of a chunk."""
+        progress, rows = self._progress, hits.to(points.device)
+        norms = distance(points[rows], state.x[rows], self._attack.norm).cpu()
+        nearer = norms < progress.radii[self._image[hits]]
+        if not nearer.any():
+            return
+        images, norms, rows = self._image[hits[nearer]], norms[nearer], rows[nearer.to(rows.device)]
+        confirmed = self._confirmed(points[rows], state.take(rows)).cpu()
+        add = progress.add_nearer if self._attack.seeks_nearest else progress.add_broken
+        add(images[confirmed], norms[confirmed])
+        progress.unconfirmed[images[~confirmed]] = True
 
-    def _right(self, points: Tensor, y: Tensor) -> Tensor:
-        """Whether the network itself is right at the points: (k,) bool."""
+    def _confirmed(self, points: Tensor, state: AttackStateT) -> Tensor:
+        """Whether the points are successes of the network itself: (k,) bool."""
         if self._target.attacks_the_model_itself:
-            # The attack has seen its wrong answers already.
-            return torch.zeros_like(y, dtype=torch.bool)
+            # The attack has seen its answers already.
+            return torch.ones_like(state.y, dtype=torch.bool)
         count = len(points)
         padded = torch.arange(self._whole_chunks(count), device=points.device).clamp_max(count - 1)
         logits = ChunkedModel(self._target.model, self._chunk).logits(points[padded])[:count]
-        return is_right(logits, y)
+        return self._attack.succeeded(logits, state)
 
 
 @dataclass
@@ -220,21 +229,37 @@ class AttackSequence:
         """
         attacks = stepwise_attacks(self.attack)
         ranked, classes = self._ranked(attacks)
+        spared = self._spared(clean)
         found, unconfirmed, rows, notes = Verdicts.after(clean), torch.zeros_like(clean), [], []
         for number, attack in enumerate(attacks, start=1):
             if note := attack.note(classes):
                 self.callback.on_note(note)
                 notes.append(note)
             name = f"{self.name}: {number}. {attack.name}" if len(attacks) > 1 else self.name
-            progress = self.state.attack_progress(name, found.withstood, attack.attempts(classes))
+            entering, attempts = found.withstood & ~spared, attack.attempts(classes)
+            progress = self.state.attack_progress(name, entering, attempts, attack.seeks_nearest)
             self._run(name, attack, ranked, progress)
-            found = Verdicts.after(progress.surviving, found.unevaluated | progress.nonfinite)
+            found = Verdicts.after(progress.surviving | spared, found.unevaluated | progress.nonfinite)
             unconfirmed |= progress.unconfirmed
-            rows.append(record(attack) | _row(found) | progress.row())
+            rows.append(record(attack) | _row(found) | progress.row() | self._radii(attack, progress, clean | spared))
         self.state.finish(self.name)
         total = _row(found) | _together(rows) | {"unconfirmed": int((unconfirmed & found.withstood).sum())}
+        total |= {name: rows[-1][name] for name in ("radii", "smallest_eps") if name in rows[-1]}
+        if (aimed_at := getattr(self.attack, "target", None)) is not None:
+            total |= {"targeted": targeted(aimed_at, total["broken"], total["attacked"])}
         searches = {"searches": rows} if len(rows) > 1 else {}
         return found, record(self.attack) | total | {"notes": notes} | searches
+
+    def _radii(self, attack: StepwiseAttack[Any], progress: AttackProgress, clean: Tensor) -> Json:
+        """The smallest radius of each image, 0 where it is wrong without an attack; nothing of other attacks."""
+        if not attack.seeks_nearest:
+            return {}
+        return radius_fields(torch.where(clean, progress.radii, 0.0).numpy(), attack.eps)
+
+    def _spared(self, clean: Tensor) -> Tensor:
+        """(n,) bool: right images of the very class that the attack aims at, which it leaves as they are."""
+        aimed_at = getattr(self.attack, "target", None)
+        return torch.zeros_like(clean) if aimed_at is None else clean & (self.target.labels.cpu() == aimed_at)
 
     def _ranked(self, attacks: tuple[StepwiseAttack[Any], ...]) -> tuple[Tensor, int]:
         """The other classes of each image, likeliest first, as many as attacks aim at, (n, k) int64; and C."""

@@ -7,6 +7,7 @@ from typing import Any
 from advdpnp import result_files
 from advdpnp.attacks import label
 from advdpnp.evaluation.verdicts import check_evaluated
+from advdpnp.indices import short_indices
 from advdpnp.metrics import mcnemar
 from advdpnp.result_files import Verdicts, paired_fields
 from advdpnp.runs import Json, differences
@@ -82,7 +83,8 @@ def paired_test(first: Json, second: Json) -> list[Json]:
     Raises:
         ValueError: the results are of different images, attacks or chunk shapes, or have no evaluated image in common.
     """
-    found = list(differences(paired_fields(first), paired_fields(second)))
+    alike = [paired_fields(one) | {"indices": short_indices(str(one.get("indices")))} for one in (first, second)]
+    found = list(differences(alike[0], alike[1]))
     if found:
         raise ValueError(f"the runs were not evaluated alike ({'; '.join(found)}): evaluate both with the same options")
     pairs = zip(_verdicts(first), _verdicts(second), strict=True)

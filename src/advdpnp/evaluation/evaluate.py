@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
+from advdpnp.attacks.attack import check_target
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import EvaluationCallback
@@ -30,10 +31,11 @@ from advdpnp.evaluation.single_pass import (
 )
 from advdpnp.evaluation.state import EvaluationState, PassProgress
 from advdpnp.evaluation.verdicts import check_evaluated
+from advdpnp.indices import indices_text, shard_text
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
 from advdpnp.ranges import Count, Integer, Natural, Range, check_fields
-from advdpnp.result_files import Verdicts, content
+from advdpnp.result_files import Verdicts, content, targeted
 from advdpnp.runs import Json
 from advdpnp.threat import check_fits
 
@@ -46,8 +48,9 @@ class Evaluation:
 
     Args:
         suite: the attacks.
-        n: the first n test images.
+        n: how many test images.
         facts: further entries of the result, such as data and checkpoint.
+        chosen: their n positions in the test set, ascending; None for the first n.
         chunk: rows of every forward, where an attack takes one pass over the images; halved, and recorded, when memory
             runs out.
         search_chunk: rows of every forward of a stepwise attack, such as those of AutoAttack; likewise; 0 for the usual
@@ -64,6 +67,7 @@ class Evaluation:
     suite: Suite
     n: Count
     facts: Json
+    chosen: tuple[Natural, ...] | None = None
     chunk: Count = CHUNK
     search_chunk: Natural = 0
     batch_size: Natural = 0
@@ -76,6 +80,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         check_precision(self.search_precision)
         check_fields(self)
+        if self.chosen is not None and (len(self.chosen) != self.n or list(self.chosen) != sorted({*self.chosen})):
+            raise ValueError(f"chosen must be n = {self.n} ascending positions; got {len(self.chosen)}")
         part, parts = self.shard
         if not 1 <= part <= parts <= self.n:
             raise ValueError(f"a shard is K/M with K from 1 to M and M at most {self.n} images; got {part}/{parts}")
@@ -87,14 +93,39 @@ class Evaluation:
 
     @property
     def indices(self) -> str:
-        """Which test images, in words: "0-199", or "1-199 step 4"."""
+        """Which test images, in words: "0-199", "1-199 step 4", "0-99,2303"."""
         part, parts = self.shard
+        if self.chosen is not None:
+            whole = indices_text(self.chosen)
+            return shard_text(whole, part, parts) if parts > 1 else whole
         return f"{part - 1}-{self.n - 1}" + (f" step {parts}" if parts > 1 else "")
 
     def places(self, device: torch.device) -> Tensor:
         """Positions of these images in the test set: int64."""
         part, parts = self.shard
+        if self.chosen is not None:
+            return torch.tensor(self.chosen[part - 1 :: parts], dtype=torch.int64, device=device)
         return torch.arange(part - 1, self.n, parts, device=device)
+
+    @property
+    def protocol(self) -> Json:
+        """What the result says of how it was measured, without the attacks and the rows of a forward."""
+        # What departs from the defaults is named.
+        special: Json = {"shard": list(self.shard)} if self.shard != (1, 1) else {}
+        special |= {"search_precision": self.search_precision} if self.search_precision != "fp32" else {}
+        return {
+            **self.facts,
+            "suite": self.suite.name,
+            "n": len(range(self.shard[0] - 1, self.n, self.shard[1])),
+            "indices": self.indices,
+            **special,
+            "seed": self.seed,
+        }
+
+    @property
+    def budgets(self) -> list[Json]:
+        """The attacks as the result has them."""
+        return [record(attack) for attack in self.suite.attacks]
 
 
 @as_stated()
@@ -112,8 +143,9 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         ValueError: a model in training mode, labels or n out of range.
         UnevaluatedError: a ValueError, where more than 1 % of the images are unevaluated; shards are judged together.
     """
-    check_protocol(model, images, evaluation.n)
+    classes = check_protocol(model, images, evaluation.places(images.labels.device))
     for attack in evaluation.suite.attacks:
+        check_target(attack, classes)
         check_fits(attack.norm, attack.eps, tuple(images.pixels.shape[1:]))
     model, asked = out_of_inference(model), evaluation.suite
     evaluation = replace(evaluation, suite=with_added_attacks(asked, model))
@@ -153,16 +185,19 @@ class _SuiteRun:
         places = evaluation.places(images.labels.device)
         self._target = AttackTarget(model, model_to_attack(model), images, places, evaluation.seed)
         self._stepwise_target = self._in_precision(evaluation.search_precision)
-        self._protocol = self._stated()
-        budgets = {"attacks": [record(attack) for attack in evaluation.suite.attacks]}
+        stated = evaluation.protocol
+        seed = stated.pop("seed")
+        self._protocol = stated | {"chunk": chunk, "seed": seed}
+        budgets = {"attacks": evaluation.budgets}
         resume = evaluation.resume and chunk == evaluation.chunk
         self.state = EvaluationState(evaluation.partial, self._protocol | budgets, resume)
+        self._features = self._attack_of_features()
 
     def result(self) -> Json:
         """Run the suite; content of the result file."""
         suite = self._evaluation.suite
         self._tell_forecast()
-        clean = self._single_pass("clean", None, embed=suite.features is not None)
+        clean = self._single_pass("clean", None, embed=self._features is not None)
         worst, rows = clean.verdicts(), []
         for position, attack in enumerate(suite.attacks):
             found, row = self._attack(position, attack, clean.verdicts().robust)
@@ -174,21 +209,13 @@ class _SuiteRun:
         worst_case |= {"worst_case_unevaluated": unevaluated} if unevaluated else {}
         return content(self._protocol, right, rows, worst_case) | self._geometry()
 
-    def _stated(self) -> Json:
-        """What the result says of how it was measured, without the attacks."""
-        evaluation, precision = self._evaluation, self._evaluation.search_precision
-        # What departs from the defaults is named.
-        special: Json = {"shard": list(evaluation.shard)} if evaluation.shard != (1, 1) else {}
-        special |= {"search_precision": precision} if precision != "fp32" else {}
-        return {
-            **evaluation.facts,
-            "suite": evaluation.suite.name,
-            "n": len(self._target.places),
-            "indices": evaluation.indices,
-            **special,
-            "chunk": self._chunk,
-            "seed": evaluation.seed,
-        }
+    def _attack_of_features(self) -> int | None:
+        """The attack whose features are measured; None where there is none, or nothing to tell classes apart by."""
+        labels, features = self._target.images.labels[self._target.places], self._evaluation.suite.features
+        if features is None or not isinstance(self._model, Classifier) or bool((labels != labels[0]).any()):
+            return features
+        self._callback.on_note(f"all images are of class {int(labels[0])}: geometry needs two, and is left out")
+        return None
 
     def _in_precision(self, precision: SearchPrecision) -> AttackTarget:
         attacked_model = self._target.attacked_model
@@ -202,7 +229,8 @@ class _SuiteRun:
         for position, attack in enumerate(self._evaluation.suite.attacks):
             left.append((attack, self._images_left(_name(position, attack), attack)))
         if any(images for _, images in left):
-            probe = time_gradient(self._target.attacked_model, self._target.images, self._chunk)
+            measured = self._target.images.select(self._target.places[: self._chunk])
+            probe = time_gradient(self._target.attacked_model, measured, self._chunk)
             self._callback.on_forecast(forecast(probe, left))
 
     def _images_left(self, name: str, attack: Attack | None) -> int:
@@ -216,9 +244,14 @@ class _SuiteRun:
         name = _name(position, attack)
         if stepwise_attacks(attack):
             return self._stepwise(name, attack, clean)
-        progress = self._single_pass(name, attack, embed=position == self._evaluation.suite.features)
+        progress = self._single_pass(name, attack, embed=position == self._features)
         found = progress.verdicts()
         measured = found.accuracy() | progress.mean_cross_entropy() | {"seconds": round(progress.seconds, 3)}
+        aimed_at = getattr(attack, "target", None)
+        if aimed_at is not None:
+            others = clean & (self._target.labels.cpu() != aimed_at)
+            reached = int((progress.reached() & others).sum())
+            measured |= {"targeted": targeted(aimed_at, reached, int(others.sum()))}
         return found, record(attack) | measured | found.bits()
 
     def _stepwise(self, name: str, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
@@ -243,11 +276,10 @@ class _SuiteRun:
 
     def _geometry(self) -> Json:
         """Geometry of clean and attacked features, where the suite and the model have any."""
-        suite = self._evaluation.suite
-        if suite.features is None or not isinstance(self._model, Classifier):
+        if self._features is None or not isinstance(self._model, Classifier):
             return {}
-        attack = suite.attacks[suite.features]
-        adversarial = {**self.state.value(_name(suite.features, attack)), "attack": label(record(attack))}
+        attack = self._evaluation.suite.attacks[self._features]
+        adversarial = {**self.state.value(_name(self._features, attack)), "attack": label(record(attack))}
         centers = center_geometry(self._model.class_centers())
         return {
             "geometry": {"clean": self.state.value("clean"), "adversarial": adversarial, **centers, **declarations()}

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.attack import check_images, check_labels, check_mode
+from advdpnp.attacks.monitored_model import logits_alone
 from advdpnp.data import Images
 from advdpnp.losses import cross_entropy, has_answer, is_right, margin
+from advdpnp.result_files import score_interval
 
 # How many images clean accuracy is measured on, and everything else.
 _MANY, _FEW = 128, 16
@@ -17,17 +19,20 @@ _MANY, _FEW = 128, 16
 _SAME, _OTHER_BATCH = 1e-5, 1e-3
 
 
-def check_protocol(model: nn.Module, images: Images, n: int) -> None:
-    """Raise ValueError on a network in training mode, or images, labels or n out of range."""
+def check_protocol(model: nn.Module, images: Images, places: Tensor) -> int:
+    """The network's classes; ValueError for a part in training mode, or images, labels or places (n,) out of range."""
     check_mode(model)
     check_not_empty(images)
-    if not 1 <= n <= len(images):
-        raise ValueError(f"--limit must be from 1 to {len(images)}, the test images there are; got {n}")
+    if len(images) <= int(places.max()):
+        raise ValueError(
+            f"--limit must be from 1 to {len(images)}, the test images there are; got {int(places.max()) + 1}"
+        )
     x, _ = images.batch(torch.arange(1, device=images.labels.device))
     check_images(x)
     with torch.no_grad():
-        classes = model(x).shape[1]
-    check_labels(images.labels[:n], n, classes)
+        classes: int = model(x).shape[1]
+    check_labels(images.labels[places], len(places), classes)
+    return classes
 
 
 def check_not_empty(images: Images) -> None:
@@ -36,7 +41,9 @@ def check_not_empty(images: Images) -> None:
         raise ValueError("the test set is empty, so nothing can be measured: give at least one image")
 
 
-def examine(model: nn.Module, images: Images, num_classes: int | None = None, attacked: bool = True) -> list[str]:
+def examine(
+    model: nn.Module, images: Images, num_classes: int | None = None, attacked: bool = True, trained: bool = True
+) -> list[str]:
     """Try an unknown network on real images before it is attacked.
 
     Args:
@@ -44,6 +51,7 @@ def examine(model: nn.Module, images: Images, num_classes: int | None = None, at
         images: the test set; its first images are used.
         num_classes: classes of the data set; None if only the labels tell.
         attacked: gradients of the input will be needed.
+        trained: its accuracy should be above chance.
     Returns:
         Warnings: what may make the numbers mean less than they seem to.
     Raises:
@@ -60,7 +68,7 @@ def examine(model: nn.Module, images: Images, num_classes: int | None = None, at
     _check_repeats(model, few, logits)
     _check_batches(model, few, logits)
     found = gradient_warnings(model, few, few_labels) if attacked else []
-    found += accuracy_warnings(model, x, y, logits.shape[1])
+    found += accuracy_warnings(model, x, y, logits.shape[1]) if trained else []
     changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, state.get(name, buffer))]
     if changed:
         found.append(f"the model changes its buffers when it is called ({', '.join(changed[:3])}): is that meant?")
@@ -122,8 +130,7 @@ def accuracy_warnings(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> l
 
     plain, chance = right(x), 1 / classes
     accuracy = plain.double().mean().item()
-    # Three standard deviations of guessing.
-    near_chance = accuracy < chance + 3 * math.sqrt(chance * (1 - chance) / len(x))
+    near_chance = is_near_chance(int(plain.sum()), len(x), chance)
     mean, std = x.mean(dim=(0, 2, 3), keepdim=True), x.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
     in_bytes = right(255 * x)
     better, how, cure = right((x - mean) / std), "standardized", "give the --mean and --std of its training"
@@ -140,11 +147,21 @@ def accuracy_warnings(model: nn.Module, x: Tensor, y: Tensor, classes: int) -> l
         return [text]
     if near_chance:
         text = (
-            f"clean accuracy is {accuracy:.1%}, near chance: is normalization missing (--mean, --std), or are these "
-            "other weights, or classes in another order?"
+            f"clean accuracy on {len(x)} images is {accuracy:.1%}, near chance ({chance:.1%}): is "
+            "normalization missing (--mean, --std), or are these other weights, or classes in another order?"
         )
         return [text]
     return []
+
+
+def is_near_chance(right: int, n: int, chance: float) -> bool:
+    """Whether n images tell that a network that is right on so many of them does little better than guessing.
+
+    Its interval of three standard deviations reaches down to chance, or lies below, and not half-way up to 1; that of
+    a few images is too wide to say anything.
+    """
+    low, high = score_interval(right, n, z=3)
+    return low <= chance and high < (1 + chance) / 2
 
 
 def _gradient(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor | None:
@@ -196,9 +213,8 @@ def _first_logits(model: nn.Module, x: Tensor, num_classes: int | None) -> Tenso
     return checked
 
 
-def _check_logits(logits: object, batch: int, num_classes: int | None) -> None:
-    if not isinstance(logits, Tensor):
-        raise ValueError(f"the model must return logits (B, C); got a {_described(logits)}: return the logits alone")
+def _check_logits(answer: object, batch: int, num_classes: int | None) -> None:
+    logits = logits_alone(answer)
     if logits.dim() != 2 or len(logits) != batch or logits.shape[1] < 2 or not logits.is_floating_point():
         raise ValueError(
             f"the model must return float logits (B, C) with C at least 2; got {tuple(logits.shape)} {logits.dtype} "
@@ -217,14 +233,6 @@ def _check_logits(logits: object, batch: int, num_classes: int | None) -> None:
             "the model returns probabilities, not logits, and a softmax of them weakens every attack: drop the last "
             "softmax, or return the logarithm"
         )
-
-
-def _described(value: object) -> str:
-    if isinstance(value, (tuple, list)):
-        return f"{type(value).__name__} of {len(value)} ({', '.join(type(item).__name__ for item in value)})"
-    if isinstance(value, dict):
-        return f"{type(value).__name__} with {', '.join(map(str, value))}"
-    return type(value).__name__
 
 
 def _check_repeats(model: nn.Module, x: Tensor, logits: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Networks whose logits saturate: they are attacked on a scale-free loss too, and their results say so."""
 
 from dataclasses import replace
-from typing import get_args
+from typing import cast, get_args
 
 from torch import nn
 
@@ -15,14 +15,15 @@ ADDED = "added, since the logits of this network saturate and the suite has no s
 
 
 def added_attacks(suite: Suite, model: nn.Module) -> tuple[Attack, ...]:
-    """What is missing in a suite for this network: C&W in each ball, if none of the suite's attacks is scale-free.
+    """What a suite lacks for this network: C&W in each ball and at each target class, if no attack is scale-free.
 
     C&W has no l1 ball, so none is added there.
     """
     if not logits_saturate(model) or any(map(is_scale_free, suite.attacks)):
         return ()
-    balls = dict.fromkeys((attack.norm, attack.eps) for attack in suite.attacks if attack.norm in get_args(Ball))
-    return tuple(CarliniWagner(eps=eps, norm=norm) for norm, eps in balls)  # type: ignore[arg-type]
+    fitting = [attack for attack in suite.attacks if attack.norm in get_args(Ball)]
+    goals = dict.fromkeys((attack.norm, attack.eps, getattr(attack, "target", None)) for attack in fitting)
+    return tuple(CarliniWagner(eps=eps, norm=cast(Ball, norm), target=target) for norm, eps, target in goals)
 
 
 def with_added_attacks(suite: Suite, model: nn.Module) -> Suite:

@@ -20,8 +20,8 @@ from advdpnp.models.classifier import Classifier
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 
-# Rows of every forward in one pass over the images.
-CHUNK = 128
+# Rows of every forward in one pass over the images: at most, and at least.
+CHUNK, _FEWEST = 128, 16
 # Rows of every forward of a stepwise attack. On a GPU as many as keep it busy. On a CPU as many as have the pixels of
 # 16 images of 3x32x32, but from 4 to 64: rows that have no image left to attack are computed too.
 _SEARCH_GPU, _SEARCH_PIXELS, _SEARCH_CPU = 512, 16 * 3 * 32 * 32, (4, 64)
@@ -50,6 +50,11 @@ class AttackTarget:
     places: Tensor
     seed: int
     precision: SearchPrecision = "fp32"
+
+    @property
+    def labels(self) -> Tensor:
+        """(n,) int64, of the attacked images."""
+        return self.images.labels[self.places]
 
     @property
     def attacks_the_model_itself(self) -> bool:
@@ -109,6 +114,15 @@ def chunks(images: Images, which: int | Tensor, size: int, first: int = 0) -> It
         yield Chunk(x, y, places[padded], min(size, n - start))
 
 
+def usual_chunk(n: int) -> int:
+    """Rows of every forward in one pass over n images: 128, and where there are fewer images 16, 32 or 64.
+
+    The last chunk is padded to this shape, so one image shall not cost as much as 128. It depends on n alone, so that
+    results of the same images have it in common.
+    """
+    return min(CHUNK, max(_FEWEST, 1 << (n - 1).bit_length()))
+
+
 def search_chunk(images: Images) -> int:
     """Rows of every forward of a stepwise attack, for images of this size on this device."""
     if images.labels.device.type != "cpu":
@@ -158,6 +172,7 @@ def single_pass(
         on_images: called with the number of images after each chunk.
         on_attacked: called with the attacked images of each chunk, for what else is measured on them.
     """
+    target_class = getattr(attack, "target", None)
     for chunk in chunks(target.images, target.places, chunk_size, first=math.ceil(progress.n / chunk_size)):
         began = time.perf_counter()
         x, nonfinite = attacked(target.attacked_model, attack, chunk, target.seed)
@@ -170,7 +185,8 @@ def single_pass(
             on_attacked(x, chunk)
         # Waits for the device, whose work is part of the time.
         right, loss = right.cpu(), loss.cpu()
-        progress.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began)
+        reached = None if target_class is None else is_right(logits, torch.full_like(y, target_class))
+        progress.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began, reached)
         on_images(chunk.valid)
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from advdpnp.metrics import pack, unpack
+from advdpnp.radii import pack_radii, unpack_radii
 from advdpnp.result_files import Verdicts
 from advdpnp.runs import Json, differences, read_json, write_json
 
@@ -48,11 +50,17 @@ class PassProgress:
         mean = float(self._content["sum"]) / finite if finite else None
         return {f"{prefix}cross_entropy": mean} | ({f"{prefix}cross_entropy_images": finite} if finite < self.n else {})
 
+    def reached(self) -> Tensor:
+        """(n,) bool: the images of which the network says the class that the attack aims at."""
+        return unpack(self._content.get("reached") or pack(torch.zeros(self.n, dtype=torch.bool)), self.n)
+
     def forget(self) -> None:
         """Start this attack again."""
-        self._content.update(_NOTHING)
+        self._content.update(_NOTHING, reached="")
 
-    def add(self, right: Tensor, nonfinite: Tensor, cross_entropy: Tensor, seconds: float) -> None:
+    def add(
+        self, right: Tensor, nonfinite: Tensor, cross_entropy: Tensor, seconds: float, reached: Tensor | None = None
+    ) -> None:
         """Append one chunk.
 
         Args:
@@ -60,7 +68,10 @@ class PassProgress:
             nonfinite: (valid,) bool, whether an answer to the attack was not finite.
             cross_entropy: (valid,) nats.
             seconds: what it took.
+            reached: (valid,) bool, whether the network says the class that the attack aims at; None if it does not aim.
         """
+        if reached is not None:
+            self._content["reached"] = pack(torch.cat([self.reached(), reached.cpu()]))
         right, nonfinite = torch.cat([self._right(), right.cpu()]), torch.cat([self._nonfinite(), nonfinite.cpu()])
         finite = cross_entropy[cross_entropy.isfinite()]
         self._content.update(
@@ -93,10 +104,11 @@ class AttackProgress:
         content: where it is kept as JSON; empty at first.
         entering: (n,) bool, the images that are attacked.
         attempts: how many attempts the attack makes at each image.
+        seeks_nearest: whether an attempt at a broken image goes on, to a smaller radius.
     """
 
-    def __init__(self, content: Json, entering: Tensor, attempts: int) -> None:
-        n = len(entering)
+    def __init__(self, content: Json, entering: Tensor, attempts: int, seeks_nearest: bool = False) -> None:
+        n, self._seeks_nearest = len(entering), seeks_nearest
         self._content, self.entering = content, entering.cpu()
         stored = content.get("tried")
         self.tried = torch.stack([unpack(bits, n) for bits in stored]) if stored else torch.zeros(attempts, n).bool()
@@ -105,6 +117,9 @@ class AttackProgress:
         )
         # Images about which an answer was not finite; partial results of an earlier version do not have them.
         self.nonfinite = unpack(content["hindered"], n) if "hindered" in content else torch.zeros(n).bool()
+        # The smallest norm of each image's successes, where the attack seeks it; inf where there is none.
+        radii = unpack_radii(content["radii"], n) if "radii" in content else np.full(n, np.inf, np.float32)
+        self.radii = torch.from_numpy(radii)
         # Norms of the successes.
         self.largest, self.total = float(content.get("largest", 0.0)), float(content.get("total", 0.0))
         self.seconds = float(content.get("seconds", 0.0))
@@ -117,13 +132,18 @@ class AttackProgress:
         return self.entering & ~self.broken
 
     @property
+    def pending(self) -> Tensor:
+        """(n,) bool: images at which attempts are made that are not over yet."""
+        return self.entering if self._seeks_nearest else self.surviving
+
+    @property
     def changed(self) -> bool:
         """Whether there is more to write."""
         return self._counts() != self._written
 
     def left(self) -> int:
         """Attempts that are still to be made."""
-        return int((self.surviving & ~self.tried).sum())
+        return int((self.pending & ~self.tried).sum())
 
     def add_broken(self, images: Tensor, norms: Tensor) -> None:
         """These images (k,) int64 are misclassified under perturbations of these norms (k,)."""
@@ -132,8 +152,16 @@ class AttackProgress:
                 self.broken[image] = True
                 self.largest, self.total = max(self.largest, norm), self.total + norm
 
+    def add_nearer(self, images: Tensor, norms: Tensor) -> None:
+        """These images (k,) int64, each once, are misclassified under smaller perturbations, of these norms (k,)."""
+        self.broken[images], self.radii[images] = True, norms.to(self.radii.dtype)
+        found = self.radii[self.broken]
+        self.largest, self.total = found.max().item(), found.double().sum().item()
+
     def write(self) -> None:
         """Bring the JSON up to date."""
+        if self._seeks_nearest:
+            self._content["radii"] = pack_radii(self.radii.numpy())
         self._content.update(
             tried=[pack(row) for row in self.tried],
             broken=pack(self.broken),
@@ -191,9 +219,11 @@ class EvaluationState:
         """What is finished of an attack that takes one pass."""
         return PassProgress(self._content["entries"].setdefault(name, dict(_NOTHING)), self.save)
 
-    def attack_progress(self, name: str, entering: Tensor, attempts: int) -> AttackProgress:
+    def attack_progress(
+        self, name: str, entering: Tensor, attempts: int, seeks_nearest: bool = False
+    ) -> AttackProgress:
         """What is finished of a stepwise attack; arguments as of `AttackProgress`."""
-        return AttackProgress(self._content["stages"].setdefault(name, {}), entering, attempts)
+        return AttackProgress(self._content["stages"].setdefault(name, {}), entering, attempts, seeks_nearest)
 
     def value(self, name: str) -> Any:
         """A stored value that is no verdict, or None."""

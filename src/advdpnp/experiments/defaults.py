@@ -1,8 +1,9 @@
 """Default hyper-parameters of each data set and defense: the papers', and our own for small data."""
 
+from dataclasses import replace
 from typing import Any
 
-from advdpnp.data import Augmentation, DataSpec
+from advdpnp.data import Augmentation, DataSpec, NamedSpec
 from advdpnp.defenses import DEFENSES, Defense
 from advdpnp.ranges import nearest
 from advdpnp.training.recipe import RECIPE_NAMES, InnerAttack, Recipe
@@ -58,10 +59,26 @@ def recipe_for(name: str, spec: DataSpec, defense: Defense[Any]) -> Recipe:
     if name not in RECIPE_NAMES:
         raise ValueError(f"unknown recipe {name!r}; expected {' or '.join(RECIPE_NAMES)}")
     attack: dict[str, Any] = {"step_size": spec.eps / 4, **_ATTACK_FIELDS.get(spec.name, {})}
+    holdout = spec.holdout if name == "default" else 0
     fields = {
         "augmentation": spec.augmentation,
-        "holdout": spec.holdout if name == "default" else 0,
+        "holdout": holdout,
+        **({} if isinstance(spec, NamedSpec) else _batch_for(spec.train_size - holdout)),
         **_RECIPE_FIELDS.get((spec.name, ""), {}),
         **_RECIPE_FIELDS.get((spec.name, name), {}),
     }
     return Recipe(name=name, attack=InnerAttack(eps=spec.eps, start=defense.start, **attack), **fields)  # type: ignore[arg-type]
+
+
+def fine_tuning(recipe: Recipe) -> Recipe:
+    """The recipe for a network that is trained already: a tenth of the rate, to keep what it knows; short."""
+    return replace(recipe, lr=recipe.lr / 10, epochs=min(recipe.epochs, 20))
+
+
+def _batch_for(images: int) -> dict[str, Any]:
+    """Batch and rate for so many images of one's own: the largest power of two from 32 to 128 with 8 steps an epoch.
+
+    The rate is in proportion to the batch (Goyal et al. 2017), so that it is the paper's at 128.
+    """
+    batch_size = next((size for size in (128, 64) if images >= 8 * size), 32)
+    return {"batch_size": batch_size, "lr": 0.1 * batch_size / 128}

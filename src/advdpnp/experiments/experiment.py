@@ -6,15 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from advdpnp.data import DataSpec, FolderSpec
+from advdpnp.data import DataSpec, FolderSpec, GivenSpec
 from advdpnp.data import spec as data_spec
 from advdpnp.defenses import DEFENSES, Defense
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import config
-from advdpnp.experiments.defaults import defense_for, recipe_for
+from advdpnp.experiments.defaults import defense_for, fine_tuning, recipe_for
+from advdpnp.experiments.initial import UNTRAINED, Initial, completed
+from advdpnp.experiments.names import split_name
 from advdpnp.experiments.official import official_changes
-from advdpnp.models import build_backbone, check_backbone
+from advdpnp.folder_names import folder_name
+from advdpnp.models import build_backbone, check_backbone, is_adapted
 from advdpnp.models.classifier import Classifier
+from advdpnp.models.libraries import is_library_name, library_network
 from advdpnp.ranges import Integer, check_fields, nearest
 from advdpnp.threat import check_fits
 from advdpnp.training.recipe import Recipe, WeightPerturbation
@@ -33,6 +37,7 @@ class Experiment:
         recipe: optimization and protocol.
         seed: of initialization, order, augmentation and attack noise; 64 bits.
         tag: part of the folder's name, for variants of one defense; "" for none.
+        initial: first weights and normalization of a backbone that is not ours; None for one of ours.
     Raises:
         ValueError: an unknown backbone, a radius or numbers of images that do not fit the data, or an unfit tag.
     """
@@ -43,10 +48,16 @@ class Experiment:
     recipe: Recipe
     seed: Integer = 0
     tag: str = ""
+    initial: Initial | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_backbone(self.backbone)
+        if is_adapted(self.backbone) != (self.initial is not None):
+            raise ValueError(
+                "first weights and a normalization (--weights, --untrained, --mean, --std) belong to a network such as "
+                f"timm:NAME, and to none of ours; got {'some' if self.initial else 'none'} for {self.backbone}"
+            )
         if self.data.train_size == 0:
             raise ValueError(f"{self.data.name} has test images only: train on another data set, and evaluate on it")
         # It is part of a folder's name.
@@ -55,7 +66,13 @@ class Experiment:
         if not -(2**63) <= self.seed < 2**63:
             raise ValueError(f"--seed must be a whole number of 64 bits; got {self.seed}")
         check_fits(self.recipe.attack.norm, self.recipe.attack.eps, self.data.image_shape, "recipe.attack.eps")
-        available = self.data.train_size - self.recipe.holdout
+        validation = self.data.validation_size
+        if validation and self.recipe.holdout > validation:
+            raise ValueError(
+                f"recipe.holdout must be at most {validation}, the validation images of {self.data.name}; got "
+                f"{self.recipe.holdout}"
+            )
+        available = self.data.train_size - max(self.recipe.holdout, validation)
         if available < 1:
             raise ValueError(
                 f"recipe.holdout must leave images to train on; got {self.recipe.holdout} of the "
@@ -70,7 +87,8 @@ class Experiment:
     def folder(self, out: Path) -> Path:
         """runs/<data>/<backbone>/<defense>[+tag]/seed-<n>."""
         name = self.defense.name + (f"+{self.tag}" if self.tag else "")
-        return out / self.data.name / self.backbone / name / f"seed-{self.seed}"
+        data = Path(*map(folder_name, self.data.name.split("/")))
+        return out / data / folder_name(self.backbone) / name / f"seed-{self.seed}"
 
     @property
     def needs(self) -> "Experiment | None":
@@ -86,9 +104,11 @@ class Experiment:
         recipe = replace(self.recipe, weight_perturbation=WeightPerturbation())
         # One with changes is another run than that of the methods whose helper has none.
         tag = "-".join(part for part in (self.defense.name if changes else "", "helper", self.tag) if part)
-        values = Experiment(self.data, self.backbone, helper, recipe, self.seed, tag).config()
-        config.merge(values, changes)
-        return from_config(values)
+        tree = {"defense": config.encode(helper), "recipe": config.encode(recipe)}
+        config.merge(tree, changes)
+        helper = config.decode(type(helper), tree["defense"], "defense")
+        recipe = config.decode(Recipe, tree["recipe"], "recipe")
+        return Experiment(self.data, self.backbone, helper, recipe, self.seed, tag, self.initial)
 
     def config(self) -> dict[str, Any]:
         """JSON values that `from_config` reads back."""
@@ -96,6 +116,7 @@ class Experiment:
             "schema": SCHEMA,
             "data": _stored(self.data),
             "backbone": self.backbone,
+            **({"initial": config.encode(self.initial)} if self.initial else {}),
             "defense": {"name": self.defense.name, **config.encode(self.defense)},
             "recipe": config.encode(self.recipe),
             "seed": self.seed,
@@ -110,18 +131,25 @@ class Experiment:
 
         with torch.random.fork_rng(devices=[]), float32_default():
             torch.manual_seed(self.seed)
-            backbone = build_backbone(self.backbone, self.data.image_shape)
+            own = (self.initial.mean, self.initial.std, self.initial.arguments) if self.initial else ()
+            backbone = build_backbone(self.backbone, self.data.image_shape, *own)
             model: Classifier = self.defense.build(backbone, self.data.num_classes)
         return model
 
 
 def _stored(spec: DataSpec) -> Any:
-    """A known data set by its name; a folder of images with all its facts, so that a run loads without its images."""
-    return config.encode(spec) if isinstance(spec, FolderSpec) else spec.name
+    """A known data set by its name; others with all their facts, so that a run loads without its images."""
+    if not isinstance(spec, FolderSpec | GivenSpec):
+        return spec.name
+    facts: dict[str, Any] = config.encode(replace(spec, images=None) if isinstance(spec, GivenSpec) else spec)
+    return {name: value for name, value in facts.items() if name != "images"}
 
 
 def _read_data(stored: Any) -> DataSpec:
-    return data_spec(stored) if isinstance(stored, str) else config.decode(FolderSpec, stored, "data")
+    if isinstance(stored, str):
+        return data_spec(stored)
+    kind: type[DataSpec] = FolderSpec if "path" in stored else GivenSpec
+    return config.decode(kind, stored, "data")
 
 
 def from_config(values: Mapping[str, Any]) -> Experiment:
@@ -149,6 +177,8 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
     defense = config.decode(DEFENSES[name], fields, "defense")
     recipe = config.decode(Recipe, values.pop("recipe"), "recipe")
     data = _read_data(values.pop("data"))
+    if "initial" in values:
+        values["initial"] = config.decode(Initial, values["initial"], "initial")
     return Experiment(data, defense=defense, recipe=recipe, **{**values, "seed": int(values["seed"])})
 
 
@@ -159,19 +189,18 @@ def experiment(
     tag: str = "",
     changes: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
+    initial: Initial | None = None,
 ) -> Experiment:
     """An experiment by name, such as "cifar10/resnet18/adv-dpnp".
 
     Args:
         name: data/backbone/defense; data may have slashes of its own.
-        recipe, seed, tag, changes, settings: as in `experiment_on`.
+        recipe, seed, tag, changes, settings, initial: as in `experiment_on`.
     Raises:
         ValueError: unknown name, path or value; the nearest names are listed.
     """
-    if name.count("/") < 2:
-        raise ValueError(f"an experiment is data/backbone/defense, as in cifar10/resnet18/adv-dpnp; got {name!r}")
-    *data, backbone, defense = name.split("/")
-    return experiment_on(data_spec("/".join(data)), backbone, defense, recipe, seed, tag, changes, settings)
+    data, backbone, defense = split_name(name)
+    return experiment_on(data_spec(data), backbone, defense, recipe, seed, tag, changes, settings, initial)
 
 
 def experiment_on(
@@ -183,6 +212,7 @@ def experiment_on(
     tag: str = "",
     changes: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
+    initial: Initial | None = None,
 ) -> Experiment:
     """An experiment on any data set, such as those of `advdpnp.data.folder_spec`.
 
@@ -195,14 +225,22 @@ def experiment_on(
         tag: name of this variant.
         changes: nested fields to override, as from a YAML file.
         settings: "recipe.epochs=2" and the like, applied last.
+        initial: first weights and normalization of another library's network; by default, and where the normalization
+            is left out, those of its pretrained weights.
     Raises:
         ValueError: unknown name, path or value; the nearest names are listed.
     """
+    if is_library_name(backbone):
+        backbone = library_network(backbone, data.name).complete
     check_backbone(backbone)
+    if is_adapted(backbone):
+        initial = completed(initial or Initial(), backbone, data.image_shape[0])
     method, variant = defense_for(data.name, defense)
     tag = "-".join(part for part in (variant, tag) if part)
     base = recipe_for("paper" if recipe == "official" else recipe, data, method)
-    values = Experiment(data, backbone, method, base, seed, tag).config()
+    if initial is not None and initial.weights != UNTRAINED and recipe == "default":
+        base = fine_tuning(base)
+    values = Experiment(data, backbone, method, base, seed, tag, initial).config()
     if recipe == "official":
         for official in official_changes(method.name, data.name, backbone):
             config.merge(values, official)
@@ -213,4 +251,5 @@ def experiment_on(
         if not equals:
             raise ValueError(f"--set takes path=value, as in recipe.epochs=2; got {setting!r}")
         config.override(values, path.strip(), value.strip())
-    return from_config(values)
+    wanted = from_config(values)
+    return replace(wanted, data=wanted.data.with_images_of(data))

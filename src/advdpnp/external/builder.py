@@ -1,4 +1,4 @@
-"""A network from its reference: a callable of a module or file, a timm model, or a .pt2 file of torch.export."""
+"""A network from its reference: a callable, another library's name for it, or a .pt2 file of torch.export."""
 
 import contextlib
 import importlib
@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from advdpnp.mode import settle
+from advdpnp.models import allow_code
+from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, library_network
 from advdpnp.ranges import nearest
 
 Scalar = int | float | bool | str
@@ -25,7 +27,7 @@ Scalar = int | float | bool | str
 SUFFIX = ".pt2"
 _EXPORT_AGAIN = "export it again with torch.export.save, with the torch version that is installed here"
 
-_FORMS = f"pkg.module:callable, path/to/file.py:callable, timm:NAME or a {SUFFIX} file of torch.export"
+_FORMS = f"pkg.module:callable, path/to/file.py:callable, {LIBRARY_FORMS} or a {SUFFIX} file of torch.export"
 
 # Files that are no code, and what to do with them.
 _NO_CODE = {
@@ -82,8 +84,8 @@ def build(
 
     Args:
         reference: "pkg.module:callable" or "path/to/file.py:callable", a class, factory or finished module;
-            "timm:NAME", which gets num_classes and in_chans from the data set, and no pretrained weights; or
-            "path/to/file.pt2", a program of torch.export.
+            a name of another library, such as "timm:resnet18", built for the data set and without pretrained weights;
+            or "path/to/file.pt2", a program of torch.export.
         arguments: of the callable.
         num_classes: classes of the data set.
         image_shape: (channels, H, W) of the data set.
@@ -93,9 +95,9 @@ def build(
     if is_program_file(reference):
         _check_finished(reference, arguments)
         return read_program(Path(reference))
+    if is_library_name(reference):
+        return library_network(reference).untrained(image_shape, num_classes, arguments)
     home, name = _split(reference)
-    if home == "timm":
-        return _from_timm(name, {"num_classes": num_classes, "in_chans": image_shape[0], **arguments})
     found = _find(_import(home), name, reference)
     if isinstance(found, nn.Module):
         _check_finished(reference, arguments)
@@ -103,6 +105,19 @@ def build(
     if not callable(found):
         raise ValueError(f"{reference} must be a class or function that returns an nn.Module; got {_kind(found)}")
     return _called(found, reference, arguments)
+
+
+def allow(reference: str, stored: str = "") -> None:
+    """Let configurations name the network of a callable, which is code, as long as this process lives.
+
+    Args:
+        reference: "pkg.module:callable" or "path/to/file.py:callable", of code that you trust.
+        stored: what a configuration calls it, where it was written in another folder; by default as `reference`.
+    Raises:
+        ValueError: no such form.
+    """
+    _split(reference)
+    allow_code(stored or reference, lambda given: build(reference, parse_arguments(given), 0, (0, 0, 0)))
 
 
 def read_program(path: Path) -> nn.Module:
@@ -226,18 +241,6 @@ def _signature(factory: Callable[..., Any]) -> str:
         return str(inspect.signature(factory))
     except (TypeError, ValueError):
         return ""
-
-
-def _from_timm(name: str, arguments: Mapping[str, Scalar]) -> nn.Module:
-    try:
-        timm: Any = importlib.import_module("timm")
-    except ModuleNotFoundError as error:
-        raise ValueError(f"timm:{name} needs the {error.name} package: pip install {error.name}") from error
-    except Exception as error:  # such as a torchvision of another torch version
-        raise ValueError(f"timm cannot be imported ({_message(error)}): mend its installation") from error
-    if not timm.is_model(name):
-        raise ValueError(f"timm has no model {name!r}; nearest: {nearest(name, timm.list_models())}")
-    return _called(lambda **fields: timm.create_model(name, pretrained=False, **fields), f"timm:{name}", arguments)
 
 
 def _message(error: BaseException) -> str:

@@ -1,235 +1,127 @@
-"""Loads a weights file from anywhere into a network, without running code from the file."""
+"""Loads the weights of a checkpoint into a network."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import nn
 
-from advdpnp.ranges import nearest
+from advdpnp.external.checkpoint_file import CURE
+from advdpnp.external.matching import Match, matches, problems, under
+from advdpnp.external.named_tensors import NamedTensor, named_tensors
 
-State = dict[str, Tensor]
-
-# Names that wrappers such as DataParallel put into keys, and the counter of averaged models.
-_WRAPPERS = {"module", "_orig_mod"}
-_COUNTERS = {"n_averaged"}
-# Levels of nested mappings in which state dicts are looked for.
-_DEPTH = 3
-# Files of whole networks, and what to do with them.
-_NO_WEIGHTS = {
-    ".pt2": "a program of torch.export, which is a whole network: give it as --model, without --weights",
-    ".onnx": "an ONNX graph, which gives no gradients to attack with: evaluate the run or exported folder that it is "
-    "from, or a .pt2 file of it as --model",
-}
-_CURE = "save its weights alone with torch.save(model.state_dict(), ...), where you trust it"
+# How many names a message lists.
+_LISTED = 8
 
 
-def read_checkpoint(path: Path) -> Any:
-    """What a weights file holds, tensors on the CPU: safetensors, or a torch file of either format.
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What was taken of a checkpoint, and what was not.
 
-    Raises:
-        FileNotFoundError: no such file. ValueError: damaged, or it holds more than tensors and plain values, such as
-            a whole pickled module; nothing of it is run.
+    Args:
+        key: prefix of the network's tensors in the file, as --weights-key takes it; "." for none.
+        entries: how many tensors were taken.
+        averaged: whether they are an average of networks (EMA, SWA), as far as the names tell.
+        others: keys of other weights in the file that fit the network too.
+        unused: what else the file holds.
+        cautions: what the user should know, such as weights that are stored in half precision.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights file at {path}: give a .safetensors or torch file")
-    if path.suffix in _NO_WEIGHTS:
-        raise ValueError(f"{path} is {_NO_WEIGHTS[path.suffix]}")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+
+    key: str
+    entries: int
+    averaged: bool
+    others: tuple[str, ...]
+    unused: tuple[str, ...]
+    cautions: tuple[str, ...]
+
+    def text(self, source: str) -> str:
+        """In a line, for people; `source` is the name of the file."""
+        where = f"{printable(self.key)} of {source}" if self.key != "." else source
+        said = f"weights: {where}, {self.entries} entries" + (", an average of networks" if self.averaged else "")
+        if self.others:
+            said += f"; {listed(self.others)} would fit too, see --weights-key"
+        return said + (f"; not used: {listed(self.unused)}" if self.unused else "")
 
 
-def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError, safe_open
+def load_weights(model: nn.Module, content: Any, key: str = "", source: str = "the weights file") -> LoadedWeights:
+    """Load the tensors of a network out of a checkpoint, wherever they lie in it.
 
-    try:
-        with safe_open(path, framework="pt") as file:
-            state: State = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            aliases = file.metadata() or {}
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is damaged, or no safetensors file ({error}): restore it") from None
-    # `safetensors.torch.save_model` drops all names but one of a tied tensor, and notes {dropped: kept}.
-    return state | {name: state[kept] for name, kept in aliases.items() if name not in state and kept in state}
-
-
-def _read_torch(path: Path) -> Any:
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            # torch advises its own developers on old storage classes here.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a crafted file can fail in any way that the reader can
-        text = " ".join(str(error).split())
-        wanted = re.search(r"(?:GLOBAL|Unsupported class|Unsupported global:?) (?:GLOBAL )?([\w.]+)", text)
-        if wanted:
-            reason = f"{path} wants to run code ({wanted[1]}), as a pickled module does, and is refused"
-        elif "TorchScript" in text:
-            reason = f"{path} is a TorchScript program, not weights"
-        else:
-            reason = f"{path} is damaged, or no weights file ({type(error).__name__})"
-        raise ValueError(f"{reason}: {_CURE}") from None
-
-
-def load_weights(model: nn.Module, content: Any, key: str = "", source: str = "the weights file") -> list[str]:
-    """Load the state in what `read_checkpoint` gave; prefixes of wrappers are taken off.
+    They are found by their names: under a prefix such as "state_dict.model" all of them must be there. What wrappers as
+    DataParallel add to names does not matter. What lies beside the prefix is left out and reported.
 
     Args:
         model: the network, changed in place.
-        content: a state dict, or one inside mappings, as under "state_dict", "model" or "net".
-        key: dotted name of the state dict, where there are several.
+        content: what `read_checkpoint` gave: a state dict, or one within mappings and lists.
+        key: prefix to look under, where several fit: of nested mappings, lists ("state_dict.0") or flat names; "." for
+            the top level.
         source: name of the file, for messages.
-    Returns:
-        What the user should know, such as weights that are stored in half precision.
     Raises:
-        ValueError: no or several state dicts; missing, unexpected or mis-shaped entries.
+        ValueError: no or several weights that fit; missing, unexpected or mis-shaped entries.
     """
     wanted = model.state_dict()
-    state = _aligned(_choose(content, wanted, key, source), wanted)
-    _check_fits(state, wanted, source)
-    model.load_state_dict(state, strict=False)
-    narrow = sorted({str(t.dtype) for t in state.values() if t.dtype in (torch.float16, torch.bfloat16)})
-    return [f"weights are stored as {', '.join(narrow)}: they are computed with in float32"] if narrow else []
-
-
-def _is_state(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and len(value) > 0
-        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
-    )
-
-
-def _states(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
-    if _is_state(content):
-        yield path, dict(content)
-    elif isinstance(content, Mapping) and depth < _DEPTH:
-        for name, value in content.items():
-            if isinstance(name, str):
-                yield from _states(value, f"{path}.{name}" if path else name, depth + 1)
-
-
-def _choose(content: Any, wanted: Mapping[str, Any], key: str, source: str) -> State:
-    found = dict(_states(content))
-    if key:
-        if key not in found:
-            raise ValueError(f"{source} has no weights under {key!r}; there are: {_named(found)}")
-        return found[key]
-    if not found:
+    try:
+        found = named_tensors(content)
+        everything, tensors = under(found, ""), under(found, key)
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be used: {error}") from None
+    if not everything:
         held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-        raise ValueError(f"{source} holds no state dict, only {held or 'nothing'}: {_CURE}")
-    fitting = {path: state for path, state in found.items() if _aligned(state, wanted).keys() & wanted.keys()}
-    chosen = fitting or found
-    if len(chosen) > 1:
-        raise ValueError(f"{source} holds several weights ({_named(chosen)}): choose one with --weights-key")
-    return next(iter(chosen.values()))
-
-
-def _named(states: Iterable[str]) -> str:
-    return ", ".join(path or "the top level" for path in states) or "none"
-
-
-def _aligned(state: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> State:
-    """The state under the network's names: what wrappers add is dropped, uniform prefixes are taken off or put on."""
-    foreign = _WRAPPERS - {part for name in wanted for part in name.split(".")}
-    plain: State = {}
-    for name, tensor in state.items():
-        if name not in _COUNTERS or name in wanted:
-            plain[".".join(part for part in name.split(".") if part not in foreign)] = tensor
-    own = "".join(f"{part}." for part in _shared(wanted))
-    options = [
-        {put_on + ".".join(name.split(".")[taken_off:]): tensor for name, tensor in plain.items()}
-        for put_on in ("", own)
-        for taken_off in range(len(_shared(plain)) + 1)
-    ]
-    # The first of the best: the one that changes least.
-    return max(options, key=lambda option: len(option.keys() & wanted.keys()))
-
-
-def _shared(names: Iterable[str]) -> list[str]:
-    """The leading parts that all names share."""
-    groups = [name.split(".")[:-1] for name in names]
-    shared: list[str] = []
-    # As far as the shortest name goes.
-    for parts in zip(*groups, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return shared
-
-
-def _check_fits(state: State, wanted: Mapping[str, Tensor], source: str) -> None:
-    # Files that are older than PyTorch 0.4.1 do not count batches, and nothing depends on it.
-    missing = [
-        name
-        for name in wanted
-        if not (name in state or name.endswith("num_batches_tracked") or _loaded_by_another(name, wanted, state))
-    ]
-    # Of one tensor under two names, as aliases in safetensors are, one name is enough.
-    used = {id(tensor) for name, tensor in state.items() if name in wanted}
-    unexpected = [name for name, tensor in state.items() if name not in wanted and id(tensor) not in used]
-    shaped = [
-        f"{name} {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in state and not is_lazy(tensor) and state[name].shape != tensor.shape
-    ]
-    problems = []
-    if missing:
-        problems.append(f"{len(missing)} missing ({', '.join(_with_nearest(missing[:3], unexpected))})")
-    if unexpected:
-        problems.append(f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])})")
-    if shaped:
-        problems.append(f"{len(shaped)} of another shape ({'; '.join(shaped[:3])})")
-    elif contradictions := _contradictions(state, wanted):
-        problems.append(
-            f"{len(contradictions)} pairs that are one tensor there differ ({', '.join(contradictions[:3])})"
-        )
-    if problems:
+        raise ValueError(f"{source} holds no state dict, only {printable(held) or 'nothing'}: {CURE}")
+    if not tensors:
+        there = [match.name for match in matches(everything, wanted) if not problems(match.state, wanted)]
+        raise ValueError(f"{source} has no weights under {key!r}; there are: {listed(there or roots(found))}")
+    fitting = matches(tensors, wanted, key)
+    if len(fitting) > 1:
+        names = [match.name for match in fitting]
         raise ValueError(
-            f"{source} does not fit the network of {len(wanted)} entries: {', '.join(problems)}: "
+            f"{source} holds several weights ({listed(names)}): choose one with --weights-key, as {printable(names[0])}"
+        )
+    chosen = fitting[0]
+    if wrong := problems(chosen.state, wanted):
+        where = f"{source}, under {printable(chosen.name)}," if chosen.prefix else source
+        raise ValueError(
+            f"{where} does not fit the network of {len(wanted)} entries: {printable(', '.join(wrong))}: "
             "give the callable and --model-arg that these weights were trained with"
         )
+    model.load_state_dict(chosen.state, strict=False)
+    narrow = sorted({str(t.dtype) for t in chosen.state.values() if t.dtype in (torch.float16, torch.bfloat16)})
+    said = [f"weights are stored as {', '.join(narrow)}: they are computed with in float32"] if narrow else []
+    others = [m for m in matches(everything, wanted) if not (m.equals(chosen) or problems(m.state, wanted))]
+    unused = _unused(content, found, [chosen, *others])
+    also = tuple(match.name for match in others)
+    return LoadedWeights(chosen.name, len(chosen.state), chosen.averaged, also, unused, tuple(said))
 
 
-def _tied(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors of a network are in the same memory."""
-    if is_lazy(a) or is_lazy(b) or a.is_meta or a.device != b.device or not a.numel():
-        return False
-    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+def roots(tensors: Iterable[NamedTensor]) -> list[str]:
+    """Where the weights of a file are, as --weights-key takes it; "." is the top level."""
+    return list(dict.fromkeys(tensor.root or "." for tensor in tensors))
 
 
-def _same_elements(a: Tensor, b: Tensor) -> bool:
-    return (a.storage_offset(), a.shape, a.stride()) == (b.storage_offset(), b.shape, b.stride())
+def listed(names: Iterable[str]) -> str:
+    """Names from a file, at most eight of them, for a message."""
+    shown = list(names)
+    rest = f" and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
+    return ", ".join(printable(name) for name in shown[:_LISTED]) + rest
 
 
-def _loaded_by_another(name: str, wanted: Mapping[str, Tensor], state: State) -> bool:
-    """Whether a tensor is tied to one that is loaded and covers it, so that it gets its values."""
-    tensor = wanted[name]
-    tied = [other for key, other in wanted.items() if key in state and _tied(tensor, other)]
-    return any(
-        _same_elements(tensor, other) or other.numel() * other.element_size() == other.untyped_storage().nbytes()
-        for other in tied
-    )
+def printable(text: str) -> str:
+    """A text from a file as a terminal may have it: no control characters, and not endless."""
+    short = text if len(text) <= 500 else f"{text[:500]}..."
+    return "".join(character if character.isprintable() else "?" for character in short)
 
 
-def _contradictions(state: State, wanted: Mapping[str, Tensor]) -> list[str]:
-    """Names that are one tensor in the network and have different values in the file."""
-    first: dict[tuple[Any, ...], str] = {}
-    found = []
-    for name, tensor in wanted.items():
-        if name not in state or is_lazy(tensor) or tensor.is_meta or not tensor.numel():
-            continue
-        place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
-        other = first.setdefault(place, name)
-        if other != name and not torch.equal(state[name].double(), state[other].double()):
-            found.append(f"{name} and {other}")
-    return found
-
-
-def _with_nearest(missing: list[str], unexpected: list[str]) -> Iterator[str]:
-    for name in missing:
-        near = nearest(name, unexpected, 1, cutoff=0.5)
-        yield f"{name}, nearest {near}" if near else name
+def _unused(content: Any, found: Iterable[NamedTensor], fitting: Sequence[Match]) -> tuple[str, ...]:
+    """What a file holds beside weights that fit, each by as much of its name as sets it apart from the first."""
+    taken = fitting[0].prefix.split(".") if fitting[0].prefix else []
+    known = frozenset().union(*(match.paths for match in fitting))
+    names, holding = [], set()
+    for tensor in found:
+        parts = tensor.path.split(".")
+        holding |= {".".join(parts[: at + 1]) for at in range(len(parts))}
+        if tensor.path not in known and parts[-1] != "n_averaged":
+            pairs = enumerate(zip(parts, taken, strict=False))
+            apart = next((at for at, (one, other) in pairs if one != other), len(taken))
+            names.append(".".join(parts[: apart + 1]))
+    plain = [str(name) for name in content if str(name) not in holding] if isinstance(content, Mapping) else []
+    return tuple(dict.fromkeys([*names, *plain]))

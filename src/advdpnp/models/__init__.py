@@ -1,9 +1,13 @@
 """Networks: backbones by name. A classifier is a backbone and a head."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from torch import nn
+
+from advdpnp.models.adapted import adapt
 from advdpnp.models.classifier import Backbone
+from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, library_network
 from advdpnp.models.preact_resnet import PreActResNet, WideResNet, blocks_per_stage
 from advdpnp.models.resnet import ResNet
 from advdpnp.models.small import LeNetsPlusPlus, Tiny, Tiny2D
@@ -24,21 +28,73 @@ BACKBONES: dict[str, Callable[[ImageShape], Backbone]] = {
 }
 
 
+# Networks of code that this process was told to run; a stored configuration names them, and runs nothing.
+_CODE: dict[str, Callable[[Sequence[str]], nn.Module]] = {}
+
+
+def allow_code(reference: str, build: Callable[[Sequence[str]], nn.Module]) -> None:
+    """Let configurations use the network of a callable, such as "net.py:Net", as long as this process lives.
+
+    Args:
+        reference: as it stands in configurations.
+        build: makes the untrained network from arguments such as "depth=28".
+    """
+    _CODE[reference] = build
+
+
+def is_adapted(name: str) -> bool:
+    """Whether a backbone is another library's or code's classifier, without its last layer."""
+    return ":" in name
+
+
 def check_backbone(name: str) -> None:
-    """Raise ValueError unless `build_backbone` knows the name."""
-    _builder(name)
+    """Raise ValueError unless `build_backbone` knows the name; what another library knows is asked when it is built."""
+    if not is_adapted(name):
+        _builder(name)
+    elif is_library_name(name):
+        library_network(name)
+    else:
+        _code(name)
 
 
-def build_backbone(name: str, image_shape: ImageShape) -> Backbone:
+def build_backbone(
+    name: str,
+    image_shape: ImageShape,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    arguments: Sequence[str] = (),
+) -> Backbone:
     """An untrained backbone by name.
 
     Args:
-        name: a key of `BACKBONES`, or wrn-DEPTH-WIDTH with DEPTH = 6 n + 4.
+        name: a key of `BACKBONES`; wrn-DEPTH-WIDTH with DEPTH = 6 n + 4; or a name of another library, such as
+            "timm:resnet18", or of code (`allow_code`): a classifier, whose last linear layer is taken off.
         image_shape: (channels, H, W).
+        mean, std: the normalization of such a classifier, for pixels in [0, 1]; empty for none.
+        arguments: of code, such as "depth=28".
     Raises:
-        ValueError: unknown name (the nearest ones are listed), or an image too small for the network.
+        ValueError: unknown name (the nearest ones are listed), an image too small for the network, or a library that
+            is not installed.
     """
-    return _builder(name)(image_shape)
+    if not is_adapted(name):
+        return _builder(name)(image_shape)
+    return adapt(build_network(name, image_shape, arguments), image_shape, mean, std, name)[0]
+
+
+def build_network(name: str, image_shape: ImageShape, arguments: Sequence[str] = (), num_classes: int = 2) -> nn.Module:
+    """The whole untrained classifier that `build_backbone` takes the last layer of; Raises as it does."""
+    if is_library_name(name):
+        return library_network(name).untrained(image_shape, num_classes, {})
+    return _code(name)(arguments)
+
+
+def _code(name: str) -> Callable[[Sequence[str]], nn.Module]:
+    if name not in _CODE:
+        raise ValueError(
+            f"the network {name} is code, and no configuration makes it run: if you trust it, give --model {name}, or "
+            "call advdpnp.external.allow with it"
+        )
+    return _CODE[name]
 
 
 def _builder(name: str) -> Callable[[ImageShape], Backbone]:
@@ -49,4 +105,6 @@ def _builder(name: str) -> Callable[[ImageShape], Backbone]:
         blocks_per_stage(depth)
         return lambda shape: WideResNet(depth, width, channels=shape[0])
     near = nearest(name, BACKBONES)
-    raise ValueError(f"unknown backbone {name!r}; nearest: {near}; any wrn-DEPTH-WIDTH is known too")
+    raise ValueError(
+        f"unknown backbone {name!r}; nearest: {near}; any wrn-DEPTH-WIDTH is known too, and {LIBRARY_FORMS}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -201,7 +201,7 @@ def _draw_neighbors(sheet: _Sheet, left: float, top: float, row: Prediction, *, 
         else:
             _show(axes, other.pixels, levels)
         far = f"{other.distance:.3g}" if to == "image" else f"{other.angle_degrees:.1f}°"
-        label = f"{drawable(other.class_name, 13)}\n{far}\n#{other.index}"
+        label = f"{drawable(other.class_name, 13)}\n{far}\n{drawable(PurePosixPath(other.label).name, 13)}"
         sheet.text(corner, top + _THUMB - 0.06, label, fontsize=6.5, linespacing=1.25)
 
 

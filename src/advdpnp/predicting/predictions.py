@@ -45,6 +45,7 @@ class TrainingImage:
         distance: between its embedding and what it is near to.
         angle_degrees: the same as an angle; None where it is undefined.
         pixels: (channels, H, W) as the network reads it, uint8 in [0, levels]; None where the data files are missing.
+        file: its name below the folder of the images, as in "cat/1.png"; "" where the data have no files by image.
     """
 
     to: Literal["prototype", "image"]
@@ -53,6 +54,12 @@ class TrainingImage:
     distance: float
     angle_degrees: float | None
     pixels: Pixels | None = field(default=None, repr=False, compare=False)
+    file: str = ""
+
+    @property
+    def label(self) -> str:
+        """What people call it: its file, or its position."""
+        return self.file or f"#{self.index}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,8 @@ def _image(image: Prediction | Failure) -> Json:
         "top": [{"class": entry.class_name, "probability": entry.probability} for entry in image.top],
         "prototypes": [_relation(center) for center in image.prototypes],
         "nearest_training": [
-            {"to": other.to, "index": other.index, **_relation(other)} for other in image.nearest_training
+            {"to": other.to, "index": other.index, **({"file": other.file} if other.file else {}), **_relation(other)}
+            for other in image.nearest_training
         ],
     }
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.data import Images
-from advdpnp.evaluation import CHUNK
+from advdpnp.evaluation import CHUNK, logits_alone
 from advdpnp.evaluation.single_pass import chunks
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.heads import LinearHead, PrototypeHead
@@ -97,7 +97,7 @@ class Predictor:
     @torch.no_grad()
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         if not isinstance(self.model, Classifier):
-            return self.model(x).float().cpu(), None
+            return logits_alone(self.model(x)).float().cpu(), None
         features = self.model.embed(x)
         return self.model.head(features).float().cpu(), features.float().cpu()
 

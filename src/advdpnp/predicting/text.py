@@ -74,6 +74,7 @@ def _block(image: Prediction, prototypes_are: str | None) -> Iterator[str]:
 
 
 def _listed(images: list[TrainingImage]) -> Iterator[str]:
+    width = max(8, *(len(other.label) for other in images))
     for other in images:
         angle = _degrees(other.angle_degrees)
-        yield f"    {f'#{other.index}':>8}  {other.class_name}  ({angle}, {other.distance:.4g})"
+        yield f"    {other.label:>{width}}  {other.class_name}  ({angle}, {other.distance:.4g})"

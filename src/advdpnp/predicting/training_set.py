@@ -35,6 +35,7 @@ class TrainingSet:
         index: (N,) int64 positions in the training split.
         class_names: one for each class.
         pixels: (M, channels, H, W) of the whole training split; None where the data files are missing.
+        files: M names of files, of the whole training split; () where the data have none.
     """
 
     features: Tensor
@@ -42,10 +43,15 @@ class TrainingSet:
     index: Tensor
     class_names: tuple[str, ...]
     pixels: Tensor | None = None
+    files: tuple[str, ...] = ()
 
     def with_pixels(self, pixels: Tensor | None) -> "TrainingSet":
         """The same set with its images, to show them."""
         return replace(self, pixels=pixels)
+
+    def with_files(self, files: tuple[str, ...]) -> "TrainingSet":
+        """The same set with the names of its files, to tell them."""
+        return replace(self, files=files)
 
     def nearest_to_prototype(self, label: int, center: Tensor, count: int) -> list[TrainingImage]:
         """The images of class `label` whose embeddings make the smallest angles with its center, (D,)."""
@@ -71,7 +77,9 @@ class TrainingSet:
     def _described(self, to: Literal["prototype", "image"], rows: Tensor, target: Tensor) -> list[TrainingImage]:
         near, far = distances(self.features[rows], target), angles_degrees(self.features[rows], target)
         return [
-            TrainingImage(to, index, self.class_names[label], distance, or_none(angle), self._pixels(index))
+            TrainingImage(
+                to, index, self.class_names[label], distance, or_none(angle), self._pixels(index), self._file(index)
+            )
             for index, label, distance, angle in zip(
                 self.index[rows].tolist(), self.labels[rows].tolist(), near.tolist(), far.tolist()
             )
@@ -79,6 +87,9 @@ class TrainingSet:
 
     def _pixels(self, index: int) -> Any:
         return None if self.pixels is None else self.pixels[index].numpy()
+
+    def _file(self, index: int) -> str:
+        return self.files[index] if self.files else ""
 
 
 @torch.no_grad()
@@ -104,7 +115,7 @@ def embed_training_set(
 
 def weights_key(run: Run, checkpoint: str) -> str:
     """SHA-256 of a checkpoint, which includes the configuration and so the data, and the scale of the embeddings."""
-    with run.weights_path(checkpoint).open("rb") as file:
+    with run.stored_weights_path(checkpoint).open("rb") as file:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {_SCALE}"
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from advdpnp.attack_words import attack_name
 from advdpnp.ranges import parse_eps
 from advdpnp.report.methods import color, method
 from advdpnp.report.read import Embedding, Result, RunResults, Samples, by_method
 from advdpnp.report.tables import attack_keys, spread
-from advdpnp.results import Accuracy, attack_name
+from advdpnp.results import Accuracy
 
 if TYPE_CHECKING:
     import numpy as np

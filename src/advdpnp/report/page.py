@@ -10,12 +10,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advdpnp.attack_words import attack_name
+from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import figures
 from advdpnp.report.methods import color
+from advdpnp.report.radius_table import radius_table
 from advdpnp.report.read import Result, RunResults, grouped, read_runs, together
 from advdpnp.report.summary import findings, origin, scope
 from advdpnp.report.tables import Table, accuracy_table, attack_keys, geometry_table, mark, to_csv, to_latex
-from advdpnp.results import attack_name
 from advdpnp.runs import write_bytes
 
 if TYPE_CHECKING:
@@ -75,22 +77,31 @@ def _results(runs: list[RunResults], tables: list[Table]) -> Section:
 def _curves(runs: list[RunResults]) -> Section:
     pictures = []
     for results in together([Result(run, run.curve) for run in runs if run.curve]):
-        data, backbone, _, n, _ = results[0].group
+        data, backbone, _, n, indices = results[0].group
+        # Of chosen images; there may be several sets of them.
+        chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
         attack = attack_keys(results)[0].label
         names = list(dict.fromkeys(result.run.method for result in results))
         build = _binding(figures.accuracy_against_eps, results)
-        title = f"{results[0].place}: accuracy falls as the perturbation grows"
+        title = f"{results[0].place}: accuracy falls as the perturbation grows{chosen}"
         alt = f"Line chart of accuracy under {attack} against its radius for {', '.join(names)}."
         caption = (
-            f"{n:,} test images, {attack} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson intervals, "
-            "from the lowest to the highest seed where there are several."
+            f"{n:,} test images{chosen}, {attack} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson "
+            "intervals, from the lowest to the highest seed where there are several."
         )
-        pictures.append(_picture(f"accuracy-against-eps-{data}-{backbone}-{n}", title, alt, caption, build))
+        pictures.append(_picture(f"accuracy-against-eps-{data}-{backbone}-{n}{chosen}", title, alt, caption, build))
     text = (
         "As the radius grows, accuracy must fall to zero; a curve that levels off above it points to masked gradients."
     )
     missing = _lacking(runs, lambda run: run.curve)
     return Section("curve", "Accuracy against the radius of the attack", text, missing, pictures=pictures)
+
+
+def _radii(groups: list[list[Result]]) -> list[Section]:
+    """The part on the smallest eps, where a result has any: it is no gap where none has."""
+    tables = [table for table in map(radius_table, groups) if table is not None]
+    text = "How large a perturbation must be, image by image, as far as a search for the nearest one has found out."
+    return [Section("smallest-eps", "The smallest eps of each image", text, [], tables)] if tables else []
 
 
 def _geometry(runs: list[RunResults], groups: list[list[Result]]) -> Section:
@@ -175,6 +186,7 @@ def _sections(runs: list[RunResults], groups: list[list[Result]], tables: list[T
     return [
         _results(runs, tables),
         _curves(runs),
+        *_radii(groups),
         _geometry(ours, groups),
         _images(ours),
         _plane(ours),

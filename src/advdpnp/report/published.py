@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import isclose
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from advdpnp.indices import of_the_first, short_indices
 from advdpnp.ranges import parse_eps
 from advdpnp.results import AttackKey
 
@@ -190,8 +191,9 @@ def departures(result: Result) -> list[str]:
     images = paper_test_images(suite.data)
     if images is None:
         found.append(f"{suite.data} is not a data set of the paper")
-    elif suite.n != images or suite.indices != f"0-{suite.n - 1}":
-        found.append(f"{suite.n:,} of {images:,} test images")
+    elif suite.n != images or not of_the_first(suite.indices, suite.n):
+        chosen = "" if of_the_first(suite.indices, suite.n) else f" ({short_indices(suite.indices)})"
+        found.append(f"{suite.n:,} of {images:,} test images{chosen}")
     if suite.search_precision != "fp32":
         found.append(f"attacks searched in {suite.search_precision}")
     found += suite.notes

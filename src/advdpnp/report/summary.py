@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report.methods import color
 from advdpnp.report.read import Result, RunResults, by_method
 from advdpnp.report.tables import attack_keys, percent, spread
@@ -24,7 +25,8 @@ def scope(runs: Sequence[RunResults], groups: Sequence[Sequence[Result]]) -> str
         suite, place = group[0].suite, f" of {group[0].suite.data}" if len(groups) > 1 else ""
         attacks = [key.label for key in attack_keys(group)]
         how = f"Attacked with {_listed(attacks)}" if attacks else "Evaluated without attack"
-        sentence = f"{how} on {suite.n:,} test images{place} (suite {suite.name})."
+        chosen = "" if of_the_first(suite.indices, suite.n) else f" ({short_indices(suite.indices)})"
+        sentence = f"{how} on {suite.n:,} test images{chosen}{place} (suite {suite.name})."
         if sentence not in sentences:
             sentences.append(sentence)
     if not groups:
@@ -138,7 +140,7 @@ def origin(run: RunResults) -> dict[str, Any]:
     for suite in [*run.suites, *([run.curve] if run.curve else [])]:
         weights = suite.checkpoint if suite.epoch is None else f"{suite.checkpoint} checkpoint (epoch {suite.epoch})"
         searched = f" (searched in {suite.search_precision})" if suite.search_precision != "fp32" else ""
-        measured = f"{weights}, images {suite.indices}, {suite.precision}{searched}, "
+        measured = f"{weights}, images {short_indices(suite.indices)}, {suite.precision}{searched}, "
         facts.append(
             (f"suite {suite.name}", f"{measured}chunks of {suite.chunk}, {_duration(suite.seconds)} of attacks")
         )

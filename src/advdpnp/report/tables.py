@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from advdpnp.attack_words import attack_name
+from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import published
 from advdpnp.report.declared_metrics import MISSING, Declared, declared, number
 from advdpnp.report.methods import method
 from advdpnp.report.published import departures
 from advdpnp.report.read import Result, by_method
-from advdpnp.results import MEAN_SEPARATION, PAIRWISE, Accuracy, AttackKey, attack_name
+from advdpnp.results import MEAN_SEPARATION, PAIRWISE, Accuracy, AttackKey
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def _published(result: Result, cells: list[Cell]) -> Row:
 
 def _published_row(result: Result, keys: list[AttackKey]) -> Row | None:
     printed = published.accuracies(result.suite.data, result.run.backbone, result.run.defense)
-    if printed is None:
+    # The paper's numbers are of the whole test set: beside chosen images they would compare nothing.
+    if printed is None or not of_the_first(result.suite.indices, result.suite.n):
         return None
     worst_case = [printed.worst_case(keys)] if keys else []
     values = [printed.clean, *map(printed.attack, keys), *worst_case]
@@ -169,10 +172,10 @@ def accuracy_table(results: list[Result]) -> Table:
             rows += _method_rows(seeds, columns, footnotes)
         printed = _published_row(seeds[0], keys)
         rows += [printed] if printed else []
-    n = first.suite.n
+    n, images = first.suite.n, short_indices(first.suite.indices)
     return Table(
         title=f"{first.place}: accuracy under the {first.suite.name} suite",
-        caption=f"Accuracy in percent on {n:,} test images ({first.suite.indices}); 95 % Wilson interval below each."
+        caption=f"Accuracy in percent on {n:,} test images ({images}); 95 % Wilson interval below each."
         + (" Worst case: right on the clean image and under every attack." if keys else ""),
         columns=[*heads, Column("Worst case", "all of these")] if keys else heads,
         rows=_mark_best(rows),
@@ -221,7 +224,9 @@ def _geometry_row(result: Result, more: list[Declared], footnotes: list[str]) ->
 
 def _published_geometry(result: Result, more: list[Declared]) -> Row | None:
     printed = published.geometry(result.suite.data, result.run.backbone, result.run.defense)
-    if printed is None:
+    attack = str((result.suite.geometry or {}).get("adversarial", {}).get("attack", ""))
+    # The paper's numbers are of the whole test set, under an attack in linf.
+    if printed is None or not of_the_first(result.suite.indices, result.suite.n) or " l2 " in attack:
         return None
     nothing = (None, None)
     statistics = [nothing, nothing, printed["fdr"], printed["afs"], printed["scr"]]
@@ -278,7 +283,8 @@ def to_csv(tables: Iterable[Table]) -> str:
     writer.writerow(_HEAD)
     lines: dict[tuple[object, ...], None] = {}
     for table in tables:
-        data, backbone, *images = table.group
+        data, backbone, *images, indices = table.group
+        images.append(short_indices(indices))
         for row in table.rows:
             departed = "; ".join(table.footnotes[index] for index in row.footnotes)
             for column, cell in zip(table.columns, row.cells, strict=True):

@@ -15,9 +15,11 @@ class FiniteCheck:
 
     Args:
         device: where the losses live.
+        steadier: what may help besides a lower rate, as `Defense.steadier` gives it.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, steadier: str = "") -> None:
+        self._cure = "lower recipe.lr" + (f", or try {steadier}" if steadier else "")
         self._first = torch.full((), -1, dtype=torch.int64, device=device)
 
     def watch(self, values: Tensor, step: int) -> None:
@@ -40,9 +42,5 @@ class FiniteCheck:
             if weight.is_floating_point() and not weight.isfinite().all():
                 self._fail(f"weights {name} became non-finite while the losses were still finite")
 
-    @staticmethod
-    def _fail(what: str) -> None:
-        raise NonFiniteLossError(
-            f"{what}: training stopped and the last good checkpoint is kept. Lower recipe.lr, or see docs/decisions.md "
-            "for the switches that steady the prototypes (defense.renormalize=step)"
-        )
+    def _fail(self, what: str) -> None:
+        raise NonFiniteLossError(f"{what}: training stopped and the last good checkpoint is kept; {self._cure}")

@@ -32,7 +32,8 @@ def fit(task: Task, run: Run, callback: TrainingCallback, resume: bool, checkpoi
     else:
         task.defense.between_epochs(task.model, 0)
     run.keep_epochs(training.epoch)
-    callback.on_note(training.craft.note())
+    for note in training.notes():
+        callback.on_note(note)
     task.model.train()
     with deferred_interrupt() as interrupted:
         due = _Due(checkpoint_seconds, interrupted)
@@ -43,6 +44,8 @@ def fit(task: Task, run: Run, callback: TrainingCallback, resume: bool, checkpoi
             due.tell(callback.on_epoch, line)
             if training.epoch == task.recipe.epochs:
                 training.save(run, final=True)
+                if (warning := training.warning()) is not None:
+                    callback.on_note(warning)
             elif due():
                 _checkpoint(training, callback, run, due)
 

@@ -20,7 +20,8 @@ from advdpnp.models.copying import copied
 from advdpnp.noise import IndexNoise
 from advdpnp.ranges import Integer, check_fields
 from advdpnp.runs import Json, Run
-from advdpnp.training.averaging import STATISTICS_IMAGES, WeightAverage
+from advdpnp.training.averaging import STATISTICS_IMAGES, WeightAverage, batch_norms, measure_statistics
+from advdpnp.training.batch_statistics import LOOK_IMAGES, averages_settle, disagreement_text, two_accuracies
 from advdpnp.training.crafting import Crafter
 from advdpnp.training.finite_check import FiniteCheck
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch
@@ -98,14 +99,19 @@ def make_batch(task: Task, index: Tensor, epoch: int | Tensor, step: int | Tenso
 
 
 def statistics_batches(task: Task, epoch: int) -> Iterator[Tensor]:
-    """Augmented training batches (B, channels, H, W) from which an average's statistics are measured after an epoch.
+    """Augmented training batches (B, channels, H, W) from which BatchNorm's statistics are measured after an epoch.
 
     They are a function of (seed, epoch) alone.
     """
+    return (batch.x for batch in mixed_batches(task, epoch, STATISTICS_IMAGES))
+
+
+def mixed_batches(task: Task, epoch: int, images: int) -> Iterator[Batch]:
+    """Augmented training batches in an order of their own, of about so many images at most."""
     # As stored, a batch may hold a single class, as in folders: its variance is not that of the images.
     order = noise.permutation(task.seed, "statistics", epoch, len(task.train), task.train.labels.device)
-    for step in range(min(math.ceil(STATISTICS_IMAGES / task.batch_size), task.steps_per_epoch)):
-        yield make_batch(task, task.batch(order, step), epoch, 0).x
+    for step in range(min(math.ceil(images / task.batch_size), task.steps_per_epoch)):
+        yield make_batch(task, task.batch(order, step), epoch, 0)
 
 
 def check_engine(recipe: Recipe, device: torch.device) -> None:
@@ -179,6 +185,7 @@ class Training:
         self.losses: Losses = LossModule(task.model, task.defense, task.recipe.precision)
         self._static_losses = torch.compile(self.losses, dynamic=False) if task.recipe.compiles else self.losses
         total_steps = task.recipe.epochs * task.steps_per_epoch
+        self._measures = not averages_settle(task.model, total_steps)
         self._sgd = ScheduledSGD(task.defense.param_groups(task.model), task.recipe, total_steps)
         self.optimizer = self._sgd.sgd
         if task.recipe.engine == "step":
@@ -186,7 +193,7 @@ class Training:
         self._graphs: dict[float, StepGraph] = {}
         self.terms: list[str] = []
         self.sums: Tensor | None = None
-        self._finite = FiniteCheck(task.train.labels.device)
+        self._finite = FiniteCheck(task.train.labels.device, task.defense.steadier())
         self._perturbed_from = first_epoch(task.recipe.weight_perturbation.start, task.recipe.epochs)
         self._average = WeightAverage(task.model, task.defense, task.recipe.averaging, task.recipe.epochs)
         # The network that is validated and stored: the average, where there is one.
@@ -282,6 +289,8 @@ class Training:
         centers = center_statistics(task.model)
         task.defense.between_epochs(task.model, self.epoch + 1)
         self._average.after_epoch(self.epoch)
+        if self._measures:
+            measure_statistics(task.model, statistics_batches(task, self.epoch))
         if task.holdout or self.epoch + 1 == task.recipe.epochs:
             self._evaluated = self._average.network(lambda: statistics_batches(task, self.epoch))
         holdout = None
@@ -301,6 +310,29 @@ class Training:
         }
         self.epoch, self.step, self.clock, self.sums = self.epoch + 1, 0, Stopwatch(), None
         return line
+
+    def notes(self) -> Iterator[str]:
+        """What a user should know before the first step."""
+        task = self.task
+        yield self.craft.note()
+        if self._measures:
+            steps = task.recipe.epochs * task.steps_per_epoch
+            yield f"{steps} steps in all are few for BatchNorm's running averages: measured anew after each epoch"
+        yield (
+            f"{len(task.train):,} images in batches of up to {task.batch_size}; epochs: {task.recipe.epochs}, steps in "
+            f"each: {task.steps_per_epoch}; the first step begins, on {self._where()}"
+        )
+
+    def _where(self) -> str:
+        device = self.task.train.labels.device
+        return f"the CPU (threads: {torch.get_num_threads()})" if device.type == "cpu" else str(device)
+
+    def warning(self) -> str | None:
+        """What a user should know of the network that is stored; None if it is all right."""
+        if not batch_norms(self._evaluated):
+            return None
+        batches = mixed_batches(self.task, self.epoch, LOOK_IMAGES)
+        return disagreement_text(*two_accuracies(self._evaluated, ((batch.x, batch.y) for batch in batches)))
 
     def _keep_best(self, robust: float, clean: float) -> None:
         if self._best is None or (robust, clean) > self._best[:2]:

@@ -1,0 +1,70 @@
+"""Binary networks with one output: the logit of class 1, which is what attacks and verdicts need two logits for."""
+
+import torch
+from torch import Tensor, nn
+
+from advdpnp.data import Images
+from advdpnp.losses import class_logits, is_one_output
+from advdpnp.mode import settle
+
+# How many images tell a logit from a probability.
+_MANY = 128
+_SAID = "the network has one output z: it is evaluated with the logits [0, z], so that it says class 1 where z > 0"
+
+
+class TwoLogits(nn.Module):
+    """A network with one output z for each image as one with the logits [0, z] of two classes.
+
+    Their softmax is 1 - sigmoid(z) and sigmoid(z).
+
+    Args:
+        model: (B, channels, H, W) -> (B,) or (B, 1).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = settle(model)
+        self.train(model.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) -> logits (B, 2)."""
+        return class_logits(self.model(x), len(x))
+
+
+def with_class_logits(model: nn.Module, images: Images, num_classes: int | None = None) -> tuple[nn.Module, list[str]]:
+    """The network, with two logits where it has one output and the images two classes; and what is to be said of it.
+
+    Args:
+        model: in eval mode, on the images' device.
+        images: the test set; its first images are used.
+        num_classes: classes of the data set; None if only the labels tell.
+    Raises:
+        ValueError: one output for more classes than two, or one that is a probability.
+    """
+    x, y = images.batch(torch.arange(min(_MANY, len(images)), device=images.labels.device))
+    try:
+        with torch.no_grad():
+            output = model(x.clone())
+    except Exception:  # an unknown network may raise anything; `examine` tries it again, and says what is wrong
+        return model, []
+    if not is_one_output(output, len(x)):
+        return model, []
+    classes = num_classes or int(images.labels.max()) + 1
+    if classes > 2:
+        raise ValueError(
+            f"the model gives one output for each image, which tells two classes apart, but there are {classes}: it "
+            f"needs {classes} logits"
+        )
+    _check_is_logit(output.reshape(-1), y)
+    return TwoLogits(model), [_SAID]
+
+
+def _check_is_logit(output: Tensor, y: Tensor) -> None:
+    """Raise ValueError if the output seems to be the probability of class 1: within [0, 1], and right at 1/2."""
+    right_at_zero, right_at_half = ((output > limit).long() == y for limit in (0.0, 0.5))
+    within = bool(((output >= 0) & (output <= 1)).all())
+    if within and int(right_at_half.sum()) > int(right_at_zero.sum()):
+        raise ValueError(
+            "the model's one output is a probability, not a logit, and a gradient through the sigmoid weakens every "
+            "attack: drop the last sigmoid"
+        )
