@@ -39,10 +39,11 @@ _HOMES = {
         "ST",
         "TRADES",
         "AdvDPNP",
+        "AdvDPNPHAT",
         "Batch",
         "Defense",
     ),
-    "advdpnp.experiments": ("Experiment", "experiment", "experiment_on"),
+    "advdpnp.experiments": ("Experiment", "experiment", "experiment_on", "register_defense"),
     "advdpnp.losses": (
         "cross_entropy",
         "kl_divergence",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from advdpnp.defenses.adv_dpnp import AdvDPNP
+from advdpnp.defenses.adv_dpnp_hat import AdvDPNPHAT
 from advdpnp.defenses.alp import ALP
 from advdpnp.defenses.at import AT
 from advdpnp.defenses.at_he import ATHE
@@ -31,6 +32,7 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
         IKL,
         DPNP,
         AdvDPNP,
+        AdvDPNPHAT,
     )
 }
 
@@ -48,6 +50,7 @@ __all__ = [
     "ST",
     "TRADES",
     "AdvDPNP",
+    "AdvDPNPHAT",
     "Batch",
     "Defense",
 ]

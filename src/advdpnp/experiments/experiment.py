@@ -8,18 +8,19 @@ from typing import Any
 
 from advdpnp.data import DataSpec, FolderSpec, GivenSpec
 from advdpnp.data import spec as data_spec
-from advdpnp.defenses import DEFENSES, Defense
+from advdpnp.defenses import Defense
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import config
 from advdpnp.experiments.defaults import defense_for, fine_tuning, recipe_for
 from advdpnp.experiments.initial import UNTRAINED, Initial, completed
 from advdpnp.experiments.names import split_name
 from advdpnp.experiments.official import official_changes
+from advdpnp.experiments.plugins import find_defense
 from advdpnp.folder_names import folder_name
 from advdpnp.models import build_backbone, check_backbone, is_adapted
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.libraries import is_library_name, library_network
-from advdpnp.ranges import Integer, check_fields, nearest
+from advdpnp.ranges import Integer, check_fields
 from advdpnp.threat import check_fits
 from advdpnp.training.recipe import Recipe, WeightPerturbation
 
@@ -172,9 +173,7 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
     values.pop("title", None)
     fields = dict(values.pop("defense"))
     name = fields.pop("name")
-    if name not in DEFENSES:
-        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, DEFENSES)}")
-    defense = config.decode(DEFENSES[name], fields, "defense")
+    defense = config.decode(find_defense(name), fields, "defense")
     recipe = config.decode(Recipe, values.pop("recipe"), "recipe")
     data = _read_data(values.pop("data"))
     if "initial" in values:
