@@ -68,6 +68,9 @@ class OC(Defense[OrthogonalClassifier]):
         super().__post_init__()
         check_embedding(self.embedding)
 
+    def steadier(self) -> str:
+        return "defense.reduction=mean" if self.reduction == "sum" else ""
+
     def build(self, backbone: Backbone, num_classes: int) -> OrthogonalClassifier:
         """The backbone with an embedding of either sign, and fixed orthogonal rows."""
         backbone = with_prelu(backbone) if self.activation == "prelu" else without_last_relu(backbone)

@@ -122,6 +122,9 @@ class PCL(Defense[ConformityClassifier]):
     def _embedding(self) -> str:
         return f"linear({self.width})"
 
+    def steadier(self) -> str:
+        return f"defense.proximity below {self.proximity:g} or defense.warmup above {self.warmup}"
+
     def build(self, backbone: Backbone, num_classes: int) -> ConformityClassifier:
         """The backbone, a linear map, a linear head, and centers drawn from N(0, 1)."""
         wide = with_embedding(backbone, self._embedding)
