@@ -127,7 +127,7 @@ def as_in_a_terminal() -> Iterator[None]:
 @pytest.mark.usefixtures("as_in_a_terminal")
 def test_an_interrupted_evaluation_goes_on_to_the_same_verdicts(tmp_path: Path) -> None:
     def advdpnp(*arguments: str) -> list[str]:
-        return [sys.executable, "-m", "advdpnp.cli", *arguments, "--threads", "1"]
+        return [sys.executable, "-m", "advdpnp", *arguments, "--threads", "1"]
 
     quick = ["--set", "recipe.epochs=1", "--set", "recipe.train_images=96", "--set", "recipe.attack.steps=1"]
     subprocess.run(advdpnp("train", "digits/tiny/at", *quick), cwd=tmp_path, check=True, capture_output=True)

@@ -229,7 +229,7 @@ def test_few_classes_are_said_and_stored(tmp_path: Path, call: Any, monkeypatch:
 @pytest.mark.slow
 def test_shards_that_end_at_once_write_the_whole(run: Path) -> None:
     def start(*options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "advdpnp.cli", "evaluate", str(run), *FEW, *options]
+        command = [sys.executable, "-m", "advdpnp", "evaluate", str(run), *FEW, *options]
         return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
 
     assert start().wait(timeout=120) == 0

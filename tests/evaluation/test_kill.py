@@ -21,7 +21,7 @@ OPTIONS = ["--threads", "1", "--suite", "killed", *(word for attack in ATTACKS f
 
 
 def command(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "advdpnp.cli", name, *arguments]
+    return [sys.executable, "-m", "advdpnp", name, *arguments]
 
 
 def evaluate(run: Path, *options: str) -> subprocess.Popen[bytes]:

@@ -162,7 +162,7 @@ def test_helper_and_run_each_have_a_forecast(tmp_path: Path, capsys: pytest.Capt
 def test_sigkill_in_the_helper_and_in_the_run_then_resume_ends_with_identical_weights(tmp_path: Path) -> None:
     def start(out: Path, *options: str) -> subprocess.Popen[bytes]:
         fields = [option for setting in (*QUICK, "recipe.batch_size=8") for option in ("--set", setting)]
-        command = [sys.executable, "-m", "advdpnp.cli", "train", "digits/tiny/hat", "--threads", "1", *fields]
+        command = [sys.executable, "-m", "advdpnp", "train", "digits/tiny/hat", "--threads", "1", *fields]
         return subprocess.Popen(
             [*command, "--checkpoint-seconds", "0", "--out", str(out), *options], stderr=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -158,11 +158,12 @@ def test_neighbors_from_a_folder_are_called_by_their_files(
             assert tuple(other.pixels[:, 0, 0].tolist()) == colors[other.file]
             assert other.file.startswith(f"{other.class_name}/")
     assert "#" not in predictions_text(api.predict(run.folder, tmp_path / "photos" / "B" / "00.png"))
-    # Without the list of names people see positions.
-    for path in (tmp_path / "data").rglob("split.json"):
-        path.unlink()
-    (found,) = api.predict(run.folder, tmp_path / "photos" / "B" / "00.png").predicted
-    assert all(other.label == f"#{other.index}" for other in found.nearest_training)
+
+
+def test_neighbors_without_files_are_called_by_their_positions() -> None:
+    training = spread()
+    found = training.nearest_to_images(training.features[:1], 3)[0]
+    assert [other.label for other in found] == [f"#{other.index}" for other in found]
 
 
 def test_an_exported_folder_keeps_embeddings_and_can_be_exported_again(run: Run, folder: Path, tmp_path: Path) -> None:

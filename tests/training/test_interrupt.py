@@ -150,7 +150,7 @@ def test_a_thread_or_a_handler_of_the_caller_is_left_alone() -> None:
 @pytest.mark.slow
 def test_the_command_that_is_named_goes_on(tmp_path: Path) -> None:
     arguments = ["train", "digits/tiny/at", "--threads", "1", "--out", "my runs", "--set", "recipe.epochs=40"]
-    command = [sys.executable, "-m", "advdpnp.cli", *arguments]
+    command = [sys.executable, "-m", "advdpnp", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stderr is not None
     while "epoch   1/" not in process.stderr.readline():
@@ -161,6 +161,6 @@ def test_the_command_that_is_named_goes_on(tmp_path: Path) -> None:
     (line,) = [line for line in told.splitlines() if line.startswith("advdpnp: ")]
     again = shlex.split(line.partition("go on with: ")[2])
     assert again == ["advdpnp", *arguments, "--resume"]
-    done = subprocess.run([sys.executable, "-m", "advdpnp.cli", *again[1:]], cwd=tmp_path, capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "advdpnp", *again[1:]], cwd=tmp_path, capture_output=True)
     assert done.returncode == 0
     assert (tmp_path / "my runs/digits/tiny/at/seed-0/checkpoints/last.safetensors").exists()

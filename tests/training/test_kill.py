@@ -15,7 +15,7 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.runs import Run
 
 COMMAND = [
-    sys.executable, "-m", "advdpnp.cli", "train", "--threads", "1", "--checkpoint-seconds", "0",
+    sys.executable, "-m", "advdpnp", "train", "--threads", "1", "--checkpoint-seconds", "0",
     "--set", "recipe.epochs=2", "--set", "recipe.train_images=480", "--set", "recipe.batch_size=32",
 ]  # fmt: skip
 

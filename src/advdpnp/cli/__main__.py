@@ -1,5 +1,0 @@
-"""`python -m advdpnp.cli` is `advdpnp`."""
-
-from advdpnp.cli import main
-
-main()
