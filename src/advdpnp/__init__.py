@@ -36,6 +36,8 @@ _HOMES = {
         "HAT",
         "IKL",
         "MART",
+        "OC",
+        "PCL",
         "ST",
         "TRADES",
         "AdvDPNP",

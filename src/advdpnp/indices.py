@@ -51,6 +51,11 @@ def shard_text(whole: str, part: int, parts: int) -> str:
     return f"{whole} part {part} of {parts}"
 
 
+def is_part(text: str) -> bool:
+    """Whether a result names the images of a shard."""
+    return " step " in text or _PART.search(text) is not None
+
+
 def of_whole(text: str) -> str:
     """What all shards of one evaluation name alike: the images of the whole, or the end of "1-199 step 4"."""
     return _PART.sub("", text) if _PART.search(text) else text.partition("-")[2]

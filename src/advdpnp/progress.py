@@ -56,6 +56,7 @@ def result_text(result: Json) -> str:
     lines.append(row("worst case", worst_case))
     if worst_case.unevaluated:
         lines.append("unevaluated: not broken, but the gradient was not finite; the intervals allow for either verdict")
+    lines += [f"warning: {text}" for text in result.get("warnings", ())]
     lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
 

@@ -189,7 +189,9 @@ def content(protocol: Json, clean: Json, rows: Sequence[Json], worst_case: Json)
 
 
 def _attacks(result: Json) -> Json:
-    return {"attack": {str(place): attack_of(row) for place, row in enumerate(result["attacks"], start=1)}}
+    """The attacks that were asked for."""
+    rows = [row for row in result["attacks"] if not row.get("added")]
+    return {"attack": {str(place): attack_of(row) for place, row in enumerate(rows, start=1)}}
 
 
 def paired_fields(result: Json) -> Json:

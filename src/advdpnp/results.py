@@ -158,6 +158,8 @@ class AttackResult:
     largest_norm: float | None = field(default=None, metadata={"merged": "max"})
     mean_norm: float | None = field(default=None, metadata={"merged": "mean"})
     chunk: int | None = field(default=None, metadata={"merged": "min"})
+    # Whether it is no part of the suite, but was added for want of a scale-free attack on logits that saturate.
+    added: bool = False
     # Of an attack at a class of the caller's choice, see `advdpnp.result_files.targeted`.
     targeted: Json | None = field(default=None, metadata={"merged": "targeted"})
     # Of a search for the smallest radius of each image, see `advdpnp.radii.radius_fields`.

@@ -324,11 +324,11 @@ def runs_below(path: Path) -> list[Path]:
     Raises:
         FileNotFoundError, ValueError: there is no such folder, or no run in it.
     """
-    wanted = "give the folder of a run, or one that holds runs"
+    wanted = "give the folder of a run, such as runs/cifar10/resnet18/at/seed-0, or one that holds runs"
     if not path.is_dir():
         what = "is a file" if path.exists() else "is not there"
-        raise FileNotFoundError(f"{path} {what}: {wanted}, such as runs")
+        raise FileNotFoundError(f"{path} {what}: {wanted}")
     found = list_runs(path)
     if not found:
-        raise ValueError(f"{path} holds no run: {wanted}, such as runs")
+        raise ValueError(f"{path} holds no run: {wanted}")
     return found

@@ -16,6 +16,7 @@ from advdpnp.callbacks import StopTraining
 from advdpnp.data import SPECS
 from advdpnp.experiments import Experiment, Initial, experiment, from_config
 from advdpnp.external import allow
+from advdpnp.models.adapted import Adapted
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.libraries import library_network
 from external.stand_ins import libraries
@@ -85,13 +86,23 @@ def test_a_last_layer_for_other_classes_is_replaced(libraries: None, tmp_path: P
     assert "for 4 classes, is replaced: a new LinearHead for 10 classes on 6 features" in " ".join(notes.texts)
 
 
-@pytest.mark.parametrize("defense", ["adv-dpnp", "hat", "trades"])
+@pytest.mark.parametrize(
+    ("defense", "settings"),
+    [
+        ("adv-dpnp", ()),
+        ("hat", ()),
+        ("trades", ()),
+        ("oc", ("defense.embedding=linear(16)",)),
+        ("pcl", ("defense.pretraining=1",)),
+    ],
+)
 def test_every_method_trains_it_and_its_run_is_evaluated_resumed_and_exported(
-    gray: nn.Module, tmp_path: Path, defense: str
+    gray: nn.Module, tmp_path: Path, defense: str, settings: tuple[str, ...]
 ) -> None:
-    wanted = described(tmp_path, defense, SHORT)
+    wanted = described(tmp_path, defense, (*SHORT, *settings))
     run = api.train(wanted, tmp_path / "runs")
-    assert not torch.equal(api.load(run.folder).backbone.network.conv.weight, gray.conv.weight)  # type: ignore[union-attr]
+    trained = next(module for module in api.load(run.folder).modules() if isinstance(module, Adapted))
+    assert not torch.equal(trained.network.conv.weight, gray.conv.weight)  # type: ignore[union-attr]
     result = api.evaluate_run(run.folder, "clean", limit=40)
     again = api.train(wanted, tmp_path / "runs", resume=True)
     assert again.epochs() == run.epochs()
@@ -237,6 +248,26 @@ def test_code_is_trained_and_runs_for_nobody_who_does_not_name_it(
     capsys.readouterr()
     assert call(monkeypatch, "evaluate", run, "--model", "timm:small") == 2
     assert "is the code further.py:Net: give it as --model; got timm:small" in capsys.readouterr().err
+
+
+def test_what_a_defense_puts_into_the_network_is_no_part_of_its_weights(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OC's PReLUs, of which the file of a network with ReLUs says nothing."""
+    text = CODE.replace("(x.flatten(1)).relu()", "(x.flatten(1)))").replace(
+        "self.last(self.", "self.last(self.relu(self."
+    )
+    Path("further.py").write_text(text.replace("self.last = ", "self.relu = nn.ReLU()\n        self.last = "))
+    allow("further.py:Net")
+    network = models.build_network("further.py:Net", (1, 8, 8), ())
+    torch.save(network.state_dict(), "w.pt")
+    arguments = ["--data", "digits", "--model", "further.py:Net", "--weights", "w.pt", "--defense", "oc"]
+    sets = [part for setting in (*STILL, "defense.embedding=linear(16)") for part in ("--set", setting)]
+    assert call(monkeypatch, "train", *arguments, *sets) == 0
+    model = api.load("runs/digits/further.py-Net/oc/seed-0")
+    kept = next(module for module in model.modules() if isinstance(module, Adapted)).network
+    assert isinstance(kept.relu, nn.PReLU) and kept.relu.weight.item() == 0.25
+    assert torch.equal(kept.first.weight, network.first.weight)  # type: ignore[union-attr, arg-type]
 
 
 def test_code_that_answers_otherwise_in_training_mode_is_refused_before_anything_is_stored(

@@ -11,7 +11,7 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import experiment, from_config
 from advdpnp.experiments.official import official_changes
 
-OFFICIAL = ["st", "at", "trades", "mart", "at-he", "alp", "hat", "fsr", "dio", "ikl"]
+OFFICIAL = ["st", "at", "trades", "mart", "at-he", "alp", "oc", "pcl", "hat", "fsr", "dio", "ikl"]
 
 
 def values(name: str, recipe: str = "official") -> dict[str, object]:
@@ -54,6 +54,14 @@ def test_at_and_st_are_as_in_paper() -> None:
                                     "defense.beta": 6.0}),
         ("cifar10/resnet18/at-he", {"recipe.epochs": 77, "defense.scale": 10.0, "defense.margin": 0.2,
                                     "recipe.weight_decay": 5e-4, "recipe.attack.start": "normal"}),
+        ("cifar10/resnet18/oc", {"recipe.epochs": 180, "recipe.lr": 0.1, "recipe.weight_decay": 5e-4,
+                                 "recipe.attack.start": "uniform", "recipe.augmentation.mode": "reflect",
+                                 "defense.scale": 10.0, "defense.leverage": 0.15, "defense.activation": "prelu",
+                                 "defense.initialization": "kaiming"}),
+        ("cifar10/resnet18/pcl", {"recipe.epochs": 500, "recipe.lr": 0.01, "recipe.batch_size": 64,
+                                  "recipe.weight_decay": 1e-4, "recipe.attack.start": "none",
+                                  "recipe.attack.eps": 0.05, "recipe.attack.step_size": 2 / 255,
+                                  "defense.contrast": 1e-5, "defense.pretraining": 164}),
         ("cifar10/resnet18/hat", {"recipe.epochs": 50, "recipe.schedule": "onecycle", "recipe.lr": 0.21,
                                   "recipe.nesterov": True, "recipe.warmup": 0.25, "defense.h": 2.0}),
         ("svhn/resnet18/hat", {"recipe.epochs": 50, "recipe.augmentation.padding": 0}),
@@ -87,6 +95,8 @@ def test_milestones_are_the_authors_epochs() -> None:
         "at-he": [75],
         "fsr": [75, 90],
         "dio": [75, 90],
+        "oc": [100, 150, 175],
+        "pcl": [142, 230, 360],
     }.items():
         recipe = experiment(f"cifar10/resnet18/{name}", "official").recipe
         assert [round(milestone * recipe.epochs) for milestone in recipe.milestones] == epochs
@@ -96,6 +106,16 @@ def test_the_helper_of_the_official_recipe_trains_as_long() -> None:
     helper = experiment("cifar10/resnet18/hat", "official").needs
     assert helper is not None and helper.defense.name == "st"
     assert (helper.recipe.epochs, helper.recipe.schedule, helper.recipe.lr) == (50, "onecycle", 0.21)
+
+
+def test_pcl_is_pre_trained_and_its_radius_is_drawn_from_2_to_5_hundredths() -> None:
+    wanted = experiment("cifar10/resnet18/pcl", "official")
+    attack = wanted.recipe.attack
+    assert attack.eps * (1 - attack.spread) == pytest.approx(0.02)
+    before = wanted.needs
+    assert before is not None and before.defense.name == "st"
+    assert (before.recipe.epochs, before.recipe.batch_size, before.recipe.lr) == (164, 128, 0.1)
+    assert before.recipe.weight_decay == 1e-4
 
 
 @pytest.mark.parametrize("name", ["adv-dpnp", "dpnp"])

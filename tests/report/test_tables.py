@@ -142,6 +142,7 @@ def test_training_that_departs_from_section_4_1_is_marked(
             {"eps": 4 / 255, "ramp": 0.5},
             ["radius 0.01569, not 8/255", "grows over 50% of the epochs"],
         ),
+        ("cifar10", 10_000, {"spread": 0.6}, ["radius of training drawn for each batch, from 40% to 100%"]),
         ("cifar100", 10_000, {"step_size": 1 / 255, "steps": 7}, ["step 0.003922, not 2/255", "7 iterations, not 10"]),
         ("svhn", 26_032, {"step_size": 1 / 255}, []),
         ("svhn", 26_032, {"step_size": 2 / 255}, ["trained with an attack of step 0.007843, not 1/255"]),

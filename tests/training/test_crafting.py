@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from advdpnp import cuda_graphs
+from advdpnp import cuda_graphs, noise
 from advdpnp.attacks.compiled_ascent import CompiledAscent
-from advdpnp.defenses import DEFENSES
+from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.training import InnerAttack, fit, step
-from advdpnp.training.crafting import RampedBudget
+from advdpnp.training.crafting import MovingBudget
 from advdpnp.training.step import Training, make_batch
 from advdpnp.training.validation import holdout_accuracy
 from reference import schedule as reference
@@ -20,6 +20,7 @@ from training.small import RATE_ERROR, StopAt, created, double_task, in_double, 
 RAMP = "recipe.attack.ramp=1"
 PARTS = {
     "ramp": (RAMP,),
+    "spread": ("recipe.attack.spread=0.6",),
     "awp": ("recipe.weight_perturbation.gamma=0.01", "recipe.weight_perturbation.start=0.5"),
     "ema": ("recipe.averaging.kind=ema", "recipe.averaging.decay=0.9"),
     "swa": ("recipe.averaging.kind=swa",),
@@ -27,7 +28,7 @@ PARTS = {
     "onecycle": ("recipe.schedule=onecycle", "recipe.cycle_momentum=true"),
     "smoothing": ("recipe.label_smoothing=0.1",),
 }
-EVERYTHING = (*PARTS["ramp"], *PARTS["awp"], *PARTS["ema"], *PARTS["cosine"], *PARTS["smoothing"])
+EVERYTHING = (*PARTS["ramp"], *PARTS["spread"], *PARTS["awp"], *PARTS["ema"], *PARTS["cosine"], *PARTS["smoothing"])
 
 
 def crafted(training: Training, epoch: int) -> torch.Tensor:
@@ -37,17 +38,47 @@ def crafted(training: Training, epoch: int) -> torch.Tensor:
     return training.craft(in_double(batch) if double else batch)
 
 
+def some_batch(epoch: int | torch.Tensor, step: int) -> Batch:
+    return Batch(torch.rand(2, 1, 8, 8), torch.arange(2), torch.arange(2), seed=3, epoch=epoch, step=step)
+
+
+def test_a_drawn_radius_is_uniform_and_leaves_the_step_size() -> None:
+    budget_of = MovingBudget(InnerAttack(0.05, 2 / 255, spread=0.6), 10, torch.device("cpu"))
+    radii = []
+    for step_number in range(500):
+        budget = budget_of(some_batch(2, step_number))
+        radii.append(float(budget.threat.eps))
+        drawn = noise.uniform(3, "attack/radius/batch", 2, torch.tensor([step_number]), ()).item()
+        assert radii[-1] == pytest.approx(0.02 + 0.03 * (1 - drawn), rel=1e-5)
+        assert float(budget.step_size) == pytest.approx(2 / 255, rel=1e-6)
+    # U(0.02, 0.05): mean 0.035, deviation 0.03 / sqrt(12), here of a mean of 500 by three deviations.
+    assert min(radii) >= 0.02 * (1 - 1e-6) and max(radii) <= 0.05 * (1 + 1e-6)
+    assert abs(sum(radii) / 500 - 0.035) < 3 * 0.03 / 12**0.5 / 500**0.5
+
+
+def test_adversarial_images_stay_in_the_ball_that_their_batch_drew() -> None:
+    moved = []
+    for engine in ("eager", "folded"):
+        training = Training(
+            small_task("at", f"recipe.engine={engine}", "recipe.attack.spread=1", "recipe.attack.steps=8")
+        )
+        x = make_batch(training.task, torch.arange(32), 0, 0).x
+        moved.append((crafted(training, 0) - x).abs().max().item())
+    radius = 0.1 * (1 - noise.uniform(0, "attack/radius/batch", 0, torch.tensor([0]), ()).item())
+    assert moved == pytest.approx([radius, radius], rel=1e-5)
+
+
 @pytest.mark.parametrize("fraction, epochs", [(1.0, 200), (0.5, 10), (0.25, 4), (0.1, 5)])
 def test_the_budget_of_every_epoch_is_the_definitions(fraction: float, epochs: int) -> None:
     attack = InnerAttack(8 / 255, 4 / 255, ramp=fraction)
-    budget_of = RampedBudget(attack, epochs, torch.device("cpu"))
+    budget_of = MovingBudget(attack, epochs, torch.device("cpu"))
     for epoch in range(epochs):
         part = reference.ramp(epoch + 1, epochs, fraction)
         for counter in (epoch, torch.tensor(epoch)):
-            budget = budget_of(counter)
+            budget = budget_of(some_batch(counter, 0))
             assert float(budget.threat.eps) == pytest.approx(part * 8 / 255, rel=1e-6)
             assert float(budget.step_size) == pytest.approx(part * 4 / 255, rel=1e-6)
-    assert budget_of(0) is budget_of(1)
+    assert budget_of(some_batch(0, 0)) is budget_of(some_batch(1, 0))
 
 
 @pytest.mark.parametrize("engine", ["eager", "folded"])

@@ -109,7 +109,8 @@ def evaluate_model(
         results.append(run_evaluation(ready, images, evaluation, callback or Silent()))
     for partial in filter(None, partials):
         partial.unlink()
-    return summed_up(results) | {"warnings": cautions, "environment": environment(on)}
+    result = summed_up(results)
+    return result | {"warnings": cautions + result.get("warnings", []), "environment": environment(on)}
 
 
 @renamed(listener="callback")

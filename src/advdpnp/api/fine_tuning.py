@@ -48,7 +48,8 @@ def load_initial(
             tell(text)
         backbone, answer = adapt(network, wanted.data.image_shape, initial.mean, initial.std, wanted.backbone)
         target = next(module for module in model.backbone.modules() if isinstance(module, Adapted))
-        target.load_state_dict(backbone.state_dict())
+        # A defense may have put in what the network has not, such as a PReLU in the place of a ReLU.
+        target.load_state_dict({**target.state_dict(), **backbone.state_dict()})
         kept = _keep_answer(model, answer)
         tell(
             f"{wanted.backbone} begins with {initial.in_words}; all layers are trained, and its last one, for "

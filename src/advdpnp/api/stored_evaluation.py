@@ -1,6 +1,7 @@
 """What every evaluation of a stored network has in common: its protocol, and the file that its numbers go to."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
@@ -161,7 +162,7 @@ class StoredEvaluation:
         if self.suite.name in suite_names() or not self.files.result.is_file():
             return
         wanted = [record(attack) for attack in self.suite.attacks]
-        if [attack_of(row) for row in self.files.read()["attacks"]] != wanted:
+        if [attack_of(row) for row in self.files.read()["attacks"] if not row.get("added")] != wanted:
             raise ValueError(
                 f"{self.files.result} holds other attacks: call yours something else with --suite, or remove it"
             )
@@ -197,9 +198,13 @@ class StoredEvaluation:
         return None
 
     def measure(
-        self, model: nn.Module, device: torch.device, callback: EvaluationCallback | None, **entries: object
+        self,
+        model: nn.Module,
+        device: torch.device,
+        callback: EvaluationCallback | None,
+        warnings: Sequence[str] | None = None,
     ) -> Json:
-        """Attack the network, write and return the result; `entries` are added to it.
+        """Attack the network, write and return the result, with further warnings where there is a list of them.
 
         A shard is written to eval/shards/; whoever finishes the last of them writes, and returns, the whole.
 
@@ -208,8 +213,10 @@ class StoredEvaluation:
                 place, and what was found stays where an interrupted evaluation is kept, or in the shards.
         """
         callback = callback or Silent()
-        more = {**entries, "environment": environment(device)}
-        result = summed_up([self._seed(seed, model, callback) for seed in self.options.each_seed]) | more
+        result = summed_up([self._seed(seed, model, callback) for seed in self.options.each_seed])
+        if warnings is not None:
+            result["warnings"] = [*warnings, *result.get("warnings", [])]
+        result |= {"environment": environment(device)}
         part, parts = self.options.part()
         if parts > 1:
             runs.write_json(self.files.shard(part, parts), result)
@@ -226,7 +233,7 @@ class StoredEvaluation:
         wanted = self._evaluation(self.options.seed)
         found = {name: stored.get(name) for name in wanted.protocol}
         seeds = dict(stored.get("seeds") or {}).get("count", 1)
-        attacks = [attack_of(row) for row in stored.get("attacks", ())]
+        attacks = [attack_of(row) for row in stored.get("attacks", ()) if not row.get("added")]
         differing = [
             f"{name} {_brief(name, found[name])}, not {_brief(name, value)}"
             for name, value in wanted.protocol.items()

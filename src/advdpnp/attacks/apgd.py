@@ -160,6 +160,7 @@ class APGDDLR(_AutoPGD):
     """
 
     name: ClassVar[str] = "apgd-dlr"
+    scale_free: ClassVar[bool] = True
 
     def note(self, num_classes: int) -> str:
         if self.aims:
@@ -192,6 +193,7 @@ class APGDT(_AutoPGD):
     """
 
     name: ClassVar[str] = "apgd-t"
+    scale_free: ClassVar[bool] = True
 
     targets: Count = 9
 

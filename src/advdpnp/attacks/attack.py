@@ -90,6 +90,15 @@ def record(attack: Attack) -> dict[str, Any]:
     return described | values
 
 
+def is_scale_free(attack: Attack) -> bool:
+    """Whether the attack works as well on logits that are multiplied by a million, as attacks on a margin do.
+
+    The softmax of such logits is 0 and 1, where cross-entropy has no gradient. An attack says so by a class attribute
+    `scale_free`; one that has none is not.
+    """
+    return bool(getattr(attack, "scale_free", False))
+
+
 def label(described: Mapping[str, Any]) -> str:
     """A recorded attack in a few words: "pgd-20 linf 8/255"."""
     steps = "" if described["steps"] is None else f"-{described['steps']}"

@@ -29,6 +29,8 @@ class AutoAttack(SequentialAttack):
     step_size: ClassVar[None] = None
     restarts: ClassVar[int] = 1
     random_start: ClassVar[bool] = True
+    # All of its parts but APGD-CE.
+    scale_free: ClassVar[bool] = True
 
     eps: NonNegative = 8 / 255
     norm: Norm = "linf"

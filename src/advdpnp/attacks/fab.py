@@ -79,6 +79,7 @@ class FABT(StepwiseAttack[AttackState]):
     """
 
     name: ClassVar[str] = "fab-t"
+    scale_free: ClassVar[bool] = True
     random_start: ClassVar[bool] = False
     cost: ClassVar[float] = 1.4
 

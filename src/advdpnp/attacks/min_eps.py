@@ -71,6 +71,8 @@ class MinEps(StepwiseAttack[MinEpsState]):
     """
 
     name: ClassVar[str] = "min-eps"
+    # FAB and the DLR are.
+    scale_free: ClassVar[bool] = True
     random_start: ClassVar[bool] = False
     seeks_nearest: ClassVar[bool] = True
 

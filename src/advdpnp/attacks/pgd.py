@@ -108,6 +108,7 @@ class CarliniWagner:
     """
 
     name: ClassVar[str] = "cw"
+    scale_free: ClassVar[bool] = True
 
     eps: NonNegative = 8 / 255
     norm: Ball = "linf"

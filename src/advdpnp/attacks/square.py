@@ -52,6 +52,7 @@ class Square(StepwiseAttack[SquareState]):
     """
 
     name: ClassVar[str] = "square"
+    scale_free: ClassVar[bool] = True
     cost: ClassVar[float] = 0.45
 
     norm: Ball = "linf"

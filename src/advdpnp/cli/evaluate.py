@@ -23,6 +23,8 @@ from advdpnp.cli.command import (
     shown,
     usual_size,
 )
+from advdpnp.indices import is_part
+from advdpnp.runs import Json
 
 _SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); with --attack, the name of the result."
 
@@ -109,7 +111,7 @@ def evaluate(
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
             result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint, callback=callback, **how)
-            return Answer(result, result_text(result), next=(shown("report", run),))
+            return Answer(result, result_text(result), next=_then(result, run))
         from advdpnp.external import ExternalModel, parse_arguments
 
         assert model is not None and tested
@@ -120,7 +122,12 @@ def evaluate(
         source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, as_built)
         result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
         folder = source.folder(out, tested)
-        return Answer(result, f"{result_text(result)}\n{folder}", next=(shown("report", folder),))
+        return Answer(result, f"{result_text(result)}\n{folder}", next=_then(result, folder))
+
+
+def _then(result: Json, folder: Path) -> tuple[str, ...]:
+    """What one may do with a result; a shard's is none that a report knows."""
+    return () if is_part(result["indices"]) else (shown("report", folder),)
 
 
 def _check_asked(

@@ -15,6 +15,8 @@ from advdpnp.defenses.fsr import FSR
 from advdpnp.defenses.hat import HAT
 from advdpnp.defenses.ikl import IKL
 from advdpnp.defenses.mart import MART
+from advdpnp.defenses.oc import OC
+from advdpnp.defenses.pcl import PCL
 from advdpnp.defenses.st import ST
 from advdpnp.defenses.trades import TRADES
 
@@ -27,6 +29,8 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
         MART,
         ATHE,
         ALP,
+        OC,
+        PCL,
         HAT,
         FSR,
         DIO,
@@ -49,6 +53,8 @@ __all__ = [
     "HAT",
     "IKL",
     "MART",
+    "OC",
+    "PCL",
     "ST",
     "TRADES",
     "AdvDPNP",

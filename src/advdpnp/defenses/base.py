@@ -91,6 +91,10 @@ class Defense(Generic[ModelT]):
         """Give the network the trained weights of the defense that `needs` names."""
         raise TypeError(f"{self.name} needs no other network")
 
+    def helper_changes(self) -> Mapping[str, Any] | None:
+        """Where the experiment that `needs` names departs from this one, nested as in a YAML file; None: not needed."""
+        return {}
+
     def param_groups(self, model: ModelT) -> list[dict[str, Any]]:
         """Optimizer groups; options of a group override the recipe's. A group may say scheduled=False."""
         return [{"params": [p for p in model.parameters() if p.requires_grad]}]

@@ -60,6 +60,8 @@ def _verdicts(result: Json) -> Iterator[tuple[str, Verdicts]]:
     worst = Verdicts.read(result, n, "clean_verdicts")
     yield "clean", worst
     for row in result["attacks"]:
+        if row.get("added"):
+            continue
         found = Verdicts.read(row, n)
         yield label(row), found
         worst &= found
@@ -69,7 +71,8 @@ def _verdicts(result: Json) -> Iterator[tuple[str, Verdicts]]:
 def paired_test(first: Json, second: Json) -> list[Json]:
     """Exact McNemar test of two stored results, from their verdicts on the same images.
 
-    Images that are unevaluated in either result are left out of both.
+    Images that are unevaluated in either result are left out of both, and so are attacks that only one network had in
+    addition to the suite (`advdpnp.evaluation.saturation`).
 
     Args:
         first, second: contents of eval/<suite>.json of two runs.

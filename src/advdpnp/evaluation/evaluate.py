@@ -17,6 +17,7 @@ from advdpnp.evaluation.batching import AttackSequence
 from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics, declarations
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.model_checks import check_protocol
+from advdpnp.evaluation.saturation import stated, with_added_attacks
 from advdpnp.evaluation.single_pass import (
     CHUNK,
     AttackTarget,
@@ -131,6 +132,8 @@ class Evaluation:
 def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback: EvaluationCallback) -> Json:
     """Run a suite; content of eval/<suite>.json, in fractions.
 
+    A classifier whose logits saturate is attacked on a scale-free loss too (`advdpnp.evaluation.saturation`).
+
     Args:
         model: any classifier in eval mode, images in [0, 1] -> logits; geometry needs `embed` and `class_centers`.
         images: the test set, on the model's device.
@@ -144,7 +147,8 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
     for attack in evaluation.suite.attacks:
         check_target(attack, classes)
         check_fits(attack.norm, attack.eps, tuple(images.pixels.shape[1:]))
-    model = out_of_inference(model)
+    model, asked = out_of_inference(model), evaluation.suite
+    evaluation = replace(evaluation, suite=with_added_attacks(asked, model))
     chunk = evaluation.chunk
     while True:
         try:
@@ -157,7 +161,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         else:
             if "shard" not in result:
                 check_evaluated(result, evaluation.partial)
-            return result
+            return stated(result, asked, evaluation.suite, model)
 
 
 def _run_suite(

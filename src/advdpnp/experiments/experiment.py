@@ -95,13 +95,20 @@ class Experiment:
     def needs(self) -> "Experiment | None":
         """The experiment whose trained network the defense needs: the same but for the method, in a folder of its own.
 
-        It is trained without weight perturbation, which would make it an adversarially trained network.
+        It is trained without weight perturbation, which would make it an adversarially trained network, and with the
+        changes that the defense has for it.
         """
-        if self.defense.needs is None:
+        changes = self.defense.helper_changes()
+        if self.defense.needs is None or changes is None:
             return None
         helper, _ = defense_for(self.data.name, self.defense.needs)
         recipe = replace(self.recipe, weight_perturbation=WeightPerturbation())
-        tag = "-".join(part for part in ("helper", self.tag) if part)
+        # One with changes is another run than that of the methods whose helper has none.
+        tag = "-".join(part for part in (self.defense.name if changes else "", "helper", self.tag) if part)
+        tree = {"defense": config.encode(helper), "recipe": config.encode(recipe)}
+        config.merge(tree, changes)
+        helper = config.decode(type(helper), tree["defense"], "defense")
+        recipe = config.decode(Recipe, tree["recipe"], "recipe")
         return Experiment(self.data, self.backbone, helper, recipe, self.seed, tag, self.initial)
 
     def config(self) -> dict[str, Any]:

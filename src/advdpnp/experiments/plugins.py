@@ -131,8 +131,9 @@ def _try_step(made: Defense[Any], model: Classifier, where: str) -> None:
     index = torch.arange(_IMAGES)
     batch = Batch(torch.rand(_IMAGES, 3, _SIDE, _SIDE), index % _CLASSES, index, seed=0, epoch=0, step=0)
     with _step(where, "install"):
-        if made.needs is not None:
-            helper = find_defense(made.needs)().build(Tiny((_SIDE, _SIDE)), _CLASSES)
+        changes = made.helper_changes()
+        if made.needs is not None and changes is not None:
+            helper = find_defense(made.needs)(**changes.get("defense", {})).build(Tiny((_SIDE, _SIDE)), _CLASSES)
             made.install(model, helper.state_dict())
     with _step(where, "between_epochs"):
         made.between_epochs(model, 0)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from advdpnp.models.classifier import Classifier, Head
 from advdpnp.models.heads import LinearHead, MultiHead, PrototypeHead
@@ -120,6 +120,8 @@ def robustbench_weights(model: Classifier) -> dict[str, Tensor]:
         ValueError: backbone or head has no counterpart there.
     """
     backbone = model.backbone
+    if any(isinstance(module, nn.PReLU) for module in backbone.modules()):
+        raise ValueError("--format robustbench: RobustBench has no residual network with PReLU: choose another format")
     if type(backbone) not in _NAMES:
         raise ValueError(
             f"--format robustbench: RobustBench has no network like a {type(backbone).__name__}, such as one with an "

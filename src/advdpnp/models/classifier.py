@@ -1,7 +1,7 @@
 """A classifier is a backbone (image -> embedding) and a head (embedding -> logits)."""
 
 import re
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,10 @@ class Backbone(nn.Module):
 
 class Head(nn.Module):
     """Embedding to logits: `forward(f)`, f (B, D) -> (B, C)."""
+
+    # Whether training drives its logits so far apart that the softmax is 0 and 1 in fp32. Cross-entropy has no gradient
+    # then: a network with such a head is attacked on a scale-free loss too (`advdpnp.evaluation.saturation`).
+    saturates: ClassVar[bool] = False
 
     def among_centers(self, embedding: Tensor) -> Tensor:
         """The embedding (B, D) as it is compared with the class centers: unchanged, unless the head normalizes it."""
@@ -175,6 +179,11 @@ def check_embedding(embedding: str) -> int | None:
 def other_answers(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """`Classifier.other_answers`, of any network: what is no classifier of ours has none."""
     return model.other_answers(x) if isinstance(model, Classifier) else {}
+
+
+def logits_saturate(model: nn.Module) -> bool:
+    """Whether a classifier's head says that its logits do (`Head.saturates`); of other networks nothing is known."""
+    return isinstance(model, Classifier) and getattr(model.head, "saturates", False)
 
 
 def device_of(model: nn.Module) -> torch.device:

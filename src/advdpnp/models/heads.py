@@ -1,6 +1,7 @@
 """Heads: from embedding (B, D) to logits (B, C)."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +107,64 @@ class MultiHead(Head):
     def class_centers(self) -> Tensor:
         """(C, D): the rows of head 0."""
         return self.weight[0]
+
+
+def hadamard(order: int) -> Tensor:
+    """Sylvester's matrix of ones and minus ones with orthogonal rows: H_1 = [1], H_2n = [[H_n, H_n], [-H_n, H_n]].
+
+    Args:
+        order: a power of two.
+    Returns:
+        (order, order) float32.
+    """
+    matrix = torch.ones(1, 1)
+    while len(matrix) < order:
+        matrix = torch.cat([torch.cat([matrix, matrix], dim=1), torch.cat([-matrix, matrix], dim=1)])
+    return matrix
+
+
+class OrthogonalHead(Head):
+    """Logits w_k . f with fixed rows w_k, orthogonal and dense, all entries +-s / sqrt(D) (Xu et al. 2021): no bias.
+
+    Nothing in it learns: the rows are a buffer. An embedding that is its own row has the logit s^2 there and 0
+    elsewhere.
+
+    Args:
+        features: embedding width D, a power of two.
+        num_classes: C, from 2 to D.
+        scale: length s of the rows, > 0.
+    Raises:
+        ValueError: there is no such matrix of this width.
+    """
+
+    saturates: ClassVar[bool] = True
+    weight: Tensor
+
+    def __init__(self, features: int, num_classes: int, scale: float) -> None:
+        super().__init__()
+        check("scale", scale, Positive)
+        if features < num_classes or features & (features - 1):
+            raise ValueError(_no_orthogonal_rows(features, num_classes))
+        rows = hadamard(features)[:num_classes] * (scale / math.sqrt(features))
+        self.register_buffer("weight", rows)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        with full_precision(embedding):
+            return embedding.to(self.weight.dtype) @ self.weight.T
+
+    def class_centers(self) -> Tensor:
+        """(C, D): the rows."""
+        return self.weight
+
+
+def _no_orthogonal_rows(features: int, num_classes: int) -> str:
+    # The widest that loses nothing of the embedding's width, where that is wide enough.
+    below = 1 << features.bit_length() - 1
+    width = below if below >= num_classes else 1 << (num_classes - 1).bit_length()
+    return (
+        "orthogonal rows of equal entries need an embedding whose width is a power of two and at least the number of "
+        f"classes, {num_classes}; got width {features}: defense.embedding=linear({width}) adds a layer that makes it so"
+    )
 
 
 class PrototypeHead(Head):

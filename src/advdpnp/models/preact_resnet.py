@@ -1,10 +1,9 @@
 """Pre-activation residual networks (He et al. 2016): PreActResNet, and Wide ResNet (Zagoruyko and Komodakis 2016)."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from advdpnp.models.classifier import Backbone
 from advdpnp.models.resnet import convolution, stack_stages
@@ -28,13 +27,14 @@ class PreActBlock(nn.Module):
         self.conv1 = convolution(in_channels, out_channels, 3, stride)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.conv2 = convolution(out_channels, out_channels, 3)
+        self.activation1, self.activation2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
         keeps_shape = stride == 1 and in_channels == out_channels
         self.shortcut = None if keeps_shape else convolution(in_channels, out_channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        active = relu(self.bn1(x), inplace=True)
+        active = self.activation1(self.bn1(x))
         shortcut = x if self.shortcut is None else self.shortcut(active)
-        residual: Tensor = self.conv2(relu(self.bn2(self.conv1(active)), inplace=True))
+        residual: Tensor = self.conv2(self.activation2(self.bn2(self.conv1(active))))
         return residual + shortcut
 
 
@@ -59,11 +59,12 @@ class PreActResNet(Backbone):
         self.conv1 = convolution(channels, stem, 3)
         self.stages = stack_stages(PreActBlock, depths, widths, stem)
         self.bn = nn.BatchNorm2d(widths[-1])
+        self.activation = nn.ReLU(inplace=True)
         self.features = self.map_channels = widths[-1]
 
     def feature_map(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> (B, D, h, w), the map before global average pooling."""
-        return relu(self.bn(self.stages(self.conv1(x))), inplace=True)
+        return cast(Tensor, self.activation(self.bn(self.stages(self.conv1(x)))))
 
 
 def blocks_per_stage(depth: int) -> int:

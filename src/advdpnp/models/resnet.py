@@ -3,7 +3,6 @@
 from typing import ClassVar, cast
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from advdpnp.models.classifier import Backbone
 
@@ -60,12 +59,13 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = convolution(out_channels, out_channels, 3)
         self.bn2 = nn.BatchNorm2d(out_channels)
+        self.activation1, self.activation2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
         keeps_shape = stride == 1 and in_channels == out_channels
         self.shortcut = nn.Identity() if keeps_shape else Projection(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = relu(self.bn1(self.conv1(x)), inplace=True)
-        return relu(self.bn2(self.conv2(out)) + self.shortcut(x), inplace=True)
+        out = self.activation1(self.bn1(self.conv1(x)))
+        return cast(Tensor, self.activation2(self.bn2(self.conv2(out)) + self.shortcut(x)))
 
 
 class ResNet(Backbone):
@@ -85,9 +85,10 @@ class ResNet(Backbone):
         super().__init__()
         self.conv1 = convolution(channels, widths[0], 3)
         self.bn1 = nn.BatchNorm2d(widths[0])
+        self.activation = nn.ReLU(inplace=True)
         self.stages = stack_stages(BasicBlock, depths, widths, widths[0])
         self.features = self.map_channels = widths[-1]
 
     def feature_map(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> (B, D, h, w), the map before global average pooling."""
-        return cast(Tensor, self.stages(relu(self.bn1(self.conv1(x)), inplace=True)))
+        return cast(Tensor, self.stages(self.activation(self.bn1(self.conv1(x)))))

@@ -3,7 +3,6 @@
 from typing import ClassVar, cast
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from advdpnp.models.classifier import Backbone
 from advdpnp.models.resnet import convolution
@@ -30,14 +29,15 @@ class Tiny(Backbone):
         self.bn1 = nn.BatchNorm2d(16)
         self.conv2 = convolution(16, 32, 3, stride=2)
         self.bn2 = nn.BatchNorm2d(32)
+        self.activation1, self.activation2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
         self.linear = nn.Linear(32 * ((height + 1) // 2) * ((width + 1) // 2), features)
         self.activation: nn.Module = nn.ReLU()
         self.features, self.map_channels = features, 32
 
     def feature_map(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> (B, 32, ceil(H / 2), ceil(W / 2)), what the second convolution gives."""
-        hidden = relu(self.bn1(self.conv1(x)), inplace=True)
-        return relu(self.bn2(self.conv2(hidden)), inplace=True)
+        hidden = self.activation1(self.bn1(self.conv1(x)))
+        return cast(Tensor, self.activation2(self.bn2(self.conv2(hidden))))
 
     def pool(self, feature_map: Tensor) -> Tensor:
         """Last feature map (B, 32, h, w) -> embedding (B, features), by the linear layer and its activation."""

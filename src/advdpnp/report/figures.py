@@ -174,7 +174,7 @@ def _point(eps: float, seeds: list[Accuracy]) -> _Point:
 
 
 def _curve(seeds: list[Result]) -> list[_Point]:
-    keys = set.intersection(*(set(seed.suite.attacks) for seed in seeds))
+    keys = set.intersection(*({row.key for row in seed.suite.rows if not row.added} for seed in seeds))
     attacked = [_point(parse_eps(key.eps), [seed.suite.attacks[key] for seed in seeds]) for key in keys]
     return sorted([_point(0.0, [seed.suite.clean for seed in seeds]), *attacked])
 

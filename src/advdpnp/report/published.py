@@ -199,6 +199,7 @@ def departures(result: Result) -> list[str]:
     found += suite.notes
     if run.foreign:
         return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
+    found += suite.warnings
     recipe = run.config["recipe"]
     if run.recipe != "paper":
         held_out = recipe.get("holdout", 0)
@@ -251,3 +252,5 @@ def _other_attack(attack: dict[str, Any], eps: str, step_size: str, steps: int) 
         yield f"trained with an attack of {made} iterations, not {steps}"
     if ramp := attack.get("ramp", 0.0):
         yield f"radius of training grows over {ramp:.0%} of the epochs"
+    if spread := attack.get("spread", 0.0):
+        yield f"radius of training drawn for each batch, from {1 - spread:.0%} to 100%"

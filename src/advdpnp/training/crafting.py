@@ -40,14 +40,14 @@ def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
             module.training = training
 
 
-class RampedBudget:
-    """The budget of an inner attack whose radius and step size grow from epoch to epoch.
+class MovingBudget:
+    """The budget of an inner attack whose radius and step size grow from epoch to epoch, or whose radius is drawn anew.
 
     It is one and the same `Budget`, with tensors that are written in place: an ascent that was compiled or captured for
     it serves the whole run.
 
     Args:
-        attack: final budget, and the fraction of the epochs over which it is reached.
+        attack: final budget, the fraction of the epochs over which it is reached, and the spread of the radius.
         epochs: of the whole run.
         device: where the attack runs.
     """
@@ -57,11 +57,12 @@ class RampedBudget:
         self._eps, self._step_size = torch.zeros((), device=device), torch.zeros((), device=device)
         self._budget = Budget(ThreatModel(attack.norm, self._eps), attack.steps, self._step_size, attack.start)
 
-    def __call__(self, epoch: int | Tensor) -> Budget:
+    def __call__(self, batch: Batch) -> Budget:
         """Epoch t, counted from 0, has the fraction (t + 1) / ramp of the budget, at most all of it."""
-        done = torch.ones_like(self._eps) + epoch
-        part = (done / self._ramp_epochs).clamp(max=1.0)
-        self._eps.copy_(part * self._attack.eps)
+        done = torch.ones_like(self._eps) + batch.epoch
+        part = (done / self._ramp_epochs).clamp(max=1.0) if self._ramp_epochs else torch.ones_like(self._eps)
+        drawn = 1 - self._attack.spread * batch.draw("attack/radius", ()) if self._attack.spread else 1.0
+        self._eps.copy_(drawn * part * self._attack.eps)
         self._step_size.copy_(part * self._attack.step_size)
         return self._budget
 
@@ -80,9 +81,9 @@ class Crafter:
 
     def __init__(self, model: Classifier, defense: Defense[Any], recipe: Recipe, shape: tuple[int, ...]) -> None:
         self._model, self._defense, self._inner = model, defense, recipe.attack
-        self._budget: Budget | RampedBudget = recipe.attack.budget()
-        if recipe.attack.ramp:
-            self._budget = RampedBudget(recipe.attack, recipe.epochs, next(model.parameters()).device)
+        self._budget: Budget | MovingBudget = recipe.attack.budget()
+        if recipe.attack.ramp or recipe.attack.spread:
+            self._budget = MovingBudget(recipe.attack, recipe.epochs, next(model.parameters()).device)
         self._low_precision = recipe.precision == "bf16"
         self._folded = None
         self._ascend: BudgetedAscent = ascend
@@ -109,7 +110,7 @@ class Crafter:
         if not self._defense.crafts:
             return batch.x
         noise = IndexNoise(batch.seed, batch.index, batch.epoch)
-        budget = self._budget(batch.epoch) if isinstance(self._budget, RampedBudget) else self._budget
+        budget = self._budget(batch) if isinstance(self._budget, MovingBudget) else self._budget
         bound = functools.partial(self._ascend, budget=budget, noise=noise, stream="attack")
         if self._folded is not None:
             refold(self._folded, self._model)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from advdpnp.attacks.projected_ascent import Budget, Start
 from advdpnp.data import Augmentation
-from advdpnp.ranges import Count, Natural, NonNegative, Positive, Range, check_fields
+from advdpnp.ranges import Count, Natural, NonNegative, Positive, Range, Share, check_fields
 from advdpnp.threat import Ball, ThreatModel, check_level
 
 Engine = Literal["eager", "folded", "compiled", "graph", "step"]
@@ -28,6 +28,8 @@ class InnerAttack:
         mode: the network's BatchNorm mode while crafting, "eval" or "train".
         ramp: fraction of the epochs over which radius and step size grow linearly to their value; 0 for none.
             Validation always has the whole radius.
+        spread: the radius of each batch is drawn uniformly from [(1 - spread), 1] of its value; 0 for no draw. The step
+            size stays, and validation has the whole radius.
     """
 
     eps: NonNegative
@@ -37,6 +39,7 @@ class InnerAttack:
     norm: Ball = "linf"
     mode: Mode = "eval"
     ramp: Annotated[float, Range("[0, 1]", "a fraction of the epochs")] = 0.0
+    spread: Share = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self, "recipe.attack")
