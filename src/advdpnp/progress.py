@@ -44,8 +44,10 @@ def result_text(result: Json) -> str:
     if "search_precision" in result:
         lines.append(f"searches were made in {result['search_precision']}, verdicts in fp32")
     lines.append(row("clean", Accuracy.read(result, "clean")))
+    lines += _other_answers_text(result.get("clean_other_answers", {}))
     for attack in result["attacks"]:
         lines.append(row(_attack_text(attack), Accuracy.read(attack)))
+        lines += _other_answers_text(attack.get("other_answers", {}))
         for search in attack.get("searches", ()):
             name = f"  after {search['name']}"
             lines.append(row(name, Accuracy.read(search)))
@@ -57,6 +59,10 @@ def result_text(result: Json) -> str:
     lines += [f"warning: {text}" for text in result.get("warnings", ())]
     lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
+
+
+def _other_answers_text(answers: dict[str, float]) -> list[str]:
+    return [f"  {f'{name} alone, on the same images':<42} {value:7.2%}" for name, value in answers.items()]
 
 
 def _images_text(result: Json) -> str:

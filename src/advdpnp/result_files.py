@@ -276,6 +276,7 @@ def merge_shards(parts: Sequence[Json]) -> Json:
         "shards": len(parts),
         **clean.accuracy("clean"),
         **_cross_entropy(parts, parts, "clean_cross_entropy"),
+        **_other_answers(parts, parts, "clean_other_answers"),
         "clean_verdicts": pack(clean.robust),
         "attacks": rows,
         **worst.accuracy("worst case"),
@@ -293,6 +294,7 @@ def _merged_row(parts: Sequence[Json], rows: Sequence[Json]) -> Json:
         merged |= radius_fields(_interleaved_radii(parts, rows), parse_eps(merged["eps"]))
     if "mean_cross_entropy" in merged:
         merged |= _cross_entropy(parts, rows, "mean_cross_entropy")
+    merged |= _other_answers(parts, rows, "other_answers")
     if "searches" in merged:
         searches = zip(*(row["searches"] for row in rows), strict=True)
         merged["searches"] = [_merged_row(parts, members) for members in searches]
@@ -306,3 +308,14 @@ def _cross_entropy(parts: Sequence[Json], rows: Sequence[Json], name: str) -> Js
     finite = sum(counts)
     total = sum(float(row[name]) * count for row, count in zip(rows, counts, strict=True) if count)
     return {name: total / finite if finite else None} | ({f"{name}_images": finite} if finite < n else {})
+
+
+def _other_answers(parts: Sequence[Json], rows: Sequence[Json], name: str) -> Json:
+    """Accuracies of the classifier's other answers on the images of all parts; nothing where it has none."""
+    n = sum(part["n"] for part in parts)
+    answers = rows[0].get(name, {})
+    counts = {
+        answer: round(sum(row[name][answer] * part["n"] for part, row in zip(parts, rows, strict=True)))
+        for answer in answers
+    }
+    return {name: {answer: count / n for answer, count in counts.items()}} if answers else {}

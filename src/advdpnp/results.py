@@ -150,6 +150,7 @@ class AttackResult:
     unevaluated_bits: str = ""
     mean_cross_entropy: float | None = None
     mean_cross_entropy_images: int | None = None
+    other_answers: dict[str, float] = field(default_factory=dict)  # accuracy of `Classifier.other_answers`
     # Of searches, such as AutoAttack's: images that were attacked, broken, and broken only where the attack searched.
     attacked: int | None = field(default=None, metadata={"merged": "sum"})
     broken: int | None = field(default=None, metadata={"merged": "sum"})
@@ -221,10 +222,10 @@ class EvaluationResult:
     worst_case_unevaluated: int = field(default=0, metadata=_OWN)
     clean_cross_entropy: float | None = field(default=None, metadata=_OWN)
     clean_cross_entropy_images: int | None = field(default=None, metadata=_OWN)
+    clean_other_answers: dict[str, float] = field(default_factory=dict, metadata=_OWN)
     clean_verdicts: str = field(default="", metadata=_OWN)
     epoch: int | None = None
-    # SHA-256 of the weights; "" where it was not recorded.
-    weights: str = ""
+    weights: str = ""  # SHA-256; "" where it was not recorded
     # What searches were made in; verdicts are always those of `precision`.
     search_precision: str = field(default="fp32", metadata=_PAIRED)
     shard: list[int] | None = field(default=None, metadata=_OWN)
@@ -233,8 +234,7 @@ class EvaluationResult:
     seeds: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list, metadata=_OWN)
     environment: dict[str, Any] = field(default_factory=dict, metadata=_OWN)
-    # Where it is stored.
-    path: Path = field(default=Path(), metadata={"stored": ""})
+    path: Path = field(default=Path(), metadata={"stored": ""})  # where it is stored
 
     @property
     def name(self) -> str:

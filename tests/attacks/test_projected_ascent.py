@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy, kl_divergence
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
@@ -15,6 +16,10 @@ def budget(steps: int = 5, start: str = "uniform") -> Budget:
     return Budget(ThreatModel("linf", 0.1), steps, 0.03, start)  # type: ignore[arg-type]
 
 
+def scaled(output: Tensor, reference: tuple[Tensor, ...], row: tuple[Tensor, ...]) -> Tensor:
+    return row[0] * cross_entropy(output, reference, row)
+
+
 def test_row_i_of_per_step_reaches_iteration_i() -> None:
     seen = []
 
@@ -24,6 +29,17 @@ def test_row_i_of_per_step_reaches_iteration_i() -> None:
 
     ascend(two_classes(16), loss, X, (), (torch.tensor([7.0, 8.0, 9.0]),), budget=budget(3), noise=NOISE)
     assert seen == [7.0, 8.0, 9.0]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_rows_for_fewer_iterations_are_refused_and_those_for_more_left_alone(fast: bool) -> None:
+    engine = CompiledAscent(X.shape, compiler=lambda function: function) if fast else ascend
+    given = two_classes(16), scaled, X, (torch.zeros(4, dtype=torch.int64),)
+    three = engine(*given, (torch.tensor([1.0, 2.0, -1.0]),), budget=budget(3), noise=NOISE)
+    four = engine(*given, (torch.tensor([1.0, 2.0, -1.0, 5.0]),), budget=budget(3), noise=NOISE)
+    assert torch.equal(three, four)
+    with pytest.raises(ValueError, match="an attack of 3 steps needs as many rows per step; got 2: set fewer steps"):
+        engine(*given, (torch.tensor([1.0, 2.0]),), budget=budget(3), noise=NOISE)
 
 
 def test_scheduled_radius_and_step_may_be_tensors() -> None:

@@ -11,7 +11,7 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import experiment, from_config
 from advdpnp.experiments.official import official_changes
 
-OFFICIAL = ["st", "at", "trades", "mart", "at-he", "alp", "oc", "pcl", "hat", "ikl"]
+OFFICIAL = ["st", "at", "trades", "mart", "at-he", "alp", "oc", "pcl", "hat", "fsr", "dio", "ikl"]
 
 
 def values(name: str, recipe: str = "official") -> dict[str, object]:
@@ -65,6 +65,17 @@ def test_at_and_st_are_as_in_paper() -> None:
         ("cifar10/resnet18/hat", {"recipe.epochs": 50, "recipe.schedule": "onecycle", "recipe.lr": 0.21,
                                   "recipe.nesterov": True, "recipe.warmup": 0.25, "defense.h": 2.0}),
         ("svhn/resnet18/hat", {"recipe.epochs": 50, "recipe.augmentation.padding": 0}),
+        ("cifar10/resnet18/fsr", {"recipe.epochs": 100, "recipe.lr": 0.1, "recipe.weight_decay": 5e-4,
+                                  "recipe.augmentation.mode": "zero", "recipe.attack.start": "uniform",
+                                  "defense.temperature": 0.1}),
+        ("svhn/resnet18/fsr", {"recipe.epochs": 100, "recipe.lr": 0.01, "recipe.augmentation.padding": 0,
+                               "recipe.augmentation.flip": False}),
+        ("cifar10/preact-resnet18/dio", {"recipe.epochs": 100, "recipe.lr": 0.1, "recipe.batch_size": 128,
+                                         "defense.heads": 10, "defense.alpha": 0.1, "defense.beta": 0.1,
+                                         "defense.tau": 0.2}),
+        ("cifar10/wrn-34-10/dio", {"defense.tau": 0.5, "recipe.epochs": 100}),
+        ("cifar100/wrn-34-10/dio", {"defense.tau": 0.1}),
+        ("cifar100/wrn-34-20/dio", {"defense.tau": 0.2}),
         ("cifar10/wrn-34-10/ikl", {"recipe.epochs": 200, "recipe.schedule": "cosine", "recipe.lr": 0.2,
                                    "recipe.attack.steps": 5, "recipe.attack.ramp": 1.0,
                                    "recipe.weight_perturbation.gamma": 0.005, "recipe.averaging.decay": 0.9996,
@@ -84,6 +95,8 @@ def test_milestones_are_the_authors_epochs() -> None:
         "at-he": [75],
         "oc": [100, 150, 175],
         "pcl": [142, 230, 360],
+        "fsr": [75, 90],
+        "dio": [75, 90],
     }.items():
         recipe = experiment(f"cifar10/resnet18/{name}", "official").recipe
         assert [round(milestone * recipe.epochs) for milestone in recipe.milestones] == epochs

@@ -7,13 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from advdpnp import api, data
 from advdpnp.exporting.robustbench import architecture, as_linear, robustbench_weights
 from advdpnp.models import build_backbone
 from advdpnp.models.classifier import Backbone, Classifier, with_embedding
-from advdpnp.models.heads import CosineHead, LinearHead, PrototypeHead
+from advdpnp.models.heads import CosineHead, LinearHead, MultiHead, PrototypeHead
 from advdpnp.models.preact_resnet import PreActResNet, WideResNet
+from advdpnp.models.recalibration import RecalibratedBackbone
 from advdpnp.models.resnet import ResNet
 
 from .conftest import make_run, stirred
@@ -58,6 +60,12 @@ def test_robustbench_networks_load_strictly_and_answer_alike(pair: str, head: st
     assert apart(model, theirs, torch.rand(5, 3, 32, 32)) < 1e-5
 
 
+def test_several_heads_become_the_linear_layer_of_their_mean() -> None:
+    head = MultiHead(5, 3, 4)
+    embedding = torch.randn(6, 5)
+    torch.testing.assert_close(functional.linear(embedding, *as_linear(head)), head(embedding))
+
+
 def test_prototypes_become_a_linear_layer_without_bias() -> None:
     head = PrototypeHead(6, 4, alpha=40.0)
     weight, bias = as_linear(head)
@@ -72,8 +80,9 @@ def test_prototypes_become_a_linear_layer_without_bias() -> None:
         Classifier(build_backbone("tiny", (3, 32, 32)), LinearHead(64, 10)),
         Classifier(with_embedding(WideResNet(10, 1), "linear(9)"), LinearHead(9, 10)),
         Classifier(WideResNet(10, 1), CosineHead(64, 10, 15.0)),
+        Classifier(RecalibratedBackbone(WideResNet(10, 1), 10), LinearHead(64, 10)),
     ],
-    ids=["tiny", "linear(9)", "cosine head"],
+    ids=["tiny", "linear(9)", "cosine head", "separation"],
 )
 def test_networks_without_counterpart_are_refused_in_one_line(model: Classifier) -> None:
     with pytest.raises(ValueError, match=r"^--format robustbench: .*choose another format$"):

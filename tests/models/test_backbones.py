@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from advdpnp.models import BACKBONES, build_backbone, check_backbone
-from advdpnp.models.classifier import Classifier
+from advdpnp.models.classifier import Classifier, with_embedding
 from advdpnp.models.heads import LinearHead
 
 LIGHT = [name for name in BACKBONES if not name.startswith("wrn")]
@@ -34,6 +34,19 @@ def test_every_backbone_embeds_images_of_any_shape(name: str, shape: tuple[int, 
     backbone = build_backbone(name, shape).eval()
     with torch.no_grad():
         assert backbone(torch.rand(2, *shape)).shape == (2, backbone.features)
+
+
+@pytest.mark.parametrize("name", [*LIGHT, "wrn-10-1"])
+def test_a_backbone_with_a_feature_map_is_the_map_and_its_pooling(name: str) -> None:
+    backbone, x = build_backbone(name, (1, 13, 16)).eval(), torch.rand(2, 1, 13, 16)
+    if not backbone.map_channels:
+        pytest.skip(f"{name} says only what its embedding is")
+    with torch.no_grad():
+        last = backbone.feature_map(x)
+        assert last.dim() == 4 and last.shape[:2] == (2, backbone.map_channels)
+        assert torch.equal(backbone.pool(last), backbone(x))
+        wider = with_embedding(backbone, "linear(5)")
+        assert torch.equal(wider.pool(wider.feature_map(x)), wider(x)) and wider(x).shape == (2, 5)
 
 
 @pytest.mark.parametrize("name", [*LIGHT, "wrn-10-1"])

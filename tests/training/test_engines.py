@@ -268,6 +268,32 @@ def test_compiled_training_learns_what_the_folded_engine_does(monkeypatch: pytes
         torch.testing.assert_close(compiled[name], value, rtol=1e-9, atol=1e-9, msg=name)
 
 
+@pytest.mark.slow
+# The compiler looks for one where it continues after the draws; without pytest it keeps that to itself.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize("defense", ["fsr", "dio"])
+def test_draws_make_nothing_be_compiled_again_in_another_epoch(defense: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FSR draws in its loss, by epoch and image; DIO a head for every iteration of its attack."""
+    compiled = torch.compile
+    # What graphs are traced, and when again, is no matter of the code generator, which takes a minute.
+    monkeypatch.setattr(torch, "compile", lambda *given, **named: compiled(*given, **{**named, "backend": "eager"}))
+    torch.compiler.reset()
+    folded, traced = (small_task(defense, f"recipe.engine={engine}") for engine in ("folded", "compiled"))
+    trainings = [Training(task) for task in (folded, traced)]
+    terms: list[torch.Tensor] = []
+    for training in trainings:
+        training.task.model.train()
+        for epoch in range(3):
+            training.epoch, training.step = epoch, 0
+            with torch.compiler.set_stance("fail_on_recompile" if epoch else "default"):
+                training.advance(torch.arange(96))
+                training.advance(torch.arange(96))
+        assert training.sums is not None
+        terms.append(training.sums)
+    torch.compiler.reset()
+    torch.testing.assert_close(*terms, rtol=1e-3, atol=1e-3)
+
+
 def test_unknown_engines_are_refused() -> None:
     with pytest.raises(ValueError, match=r"recipe\.engine must be one of eager, folded, compiled, graph, step"):
         experiment("digits/tiny/at", settings=["recipe.engine=warp"])

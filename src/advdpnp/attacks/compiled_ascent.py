@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Forward, Tensors, pgd_steps
+from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Forward, Tensors, check_rows, pgd_steps
 from advdpnp.cuda_graphs import Capture, Slots
 from advdpnp.noise import Noise
 
@@ -87,6 +87,7 @@ class CompiledAscent:
         start = budget.begin(x, noise, stream)
         if x.shape != self._shape:
             return pgd_steps(forward, loss, x, start, reference, per_step, budget)
+        check_rows(per_step, budget.steps)
         key = (forward, loss, budget)
         if key not in self._ready:
             self._ready[key] = self._make(forward, loss, budget)

@@ -70,6 +70,13 @@ def kl_divergence(output: Tensor, reference: Tensors, row: Tensors) -> Tensor:
     return losses.kl_divergence(reference[0], output)
 
 
+def check_rows(per_step: Tensors, steps: int) -> None:
+    """Raise ValueError unless there is a row for each iteration."""
+    rows = min((len(values) for values in per_step), default=steps)
+    if rows < steps:
+        raise ValueError(f"an attack of {steps} steps needs as many rows per step; got {rows}: set fewer steps")
+
+
 def pgd_steps(
     forward: Forward,
     loss: AscentLoss,
@@ -83,6 +90,7 @@ def pgd_steps(
 
     Args and Returns as `ascend`; `start` is the first iterate, shaped like x.
     """
+    check_rows(per_step, budget.steps)
     x_adv = start
     for i in range(budget.steps):
         x_adv = x_adv.detach().requires_grad_(True)
@@ -113,7 +121,7 @@ def ascend(
         loss: (output, reference, row) -> (B,) per example; a module-level function or bound method.
         x: (B, channels, H, W) in [0, 1].
         reference: tensors fixed during the ascent, such as labels.
-        per_step: tensors whose row i reaches iteration i.
+        per_step: tensors whose row i reaches iteration i; of rows beyond the last iteration nothing is read.
         budget: ball, steps, step size, start.
         noise: random numbers of these images.
         stream: name of the draw, so that restarts differ.

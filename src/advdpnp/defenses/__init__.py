@@ -3,12 +3,15 @@
 from typing import Any
 
 from advdpnp.defenses.adv_dpnp import AdvDPNP
+from advdpnp.defenses.adv_dpnp_fsr import AdvDPNPFSR
 from advdpnp.defenses.adv_dpnp_hat import AdvDPNPHAT
 from advdpnp.defenses.alp import ALP
 from advdpnp.defenses.at import AT
 from advdpnp.defenses.at_he import ATHE
 from advdpnp.defenses.base import Batch, Defense
+from advdpnp.defenses.dio import DIO
 from advdpnp.defenses.dpnp import DPNP
+from advdpnp.defenses.fsr import FSR
 from advdpnp.defenses.hat import HAT
 from advdpnp.defenses.ikl import IKL
 from advdpnp.defenses.mart import MART
@@ -29,10 +32,13 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
         OC,
         PCL,
         HAT,
+        FSR,
+        DIO,
         IKL,
         DPNP,
         AdvDPNP,
         AdvDPNPHAT,
+        AdvDPNPFSR,
     )
 }
 
@@ -41,7 +47,9 @@ __all__ = [
     "AT",
     "ATHE",
     "DEFENSES",
+    "DIO",
     "DPNP",
+    "FSR",
     "HAT",
     "IKL",
     "MART",
@@ -50,6 +58,7 @@ __all__ = [
     "ST",
     "TRADES",
     "AdvDPNP",
+    "AdvDPNPFSR",
     "AdvDPNPHAT",
     "Batch",
     "Defense",

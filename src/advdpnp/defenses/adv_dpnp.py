@@ -60,7 +60,12 @@ class AdvDPNP(DPNP):
         return model.head.with_fixed_prototypes(embedding)
 
     def loss(self, model: PrototypeClassifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
-        embedding, embedding_adv = self._embed_both(model, batch.x, x_adv)
+        return self._terms(model, batch, *self._embed_both(model, batch.x, x_adv))
+
+    def _terms(
+        self, model: PrototypeClassifier, batch: Batch, embedding: Tensor, embedding_adv: Tensor
+    ) -> dict[str, Tensor]:
+        """Eq. 7 of clean and adversarial embeddings, each (B, D)."""
         prototypes = model.head.prototypes
         prototypes_adv = prototypes if self.prototype_gradient == "both" else prototypes.detach()
         logits, logits_adv = model.head(embedding), self._adversarial_logits(model, embedding_adv)

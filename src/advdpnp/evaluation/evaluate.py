@@ -204,6 +204,7 @@ class _SuiteRun:
             worst &= found
             rows.append(row)
         right = clean.verdicts().accuracy("clean") | clean.mean_cross_entropy("clean_")
+        right |= clean.other_answers("clean_")
         right |= {"clean_verdicts": pack(clean.verdicts().robust)}
         worst_case, unevaluated = worst.accuracy("worst case"), worst.unevaluated_count
         worst_case |= {"worst_case_unevaluated": unevaluated} if unevaluated else {}
@@ -246,7 +247,8 @@ class _SuiteRun:
             return self._stepwise(name, attack, clean)
         progress = self._single_pass(name, attack, embed=position == self._features)
         found = progress.verdicts()
-        measured = found.accuracy() | progress.mean_cross_entropy() | {"seconds": round(progress.seconds, 3)}
+        measured = found.accuracy() | progress.mean_cross_entropy() | progress.other_answers()
+        measured |= {"seconds": round(progress.seconds, 3)}
         aimed_at = getattr(attack, "target", None)
         if aimed_at is not None:
             others = clean & (self._target.labels.cpu() != aimed_at)

@@ -16,7 +16,7 @@ from advdpnp.data import Images
 from advdpnp.dtype import float32_default
 from advdpnp.evaluation.state import PassProgress
 from advdpnp.losses import cross_entropy, is_right
-from advdpnp.models.classifier import Classifier
+from advdpnp.models.classifier import Classifier, other_answers
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 
@@ -179,14 +179,16 @@ def single_pass(
         with torch.no_grad():
             # A copy, for networks that change their input: `on_attacked` sees the images too.
             logits = target.model(x.clone())[: chunk.valid]
+            others = other_answers(target.model, x)
         y = chunk.y[: chunk.valid]
         right, loss = is_right(logits, y), cross_entropy(logits, y)
         if on_attacked is not None:
             on_attacked(x, chunk)
         # Waits for the device, whose work is part of the time.
         right, loss = right.cpu(), loss.cpu()
+        answers = {name: is_right(given[: chunk.valid], y).cpu() for name, given in others.items()}
         reached = None if target_class is None else is_right(logits, torch.full_like(y, target_class))
-        progress.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began, reached)
+        progress.add(right, nonfinite[: chunk.valid], loss, time.perf_counter() - began, reached, answers)
         on_images(chunk.valid)
 
 

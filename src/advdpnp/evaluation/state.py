@@ -2,7 +2,7 @@
 
 import glob
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from advdpnp.runs import Json, differences, read_json, write_json
 # Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work
 # beside what is in flight.
 SAVE_SHARE = 0.02
-_NOTHING: Json = {"n": 0, "verdicts": "", "hindered": "", "sum": 0.0, "finite": 0, "seconds": 0.0}
+_NOTHING: Json = {"n": 0, "verdicts": "", "hindered": "", "sum": 0.0, "finite": 0, "others": {}, "seconds": 0.0}
 
 
 class PassProgress:
@@ -50,6 +50,11 @@ class PassProgress:
         mean = float(self._content["sum"]) / finite if finite else None
         return {f"{prefix}cross_entropy": mean} | ({f"{prefix}cross_entropy_images": finite} if finite < self.n else {})
 
+    def other_answers(self, prefix: str = "") -> Json:
+        """Accuracy of each of the classifier's other answers, by name; nothing where there are none."""
+        shares = {name: count / self.n for name, count in self._content.get("others", {}).items()}
+        return {f"{prefix}other_answers": shares} if shares else {}
+
     def reached(self) -> Tensor:
         """(n,) bool: the images of which the network says the class that the attack aims at."""
         return unpack(self._content.get("reached") or pack(torch.zeros(self.n, dtype=torch.bool)), self.n)
@@ -59,7 +64,13 @@ class PassProgress:
         self._content.update(_NOTHING, reached="")
 
     def add(
-        self, right: Tensor, nonfinite: Tensor, cross_entropy: Tensor, seconds: float, reached: Tensor | None = None
+        self,
+        right: Tensor,
+        nonfinite: Tensor,
+        cross_entropy: Tensor,
+        seconds: float,
+        reached: Tensor | None = None,
+        others: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Append one chunk.
 
@@ -69,9 +80,13 @@ class PassProgress:
             cross_entropy: (valid,) nats.
             seconds: what it took.
             reached: (valid,) bool, whether the network says the class that the attack aims at; None if it does not aim.
+            others: (valid,) bool, whether each other answer of the classifier is right, by name.
         """
         if reached is not None:
             self._content["reached"] = pack(torch.cat([self.reached(), reached.cpu()]))
+        counts = self._content.get("others", {})
+        for name, found in (others or {}).items():
+            counts = {**counts, name: counts.get(name, 0) + int((found & ~nonfinite.cpu()).sum())}
         right, nonfinite = torch.cat([self._right(), right.cpu()]), torch.cat([self._nonfinite(), nonfinite.cpu()])
         finite = cross_entropy[cross_entropy.isfinite()]
         self._content.update(
@@ -79,6 +94,7 @@ class PassProgress:
             hindered=pack(nonfinite),
             sum=self._content["sum"] + finite.double().sum().item(),
             finite=self._finite() + len(finite),
+            others=counts,
             seconds=self.seconds + seconds,
             n=len(right),
         )

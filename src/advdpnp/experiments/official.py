@@ -23,6 +23,9 @@ _ONE_CYCLE = {
     "nesterov": True,
     "epochs": 50,
 }
+# FSR's and DIO's schedule, and FSR's weights.
+_HUNDRED_EPOCHS = {"epochs": 100, "milestones": [0.75, 0.9]}
+_FSR_WEIGHTS = {"temperature": 0.1, "lambda_sep": 1.0, "lambda_rec": 1.0}
 # What an entry for "" covers: where most authors' scripts run.
 _USUAL_DATA = ("cifar10", "cifar100")
 
@@ -105,6 +108,25 @@ _OFFICIAL: dict[str, dict[tuple[str, str], Changes]] = {
             "recipe": {**_ONE_CYCLE, "augmentation": _ZERO_PADDED},
         },
         ("svhn", ""): {"recipe": {**_ONE_CYCLE, "augmentation": {"padding": 0, "flip": False}}},
+    },
+    # Their code takes the number of classes, so CIFAR-100 trains as CIFAR-10 does.
+    "fsr": {
+        ("", ""): {"defense": _FSR_WEIGHTS, "recipe": {**_HUNDRED_EPOCHS, "augmentation": _ZERO_PADDED}},
+        ("svhn", ""): {
+            "defense": _FSR_WEIGHTS,
+            "recipe": {**_HUNDRED_EPOCHS, "lr": 0.01, "augmentation": {"padding": 0, "flip": False}},
+        },
+    },
+    # The margin of every network that they trained adversarially; a ResNet-18 on CIFAR-100 is not among them.
+    "dio": {
+        ("", ""): {
+            "defense": {"heads": 10, "alpha": 0.1, "beta": 0.1},
+            "recipe": {**_HUNDRED_EPOCHS, "augmentation": _ZERO_PADDED},
+        },
+        ("cifar10", ""): {"defense": {"tau": 0.2}},
+        ("cifar10", "wrn-34-10"): {"defense": {"tau": 0.5}},
+        ("cifar100", ""): {"defense": {"tau": 0.1}},
+        ("cifar100", "wrn-34-20"): {"defense": {"tau": 0.2}},
     },
     # Their ramp: eps grows over all epochs, always 5 iterations of half the radius (their
     # schedule by quarters of the training has no effect, since its last line overrides the others).

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.models.classifier import Classifier, Head
-from advdpnp.models.heads import LinearHead, PrototypeHead
+from advdpnp.models.heads import LinearHead, MultiHead, PrototypeHead
 from advdpnp.models.preact_resnet import PreActResNet, WideResNet
 from advdpnp.models.resnet import ResNet
 
@@ -93,7 +93,8 @@ _NAMES = {
 def as_linear(head: Head) -> tuple[Tensor, Tensor]:
     """Weight (C, D) and bias (C,) of the linear layer that gives a head's logits.
 
-    Unified prototypes have z_j = c_j . f / alpha: weight c_j / alpha, bias 0.
+    Unified prototypes have z_j = c_j . f / alpha: weight c_j / alpha, bias 0. Several heads have the mean of their
+    weights, since their logits are averaged.
 
     Raises:
         ValueError: the head is no linear layer.
@@ -103,6 +104,9 @@ def as_linear(head: Head) -> tuple[Tensor, Tensor]:
         return head.linear.weight.detach(), head.linear.bias.detach()
     if type(head) is PrototypeHead:
         weight = head.prototypes.detach() / head.alpha
+        return weight, torch.zeros(len(weight))
+    if type(head) is MultiHead:
+        weight = head.weight.detach().mean(dim=0)
         return weight, torch.zeros(len(weight))
     raise ValueError(f"--format robustbench: a {type(head).__name__} is no linear layer: choose another format")
 
@@ -120,8 +124,8 @@ def robustbench_weights(model: Classifier) -> dict[str, Tensor]:
         raise ValueError("--format robustbench: RobustBench has no residual network with PReLU: choose another format")
     if type(backbone) not in _NAMES:
         raise ValueError(
-            f"--format robustbench: RobustBench has no network with a {type(backbone).__name__} embedding, "
-            "such as linear(D): choose another format"
+            f"--format robustbench: RobustBench has no network like a {type(backbone).__name__}, such as one with an "
+            "embedding of linear(D): choose another format"
         )
     rename, last = _NAMES[type(backbone)]
     weights = {rename(name): tensor.detach() for name, tensor in backbone.state_dict().items()}

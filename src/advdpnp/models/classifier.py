@@ -8,9 +8,30 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
-    """Image to embedding: `forward(x)`, x (B, channels, H, W) in [0, 1] -> (B, features)."""
+    """Image to embedding: `forward(x)`, x (B, channels, H, W) in [0, 1] -> (B, features).
+
+    A backbone says either how it computes that, or both of its halves, `feature_map` and `pool`, and `map_channels`:
+    modules may then be put between them.
+    """
 
     features: int
+    # Channels K of the last feature map; 0 where the backbone has none to offer.
+    map_channels: int = 0
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> (B, K, h, w), the last feature map.
+
+        Raises:
+            TypeError: the backbone has none.
+        """
+        raise TypeError(f"{type(self).__name__} has no feature map")
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """Last feature map (B, K, h, w) -> embedding (B, features): by default its mean over the image."""
+        return feature_map.mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.feature_map(x))
 
 
 class Head(nn.Module):
@@ -53,6 +74,14 @@ class Classifier(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> embedding (B, D), as it is compared with the class centers."""
         return self.head.among_centers(self.backbone(x))
+
+    def other_answers(self, x: Tensor) -> dict[str, Tensor]:
+        """Logits (B, C) that the classifier could give instead of its own, by name: by default none.
+
+        Their accuracy is recorded beside the classifier's, on the same images. No attack is made on them, so under an
+        attack it says nothing about how robust they are.
+        """
+        return {}
 
     def class_centers(self) -> Tensor:
         """(C, D), detached: classifier rows, or prototypes, for the geometry metrics."""
@@ -112,6 +141,13 @@ class Projected(Backbone):
         self.backbone = backbone
         self.projection = nn.Linear(backbone.features, features)
         self.features = features
+        self.map_channels = backbone.map_channels
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        return self.backbone.feature_map(x)
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        return cast(Tensor, self.projection(self.backbone.pool(feature_map)))
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.projection(self.backbone(x)))
@@ -143,6 +179,11 @@ def check_embedding(embedding: str) -> int | None:
 def logits_saturate(model: nn.Module) -> bool:
     """Whether a classifier's head says that its logits do (`Head.saturates`); of other networks nothing is known."""
     return isinstance(model, Classifier) and getattr(model.head, "saturates", False)
+
+
+def other_answers(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """`Classifier.other_answers`, of any network: what is no classifier of ours has none."""
+    return model.other_answers(x) if isinstance(model, Classifier) else {}
 
 
 def device_of(model: nn.Module) -> torch.device:

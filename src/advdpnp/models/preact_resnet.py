@@ -60,14 +60,11 @@ class PreActResNet(Backbone):
         self.stages = stack_stages(PreActBlock, depths, widths, stem)
         self.bn = nn.BatchNorm2d(widths[-1])
         self.activation = nn.ReLU(inplace=True)
-        self.features = widths[-1]
+        self.features = self.map_channels = widths[-1]
 
     def feature_map(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> (B, D, h, w), the map before global average pooling."""
         return cast(Tensor, self.activation(self.bn(self.stages(self.conv1(x)))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.feature_map(x).mean(dim=(2, 3))
 
 
 def blocks_per_stage(depth: int) -> int:

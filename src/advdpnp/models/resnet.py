@@ -87,11 +87,8 @@ class ResNet(Backbone):
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.activation = nn.ReLU(inplace=True)
         self.stages = stack_stages(BasicBlock, depths, widths, widths[0])
-        self.features = widths[-1]
+        self.features = self.map_channels = widths[-1]
 
     def feature_map(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) in [0, 1] -> (B, D, h, w), the map before global average pooling."""
         return cast(Tensor, self.stages(self.activation(self.bn1(self.conv1(x)))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.feature_map(x).mean(dim=(2, 3))

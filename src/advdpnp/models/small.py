@@ -1,6 +1,6 @@
 """Small backbones: `Tiny` for small images such as 8x8 digits, and LeNet++ (Wen et al. 2016) with a 2-D embedding."""
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -32,12 +32,16 @@ class Tiny(Backbone):
         self.activation1, self.activation2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
         self.linear = nn.Linear(32 * ((height + 1) // 2) * ((width + 1) // 2), features)
         self.activation: nn.Module = nn.ReLU()
-        self.features = features
+        self.features, self.map_channels = features, 32
 
-    def forward(self, x: Tensor) -> Tensor:
+    def feature_map(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> (B, 32, ceil(H / 2), ceil(W / 2)), what the second convolution gives."""
         hidden = self.activation1(self.bn1(self.conv1(x)))
-        hidden = self.activation2(self.bn2(self.conv2(hidden)))
-        embedding: Tensor = self.activation(self.linear(hidden.flatten(1)))
+        return cast(Tensor, self.activation2(self.bn2(self.conv2(hidden))))
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """Last feature map (B, 32, h, w) -> embedding (B, features), by the linear layer and its activation."""
+        embedding: Tensor = self.activation(self.linear(feature_map.flatten(1)))
         return embedding
 
 
@@ -75,14 +79,19 @@ class LeNetsPlusPlus(Backbone):
         self.stages = nn.Sequential(*_stage(channels, 32, 2), *_stage(32, 64, 2), *_stage(64, 128, 3))
         self.linear = nn.Linear(128 * _pooled(height) * _pooled(width), 2)
         self.activation = nn.PReLU(2)
-        self.features = 2
+        self.features, self.map_channels = 2, 128
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        embedding: Tensor = self.activation(self.linear(self.stages(x).flatten(1)))
+    def feature_map(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in [0, 1] -> (B, 128, h, w), what the third stage gives."""
+        return cast(Tensor, self.stages(x))
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """Last feature map (B, 128, h, w) -> embedding (B, 2), by the linear layer and its slopes."""
+        embedding: Tensor = self.activation(self.linear(feature_map.flatten(1)))
         return embedding
 
 

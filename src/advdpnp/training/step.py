@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -96,6 +96,13 @@ def make_batch(task: Task, index: Tensor, epoch: int | Tensor, step: int | Tenso
     pixels = augment(task.train.pixels, index, task.recipe.augmentation, draw)
     x = pixels.to(torch.float32, memory_format=torch.channels_last) / task.train.levels
     return Batch(x, task.train.labels[index], index, task.seed, epoch, step, task.recipe.label_smoothing)
+
+
+@cache
+def _batch_of_compiled_losses() -> type[Batch]:
+    """A batch whose draws the compiler leaves alone; what it traced of them would be compiled anew in each epoch."""
+    draw = torch.compiler.disable(Batch.draw)  # type: ignore[no-untyped-call]
+    return type("UncompiledDraws", (Batch,), {"draw": draw})
 
 
 def statistics_batches(task: Task, epoch: int) -> Iterator[Tensor]:
@@ -258,8 +265,9 @@ class Training:
     def _update(self, index: Tensor, epoch: int | Tensor, step: int | Tensor) -> Tensor:
         """Craft, differentiate, step; returns the weighted loss terms, (T,) detached."""
         task = self.task
-        losses = self._static_losses if len(index) == task.batch_size else self.losses
-        batch = make_batch(task, index, epoch, step)
+        batch, losses = make_batch(task, index, epoch, step), self.losses
+        if len(index) == task.batch_size and task.recipe.compiles:
+            batch, losses = _batch_of_compiled_losses()(**vars(batch)), self._static_losses
         x_adv = self.craft(batch)
         self.optimizer.zero_grad(set_to_none=True)
         gamma = self._gamma
