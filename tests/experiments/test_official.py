@@ -93,10 +93,10 @@ def test_milestones_are_the_authors_epochs() -> None:
         "trades": [75],
         "mart": [75, 90, 100],
         "at-he": [75],
-        "fsr": [75, 90],
-        "dio": [75, 90],
         "oc": [100, 150, 175],
         "pcl": [142, 230, 360],
+        "fsr": [75, 90],
+        "dio": [75, 90],
     }.items():
         recipe = experiment(f"cifar10/resnet18/{name}", "official").recipe
         assert [round(milestone * recipe.epochs) for milestone in recipe.milestones] == epochs

@@ -16,8 +16,8 @@ _DEFENSE_FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("cifar100", "dpnp"): {"lambda_dpp": 0.3, "lambda_dnp": 3.0},
     ("cifar100", "adv-dpnp"): {"lambda_dpp": 0.3, "lambda_dnp": 3.0, "lambda_dfa": 2.4},
     ("cifar100", "ikl"): {"inner_loss": "sce+wmse"},
-    ("cifar100", "dio"): {"tau": 0.1},
     ("mnist", "oc"): {"leverage": 0.3},
+    ("cifar100", "dio"): {"tau": 0.1},
 }
 
 # (data, recipe), "" standing for every recipe. MNIST: the paper's attack and the rate of LeNets++, which has no

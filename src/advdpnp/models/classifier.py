@@ -176,14 +176,14 @@ def check_embedding(embedding: str) -> int | None:
     return int(match[1])
 
 
-def other_answers(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """`Classifier.other_answers`, of any network: what is no classifier of ours has none."""
-    return model.other_answers(x) if isinstance(model, Classifier) else {}
-
-
 def logits_saturate(model: nn.Module) -> bool:
     """Whether a classifier's head says that its logits do (`Head.saturates`); of other networks nothing is known."""
     return isinstance(model, Classifier) and getattr(model.head, "saturates", False)
+
+
+def other_answers(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """`Classifier.other_answers`, of any network: what is no classifier of ours has none."""
+    return model.other_answers(x) if isinstance(model, Classifier) else {}
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -77,38 +77,6 @@ class CosineHead(Head):
         return self.weight / length.clamp_min(1e-12)
 
 
-class MultiHead(Head):
-    """Several linear heads without bias on one embedding; the logits are the mean of theirs (DIO, Fang et al.).
-
-    Args:
-        features: embedding width D.
-        num_classes: C, at least 2.
-        heads: L, at least 1.
-    Attributes:
-        weight: (L, C, D), the rows of all heads.
-    """
-
-    def __init__(self, features: int, num_classes: int, heads: int) -> None:
-        super().__init__()
-        check("heads", heads, Count)
-        self.weight = nn.Parameter(torch.empty(heads, num_classes, features))
-        # Of each head nn.Linear's initialization.
-        bound = 1 / math.sqrt(features)
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def all_logits(self, embedding: Tensor) -> Tensor:
-        """(B, D) -> (B, L, C), the logits of every head."""
-        with full_precision(embedding):
-            return torch.einsum("bd,lcd->blc", embedding.to(self.weight.dtype), self.weight)
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        return self.all_logits(embedding).mean(dim=1)
-
-    def class_centers(self) -> Tensor:
-        """(C, D): the rows of head 0."""
-        return self.weight[0]
-
-
 def hadamard(order: int) -> Tensor:
     """Sylvester's matrix of ones and minus ones with orthogonal rows: H_1 = [1], H_2n = [[H_n, H_n], [-H_n, H_n]].
 
@@ -165,6 +133,38 @@ def _no_orthogonal_rows(features: int, num_classes: int) -> str:
         "orthogonal rows of equal entries need an embedding whose width is a power of two and at least the number of "
         f"classes, {num_classes}; got width {features}: defense.embedding=linear({width}) adds a layer that makes it so"
     )
+
+
+class MultiHead(Head):
+    """Several linear heads without bias on one embedding; the logits are the mean of theirs (DIO, Fang et al.).
+
+    Args:
+        features: embedding width D.
+        num_classes: C, at least 2.
+        heads: L, at least 1.
+    Attributes:
+        weight: (L, C, D), the rows of all heads.
+    """
+
+    def __init__(self, features: int, num_classes: int, heads: int) -> None:
+        super().__init__()
+        check("heads", heads, Count)
+        self.weight = nn.Parameter(torch.empty(heads, num_classes, features))
+        # Of each head nn.Linear's initialization.
+        bound = 1 / math.sqrt(features)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def all_logits(self, embedding: Tensor) -> Tensor:
+        """(B, D) -> (B, L, C), the logits of every head."""
+        with full_precision(embedding):
+            return torch.einsum("bd,lcd->blc", embedding.to(self.weight.dtype), self.weight)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return self.all_logits(embedding).mean(dim=1)
+
+    def class_centers(self) -> Tensor:
+        """(C, D): the rows of head 0."""
+        return self.weight[0]
 
 
 class PrototypeHead(Head):

@@ -38,8 +38,8 @@ def _correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def holdout_accuracy(model: Classifier, images: Images, attack: InnerAttack, batch_size: int) -> dict[str, Any]:
     """Clean accuracy, and accuracy under the recipe's own attack, on held-out training images.
 
-    It is PGD on the cross-entropy, or on the margin for a network whose logits saturate.
-    On the same images those of the classifier's other answers: "clean_accuracy/NAME" and "robust_accuracy/NAME".
+    It is PGD on the cross-entropy, or on the margin for a network whose logits saturate. On the same images those of
+    the classifier's other answers: "clean_accuracy/NAME" and "robust_accuracy/NAME".
     """
     was_training = model.training
     model.eval()
