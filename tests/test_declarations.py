@@ -16,7 +16,7 @@ from advdpnp.api.protocol import Radii
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import ATTACKS, Suite
 from advdpnp.attacks.projected_ascent import Budget
-from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, Images
+from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, GivenSpec, Images
 from advdpnp.data.download.fetch import Patience
 from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
@@ -50,6 +50,7 @@ SAMPLES: list[Any] = [
     Initial(mean=(0.5,), std=(0.5,)),
     SPECS["digits"],
     FolderSpec(**DIGITS, path="", split_seed=0, checksum=""),
+    GivenSpec(**DIGITS, split_seed=0, train_checksum=""),
     IMAGES,
     Patience(),
     Task(torch.nn.Identity(), DEFENSES["at"](), RECIPE, IMAGES, None, 0),  # type: ignore[arg-type]
@@ -63,11 +64,14 @@ SAMPLES: list[Any] = [
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
 MADE = {
+    "advdpnp.api.run_images",
+    "advdpnp.api.test_sets",
     "advdpnp.attacks.apgd_step",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",
     "advdpnp.data.folder.cache",
+    "advdpnp.data.folder.known",
     "advdpnp.data.folder.listing",
     "advdpnp.data.download.sources",
     "advdpnp.evaluation.batching",

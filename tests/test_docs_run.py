@@ -132,9 +132,14 @@ def test_the_blocks_of_a_page_run_in_order_and_print_what_it_shows(page: Path, t
             assert as_pattern(block.shown).search(output), f"{block.text}\nprinted:\n{output}\nnot:\n{block.shown}"
 
 
+def added(page: Path) -> list[Block]:
+    """The blocks that a page adds to the package and its tests."""
+    return [block for block in blocks(page) if block.title.startswith(("src/", "tests/"))]
+
+
 @pytest.mark.parametrize("page", ADDING, ids=lambda page: page.stem)
 def test_what_is_added_touches_a_file_its_test_and_one_registry(page: Path) -> None:
-    places = [(block.language, block.title) for block in blocks(page) if block.title]
+    places = [(block.language, block.title) for block in added(page)]
     assert [language for language, _ in places] == ["python", "diff", "python"]
     (_, file), (_, registry), (_, test) = places
     (diff,) = (block.text for block in blocks(page) if block.language == "diff")
@@ -147,7 +152,7 @@ def test_what_is_added_touches_a_file_its_test_and_one_registry(page: Path) -> N
 def test_the_file_of_a_page_passes_the_test_of_the_page(
     page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    source, _, test = (block for block in blocks(page) if block.title)
+    source, _, test = added(page)
     module = ModuleType(source.title.removeprefix("src/").removesuffix(".py").replace("/", "."))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(source.text, page.name, "exec"), vars(module))
@@ -159,6 +164,13 @@ def test_the_file_of_a_page_passes_the_test_of_the_page(
         folder = tmp_path / str(number)
         folder.mkdir()
         law(**({"tmp_path": folder} if "tmp_path" in inspect.signature(law).parameters else {}))
+
+
+def test_the_defense_beside_the_package_is_that_of_the_examples() -> None:
+    text = (DOCS / "adding-a-defense.md").read_text()
+    for name in ("noisy.py", "pyproject.toml"):
+        block = text.split(f'title="{name}"\n')[1].split("```")[0]
+        assert block == (ROOT / "examples/defense_package" / name).read_text()
 
 
 def test_a_diff_takes_and_gives_lines_where_they_stand_once() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,32 @@ def test_the_notebook_runs_from_top_to_bottom_and_shows_what_its_cells_print() -
     ]
     titles = [line.partition("  ")[0] for line in output("-c", program).splitlines()]
     assert titles[:-2] == [line.partition("  ")[0] for line in "".join(shown).splitlines()][:-2]
+
+
+def test_a_defense_in_a_package_of_its_own_is_installed_and_known_by_its_name(tmp_path: Path) -> None:
+    source = shutil.copytree(EXAMPLES / "defense_package", tmp_path / "source")
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(tmp_path / "site"),
+    ]
+    subprocess.run([sys.executable, *install, str(source)], check=True, capture_output=True)
+    path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    run = tmp_path / "runs/digits/tiny/noisy/seed-0"
+    for words in (
+        ["list", "defenses"],
+        ["train", "digits/tiny/noisy", "--set", "recipe.epochs=1", "--out", str(tmp_path / "runs")],
+        ["evaluate", str(run), "--suite", "clean"],
+        ["report", str(run), "--out", str(tmp_path / "report")],
+    ):
+        command = [sys.executable, "-m", "advdpnp", *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert words[0] != "list" or "an installed package's: noisy:Noisy" in done.stdout
+    assert "Noise" in (tmp_path / "report/results.csv").read_text()

@@ -4,7 +4,7 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from advdpnp.data.folder.folder_spec import _slug
+from advdpnp.data.specs import slug
 from advdpnp.external import ExternalModel
 from advdpnp.folder_names import folder_name
 
@@ -42,7 +42,7 @@ def test_a_name_is_one_that_every_system_can_have(text: str, name: str) -> None:
     [("C:\\photos\\my cats", "my-cats"), ("C:\\", "images"), ("\\\\server\\share\\a", "a"), ("D:aux", "aux-")],
 )
 def test_a_folder_of_windows_names_its_run(path: str, name: str) -> None:
-    assert _slug(PureWindowsPath(path)) == name  # type: ignore[arg-type]
+    assert slug(PureWindowsPath(path).name) == name
 
 
 @pytest.mark.parametrize("reference", ["C:\\nets\\mine.py:Net", "nets.py:Net", "pkg.nets:Net"])

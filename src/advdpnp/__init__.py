@@ -24,7 +24,7 @@ _HOMES = {
         "suite",
     ),
     "advdpnp.attacks.projected_ascent": ("Budget", "ascend"),
-    "advdpnp.data": ("Images", "folder_spec"),
+    "advdpnp.data": ("Images", "folder_spec", "given"),
     "advdpnp.defenses": (
         "ALP",
         "AT",
@@ -37,10 +37,11 @@ _HOMES = {
         "ST",
         "TRADES",
         "AdvDPNP",
+        "AdvDPNPHAT",
         "Batch",
         "Defense",
     ),
-    "advdpnp.experiments": ("Experiment", "experiment", "experiment_on"),
+    "advdpnp.experiments": ("Experiment", "experiment", "experiment_on", "register_defense"),
     "advdpnp.losses": (
         "cross_entropy",
         "kl_divergence",

@@ -1,11 +1,12 @@
-"""Names and descriptions of all defenses, attacks, suites, data sets, models and recipes, for `advdpnp list`."""
+"""Names and descriptions of all defenses, experiments, attacks, suites, data sets and so on, for `advdpnp list`."""
 
 import torch
 
 from advdpnp.attacks import ATTACKS, suite, suite_names
 from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
-from advdpnp.experiments import VARIANTS
+from advdpnp.experiments import ABLATIONS, Ablation
+from advdpnp.experiments.plugins import installed
 from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS
 from advdpnp.models import BACKBONES, build_backbone
 from advdpnp.models.libraries import LIBRARIES
@@ -36,12 +37,17 @@ def _network(name: str) -> str:
     return f"{weights:.2g} M weights, embedding of {backbone.features}: {_summary(type(backbone))}"
 
 
+def _settings(ablation: Ablation) -> str:
+    return ", ".join(f"defense.{name}={value}" for name, value in ablation.fields.items())
+
+
 def _tables() -> dict[str, dict[str, str]]:
-    defenses = {name: _summary(defense) for name, defense in DEFENSES.items()}
-    for name, (base, fields) in VARIANTS.items():
-        defenses[name] = f"{base} with " + ", ".join(f"{key}={value}" for key, value in fields.items())
     return {
-        "defenses": defenses,
+        "defenses": {name: f"an installed package's: {point.value}" for name, point in installed().items()}
+        | {name: _summary(defense) for name, defense in DEFENSES.items()},
+        "experiments": {
+            name: f"{ablation.description} ({_settings(ablation)})" for name, ablation in ABLATIONS.items()
+        },
         "attacks": {name: _summary(attack) for name, attack in ATTACKS.items()},
         "suites": {name: suite(name, 8 / 255).description for name in suite_names()},
         "data": {

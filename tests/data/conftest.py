@@ -2,14 +2,19 @@
 
 import pickle
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from scipy.io import savemat
 
 from advdpnp.data import SPECS, DataSpec
+from advdpnp.exporting import reference_logits
 
 CIFAR_SHAPE = (3, 4, 4)
 Writer = Callable[[dict[bytes, object]], bytes]
@@ -103,3 +108,17 @@ def write_corrupted(root: Path) -> tuple[np.ndarray, np.ndarray]:
     np.save(root / "CIFAR-10-C" / "fog.npy", x)
     np.save(root / "CIFAR-10-C" / "labels.npy", y)
     return x, y
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How many images, and of what kind, exports are checked on from here on."""
+    said: list[str] = []
+
+    def recorded(model: torch.nn.Module, x: torch.Tensor, what: str) -> Any:
+        said.append(f"{len(x)} {what}")
+        return reference_logits(model, x, what)
+
+    # The package's `export` is the function, so that a path of names does not lead to the module.
+    monkeypatch.setattr(sys.modules["advdpnp.api.export"], "reference_logits", recorded)
+    return said

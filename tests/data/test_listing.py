@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from advdpnp.data.folder.listing import scan
+from advdpnp.data.folder.layout import remarks, scan
 from data.pictures import CLASSES, write
 
 
@@ -57,9 +57,16 @@ def two_images(folder: Path) -> None:
     write(folder, {"a": 2, "b": 9})
 
 
-def splits(folder: Path) -> None:
-    for part in ("Train", "val", "test"):
-        write(folder / part)
+def splits_of_images(folder: Path) -> None:
+    write(folder, {"Train": 3, "test": 3, "val": 3})
+    for place in folder.iterdir():
+        for image in place.rglob("deeper/*"):
+            image.rename(place / image.name)
+        (place / "deeper").rmdir()
+
+
+def classes_below(folder: Path) -> None:
+    write(folder / "photos")
 
 
 def a_file(folder: Path) -> None:
@@ -77,7 +84,12 @@ def a_file(folder: Path) -> None:
         (loose_beside_classes, ValueError, r"got 1 outside of them \(a.png\)"),
         (empty_class, ValueError, r"at least 3 images; got empty \(0\): add images, or remove the class"),
         (two_images, ValueError, r"at least 3 images; got a \(2\)"),
-        (splits, ValueError, "got Train, test, val, which look like splits: give one of them, or merge them by class"),
+        (
+            splits_of_images,
+            ValueError,
+            "got Train, test, val, which look like splits, but Train, test, val holds no",
+        ),
+        (classes_below, ValueError, "at least 2; got photos: did you mean .*images/photos?"),
     ],
 )
 def test_a_layout_without_classes_is_refused_in_one_line(
@@ -87,3 +99,15 @@ def test_a_layout_without_classes_is_refused_in_one_line(
     with pytest.raises(kind, match=message) as caught:
         scan(tmp_path / "images")
     assert "\n" not in str(caught.value)
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"photos.zip must be a folder .*; got a file: unpack it first"):
+        scan(tmp_path / "photos.zip")
+
+
+def test_names_that_differ_in_case_only_are_two_classes_and_said(tmp_path: Path) -> None:
+    listing = scan(write(tmp_path, {"Cat": 3, "cat": 4, "dog": 3}))
+    assert list(listing.counts().values()) == [3, 4, 3]
+    assert list(remarks(listing)) == ["warning: Cat and cat are two classes, whose names differ in case only"]

@@ -153,7 +153,7 @@ def test_what_names_no_folder_or_leaves_nothing_to_train_on_is_refused(changes: 
 
 @pytest.mark.parametrize("name", ["", "digits", "digits/tiny"])
 def test_a_name_of_too_few_parts_says_what_a_name_is(name: str) -> None:
-    with pytest.raises(ValueError, match="an experiment is data/backbone/defense"):
+    with pytest.raises(ValueError, match="a training is named data/backbone/defense"):
         experiment(name)
 
 

@@ -2,20 +2,23 @@
 
 import hashlib
 import math
+import warnings
 from pathlib import Path
 from typing import Any, Unpack, overload
 
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
-from advdpnp import attacks, data
+from advdpnp import attacks
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.external import InMemoryKeywords, evaluate_model
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
 from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
+from advdpnp.api.run_images import images_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation
+from advdpnp.api.test_sets import test_set
 from advdpnp.callbacks import Silent
-from advdpnp.data import DataSpec
+from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
 from advdpnp.evaluation.single_pass import as_stated
@@ -33,7 +36,7 @@ def evaluate(
     eps: Radius | None = None,
     norm: Ball | None = None,
     suite_name: str | None = None,
-    on_data: DataSpec | str | None = None,
+    on_data: Any = None,
     checkpoint: str | None = None,
     device: str | None = None,
     data_root: Path | None = None,
@@ -45,8 +48,8 @@ def evaluate(
 @overload
 def evaluate(
     what: nn.Module | ExportedProgram,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any = None,
     *,
     suite: Protocol = "quick",
     eps: Radius | None = None,
@@ -73,10 +76,10 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
         what = settle(what.module())
     if isinstance(what, nn.Module):
         return evaluate_model(what, *arguments, **options)
-    if {"x", "y"} & options.keys() or any(isinstance(value, Tensor) for value in arguments):
+    if {"x", "y"} & options.keys() or any(map(is_array, arguments)):
         raise ValueError(
-            "a run is evaluated on a test set by name, and images in memory need a network: give "
-            "evaluate(run_folder), or evaluate(model, x, y)"
+            "a run is evaluated on its test set, or on on_data=(x, y), and images in memory need a network: give "
+            "evaluate(run_folder), evaluate(run_folder, on_data=(x, y)), or evaluate(model, x, y)"
         )
     return evaluate_run(what, *arguments, **options)
 
@@ -90,7 +93,7 @@ def evaluate_run(
     eps: Radius | None = None,
     norm: Ball | None = None,
     suite_name: str | None = None,
-    on_data: DataSpec | str | None = None,
+    on_data: Any = None,
     checkpoint: str | None = None,
     device: str | None = None,
     data_root: Path | None = None,
@@ -106,7 +109,8 @@ def evaluate_run(
         eps: another radius than the data set's usual one, as 4 / 255 or "4/255"; the result is then named after it.
         norm: "linf", or "l2" for the same attacks in l2, whose result is called <suite>-l2; None for linf.
         suite_name: name of the result, if `suite` is an attack or a list of them; None for "custom".
-        on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json.
+        on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json. Images in
+            memory, as `advdpnp.given` takes them, are recognized where they are the run's own test images.
         checkpoint: "last" or "best"; None for last, and says so where best is of another epoch.
         device: torch device.
         data_root: folder of the data files.
@@ -117,18 +121,17 @@ def evaluate_run(
     how, callback = EvaluationOptions(**options), callback or Silent()
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
-    tested = data.spec(on_data) if isinstance(on_data, str) else on_data or done.data
-    _check_alike(done.data, tested)
+    tested = test_set(run, done, on_data, data_root)
     radii = Radii(done.data.radii, done.data.name, math.prod(done.data.image_shape), radius_of(eps))
     wanted = suite_of(suite, radii, norm, suite_name)
     if remark := radii.remark(norm):
         callback.on_note(remark)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, epoch = load_checkpoint(run, checkpoint, on)
-    images = data.load(tested, "test", data_root).to(on)
+    images = tested.images.to(on)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {
-        "data": tested.name,
+        "data": tested.facts.name,
         "checkpoint": checkpoint,
         "epoch": epoch,
         "weights": weights,
@@ -136,27 +139,11 @@ def evaluate_run(
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
-    other = tested.name if tested.name != done.data.name else ""
-    evaluation = StoredEvaluation(run, wanted, images, facts, how, other)
-    return evaluation.begin(on, callback) or evaluation.measure(model, on, callback)
-
-
-def _check_alike(trained: DataSpec, tested: DataSpec) -> None:
-    """Raise ValueError unless a network that was trained on the first data can be tested on the second."""
-    for what, expected, got in (
-        ("images of", trained.image_shape, tested.image_shape),
-        ("the classes", trained.class_names, tested.class_names),
-    ):
-        if expected != got:
-            raise ValueError(
-                f"the run was trained on {what} {_short(expected)} ({trained.name}), but {tested.name} has "
-                f"{_short(got)}: choose a test set that is alike"
-            )
-
-
-def _short(values: tuple[object, ...]) -> str:
-    text = ", ".join(map(str, values[:4]))
-    return f"({text})" if len(values) <= 4 else f"({text}, ...), {len(values)} in all"
+    evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other)
+    for line in tested.remarks:
+        warnings.warn(line, stacklevel=5)
+    remarks = {"warnings": tested.remarks} if tested.remarks else {}
+    return evaluation.begin(on, callback) or evaluation.measure(model, on, callback, **remarks)
 
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:
@@ -179,7 +166,8 @@ def illustrate(
     run, on = Run(Path(folder)), resolve_device(device)
     done = stored_experiment(run)
     model, _ = load_checkpoint(run, "last", on)
-    images = data.load(done.data, "test", data_root).to(on)
+    found = images_of(run, done.data, "test", data_root)
+    images = found.present().to(on)
     attack = attacks.PGD(eps=done.data.eps)
     names = done.data.class_names
     run.write_arrays("samples.npz", attacked_samples(model, images, names, attack, samples, CHUNK))

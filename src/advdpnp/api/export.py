@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from advdpnp import data
 from advdpnp.api.environment import environment
 from advdpnp.api.loading import load_checkpoint, stored_experiment
+from advdpnp.api.run_images import images_of
 from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.exporting import (
@@ -74,15 +74,16 @@ def export(
     )
     names, left_out = chosen(formats, exported)
     check_folder(Path(out), exported, force)
-    written = write_export(exported, _reference(exported, images, data_root), Path(out), names, environment(on), force)
+    logits = _reference(run, exported, images, data_root)
+    written = write_export(exported, logits, Path(out), names, environment(on), force)
     return {"out": str(out), **written, "left_out": left_out}
 
 
-def _reference(exported: ExportedModel, images: int, data_root: Path | None) -> ReferenceLogits:
+def _reference(run: Run, exported: ExportedModel, images: int, data_root: Path | None) -> ReferenceLogits:
     spec = exported.experiment.data
     try:
-        test = data.load(spec, "test", data_root)
-    except FileNotFoundError:
+        test = images_of(run, spec, "test", data_root).present()
+    except (FileNotFoundError, ValueError):
         x = torch.rand(_RANDOM, *spec.image_shape, generator=torch.Generator().manual_seed(0))
         return reference_logits(exported.model, x, "random images (the test images were not at hand)")
     x, _ = test.batch(torch.arange(min(images, len(test))))

@@ -13,10 +13,12 @@ from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation, summed_up
-from advdpnp.attacks.attack import check_images, check_labels, check_tensor, in_box
+from advdpnp.api.test_sets import named_or_given
+from advdpnp.attacks.attack import check_images, check_labels, in_box
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
 from advdpnp.data import DataSpec, Images
+from advdpnp.data.memory.sources import as_tensors
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
@@ -45,8 +47,8 @@ class InMemoryKeywords(TypedDict, total=False):
 @as_stated()
 def evaluate_model(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any = None,
     *,
     suite: Protocol = "quick",
     eps: Radius | None = None,
@@ -61,8 +63,9 @@ def evaluate_model(
     Args:
         model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C), or one output for two classes, the logit
             of class 1; the attacks run on its device.
-        x: (N, channels, H, W), float in [0, 1] or uint8.
-        y: (N,) int64.
+        x: (N, channels, H, W), (N, H, W, channels) or (N, H, W), a tensor, numpy array or list, float in [0, 1] or
+            bytes; or images and labels in one, as `advdpnp.given` takes and makes them.
+        y: (N,) integers.
         suite: a suite's name, a suite, an attack such as `PGD(eps=8 / 255)`, or a list of attacks, as objects or texts
             such as "pgd:steps=40,step_size=0.01".
         eps: radius of a suite by name, and of texts that give none, as 8 / 255 or "8/255"; None for 8/255, which is of
@@ -82,8 +85,8 @@ def evaluate_model(
     """
     how, kept = EvaluationOptions(**options), _kept(resume)
     check_mode(model)
-    images, on = _images(x, y), _device(model, x)
-    pixels = math.prod(x.shape[1:])
+    images = _images(x, y)
+    on, pixels = _device(model, images.pixels), math.prod(images.pixels.shape[1:])
     radii = Radii({"linf": 8 / 255}, "a set of images in memory", pixels, radius_of(eps), named=False)
     wanted = suite_of(suite, radii, norm)
     how.which(len(images))
@@ -113,7 +116,7 @@ def evaluate_model(
 @as_stated()
 def evaluate_external(
     source: ExternalModel,
-    on_data: DataSpec | str,
+    on_data: Any,
     suite: Protocol = "quick",
     *,
     eps: Radius | None = None,
@@ -129,7 +132,7 @@ def evaluate_external(
 
     Args:
         source: callable, weights and normalization.
-        on_data: the data set, or its name.
+        on_data: the data set, its name, or images in memory, as `advdpnp.given` takes them.
         suite: as in `evaluate_model`.
         eps, norm, suite_name: as in `advdpnp.api.evaluate_run`.
         out: folder of all runs.
@@ -142,7 +145,8 @@ def evaluate_external(
         ValueError, FileNotFoundError: in one line, what does not load, fit or make sense. Nothing is stored then.
     """
     how, callback = EvaluationOptions(**options), callback or Silent()
-    spec, on = data.spec(on_data) if isinstance(on_data, str) else on_data, resolve_device(device)
+    cautions: list[str] = []
+    spec, on = named_or_given(on_data, None, cautions), resolve_device(device)
     radii = Radii(spec.radii, spec.name, math.prod(spec.image_shape), radius_of(eps))
     wanted = suite_of(suite, radii, norm, suite_name)
     images = data.load(spec, "test", data_root).to(on)
@@ -150,7 +154,8 @@ def evaluate_external(
     source, said = source.with_usual_normalization(spec)
     for remark in filter(None, (radii.remark(norm), source.understood, *said)):
         callback.on_note(remark)
-    model, cautions = source.open(spec, callback.on_note)
+    model, said = source.open(spec, callback.on_note)
+    cautions += said
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
     evaluation = StoredEvaluation(run, wanted, images, facts, how)
@@ -179,15 +184,16 @@ def _kept(resume: Path | str | None) -> Path | None:
     return None if resume is None else Path(resume)
 
 
-def _images(x: Tensor, y: Tensor) -> Images:
-    check_tensor("images", x)
-    if x.dim() != 4 or not len(x):
-        raise ValueError(f"x must be (N, channels, H, W) with N at least 1; got {tuple(x.shape)}")
-    if x.dtype != torch.uint8:
-        check_images(x)
+def _images(x: Any, y: Any) -> Images:
+    if isinstance(x, DataSpec):
+        return data.load(x, "test")
+    pixels, labels = as_tensors(x, y)
     # The number of classes is not known yet.
-    check_labels(y, len(x), torch.iinfo(torch.int64).max)
-    return Images(in_box(x.detach()), y, levels=255 if x.dtype == torch.uint8 else 1)
+    check_labels(labels, len(pixels), torch.iinfo(torch.int64).max)
+    if pixels.dtype == torch.uint8:
+        return Images(pixels, labels)
+    check_images(pixels)
+    return Images(in_box(pixels), labels, levels=1)
 
 
 def _device(model: nn.Module, x: Tensor) -> torch.device:

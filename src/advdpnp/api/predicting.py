@@ -1,17 +1,23 @@
 """Predictions of a run, or a model, for images."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from advdpnp import data
 from advdpnp.api.environment import resolve_device, use_tf32
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
+from advdpnp.api.run_images import RunImages, images_of, remember_images
 from advdpnp.api.training import trained_on
 from advdpnp.callbacks import Silent
+from advdpnp.data.memory.tensors import channels_first, tensor_of
 from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.evaluation import check_mode
@@ -41,7 +47,7 @@ from advdpnp.runs import Run
 @float32_default()
 def predict(
     source: Path | str | nn.Module | ExportedProgram,
-    images: Path | str | Sequence[Path | str] | Tensor,
+    images: Path | str | Sequence[Path | str] | Tensor | NDArray[Any],
     *,
     checkpoint: str | None = None,
     top: int = 5,
@@ -62,7 +68,8 @@ def predict(
     Args:
         source: a run's folder; or a model in eval mode, or torch.export program, images in [0, 1] -> logits, which has
             no training images.
-        images: files and folders, for a run; or (N, channels, H, W), float32 in [0, 1] or uint8 as in the data.
+        images: files and folders, for a run; or (N, channels, H, W), float32 in [0, 1] or uint8 as in the data, a
+            tensor, or a numpy array, which may have the channels last.
         checkpoint: "last" or "best", of a run; None for last, and says so where best is of another epoch.
         top: how many classes are listed, at least 1.
         neighbors: how many training images are listed, for the winner's center and for the image; 0 for none.
@@ -77,6 +84,9 @@ def predict(
     """
     check("top", top, Count)
     check("neighbors", neighbors, Natural)
+    if isinstance(images, np.ndarray):
+        images = channels_first(tensor_of(images, "images"))
+        images = images.float() if images.is_floating_point() else images
     if isinstance(source, ExportedProgram):
         source = settle(source.module())
     if isinstance(source, nn.Module):
@@ -84,7 +94,8 @@ def predict(
     run, on = Run(Path(source)), resolve_device(device)
     done = stored_experiment(run)
     callback = callback or Silent()
-    inputs = _inputs(images, done.data, invert, callback)
+    facts = _in_bytes(done.data)
+    inputs = _inputs(images, facts, invert, callback)
     use_tf32(False)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, _ = load_checkpoint(run, checkpoint, on)
@@ -93,7 +104,7 @@ def predict(
     if neighbors and inputs.names:
         training, missing = _training_set(run, checkpoint, model, done, data_root, callback)
         notes += missing
-    predictor = Predictor(model, done.data.class_names, centers, training, top, neighbors, done.data.levels)
+    predictor = Predictor(model, done.data.class_names, centers, training, top, neighbors, facts.levels)
     return _answers(str(source), checkpoint, predictor, inputs, on, notes)
 
 
@@ -108,6 +119,11 @@ def _predict_with_model(
     notes += missing
     predictor = Predictor(model, class_names, centers, None, top, 0)
     return _answers(type(model).__name__, None, predictor, from_tensor(images, 255, invert), images.device, notes)
+
+
+def _in_bytes(facts: data.DataSpec) -> data.DataSpec:
+    """Facts of the form in which images are read and shown: bytes, also where a run was trained on floats."""
+    return replace(facts, levels=255) if facts.levels == 1 else facts
 
 
 def _inputs(
@@ -141,20 +157,28 @@ def _answers(
     return Predictions(source, checkpoint, kind, tuple(found), tuple(notes), predictor.levels)
 
 
+def _whole(found: RunImages) -> data.Images:
+    """All images of a split; ValueError where some are missing, since positions in it name the neighbors."""
+    if found.missing:
+        raise ValueError(found.remark)
+    return found.images
+
+
 def _training_set(
     run: Run, checkpoint: str, model: Classifier, done: Experiment, data_root: Path | None, callback: Silent
 ) -> tuple[TrainingSet | None, list[str]]:
     """The embeddings that are stored with the run, or new ones, which are then stored; and notes on what is missing."""
     stored = read_training_set(run, checkpoint, done.data.class_names)
     try:
-        images = data.load(done.data, "train", data_root)
+        images = _whole(images_of(run, done.data, "train", data_root))
     except (ValueError, FileNotFoundError) as error:
         what = "nearest training images" if stored is None else "pictures of the nearest training images"
         return stored, [f"no {what}: {error}"]
-    files = data.training_files(done.data, data.data_root(data_root)) if isinstance(done.data, data.FolderSpec) else ()
+    known = remember_images(run, done.data, data_root)
+    files = tuple(image.name for image in known.train) if known is not None else ()
     if stored is not None:
         return stored.with_pixels(images.pixels).with_files(files), []
-    index = trained_on(images.labels, done.recipe)
+    index = trained_on(images.labels, done)
     training = embed_training_set(model, images, index, done.data.class_names, callback).with_files(files)
     try:
         write_training_set(run, checkpoint, training)

@@ -8,44 +8,55 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advdpnp import data
+from advdpnp import data as datasets
 from advdpnp.api.environment import check_environment, cudnn_benchmark, environment, resolve_device, use_tf32
 from advdpnp.api.fine_tuning import load_initial
+from advdpnp.api.run_images import check_unchanged, remember_images
 from advdpnp.callbacks import Silent
+from advdpnp.data import DataSpec
+from advdpnp.data import given as make_given
 from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
-from advdpnp.experiments import Experiment, experiment, from_config
+from advdpnp.experiments import Experiment, experiment, experiment_on, from_config
 from advdpnp.progress import duration
 from advdpnp.runs import Json, Run
-from advdpnp.training import Recipe, Task, TrainingCallback, check_task, fit
+from advdpnp.training import Task, TrainingCallback, check_task, fit
 
 
 def make_task(wanted: Experiment, device: torch.device, data_root: Path | None = None) -> Task:
     """Network and images of an experiment, on the device; what `wanted.needs` trains is not yet in the network."""
-    images = data.load(wanted.data, "train", data_root)
-    held = held_out(images.labels, wanted.recipe)
+    images = datasets.load(wanted.data, "train", data_root)
+    held = held_out(images.labels, wanted)
     return Task(
         model=wanted.build().to(device),
         defense=wanted.defense,
         recipe=wanted.recipe,
-        train=images.select(trained_on(images.labels, wanted.recipe)).to(device),
+        train=images.select(trained_on(images.labels, wanted)).to(device),
         holdout=images.select(held).to(device) if len(held) else None,
         seed=wanted.seed,
     )
 
 
-def held_out(labels: Tensor, recipe: Recipe) -> Tensor:
-    """Positions in the training split, (N,) labels, of the images that a recipe holds out for validation."""
-    return data.stratified(labels, recipe.holdout, "holdout")
+def held_out(labels: Tensor, wanted: Experiment) -> Tensor:
+    """Positions in the training split, (N,) labels, of the images that an experiment holds out for validation."""
+    first = _first_validation(labels, wanted)
+    own = labels[first:] if first < len(labels) else labels
+    chosen = datasets.stratified(own, wanted.recipe.holdout, "holdout")
+    return chosen + first if first < len(labels) else chosen
 
 
-def trained_on(labels: Tensor, recipe: Recipe) -> Tensor:
-    """Positions in the training split, (N,) labels, of the images that a recipe trains on."""
-    rest = torch.arange(len(labels))
-    rest = rest[~torch.isin(rest, held_out(labels, recipe))]
-    if recipe.train_images:
-        rest = rest[data.stratified(labels[rest], recipe.train_images, "train-images")]
+def trained_on(labels: Tensor, wanted: Experiment) -> Tensor:
+    """Positions in the training split, (N,) labels, of the images that an experiment trains on."""
+    rest = torch.arange(_first_validation(labels, wanted))
+    rest = rest[~torch.isin(rest, held_out(labels, wanted))]
+    if wanted.recipe.train_images:
+        rest = rest[datasets.stratified(labels[rest], wanted.recipe.train_images, "train-images")]
     return rest
+
+
+def _first_validation(labels: Tensor, wanted: Experiment) -> int:
+    """Where the validation images of a set that has its own begin."""
+    return len(labels) - wanted.data.validation_size
 
 
 @renamed(observer="callback")
@@ -54,6 +65,7 @@ def train(
     what: Experiment | str,
     out: Path | str = "runs",
     *,
+    data: Any = None,
     device: str | None = None,
     data_root: Path | None = None,
     resume: bool = False,
@@ -64,8 +76,11 @@ def train(
     """Train an experiment into its run folder, and before it the experiment that it needs, if it needs one.
 
     Args:
-        what: an experiment, or its name, such as "digits/tiny/adv-dpnp".
+        what: an experiment, or its name, such as "digits/tiny/adv-dpnp"; with `data`, backbone and defense alone, as in
+            "resnet18/adv-dpnp".
         out: folder of all runs.
+        data: images in memory to train on, as `advdpnp.given` takes them: arrays (x, y), a data set of torch or of
+            HuggingFace, or a mapping of "train" and "test" to such; or what `given` made of them.
         device: torch device; by default the GPU where there is one.
         data_root: folder of the data files; see `advdpnp.data.data_root`.
         resume: continue an interrupted run; one that is finished stays as it is.
@@ -76,9 +91,10 @@ def train(
         StopTraining: the callback's; the state is stored.
         ValueError: the folder holds another configuration, or this one without `resume`.
     """
-    wanted = experiment(what) if isinstance(what, str) else what
     on, out, told = resolve_device(device), Path(out), callback or Silent()
+    wanted = _experiment(what, data, told)
     run = Run(wanted.folder(out))
+    check_unchanged(run, wanted.data)
     if run.exists and not resume:
         run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
@@ -92,6 +108,7 @@ def train(
     record = _recorded_helper(run) if helper is None else _record(helper, out)
     run.create_or_verify(_config(wanted, record), _completed)
     run.remove_torn_writes()
+    remember_images(run, wanted.data, data_root)
     if helper is not None:
         task.defense.install(task.model, helper.read_weights("last")[0])
     if wanted.recipe.compiles:
@@ -101,6 +118,30 @@ def train(
         check_environment(run, environment(on))
         fit(task, run, told, resume, checkpoint_seconds)
     return run
+
+
+def _experiment(what: object, given: Any, callback: TrainingCallback) -> Experiment:
+    """The experiment that a caller names, on a data set by name or on images in memory."""
+    if given is None:
+        if isinstance(what, Experiment):
+            return what
+        if isinstance(what, str):
+            return experiment(what)
+        raise ValueError(
+            f"train takes an experiment or its name; got {type(what).__name__}: for images in memory, give "
+            'train("resnet18/adv-dpnp", data=(x, y))'
+        )
+    if not isinstance(what, str) or what.count("/") != 1:
+        shown = repr(what) if isinstance(what, str) else "an experiment, which has data of its own"
+        raise ValueError(f"with data, name backbone and defense, as in resnet18/adv-dpnp; got {shown}")
+    if isinstance(given, str | Path):
+        raise ValueError(
+            f"data must be images in memory; got the text {str(given)!r}: a folder is "
+            f'experiment_on(folder_spec("{given}", image_size=32), ...)'
+        )
+    facts = given if isinstance(given, DataSpec) else make_given(given, tell=callback.on_note)
+    backbone, _, defense = what.partition("/")
+    return experiment_on(facts, backbone, defense)
 
 
 def _helper(wanted: Experiment, run: Run, out: Path, callback: TrainingCallback, **options: Any) -> Run | None:

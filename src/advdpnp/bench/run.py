@@ -38,6 +38,7 @@ def run_bench(
     full: bool = False,
     engines: Sequence[str] = (),
     tell: Callable[[str], None] = silent,
+    defense: str = "adv-dpnp",
 ) -> Json:
     """Time the variants of the attack and of the training step; writes and returns the content of `out`.
 
@@ -57,13 +58,15 @@ def run_bench(
         full: time single convolutions on a CPU too; on a GPU they always are.
         engines: compared with `folded` first, each in a process of its own; see `compare_engines`.
         tell: called with a line for people after every variant.
+        defense: the method whose training step is timed, with what the paper's recipe gives it.
     """
     deadline = Deadline(minutes)
     use_tf32(False)
     result: Json = {
         "schema": 1,
         "machine": describe_machine(device),
-        "protocol": {"batch": batch, "steps": steps, "repeats": repeats, "minutes": minutes, "images": "synthetic"},
+        "protocol": {"batch": batch, "steps": steps, "repeats": repeats, "minutes": minutes, "images": "synthetic"}
+        | {"defense": defense},
         "ceilings": measure_ceilings(device),
         "models": {name: {} for name in models},
     }
@@ -137,7 +140,7 @@ def _measure_model(
         return
     protocol, ceilings, entry = result["protocol"], result["ceilings"], result["models"][name]
     batch, repeats = protocol["batch"], protocol["repeats"]
-    subject = make_bench_model(name, device, batch, protocol["steps"])
+    subject = make_bench_model(name, device, batch, protocol["steps"], protocol["defense"])
 
     def at_least(variant: Variant) -> float:
         return float(variant.gflop * batch / 1000 / ceilings[f"{variant.precision}_tflop_per_second"])

@@ -66,13 +66,18 @@ class BenchModel:
         return make_batch(self._task(self.model, self.experiment.recipe), self.index, 0, 0).x
 
 
-def make_bench_model(name: str, device: torch.device, batch: int, steps: int) -> BenchModel:
-    """The network called `name` with Adv-DPNP's head, after a few training steps on synthetic images."""
+def make_bench_model(name: str, device: torch.device, batch: int, steps: int, defense: str = "adv-dpnp") -> BenchModel:
+    """The network called `name` as the defense builds it, after a few training steps on synthetic images.
+
+    A network that the defense needs has its initial weights: timing needs no trained one.
+    """
     # A small rate: the same batch is trained on again and again, and the numbers shall stay finite.
     settings = [f"recipe.batch_size={batch}", f"recipe.attack.steps={steps}", "recipe.lr=0.01"]
-    wanted = experiment(f"cifar10/{name}/adv-dpnp", "paper", settings=settings)
+    wanted = experiment(f"cifar10/{name}/{defense}", "paper", settings=settings)
     images = synthetic_images(batch, wanted.data.image_shape, wanted.data.num_classes, device)
     model = wanted.build().to(device)
+    if wanted.needs is not None:
+        wanted.defense.install(model, wanted.needs.build().state_dict())
     short = replace(wanted.recipe.attack, steps=1)
     recipe = replace(wanted.recipe, attack=short, batch_size=min(batch, _SETTLING_BATCH))
     task = Task(model, wanted.defense, recipe, images, None, 0)
@@ -142,7 +147,7 @@ def attack_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Va
 
 
 def step_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Variant]:
-    """A whole training step of Adv-DPNP: the naive loop, then the package's own with each engine."""
+    """A whole training step of the defense: the naive loop, then the package's own with each engine."""
     work = attack_gflop(subject)
     update = update_gflop(subject)
     variants = [Variant("naive", "fp32", work["naive"] + update, functools.partial(_naive_step, subject))]

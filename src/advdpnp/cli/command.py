@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,6 +62,8 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "json": (AsJson, False),
     "debug": (Debug, False),
 }
+_Plugin = Annotated[list[str] | None, typer.Option(help="Defense from elsewhere: pkg.module:Class or file.py:Class.")]
+_PLUGINS: dict[str, tuple[Any, Any]] = {"plugin": (_Plugin, None)}
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,19 @@ class Answer:
     next: tuple[str, ...] = ()
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+def command(
+    app: typer.Typer, name: str | None = None, plugins: bool = False
+) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
     """Register a function whose first parameter is its `Switches` as a command with the common options.
 
     Args:
         app: the command's group.
         name: what it is called; by default as the function is.
+        plugins: whether it takes defenses from elsewhere, which are known when the function is called.
     """
 
     def register(function: Callable[..., Answer]) -> Callable[..., Answer]:
-        app.command(name)(_with_switches(function))
+        app.command(name)(_with_switches(function, plugins))
         return function
 
     return register
@@ -224,15 +229,17 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _with_switches(function: Callable[..., Answer]) -> Callable[..., None]:
+def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[..., None]:
     _, *own = inspect.signature(function).parameters.values()
     resumes = any(parameter.name == "resume" for parameter in own)
 
     @functools.wraps(function)
     def run(**values: Any) -> None:
         switches = Switches(**{name: values.pop(name) for name in _COMMON})
+        references = values.pop("plugin", None) or []
         _use_threads(switches.threads)
         with _ending(switches.debug, resumes):
+            _read_plugins(references)
             answer = function(switches, **values)
         print(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text, flush=True)
         if answer.next and not switches.json:
@@ -242,13 +249,20 @@ def _with_switches(function: Callable[..., Answer]) -> Callable[..., None]:
 
     common = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default) in _COMMON.items()
+        for name, (kind, default) in (_COMMON | (_PLUGINS if plugins else {})).items()
     ]
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     # typer reads both.
     run.__signature__ = inspect.Signature([*keyword_only, *common])  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*keyword_only, *common]}
     return run
+
+
+def _read_plugins(references: Sequence[str]) -> None:
+    for reference in references:
+        from advdpnp.experiments import read_plugin
+
+        read_plugin(reference)
 
 
 def _use_threads(threads: int | None) -> None:

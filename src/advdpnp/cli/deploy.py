@@ -19,7 +19,7 @@ from advdpnp.cli.command import (
 )
 
 
-@command(app)
+@command(app, plugins=True)
 def predict(
     switches: Switches,
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
@@ -60,7 +60,7 @@ def predict(
     return Answer(found.json(), text, status=2 if found.failed else 0)
 
 
-@command(app)
+@command(app, plugins=True)
 def export(
     switches: Switches,
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],

@@ -29,7 +29,7 @@ _SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); w
 _INDICES_HELP = "Which test images, from 0: 0-99,2303, or a file with one in a line, a JSON list or a .npy array."
 
 
-@command(app)
+@command(app, plugins=True)
 def evaluate(
     switches: Switches,
     run: Annotated[Path | None, typer.Argument(help="Folder of a run; or give --model.")] = None,

@@ -36,10 +36,11 @@ def demo(
     return Answer({"page": str(page)}, f"The report is at {page}")
 
 
-@command(app)
+@command(app, plugins=True)
 def bench(
     switches: Switches,
     models: Annotated[list[str] | None, typer.Argument(help="Networks; by default what suits the device.")] = None,
+    defense: Annotated[str, typer.Option(help="Method whose training step is timed.")] = "adv-dpnp",
     out: Annotated[Path, typer.Option(help="JSON file of the result.")] = Path("bench.json"),
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 128,
     steps: Annotated[int, typer.Option(min=1, help="Iterations of the attack.")] = 10,
@@ -53,18 +54,23 @@ def bench(
     from advdpnp.api import resolve_device
     from advdpnp.bench import bench_text, run_bench
     from advdpnp.bench.engines import check_name
+    from advdpnp.experiments import experiment
 
     on = resolve_device(switches.device)
     chosen = models or (["resnet18", "wrn-34-10"] if on.type == "cuda" else ["resnet8"])
+    for network in chosen:
+        experiment(f"cifar10/{network}/{defense}")
     engines = check_engine or []
     for engine in engines:
         check_name(engine)
     with showing_progress() as callback:
-        result = run_bench(chosen, on, batch, steps, repeats, out, minutes, engines=engines, tell=callback.on_note)
+        result = run_bench(
+            chosen, on, batch, steps, repeats, out, minutes, engines=engines, defense=defense, tell=callback.on_note
+        )
     return Answer(result, bench_text(result))
 
 
-@command(app)
+@command(app, plugins=True)
 def show(
     switches: Switches,
     name: Annotated[
@@ -101,7 +107,7 @@ def show(
     return Answer(values, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
 
 
-@command(app, "list")
+@command(app, "list", plugins=True)
 def list_names(
     switches: Switches,
     kind: Annotated[str, typer.Argument(help="defenses, attacks, suites, data, models, recipes; all by default.")] = "",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from advdpnp.experiments import Initial
 
 
-@command(app)
+@command(app, plugins=True)
 def train(
     switches: Switches,
     name: Annotated[

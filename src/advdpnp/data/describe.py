@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from advdpnp.data.datasets import Images, read
+from advdpnp.data.datasets import read
 from advdpnp.data.folder.folder_spec import FolderSpec
+from advdpnp.data.images import Images
 from advdpnp.data.sets import files, spec
 from advdpnp.data.specs import DataSpec, Split
 

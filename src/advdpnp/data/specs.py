@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from advdpnp.data.augment import Augmentation
 from advdpnp.data.download.sources import Archive
+from advdpnp.folder_names import folder_name
 from advdpnp.ranges import Count, Natural, NonNegative, Share, check_fields
 
 Split = Literal["train", "test"]
@@ -31,6 +32,8 @@ class DataSpec:
         holdout: training images that the recipe `default` holds out.
         augmentation: the field's usual crop and flip.
         levels: the pixel value that stands for 1.0.
+        validation_size: images at the end of the training split that are never trained on, but choose the `best`
+            weights; 0 where a recipe holds out images of its own choice.
     """
 
     name: str
@@ -42,9 +45,19 @@ class DataSpec:
     holdout: Natural
     augmentation: Augmentation
     levels: Count = 255
+    validation_size: Natural = 0
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
+
+    def with_images_of(self, other: "DataSpec") -> "DataSpec":
+        """The same facts, with the images that the other one holds in memory, where such facts do."""
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of the test images of a set that is not published; "" for one that its name tells."""
+        return ""
 
     @property
     def num_classes(self) -> int:
@@ -54,6 +67,11 @@ class DataSpec:
     def radii(self) -> dict[str, float]:
         """The field's usual radius by norm; a norm in which there is none is left out."""
         return {"linf": self.eps}
+
+
+def slug(name: str) -> str:
+    """A name as part of a folder's, which ends before a "+"; "images" where nothing is left."""
+    return folder_name(name.replace("+", "-")) or "images"
 
 
 # What reads one split from the files under the data root.

@@ -3,6 +3,7 @@
 from typing import Any
 
 from advdpnp.defenses.adv_dpnp import AdvDPNP
+from advdpnp.defenses.adv_dpnp_hat import AdvDPNPHAT
 from advdpnp.defenses.alp import ALP
 from advdpnp.defenses.at import AT
 from advdpnp.defenses.at_he import ATHE
@@ -27,7 +28,23 @@ DEFENSES: dict[str, type[Defense[Any]]] = {
         IKL,
         DPNP,
         AdvDPNP,
+        AdvDPNPHAT,
     )
 }
 
-__all__ = ["ALP", "AT", "ATHE", "DEFENSES", "DPNP", "HAT", "IKL", "MART", "ST", "TRADES", "AdvDPNP", "Batch", "Defense"]
+__all__ = [
+    "ALP",
+    "AT",
+    "ATHE",
+    "DEFENSES",
+    "DPNP",
+    "HAT",
+    "IKL",
+    "MART",
+    "ST",
+    "TRADES",
+    "AdvDPNP",
+    "AdvDPNPHAT",
+    "Batch",
+    "Defense",
+]

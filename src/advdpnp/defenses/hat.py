@@ -25,6 +25,19 @@ class HelpedClassifier(Classifier):
         self.helper = Helper(helper, trained)
 
 
+def helper_example(model: HelpedClassifier, x: Tensor, x_adv: Tensor, h: float) -> tuple[Tensor, Tensor]:
+    """The helper example and its label.
+
+    Args:
+        model: has the helper.
+        x, x_adv: (B, channels, H, W).
+        h: how far the example lies, in lengths of the perturbation.
+    Returns:
+        x_h = x + h (x' - x), and its hard label y_h (B,), which is read at x' and neither at x nor at x_h.
+    """
+    return x + h * (x_adv - x), model.helper(x_adv).argmax(dim=1)
+
+
 @dataclass(frozen=True)
 class HAT(Defense[HelpedClassifier]):
     """CE(z(x), y) + beta KL(p(x) || p(x')) + gamma CE(z(x_h), y_h), with x_h = x + h (x' - x).
@@ -69,15 +82,11 @@ class HAT(Defense[HelpedClassifier]):
             clean = model(batch.x)
         return ascend(model, kl_ascent, batch.x, (clean,))
 
-    def _beyond(self, model: HelpedClassifier, x: Tensor, x_adv: Tensor) -> tuple[Tensor, Tensor]:
-        """Helper example x_h and its hard label y_h, which is read at x' and neither at x nor at x_h."""
-        return x + self.h * (x_adv - x), model.helper(x_adv).argmax(dim=1)
-
     def steadier(self) -> str:
         return f"defense.beta below {self.beta:g}"
 
     def loss(self, model: HelpedClassifier, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
-        x_h, y_h = self._beyond(model, batch.x, x_adv)
+        x_h, y_h = helper_example(model, batch.x, x_adv, self.h)
         clean, adversarial, beyond = model(batch.x), model(x_adv), model(x_h)
         terms = {"ce_clean": batch.cross_entropy(clean).mean()}
         if self.adversarial_loss == "kl":
@@ -89,7 +98,7 @@ class HAT(Defense[HelpedClassifier]):
 
     def objective(self, model: HelpedClassifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """The terms that depend on x', per example, (B,)."""
-        x_h, y_h = self._beyond(model, x, x_adv)
+        x_h, y_h = helper_example(model, x, x_adv, self.h)
         adversarial = model(x_adv)
         near = kl_divergence(model(x), adversarial) if self.adversarial_loss == "kl" else cross_entropy(adversarial, y)
         return self.beta * near + self.gamma * cross_entropy(model(x_h), y_h)

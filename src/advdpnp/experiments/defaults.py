@@ -4,14 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from advdpnp.data import Augmentation, DataSpec, NamedSpec
-from advdpnp.defenses import DEFENSES, Defense
-from advdpnp.ranges import nearest
+from advdpnp.defenses import Defense
+from advdpnp.experiments.ablations import ABLATIONS
+from advdpnp.experiments.plugins import find_defense
 from advdpnp.training.recipe import RECIPE_NAMES, InnerAttack, Recipe
-
-# Named variants of a defense: (defense, fields that differ). The variant's name after the defense's becomes the tag.
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "adv-dpnp-literal": ("adv-dpnp", {"alignment": "sum"}),
-}
 
 # Adv-DPNP, section 4: the weights differ on CIFAR-100. IKL: the attack of the authors' script for CIFAR-100.
 _DEFENSE_FIELDS: dict[tuple[str, str], dict[str, Any]] = {
@@ -39,12 +35,11 @@ def defense_for(data: str, name: str) -> tuple[Defense[Any], str]:
     """The defense `name` with its fields for this data, and the tag of its variant ("" if it is none).
 
     Raises:
-        ValueError: unknown name; the nearest ones are listed.
+        ValueError: unknown name, the nearest ones are listed; or a defense from elsewhere that is not fit.
     """
-    base, fields = VARIANTS.get(name, (name, {}))
-    if base not in DEFENSES:
-        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, [*DEFENSES, *VARIANTS])}")
-    defense = DEFENSES[base](**{**_DEFENSE_FIELDS.get((data, base), {}), **fields})
+    ablation = ABLATIONS.get(name)
+    base, fields = (ablation.defense, ablation.fields) if ablation else (name, {})
+    defense = find_defense(base)(**{**_DEFENSE_FIELDS.get((data, base), {}), **fields})
     return defense, name.removeprefix(base).lstrip("-")
 
 

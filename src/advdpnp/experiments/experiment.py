@@ -6,20 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from advdpnp.data import DataSpec, FolderSpec
+from advdpnp.data import DataSpec, FolderSpec, GivenSpec
 from advdpnp.data import spec as data_spec
-from advdpnp.defenses import DEFENSES, Defense
+from advdpnp.defenses import Defense
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import config
 from advdpnp.experiments.defaults import defense_for, fine_tuning, recipe_for
 from advdpnp.experiments.initial import UNTRAINED, Initial, completed
 from advdpnp.experiments.names import split_name
 from advdpnp.experiments.official import official_changes
+from advdpnp.experiments.plugins import find_defense
 from advdpnp.folder_names import folder_name
 from advdpnp.models import build_backbone, check_backbone, is_adapted
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.libraries import is_library_name, library_network
-from advdpnp.ranges import Integer, check_fields, nearest
+from advdpnp.ranges import Integer, check_fields
 from advdpnp.threat import check_fits
 from advdpnp.training.recipe import Recipe, WeightPerturbation
 
@@ -66,7 +67,13 @@ class Experiment:
         if not -(2**63) <= self.seed < 2**63:
             raise ValueError(f"--seed must be a whole number of 64 bits; got {self.seed}")
         check_fits(self.recipe.attack.norm, self.recipe.attack.eps, self.data.image_shape, "recipe.attack.eps")
-        available = self.data.train_size - self.recipe.holdout
+        validation = self.data.validation_size
+        if validation and self.recipe.holdout > validation:
+            raise ValueError(
+                f"recipe.holdout must be at most {validation}, the validation images of {self.data.name}; got "
+                f"{self.recipe.holdout}"
+            )
+        available = self.data.train_size - max(self.recipe.holdout, validation)
         if available < 1:
             raise ValueError(
                 f"recipe.holdout must leave images to train on; got {self.recipe.holdout} of the "
@@ -125,12 +132,18 @@ class Experiment:
 
 
 def _stored(spec: DataSpec) -> Any:
-    """A known data set by its name; a folder of images with all its facts, so that a run loads without its images."""
-    return config.encode(spec) if isinstance(spec, FolderSpec) else spec.name
+    """A known data set by its name; others with all their facts, so that a run loads without its images."""
+    if not isinstance(spec, FolderSpec | GivenSpec):
+        return spec.name
+    facts: dict[str, Any] = config.encode(replace(spec, images=None) if isinstance(spec, GivenSpec) else spec)
+    return {name: value for name, value in facts.items() if name != "images"}
 
 
 def _read_data(stored: Any) -> DataSpec:
-    return data_spec(stored) if isinstance(stored, str) else config.decode(FolderSpec, stored, "data")
+    if isinstance(stored, str):
+        return data_spec(stored)
+    kind: type[DataSpec] = FolderSpec if "path" in stored else GivenSpec
+    return config.decode(kind, stored, "data")
 
 
 def from_config(values: Mapping[str, Any]) -> Experiment:
@@ -153,9 +166,7 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
     values.pop("title", None)
     fields = dict(values.pop("defense"))
     name = fields.pop("name")
-    if name not in DEFENSES:
-        raise ValueError(f"unknown defense {name!r}; nearest: {nearest(name, DEFENSES)}")
-    defense = config.decode(DEFENSES[name], fields, "defense")
+    defense = config.decode(find_defense(name), fields, "defense")
     recipe = config.decode(Recipe, values.pop("recipe"), "recipe")
     data = _read_data(values.pop("data"))
     if "initial" in values:
@@ -232,4 +243,5 @@ def experiment_on(
         if not equals:
             raise ValueError(f"--set takes path=value, as in recipe.epochs=2; got {setting!r}")
         config.override(values, path.strip(), value.strip())
-    return from_config(values)
+    wanted = from_config(values)
+    return replace(wanted, data=wanted.data.with_images_of(data))

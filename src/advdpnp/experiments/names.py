@@ -4,7 +4,7 @@ from pathlib import Path
 
 from advdpnp.data import SPECS
 from advdpnp.defenses import DEFENSES
-from advdpnp.experiments.defaults import VARIANTS
+from advdpnp.experiments.ablations import ABLATIONS
 from advdpnp.models import BACKBONES
 from advdpnp.models.libraries import is_library_name
 
@@ -24,7 +24,7 @@ def split_name(name: str) -> tuple[str, str, str]:
         begin = next((place for place, part in enumerate(parts) if is_library_name(part)), len(parts) - 2)
         return "/".join(parts[:begin]), "/".join(parts[begin:-1]), parts[-1]
     wanted = "a training is named data/backbone/defense"
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         raise ValueError(f"{wanted}; got the folder {name!r}: give its images as --data folder:{name}")
     found = {kind: part for part in name.split("/") for kind in [_kind(part)] if kind}
     example = _EXAMPLE | ({"backbone": _SMALL.get(found.get("data set", ""), "resnet18")}) | found
@@ -37,5 +37,5 @@ def split_name(name: str) -> tuple[str, str, str]:
 
 def _kind(part: str) -> str | None:
     """What a part of a name is, if it is known."""
-    tables = {"data set": [*SPECS], "backbone": [*BACKBONES], "defense": [*DEFENSES, *VARIANTS]}
+    tables = {"data set": [*SPECS], "backbone": [*BACKBONES], "defense": [*DEFENSES, *ABLATIONS]}
     return next((kind for kind, names in tables.items() if part in names), None)

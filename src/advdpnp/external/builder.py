@@ -1,25 +1,20 @@
 """A network from its reference: a callable, another library's name for it, or a .pt2 file of torch.export."""
 
 import contextlib
-import importlib
-import importlib.util
 import inspect
 import logging
-import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
+from advdpnp.importing import described, find_object, kind_of
 from advdpnp.mode import settle
 from advdpnp.models import allow_code
 from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, library_network
-from advdpnp.ranges import nearest
 
 Scalar = int | float | bool | str
 
@@ -97,13 +92,13 @@ def build(
         return read_program(Path(reference))
     if is_library_name(reference):
         return library_network(reference).untrained(image_shape, num_classes, arguments)
-    home, name = _split(reference)
-    found = _find(_import(home), name, reference)
+    _split(reference)
+    found = find_object(reference, "--model", _FORMS)
     if isinstance(found, nn.Module):
         _check_finished(reference, arguments)
         return found
     if not callable(found):
-        raise ValueError(f"{reference} must be a class or function that returns an nn.Module; got {_kind(found)}")
+        raise ValueError(f"{reference} must be a class or function that returns an nn.Module; got {kind_of(found)}")
     return _called(found, reference, arguments)
 
 
@@ -173,55 +168,6 @@ def _split(reference: str) -> tuple[str, str]:
     return home, name
 
 
-def _import(home: str) -> ModuleType:
-    path = Path(home)
-    is_file = path.suffix == ".py"
-    if is_file and not path.is_file():
-        raise FileNotFoundError(f"no file at {path}: --model must be {_FORMS}")
-    # The folder stays in the path, for what the network imports when it runs.
-    folder = str(path.resolve().parent if is_file else Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        return _import_file(path) if is_file else importlib.import_module(home)
-    except Exception as error:  # any code may run, and fail, on import
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{home}.".startswith(f"{error.name}."):
-            raise ValueError(
-                f"no module {error.name!r} in {Path.cwd()} or among the installed packages: run where it can be "
-                f"imported, or give {_FORMS}"
-            ) from error
-        raise ValueError(f"{home} cannot be imported ({_message(error)}): mend it, or install what it needs") from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = path.stem
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
-        return known
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up; a file that is called like an imported module must not take its place.
-    if known is None:
-        sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        if known is None:
-            del sys.modules[name]
-        raise
-    return module
-
-
-def _find(module: ModuleType, name: str, reference: str) -> Any:
-    try:
-        return reduce(getattr, name.split("."), module)
-    except AttributeError:
-        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        near = nearest(name, names) or "none: it defines no callable"
-        raise ValueError(f"{reference}: there is no {name!r}; nearest: {near}") from None
-
-
 def _called(factory: Callable[..., Any], reference: str, arguments: Mapping[str, Scalar]) -> nn.Module:
     try:
         model = factory(**arguments)
@@ -229,10 +175,10 @@ def _called(factory: Callable[..., Any], reference: str, arguments: Mapping[str,
         raise ValueError(
             f"{reference}{_signature(factory)} cannot be built with "
             f"{', '.join(f'{name}={value!r}' for name, value in arguments.items()) or 'no arguments'} "
-            f"({_message(error)}): give its arguments as --model-arg name=value"
+            f"({described(error)}): give its arguments as --model-arg name=value"
         ) from error
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{reference} must return an nn.Module; got {_kind(model)}")
+        raise ValueError(f"{reference} must return an nn.Module; got {kind_of(model)}")
     return model
 
 
@@ -241,11 +187,3 @@ def _signature(factory: Callable[..., Any]) -> str:
         return str(inspect.signature(factory))
     except (TypeError, ValueError):
         return ""
-
-
-def _message(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else repr(error)
-
-
-def _kind(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from advdpnp.data import DataSpec, FolderSpec, data_root
+from advdpnp.data import DataSpec, data_root
 from advdpnp.external.builder import Scalar, build, is_program_file, model_name
 from advdpnp.external.checkpoint_file import read_checkpoint
 from advdpnp.external.heads import stored_classes
@@ -204,7 +204,7 @@ class ExternalModel:
         return {
             "schema": SCHEMA,
             "data": data.name,
-            **({"images": data.checksum} if isinstance(data, FolderSpec) else {}),
+            **({"images": data.fingerprint} if data.fingerprint else {}),
             "backbone": self.name,
             "foreign": {
                 "model": self.model,

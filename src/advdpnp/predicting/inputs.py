@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from advdpnp.data import DataSpec, Images
-from advdpnp.data.folder.decode import decode_all, is_image
+from advdpnp.data.folder.decode import decode_all, is_image, is_unread_heif
 from advdpnp.predicting.predictions import Failure, Prediction
 
 # Shares of red, green and blue in a grey level, in thousandths (ITU-R BT.601, as Pillow has them).
@@ -110,7 +110,9 @@ def _in_folder(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder):
         # In place: the walk leaves hidden folders out.
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if not name.startswith(".") and is_image(Path(name))]
+        shown = (Path(parent, name) for name in names if not name.startswith("."))
+        # HEIC photos too where they cannot be read: then the answer says so.
+        found += [path for path in shown if is_image(path) or is_unread_heif(path)]
     if not found:
         raise ValueError(f"{folder} holds no images: give an image file, or a folder of png, jpeg or other images")
     # No pipes, which would block; a broken link is reported when it is read.

@@ -39,6 +39,7 @@ METHODS = {
     "dpnp": Method("DPNP", "#009E73", "*"),
     "adv-dpnp": Method("Adv-DPNP", "#D55E00", "8"),
     "adv-dpnp-literal": Method("Adv-DPNP (Eq. 3 as printed)", INK, "."),
+    "adv-dpnp-hat": Method("Adv-DPNP + HAT", "#7A4A2B", "H"),
 }
 FOREIGN = "foreign"
 # Euclidean distance in RGB, each channel in [0, 1], of a derived color from those of the table; and the relative

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,9 @@ class Facts:
         images_per_class: by class name, in the order of labels.
         broken: files that could not be read and are left out, and why.
         ignored: how many files are no images, by ending.
+        names: of the images, in their order; empty in what earlier versions have kept.
+        parts: how many images each ready-made split has, in the order of the images; empty for a folder without.
+        repeated: a warning that test images are training images too; "" where none are.
         schema: of the decoding.
     """
 
@@ -36,6 +39,9 @@ class Facts:
     images_per_class: dict[str, int]
     broken: dict[str, str]
     ignored: dict[str, int]
+    names: list[str] = field(default_factory=list)
+    parts: dict[str, int] = field(default_factory=dict)
+    repeated: str = ""
     schema: int = SCHEMA
 
 
@@ -63,7 +69,19 @@ class Cache:
             facts = Facts(**json.loads((self.place / "facts.json").read_text()))
         except (OSError, ValueError, TypeError):
             return None
-        return facts if facts.schema == SCHEMA else None
+        if facts.schema != SCHEMA:
+            return None
+        return facts if facts.names else replace(facts, names=self._names())
+
+    def _names(self) -> list[str]:
+        """Names of the images in what earlier versions have kept, in the order of class and name."""
+        try:
+            split = json.loads((self.place / "split.json").read_text("utf-8"))
+            return sorted(
+                (name for names in split.values() for name in names), key=lambda name: (name.partition("/")[0], name)
+            )
+        except (OSError, ValueError, TypeError, AttributeError):
+            return []
 
     def arrays(self, facts: Facts) -> Arrays | None:
         """Pixels, on disk until they are sliced, and labels; None if they are not those that `facts` describe."""

@@ -5,9 +5,10 @@ of 16 bits the upper 8; CMYK by Pillow's plain formula, since color profiles are
 """
 
 import functools
+import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 ENDINGS = frozenset(
     ".png .apng .jpg .jpeg .jpe .jfif .bmp .dib .gif .webp .tif .tiff .avif .ppm .pgm .pbm .pnm .jp2 .j2k".split()
 )
+# Photos of telephones, which the package pillow-heif reads.
+HEIF_ENDINGS = (".heic", ".heif", ".hif")
 # Pillow's other formats run external programs, or are no pictures.
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000")
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000", "HEIF")
 
 # Pillow's own limit, against files that unpack to fill the memory.
 MAX_PIXELS = 89_478_485
+
+_INSTALL = "pip install pillow-heif"
 
 # Before the filter, images shrink by whole factors to no less than this many times the wanted size.
 _GAP = 2
@@ -36,8 +41,30 @@ _TELL_SECONDS = 5
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file's ending is that of an image."""
-    return path.suffix.lower() in ENDINGS
+    """Whether the file's ending is that of an image that can be read here."""
+    ending = path.suffix.lower()
+    return ending in ENDINGS or (ending in HEIF_ENDINGS and _reads_heif())
+
+
+def is_unread_heif(path: Path) -> bool:
+    """Whether the file is a HEIC photo that cannot be read here."""
+    return path.suffix.lower() in HEIF_ENDINGS and not _reads_heif()
+
+
+def heif_text(ignored: Mapping[str, int]) -> str:
+    """What to do about HEIC photos among the files that are not read; "" where there are none.
+
+    Args:
+        ignored: how many files there are, by ending.
+    """
+    count = sum(ignored.get(ending, 0) for ending in HEIF_ENDINGS)
+    photos = "photo is" if count == 1 else "photos are"
+    return f"{count} HEIC {photos} not used, since only pillow-heif reads them: {_INSTALL}" if count else ""
+
+
+@functools.cache
+def _reads_heif() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None
 
 
 def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
@@ -116,12 +143,18 @@ def _formats() -> tuple[str, ...]:
     from PIL import Image
 
     Image.init()
+    if _reads_heif():
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _decode(path: Path, image_size: int) -> NDArray[np.uint8]:
     from PIL import Image
 
+    if is_unread_heif(path):
+        raise ValueError(f"a HEIC photo, which only pillow-heif reads: {_INSTALL}")
     with Image.open(path, formats=_formats()) as image:
         # A JPEG that is much larger is decoded at a fraction of its size.
         image.draft(None, (_GAP * image_size, _GAP * image_size))
@@ -130,12 +163,18 @@ def _decode(path: Path, image_size: int) -> NDArray[np.uint8]:
             raise Image.DecompressionBombError
         image.load()
         picture = _upright(image, _in_color(image))
+    return np.asarray(centered_square(picture, image_size)).transpose(2, 0, 1)
+
+
+def centered_square(picture: "Image", image_size: int) -> "Image":
+    """The largest centered square of a picture, resized with an antialiased bilinear filter."""
+    from PIL import Image
+
     width, height = picture.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     box = (left, top, left + side, top + side)
-    square = picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box, reducing_gap=_GAP)
-    return np.asarray(square).transpose(2, 0, 1)
+    return picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box, reducing_gap=_GAP)
 
 
 def _upright(file: "Image", picture: "Image") -> "Image":
@@ -157,6 +196,12 @@ def _upright(file: "Image", picture: "Image") -> "Image":
     except Exception:
         return picture
     return picture.transpose(turns[orientation - 2]) if orientation in range(2, 9) else picture
+
+
+def picture_of(image: "Image") -> NDArray[np.uint8]:
+    """A PIL image, turned as its EXIF data say: (H, W) where it has grey levels alone, else (H, W, 3) in color."""
+    plain = image.convert("L") if image.mode in ("1", "L") and "transparency" not in image.info else _in_color(image)
+    return np.array(_upright(image, plain))
 
 
 def _in_color(image: "Image") -> "Image":

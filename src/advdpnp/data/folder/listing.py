@@ -1,4 +1,8 @@
-"""The image files in a folder of images by class, listed and checked before any is decoded."""
+"""The image files in a folder of images by class, listed before any is decoded.
+
+The folder holds a folder for each class, or ready-made splits, train/, test/ and val/, with a folder for each class in
+each of them.
+"""
 
 import hashlib
 import json
@@ -6,26 +10,30 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from advdpnp.data.folder.decode import is_image
+from advdpnp.data.folder.decode import is_image, is_unread_heif
+from advdpnp.data.splits import Role, role_of, roles_of
 
-# One for the test set, and two to learn from, of which one may be held out.
-MIN_IMAGES = 3
-_SPLITS = frozenset("train training trainset val valid validation dev eval test testing testset".split())
+# What systems and programs leave beside images.
+_SYSTEM_FOLDERS = frozenset(("__MACOSX", "$RECYCLE.BIN", "System Volume Information", "@eaDir"))
+_SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db"))
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 class ImageFile(NamedTuple):
-    """One image: name below the folder, as in "cat/1.png"; place on disk; class; size in bytes, time in ns."""
+    """One image: name below the folder, as in "cat/1.png"; place on disk; class; size in bytes, time in ns; split."""
 
     name: str
     path: Path
     label: int
     size: int
     time: int
+    role: Role | None = None
 
 
 @dataclass(frozen=True)
@@ -34,57 +42,95 @@ class Listing:
 
     Args:
         folder: absolute path.
-        class_names: names of the class folders, sorted.
-        files: the images, sorted by class and name.
-        ignored: how many other files there are, by ending; hidden ones are not counted.
+        class_names: names of the class folders, of all splits, sorted.
+        files: the images, sorted by split (train, validation, test), class and name.
+        ignored: how many other files there are, by ending; hidden ones and those of systems are not counted.
+        classes: names of the class folders of each ready-made split; of the folder itself, under None, if it has none.
+        loose: images outside of the class folders.
+        unused: folders beside the splits.
     """
 
     folder: Path
     class_names: tuple[str, ...]
     files: tuple[ImageFile, ...]
     ignored: dict[str, int]
+    classes: Mapping[Role | None, tuple[str, ...]]
+    loose: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    @property
+    def divided(self) -> bool:
+        """Whether the folder holds ready-made splits."""
+        return None not in self.classes
 
     def digest(self) -> str:
         """SHA-256 of names, sizes and times of modification: equal as long as no file was changed."""
         rows = [self.class_names, *((file.name, file.size, file.time) for file in self.files)]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
+    def counts(self, role: Role | None = None) -> dict[str, int]:
+        """How many images each class has in a split."""
+        found = Counter(file.label for file in self.files if file.role == role)
+        return {name: found[label] for label, name in enumerate(self.class_names)}
 
-def scan(folder: Path) -> Listing:
-    """List PATH/<class>/**/<image>.
+
+def list_images(folder: Path) -> Listing:
+    """The images of a folder, whatever its layout.
 
     Raises:
-        FileNotFoundError: no such folder.
-        ValueError: no or one class, a class without images, images outside the classes, or ready-made splits.
+        FileNotFoundError: no such folder. ValueError: a file, or two folders for one split.
     """
     if not folder.exists():
         raise FileNotFoundError(f"no folder at {folder}: give a folder that holds one folder of images for each class")
     if not folder.is_dir():
-        raise ValueError(f"{folder} must be a folder that holds one folder of images for each class; got a file")
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    classes = sorted((as_text(entry.name), entry) for entry in entries if entry.is_dir())
-    names = [name for name, _ in classes]
-    _check_layout(folder, names, sorted(as_text(e.name) for e in entries if is_image(e) and not e.is_dir()))
+        cure = ": unpack it first" if folder.suffix.lower() in _ARCHIVES else ""
+        raise ValueError(f"{folder} must be a folder that holds one folder of images for each class; got a file{cure}")
+    parts, unused = _parts(folder)
+    loose = sorted(
+        as_text(path.name) for place in {folder, *parts.values()} for path in _files_in(place) if is_image(path)
+    )
+    classes = {role: _folders(place) for role, place in parts.items()}
+    names = sorted({name for found in classes.values() for name, _ in found})
     files: list[ImageFile] = []
-    ignored: Counter[str] = Counter()
-    for label, (_, place) in enumerate(classes):
-        found = list(_files_below(place))
-        images = [path for path in found if is_image(path)]
-        ignored.update(path.suffix.lower() or "no ending" for path in found if not is_image(path))
-        files += sorted(filter(None, (_image_file(folder, path, label) for path in images)))
-    counts = Counter(file.label for file in files)
-    check_counts(folder, dict(zip(names, (counts[label] for label in range(len(names))))))
-    return Listing(folder, tuple(names), tuple(files), dict(sorted(ignored.items())))
+    ignored = Counter(path.suffix.lower() for path in _files_in(folder) if is_unread_heif(path))
+    for role, found in classes.items():
+        for name, place in found:
+            paths = list(_files_below(place))
+            images = [path for path in paths if is_image(path)]
+            ignored.update(path.suffix.lower() or "no ending" for path in paths if not is_image(path))
+            listed = (_image_file(folder, path, names.index(name), role) for path in images)
+            files += sorted(filter(None, listed))
+    return Listing(
+        folder=folder,
+        class_names=tuple(names),
+        files=tuple(files),
+        ignored=dict(sorted(ignored.items())),
+        classes={role: tuple(name for name, _ in found) for role, found in classes.items()},
+        loose=tuple(loose),
+        unused=unused,
+    )
 
 
-def check_counts(folder: Path, counts: dict[str, int]) -> None:
-    """ValueError naming the classes that have too few images."""
-    few = [f"{name} ({count})" for name, count in counts.items() if count < MIN_IMAGES]
-    if few:
-        listed = ", ".join(few[:3]) + (f" and {len(few) - 3} more" if len(few) > 3 else "")
-        raise ValueError(
-            f"each class in {folder} needs at least {MIN_IMAGES} images; got {listed}: add images, or remove the class"
-        )
+def _parts(folder: Path) -> tuple[dict[Role | None, Path], tuple[str, ...]]:
+    """The folders of ready-made splits, in the order of their roles, and what lies beside; else the folder itself."""
+    places = dict(_folders(folder))
+    splits = {name for name, place in places.items() if role_of(name) and _folders(place)}
+    others = places.keys() - splits
+    # Beside other folders, "train" may be a class of vehicles: then one split alone does not do.
+    if not splits or (others and len({role_of(name) for name in splits}) < 2):
+        return {None: folder}, ()
+    roles = roles_of(sorted(splits), str(folder))
+    order: tuple[Role, ...] = ("train", "validation", "test")
+    return {role: places[roles[role]] for role in order if role in roles}, tuple(sorted(others))
+
+
+def _folders(place: Path) -> list[tuple[str, Path]]:
+    entries = (entry for entry in place.iterdir() if not entry.name.startswith(".") and entry.is_dir())
+    return sorted((as_text(entry.name), entry) for entry in entries if entry.name not in _SYSTEM_FOLDERS)
+
+
+def _files_in(place: Path) -> Iterator[Path]:
+    return (entry for entry in place.iterdir() if not entry.name.startswith(".") and not entry.is_dir())
 
 
 def as_text(name: str) -> str:
@@ -92,34 +138,16 @@ def as_text(name: str) -> str:
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
-def _check_layout(folder: Path, names: Sequence[str], loose: Sequence[str]) -> None:
-    wanted = f"{folder} must hold one folder of images for each class"
-    if loose:
-        raise ValueError(
-            f"{wanted} and no other images; got {len(loose)} outside of them ({', '.join(loose[:3])}): "
-            "move each into the folder of its class, or away"
-        )
-    if names and all(name.lower() in _SPLITS for name in names):
-        raise ValueError(
-            f"{wanted}; got {', '.join(names)}, which look like splits: "
-            "give one of them, or merge them by class; advdpnp draws training and test images itself"
-        )
-    if len(names) < 2:
-        raise ValueError(f"{wanted}, at least 2; got {names[0] if names else 'none'}: make a folder for each class")
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"{wanted}; got two that differ in Unicode form only ({twice[0]}): merge them")
-
-
 def _files_below(folder: Path) -> Iterator[Path]:
-    """All files but hidden ones; links are followed, into each folder once."""
+    """All files but hidden ones and those of systems; links are followed, into each folder once."""
     seen: set[Path] = set()
     for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = Path(parent).resolve()
         # In place: the walk goes into no folder that is left out here.
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        kept = (name for name in folders if not name.startswith(".") and name not in _SYSTEM_FOLDERS)
+        folders[:] = [] if real in seen else sorted(kept)
         if real not in seen:
-            yield from (Path(parent, name) for name in names if not name.startswith("."))
+            yield from (Path(parent, n) for n in names if not n.startswith(".") and n.lower() not in _SYSTEM_FILES)
         seen.add(real)
 
 
@@ -127,11 +155,12 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
-def _image_file(folder: Path, path: Path, label: int) -> ImageFile | None:
+def _image_file(folder: Path, path: Path, label: int, role: Role | None) -> ImageFile | None:
     """None for what is no file, such as a pipe; a link to nothing is listed, and found broken when it is read."""
     name = "/".join(map(as_text, path.relative_to(folder).parts))
     try:
         facts = path.stat()
     except OSError:
-        return ImageFile(name, path, label, 0, 0)
-    return ImageFile(name, path, label, facts.st_size, facts.st_mtime_ns) if stat.S_ISREG(facts.st_mode) else None
+        return ImageFile(name, path, label, 0, 0, role)
+    regular = stat.S_ISREG(facts.st_mode)
+    return ImageFile(name, path, label, facts.st_size, facts.st_mtime_ns, role) if regular else None
