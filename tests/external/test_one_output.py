@@ -18,7 +18,7 @@ from advdpnp.losses import class_logits
 from advdpnp.threat import distance
 
 ALONE: list[Callable[[Tensor], Tensor]] = [lambda z: z, lambda z: z[:, 0], lambda z: z.squeeze()]
-SAID = r"one output z: it is evaluated with the logits \[0, z\], so that it says class 1 where z > 0"
+SAID = r"one output z: it is evaluated with the logits \[0, z\], so that it says class 1( \(class-1\))? where z > 0"
 
 
 def digits() -> tuple[Tensor, Tensor]:
@@ -114,11 +114,20 @@ def test_one_output_for_three_classes_is_refused() -> None:
     assert "tells two classes apart, but there are 3: it needs 3 logits" in refusal(OneOutput(), x, y)
     # Of labels that happen to be of two classes, in a data set of ten.
     with pytest.raises(ValueError, match="but there are 10: it needs 10 logits"):
-        with_class_logits(OneOutput(), Images(x, y.clamp_max(1), levels=1), 10)
+        with_class_logits(OneOutput(), Images(x, y.clamp_max(1), levels=1), list("0123456789"))
 
 
-def test_a_probability_is_refused() -> None:
-    assert "a probability, not a logit" in refusal(OneOutput(torch.sigmoid), *digits())
+def test_a_probability_is_refused_of_whichever_class() -> None:
+    x, y = digits()
+    for labels in (y, 1 - y):
+        assert "a probability, not a logit" in refusal(OneOutput(torch.sigmoid), x, labels)
+
+
+def test_swapped_classes_are_named() -> None:
+    x, y = (values[:40] for values in digits())
+    _, said = with_class_logits(OneOutput(), Images(x, 1 - y, levels=1), ["one", "zero"])
+    assert said[0].endswith("it says class 1 (zero) where z > 0")
+    assert "more than by chance: if its z is the logit of class 0, return -z" in said[1]
 
 
 def test_other_networks_stay_as_they_are() -> None:

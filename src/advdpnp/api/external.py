@@ -166,7 +166,7 @@ def evaluate_external(
     finished = evaluation.begin(on, callback)
     if finished is not None:
         return finished
-    model, said = with_class_logits(model.to(on), images, spec.num_classes)
+    model, said = with_class_logits(model.to(on), images, spec.class_names)
     trained = source.as_built != "untrained"
     cautions += said + examine(model, images, spec.num_classes, attacked=bool(wanted.attacks), trained=trained)
     _warn(cautions)

@@ -1,5 +1,7 @@
 """Binary networks with one output: the logit of class 1, which is what attacks and verdicts need two logits for."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from advdpnp.mode import settle
 
 # How many images tell a logit from a probability.
 _MANY = 128
-_SAID = "the network has one output z: it is evaluated with the logits [0, z], so that it says class 1 where z > 0"
+_SAID = "the network has one output z: it is evaluated with the logits [0, z], so that it says class 1{} where z > 0"
 
 
 class TwoLogits(nn.Module):
@@ -31,13 +33,13 @@ class TwoLogits(nn.Module):
         return class_logits(self.model(x), len(x))
 
 
-def with_class_logits(model: nn.Module, images: Images, num_classes: int | None = None) -> tuple[nn.Module, list[str]]:
+def with_class_logits(model: nn.Module, images: Images, class_names: Sequence[str] = ()) -> tuple[nn.Module, list[str]]:
     """The network, with two logits where it has one output and the images two classes; and what is to be said of it.
 
     Args:
         model: in eval mode, on the images' device.
         images: the test set; its first images are used.
-        num_classes: classes of the data set; None if only the labels tell.
+        class_names: of the data set, in the order of the labels; none if only the labels tell.
     Raises:
         ValueError: one output for more classes than two, or one that is a probability.
     """
@@ -49,21 +51,34 @@ def with_class_logits(model: nn.Module, images: Images, num_classes: int | None 
         return model, []
     if not is_one_output(output, len(x)):
         return model, []
-    classes = num_classes or int(images.labels.max()) + 1
+    classes = len(class_names) or int(images.labels.max()) + 1
     if classes > 2:
         raise ValueError(
             f"the model gives one output for each image, which tells two classes apart, but there are {classes}: it "
             f"needs {classes} logits"
         )
-    _check_is_logit(output.reshape(-1), y)
-    return TwoLogits(model), [_SAID]
+    z = output.reshape(-1)
+    _check_is_logit(z, y)
+    said = [_SAID.format(f" ({class_names[1]})" if len(class_names) == 2 else "")]
+    wrong = _wrong(z, y, 0.0)
+    if wrong > 0.75 * len(y):
+        said.append(
+            f"it is wrong on {wrong} of {len(y)} images, more than by chance: if its z is the logit of class 0, return "
+            "-z, or give the classes in the order of its training"
+        )
+    return TwoLogits(model), said
 
 
-def _check_is_logit(output: Tensor, y: Tensor) -> None:
-    """Raise ValueError if the output seems to be the probability of class 1: within [0, 1], and right at 1/2."""
-    right_at_zero, right_at_half = ((output > limit).long() == y for limit in (0.0, 0.5))
-    within = bool(((output >= 0) & (output <= 1)).all())
-    if within and int(right_at_half.sum()) > int(right_at_zero.sum()):
+def _wrong(z: Tensor, y: Tensor, limit: float) -> int:
+    """For how many images class 1 at outputs above a limit is the wrong answer: (n,), (n,)."""
+    return int(((z > limit).long() != y).sum())
+
+
+def _check_is_logit(z: Tensor, y: Tensor) -> None:
+    """Raise ValueError if the output seems to be a probability: within [0, 1], and telling classes apart at 1/2."""
+    at_zero, at_half = _wrong(z, y, 0.0), _wrong(z, y, 0.5)
+    # Whichever class it is the probability of.
+    if bool(((z >= 0) & (z <= 1)).all()) and min(at_half, len(y) - at_half) < min(at_zero, len(y) - at_zero):
         raise ValueError(
             "the model's one output is a probability, not a logit, and a gradient through the sigmoid weakens every "
             "attack: drop the last sigmoid"
