@@ -56,7 +56,7 @@ def test_the_median_of_mostly_censored_images_is_beyond() -> None:
     first, second, third = radii_texts(row)
     assert first.startswith("smallest eps found, median beyond 32/255, mean at least 0.0903 (23/255), 5 % to 95 %")
     assert second == "of 3 right images; each is an upper bound: the true one may be smaller"
-    assert third == "2 of them were not broken up to 32/255: they are censored, not measured"
+    assert third == "2 of them were not broken up to 32/255: censored, not measured"
 
 
 def test_no_right_image_has_no_radius() -> None:

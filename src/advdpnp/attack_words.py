@@ -68,5 +68,7 @@ def radii_texts(row: Mapping[str, Any]) -> list[str]:
         f"of {found['correct']} right images; each is an upper bound: the true one may be smaller",
     ]
     if found["censored"]:
-        lines.append(f"{found['censored']} of them were not broken up to {row['eps']}: they are censored, not measured")
+        beyond = found["censored"]
+        verb = "was" if beyond == 1 else "were"
+        lines.append(f"{beyond} of them {verb} not broken up to {row['eps']}: censored, not measured")
     return lines

@@ -81,7 +81,7 @@ def test_shards_merge_to_the_whole() -> None:
     assert np.array_equal(radii(merged), radii(whole()))
     assert merged["attacks"][0]["smallest_eps"] == whole()["attacks"][0]["smallest_eps"]
     notes = " ".join(read_evaluation(merged).notes)
-    assert "Min-eps-3 ℓ∞ 0.15: smallest eps found, median" in notes and "they are censored, not measured" in notes
+    assert "Min-eps-3 ℓ∞ 0.15: smallest eps found, median" in notes and "censored, not measured" in notes
 
 
 class Interrupts(Silent):
