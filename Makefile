@@ -38,7 +38,7 @@ test: install
 	@$(BIN)/python .ci/coverage.py
 
 slow: install
-	$(BIN)/python -m pytest -m slow -n 2
+	$(BIN)/python -m pytest -m slow -n 2 --durations 15
 
 lint: install
 	$(BIN)/ruff check $(LINTED)

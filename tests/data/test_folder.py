@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -393,6 +394,8 @@ def test_a_folder_is_trained_and_evaluated_from_the_command_line(
     status, out, _ = advdpnp("report", str(run), "--out", str(tmp_path / "report"))
     assert status == 0 and "folder-my-pictures" in (tmp_path / "report/index.html").read_text()
     add(pictures)
-    with pytest.warns(UserWarning, match="has changed since this run was trained: 1 added"):
-        status, out, _ = advdpnp("evaluate", str(run), "--suite", "quick")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status, out, err = advdpnp("evaluate", str(run), "--suite", "quick")
     assert status == 0 and out.startswith("folder-my-pictures, first 6 test images")
+    assert "has changed since this run was trained: 1 added" in err
