@@ -44,13 +44,14 @@ def test_own_arrays_train_into_a_run_folder_and_a_second_start_finds_it_done(tmp
 
 
 def test_a_folder_of_images_is_learned_and_a_second_start_finds_images_and_run(tmp_path: Path) -> None:
-    first = output_of("train_on_a_folder.py", str(tmp_path)).splitlines()
+    reading, *first = output_of("train_on_a_folder.py", str(tmp_path)).splitlines()
+    assert reading.startswith("reading 1,797 images of 10 classes")
     assert first[0].startswith("1618 images to train and choose with, 179 to test on")
     assert first[1] == "folder-images, first 179 test images, checkpoint best, suite pgd20"
     assert float(first[2].split()[1].rstrip("%")) > 80
     (weights,) = tmp_path.glob("runs/folder-images/tiny/adv-dpnp/seed-0/checkpoints/best.safetensors")
     before = weights.read_bytes()
-    assert output_of("train_on_a_folder.py", str(tmp_path)).splitlines() == first
+    assert output_of("train_on_a_folder.py", str(tmp_path)).splitlines() == [reading, *first]
     assert weights.read_bytes() == before
 
 
