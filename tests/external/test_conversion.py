@@ -212,6 +212,16 @@ def test_parameters_and_numpy_arrays_are_tensors(tmp_path: Path) -> None:
     assert same(load_file(convert_weights(tmp_path / "w.pkl").out), expected)
 
 
+def test_an_old_file_that_was_cut_anywhere_in_its_storages_says_so(tmp_path: Path) -> None:
+    legacy(STATE, tmp_path / "old.pt")
+    content = (tmp_path / "old.pt").read_bytes()
+    # In their content, and in the eight bytes of a length before it.
+    for cut in range(1, 60):
+        (tmp_path / "cut.pt").write_bytes(content[:-cut])
+        with pytest.raises(ValueError, match="a storage of"):
+            convert_weights(tmp_path / "cut.pt")
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_other_files_are_refused_in_one_line_and_nothing_is_overwritten(tmp_path: Path) -> None:
     torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(str(tmp_path / "script.pt"))

@@ -131,7 +131,10 @@ def _read_stream(file: BinaryIO, source: Source, nested: bool = False) -> Any:
         raise _FormatError(f"of a big-endian machine, which is not read: {_AGAIN}")
     content = read_pickle(file, rebuild, _persistent(storage))
     for key in read_pickle(file, {}, _nothing):
-        (count,) = struct.unpack("<q", file.read(8))
+        header = file.read(8)
+        if len(header) < 8:
+            raise ValueError("it ends where a storage of it should begin")
+        (count,) = struct.unpack("<q", header)
         found = storages[str(key)]
         size = count * found.dtype.itemsize
         found.put(source, file.tell(), size)
