@@ -79,7 +79,7 @@ MADE = {
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
-    "advdpnp.models.libraries.library_network",
+    "advdpnp.models.libraries.base",
     "advdpnp.external.conversion",
     "advdpnp.external.stored_tensors",
     "advdpnp.external.weights",

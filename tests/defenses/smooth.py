@@ -34,19 +34,27 @@ def make(defense: Defense[Any], **fields: Any) -> tuple[Any, Batch, Tensor]:
     return model, Batch(x, y, torch.arange(IMAGES), seed=0, epoch=0, step=0, **fields), x_adv
 
 
+def outputs_and_gradients(
+    part: nn.Module, defense: Defense[Any], model: Any, batch: Batch, x_adv: Tensor
+) -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
+    """Loss terms; outputs of each forward of a part of the network, in order; gradient of the terms' sum on each."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        output.retain_grad()
+        outputs.append(output)
+
+    handle = part.register_forward_hook(keep)
+    terms = defense.loss(model, batch, x_adv)
+    handle.remove()
+    torch.stack(list(terms.values())).sum().backward()
+    gradients = [output.grad if output.grad is not None else torch.zeros_like(output) for output in outputs]
+    return terms, [output.detach() for output in outputs], gradients
+
+
 def terms_and_logit_gradients(
     defense: Defense[Any], model: Any, batch: Batch, x_adv: Tensor
 ) -> tuple[dict[str, float], list[Tensor], list[Tensor]]:
     """Loss terms; logits of each forward of the loss, in order; gradient of the sum of the terms on each of them."""
-    logits: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        output.retain_grad()
-        logits.append(output)
-
-    handle = model.head.register_forward_hook(keep)
-    terms = defense.loss(model, batch, x_adv)
-    handle.remove()
-    torch.stack(list(terms.values())).sum().backward()
-    gradients = [output.grad if output.grad is not None else torch.zeros_like(output) for output in logits]
-    return {name: value.item() for name, value in terms.items()}, [output.detach() for output in logits], gradients
+    terms, logits, gradients = outputs_and_gradients(model.head, defense, model, batch, x_adv)
+    return {name: value.item() for name, value in terms.items()}, logits, gradients

@@ -16,7 +16,7 @@ from advdpnp.models.heads import OrthogonalHead, hadamard
 from advdpnp.noise import IndexNoise
 from advdpnp.threat import ThreatModel
 from advdpnp.training.step import Training, make_batch
-from defenses.smooth import CLASSES, Smooth, make
+from defenses.smooth import CLASSES, Smooth, make, outputs_and_gradients
 from reference import oc as reference
 from training.small import small_task
 
@@ -26,20 +26,10 @@ WIDE = {"embedding": "linear(16)"}
 def embedded(defense: OC) -> tuple[Any, Any, dict[str, Tensor], list[Tensor], list[Tensor]]:
     """Network, batch, terms; embeddings of each forward of the loss in order; gradients of the sum on each of them."""
     model, batch, x_adv = make(defense)
-    seen: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        output.retain_grad()
-        seen.append(output)
-
-    handle = model.backbone.register_forward_hook(keep)
-    terms = defense.loss(model, batch, x_adv)
-    handle.remove()
-    torch.stack(list(terms.values())).sum().backward()
-    torch.testing.assert_close(seen[0], model.embed(batch.x))
-    torch.testing.assert_close(seen[1], model.embed(x_adv))
-    gradients = [each.grad for each in seen if each.grad is not None]
-    return model, batch, terms, [each.detach() for each in seen], gradients
+    terms, seen, gradients = outputs_and_gradients(model.backbone, defense, model, batch, x_adv)
+    torch.testing.assert_close(seen[0], model.embed(batch.x).detach())
+    torch.testing.assert_close(seen[1], model.embed(x_adv).detach())
+    return model, batch, terms, seen, gradients
 
 
 def test_terms_and_gradients_equal_the_float64_reference() -> None:

@@ -18,7 +18,7 @@ from advdpnp.experiments import Experiment, Initial, experiment, from_config
 from advdpnp.external import allow
 from advdpnp.models.adapted import Adapted
 from advdpnp.models.classifier import Classifier
-from advdpnp.models.libraries import library_network
+from advdpnp.models.libraries import network_by_name
 from external.stand_ins import libraries
 
 __all__ = ["libraries"]
@@ -45,7 +45,7 @@ class Notes:
 @pytest.fixture
 def gray(libraries: None, tmp_path: Path) -> nn.Module:
     """timm's network for digits with weights in w.pt, and in the hub, where it has ten classes."""
-    network = library_network("timm:gray").untrained((1, 8, 8), 10, {}).eval()
+    network = network_by_name("timm:gray").untrained((1, 8, 8), 10, {}).eval()
     torch.save({"model": network.state_dict()}, tmp_path / "w.pt")
     return network
 
@@ -75,7 +75,7 @@ def test_a_network_begins_with_its_file_and_keeps_its_last_layer_where_the_class
 
 
 def test_a_last_layer_for_other_classes_is_replaced(libraries: None, tmp_path: Path) -> None:
-    network = library_network("timm:gray").untrained((1, 8, 8), 4, {})
+    network = network_by_name("timm:gray").untrained((1, 8, 8), 4, {})
     torch.save(network.state_dict(), tmp_path / "w.pt")
     notes, wanted = Notes(), described(tmp_path)
     model = wanted.build()

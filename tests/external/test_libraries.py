@@ -12,7 +12,7 @@ from advdpnp import data
 from advdpnp.cli.command import usual_size
 from advdpnp.external import ExternalModel, build
 from advdpnp.external.heads import stored_classes
-from advdpnp.models.libraries import LIBRARIES, is_library_name, library_network
+from advdpnp.models.libraries import LIBRARIES, is_library_name, network_by_name
 from external.stand_ins import libraries, no_libraries
 
 __all__ = ["libraries", "no_libraries"]
@@ -47,7 +47,7 @@ def test_a_library_s_name_has_its_package_before_the_colon(reference: str, known
     [("timm:x", "timm"), ("torchvision:x", "torchvision"), ("robustbench:x/L2", "robustbench")],
 )
 def test_a_missing_package_is_one_line_with_the_command(reference: str, package: str) -> None:
-    network = library_network(reference, "cifar10")
+    network = network_by_name(reference, "cifar10")
     for ask in (network.preprocessing, network.pretrained_classes, lambda: network.untrained((3, 8, 8), 10, {})):
         with pytest.raises(ValueError, match=f"^{reference} needs the {package} package: pip install {package}$"):
             ask()
@@ -101,7 +101,7 @@ def test_without_the_network_the_cure_names_a_file_and_untrained(
 @pytest.mark.usefixtures("libraries")
 def test_timm_gives_its_pretrained_weights_and_their_normalization() -> None:
     x = torch.rand(3, 1, 8, 8)
-    library_network("timm:gray").preprocessing()
+    network_by_name("timm:gray").preprocessing()
     network = module("timm").create_model("gray", in_chans=1, num_classes=10).eval()
     module("timm").HUB["gray"] = network.state_dict()
     module("timm")._CFGS["gray.only"] = module("timm").PretrainedCfg(**module("timm").GRAY)
@@ -131,7 +131,7 @@ def test_the_normalization_is_said_and_stored_and_one_for_other_channels_is_left
 
 @pytest.mark.usefixtures("libraries")
 def test_torchvision_gives_the_entry_that_is_named() -> None:
-    library_network("torchvision:resnet").preprocessing()
+    network_by_name("torchvision:resnet").preprocessing()
     models, x = module("torchvision.models"), torch.rand(2, 3, 32, 32)
     networks = {address: models.ResNet().eval() for address in ("v1", "v2")}
     models.HUB.update({address: network.state_dict() for address, network in networks.items()})
@@ -147,17 +147,17 @@ def test_torchvision_gives_the_entry_that_is_named() -> None:
 
 @pytest.mark.usefixtures("libraries")
 def test_a_vision_transformer_is_built_for_the_images_and_others_for_any() -> None:
-    assert library_network("timm:sized").untrained((3, 32, 32), 10, {}).img_size == 32
-    assert library_network("timm:sized").untrained((3, 24, 24), 10, {}).img_size == 24
-    assert library_network("timm:small").untrained((4, 32, 32), 10, {"width": 9}).fc.weight.shape == (10, 9)
+    assert network_by_name("timm:sized").untrained((3, 32, 32), 10, {}).img_size == 32
+    assert network_by_name("timm:sized").untrained((3, 24, 24), 10, {}).img_size == 24
+    assert network_by_name("timm:small").untrained((4, 32, 32), 10, {"width": 9}).fc.weight.shape == (10, 9)
     with pytest.raises(ValueError, match=r"cannot be built with pretrained=False, num_classes=10, wide=9 \(TypeError"):
-        library_network("timm:small").untrained((4, 32, 32), 10, {"wide": 9})
+        network_by_name("timm:small").untrained((4, 32, 32), 10, {"wide": 9})
 
 
 @pytest.mark.usefixtures("libraries")
 def test_a_file_of_weights_for_other_classes_is_said_before_it_is_loaded(tmp_path: Path) -> None:
     file = tmp_path / "w.pt"
-    network = library_network("timm:small").untrained((3, 32, 32), 4, {}).eval()
+    network = network_by_name("timm:small").untrained((3, 32, 32), 4, {}).eval()
     torch.save({"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, file)
     with pytest.raises(ValueError, match=r"w\.pt for timm:small know 4 classes, but cifar10 has 10"):
         opened("timm:small", weights=file)
@@ -168,7 +168,7 @@ def test_a_file_of_weights_for_other_classes_is_said_before_it_is_loaded(tmp_pat
 
 @pytest.mark.usefixtures("libraries")
 def test_a_network_without_a_linear_last_layer_is_evaluated_with_a_file_too(tmp_path: Path) -> None:
-    network = library_network("timm:convolved").untrained((3, 32, 32), 10, {})
+    network = network_by_name("timm:convolved").untrained((3, 32, 32), 10, {})
     torch.save(network.state_dict(), tmp_path / "w.pt")
     assert opened("timm:convolved", weights=tmp_path / "w.pt")(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
@@ -176,7 +176,7 @@ def test_a_network_without_a_linear_last_layer_is_evaluated_with_a_file_too(tmp_
 @pytest.mark.usefixtures("libraries")
 def test_robustbench_reads_a_local_file_by_its_own_rules(tmp_path: Path) -> None:
     network, x = (
-        library_network("robustbench:Robust2019/Linf", "cifar10").untrained((3, 32, 32), 10, {}),
+        network_by_name("robustbench:Robust2019/Linf", "cifar10").untrained((3, 32, 32), 10, {}),
         torch.rand(2, 3, 4, 4),
     )
     # A prefix that only RobustBench takes off here.
@@ -184,9 +184,9 @@ def test_robustbench_reads_a_local_file_by_its_own_rules(tmp_path: Path) -> None
     source = ExternalModel("robustbench:Robust2019/Linf", tmp_path / "own.pt")
     assert torch.equal(source.open(CIFAR)[0](x), network(x))
     assert source.name == "Robust2019-Linf" and source.checkpoint == "own.pt"
-    named = library_network("robustbench:cifar10/Robust2019/Linf", "folder-photos")
+    named = network_by_name("robustbench:cifar10/Robust2019/Linf", "folder-photos")
     assert named.complete == "robustbench:cifar10/Robust2019/Linf" and named.pretrained_classes() == 10
-    assert library_network("robustbench:Robust2019/Linf", "cifar10-c-fog").complete == named.complete
+    assert network_by_name("robustbench:Robust2019/Linf", "cifar10-c-fog").complete == named.complete
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"do not fit robustbench:Robust2019/Linf \(RuntimeError"):
         ExternalModel("robustbench:Robust2019/Linf", tmp_path / "other.pt").open(CIFAR)
@@ -198,8 +198,8 @@ def test_robustbench_reads_a_local_file_by_its_own_rules(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("libraries")
 def test_a_network_that_is_meant_for_another_norm_says_so() -> None:
-    assert library_network("robustbench:Robust2019/L2", "cifar10").remark.endswith("perturbations in l2: --norm l2")
-    assert library_network("robustbench:Robust2019/corruptions_3d").remark.endswith("common corruptions, not attacks")
+    assert network_by_name("robustbench:Robust2019/L2", "cifar10").remark.endswith("perturbations in l2: --norm l2")
+    assert network_by_name("robustbench:Robust2019/corruptions_3d").remark.endswith("common corruptions, not attacks")
     _, said = ExternalModel("robustbench:Robust2019/Linf").with_usual_normalization(CIFAR)
     assert said == []
 
@@ -208,7 +208,7 @@ def test_what_a_library_prints_is_no_answer_of_a_command(
     libraries: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="cannot be had"):
-        library_network("robustbench:Robust2019/Linf", "cifar10").pretrained((3, 32, 32), {}, tmp_path)
+        network_by_name("robustbench:Robust2019/Linf", "cifar10").pretrained((3, 32, 32), {}, tmp_path)
     printed = capsys.readouterr()
     assert "Downloading" in printed.err and not printed.out
 

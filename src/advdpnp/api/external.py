@@ -4,7 +4,7 @@ import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
-from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation, summed_up
+from advdpnp.api.stored_evaluation import (
+    EvaluationKeywords,
+    EvaluationOptions,
+    MeasuringKeywords,
+    StoredEvaluation,
+    summed_up,
+)
 from advdpnp.api.test_sets import named_or_given
 from advdpnp.attacks.attack import check_images, check_labels, in_box
 from advdpnp.attacks.monitored_model import out_of_inference
@@ -23,23 +29,16 @@ from advdpnp.deprecation import renamed
 from advdpnp.evaluation import EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.one_output import with_class_logits
-from advdpnp.evaluation.single_pass import SearchPrecision, as_stated
+from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision, tensors_sum
 from advdpnp.runs import Json, Run
 from advdpnp.threat import Ball
 
 
-class InMemoryKeywords(TypedDict, total=False):
+class InMemoryKeywords(MeasuringKeywords, total=False):
     """Fields of `EvaluationOptions` for images in memory, as keyword arguments."""
 
-    limit: int | None
-    indices: Any
-    seed: int
-    seeds: int
-    shard: str
-    batch_size: int
-    search_precision: SearchPrecision
     resume: Path | str | None
 
 

@@ -17,7 +17,7 @@ from advdpnp.models.adapted import Adapted, adapt, answer_layer
 from advdpnp.models.classifier import Classifier, device_of
 from advdpnp.models.copying import copied
 from advdpnp.models.heads import LinearHead
-from advdpnp.models.libraries import is_library_name, library_network
+from advdpnp.models.libraries import is_library_name, network_by_name
 
 
 def load_initial(
@@ -62,7 +62,7 @@ def _trained(wanted: Experiment, data_root: Path | None) -> tuple[nn.Module, lis
     """The whole network with the weights that it begins with, and what the user should know of them."""
     shape, initial = wanted.data.image_shape, wanted.initial
     assert initial is not None
-    library = library_network(wanted.backbone) if is_library_name(wanted.backbone) else None
+    library = network_by_name(wanted.backbone) if is_library_name(wanted.backbone) else None
     if initial.file is None:
         assert library is not None
         return library.pretrained(shape, {}, data.data_root(data_root)), []

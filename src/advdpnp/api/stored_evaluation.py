@@ -25,8 +25,8 @@ from advdpnp.results import attack_of, result_name
 from advdpnp.runs import Json, Run
 
 
-class EvaluationKeywords(TypedDict, total=False):
-    """Fields of `EvaluationOptions`, as keyword arguments."""
+class MeasuringKeywords(TypedDict, total=False):
+    """Fields of `EvaluationOptions`, as keyword arguments, but for where an evaluation goes on from."""
 
     limit: int | None
     indices: Any
@@ -35,6 +35,11 @@ class EvaluationKeywords(TypedDict, total=False):
     shard: str
     batch_size: int
     search_precision: SearchPrecision
+
+
+class EvaluationKeywords(MeasuringKeywords, total=False):
+    """Fields of `EvaluationOptions`, as keyword arguments."""
+
     resume: bool
 
 

@@ -162,11 +162,11 @@ def facts_of(
 
 def usual_size(data: str, image_size: int | None, model: str, tell: Callable[[str], None]) -> int | None:
     """The side of a folder's images: what is asked for, else that of the training of another library's network."""
-    from advdpnp.models.libraries import is_library_name, library_network
+    from advdpnp.models.libraries import is_library_name, network_by_name
 
     if image_size is not None or not data.startswith(FOLDER) or not is_library_name(model):
         return image_size
-    usual = library_network(model, data).preprocessing().image_size
+    usual = network_by_name(model, data).preprocessing().image_size
     if usual is not None:
         tell(f"images of {usual}x{usual} pixels, as {model} was trained with: --image-size changes it")
     return usual

@@ -19,7 +19,7 @@ from advdpnp.experiments.plugins import find_defense
 from advdpnp.folder_names import folder_name
 from advdpnp.models import build_backbone, check_backbone, is_adapted
 from advdpnp.models.classifier import Classifier
-from advdpnp.models.libraries import is_library_name, library_network
+from advdpnp.models.libraries import is_library_name, network_by_name
 from advdpnp.ranges import Integer, check_fields
 from advdpnp.threat import check_fits
 from advdpnp.training.recipe import Recipe, WeightPerturbation
@@ -230,7 +230,7 @@ def experiment_on(
         ValueError: unknown name, path or value; the nearest names are listed.
     """
     if is_library_name(backbone):
-        backbone = library_network(backbone, data.name).complete
+        backbone = network_by_name(backbone, data.name).complete
     check_backbone(backbone)
     if is_adapted(backbone):
         initial = completed(initial or Initial(), backbone, data.image_shape[0])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from advdpnp.models.libraries import is_library_name, library_network
+from advdpnp.models.libraries import is_library_name, network_by_name
 from advdpnp.ranges import Positive, Range, check_fields
 
 # Words in the place of a file.
@@ -60,7 +60,7 @@ def completed(initial: Initial, backbone: str, channels: int) -> Initial:
     Raises:
         ValueError: an unknown name, or a package that is missing. FileNotFoundError: no such file.
     """
-    library = library_network(backbone) if is_library_name(backbone) else None
+    library = network_by_name(backbone) if is_library_name(backbone) else None
     mean, std, weights = initial.mean, initial.std, initial.weights
     if library is not None and initial.arguments:
         raise ValueError(f"--model-arg is for a network of your own code; got {backbone}: leave it out")

@@ -14,7 +14,7 @@ from torch import nn
 from advdpnp.importing import described, find_object, kind_of
 from advdpnp.mode import settle
 from advdpnp.models import allow_code
-from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, library_network
+from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, network_by_name
 
 Scalar = int | float | bool | str
 
@@ -91,7 +91,7 @@ def build(
         _check_finished(reference, arguments)
         return read_program(Path(reference))
     if is_library_name(reference):
-        return library_network(reference).untrained(image_shape, num_classes, arguments)
+        return network_by_name(reference).untrained(image_shape, num_classes, arguments)
     _split(reference)
     found = find_object(reference, "--model", _FORMS)
     if isinstance(found, nn.Module):

@@ -21,7 +21,7 @@ from advdpnp.folder_names import folder_name
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.adapted import answer_layer
 from advdpnp.models.copying import copied
-from advdpnp.models.libraries import LibraryNetwork, is_library_name, library_network
+from advdpnp.models.libraries import LibraryNetwork, is_library_name, network_by_name
 from advdpnp.ranges import Positive, Range, check_fields
 
 SCHEMA = 1
@@ -80,7 +80,7 @@ class ExternalModel:
         return Path(self.model) if is_program_file(self.model) else None
 
     def _library(self, data: DataSpec) -> LibraryNetwork | None:
-        return library_network(self.model, data.name) if is_library_name(self.model) else None
+        return network_by_name(self.model, data.name) if is_library_name(self.model) else None
 
     def with_usual_normalization(self, data: DataSpec) -> tuple["ExternalModel", list[str]]:
         """This network with the normalization that its library says it was trained with, unless one is given.

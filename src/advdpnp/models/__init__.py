@@ -7,7 +7,7 @@ from torch import nn
 
 from advdpnp.models.adapted import adapt
 from advdpnp.models.classifier import Backbone
-from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, library_network
+from advdpnp.models.libraries import LIBRARY_FORMS, is_library_name, network_by_name
 from advdpnp.models.preact_resnet import PreActResNet, WideResNet, blocks_per_stage
 from advdpnp.models.resnet import ResNet
 from advdpnp.models.small import LeNetsPlusPlus, Tiny, Tiny2D
@@ -52,7 +52,7 @@ def check_backbone(name: str) -> None:
     if not is_adapted(name):
         _builder(name)
     elif is_library_name(name):
-        library_network(name)
+        network_by_name(name)
     else:
         _code(name)
 
@@ -84,7 +84,7 @@ def build_backbone(
 def build_network(name: str, image_shape: ImageShape, arguments: Sequence[str] = (), num_classes: int = 2) -> nn.Module:
     """The whole untrained classifier that `build_backbone` takes the last layer of; Raises as it does."""
     if is_library_name(name):
-        return library_network(name).untrained(image_shape, num_classes, {})
+        return network_by_name(name).untrained(image_shape, num_classes, {})
     return _code(name)(arguments)
 
 

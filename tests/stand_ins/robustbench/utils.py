@@ -1,4 +1,7 @@
-"""`load_model`, which reads model_dir/dataset/threat/NAME.pt and downloads it where it is not there."""
+"""`load_model`, which reads model_dir/dataset/threat/NAME.pt and downloads it where it is not there.
+
+The module is called as that of the real package is, by whose name it is imported.
+"""
 
 from pathlib import Path
 

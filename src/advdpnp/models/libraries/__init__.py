@@ -1,6 +1,6 @@
 """Networks of other libraries, by name; a library is imported when one of its networks is asked for."""
 
-from advdpnp.models.libraries.library_network import LibraryNetwork, Preprocessing
+from advdpnp.models.libraries.base import LibraryNetwork, Preprocessing
 from advdpnp.models.libraries.robustbench_network import RobustbenchNetwork
 from advdpnp.models.libraries.timm_network import TimmNetwork
 from advdpnp.models.libraries.torchvision_network import TorchvisionNetwork
@@ -10,7 +10,7 @@ LIBRARIES: dict[str, type[LibraryNetwork]] = {
 }
 LIBRARY_FORMS = ", ".join(kind.form for kind in LIBRARIES.values())
 
-__all__ = ["LIBRARIES", "LIBRARY_FORMS", "LibraryNetwork", "Preprocessing", "is_library_name", "library_network"]
+__all__ = ["LIBRARIES", "LIBRARY_FORMS", "LibraryNetwork", "Preprocessing", "is_library_name", "network_by_name"]
 
 
 def is_library_name(reference: str) -> bool:
@@ -19,7 +19,7 @@ def is_library_name(reference: str) -> bool:
     return bool(colon and name) and package in LIBRARIES
 
 
-def library_network(reference: str, data: str = "") -> LibraryNetwork:
+def network_by_name(reference: str, data: str = "") -> LibraryNetwork:
     """The network of a name.
 
     Args:

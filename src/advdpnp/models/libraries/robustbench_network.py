@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from advdpnp.models.libraries.library_network import (
+from advdpnp.models.libraries.base import (
     Arguments,
     ImageShape,
     LibraryNetwork,

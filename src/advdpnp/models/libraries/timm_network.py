@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 from torch import nn
 
-from advdpnp.models.libraries.library_network import (
+from advdpnp.models.libraries.base import (
     Arguments,
     ImageShape,
     LibraryNetwork,

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from advdpnp.models.libraries.library_network import (
+from advdpnp.models.libraries.base import (
     Arguments,
     ImageShape,
     LibraryNetwork,
