@@ -234,10 +234,24 @@ PAIR = replace(
     ),
 )
 
+# The same for the next of the paper's Table 1: what B's two arms are compared with.
+TRADES_IKL = replace(
+    PAIR,
+    name="trades-ikl",
+    slot="C",
+    arms=(Arm("trades", "trades", 27), Arm("ikl", "ikl", 27)),
+    extras=(
+        Extra("trades", "fsr", 2000),
+        Extra("ikl", "fsr", 2000),
+        Extra("trades", "curve", 1000),
+        Extra("ikl", "curve", 1000),
+    ),
+)
+
 # The whole recipe, in pieces that go on from each other.
 FULL = replace(REAL, name="full", settings=())
 TINY_FULL = replace(
     TINY, name="tiny-full", settings=("recipe.train_images=256", "recipe.attack.steps=2"), engines=("folded", "eager")
 )
 
-SCALES = {scale.name: scale for scale in (REAL, TINY, PAIR, FULL, TINY_FULL)}
+SCALES = {scale.name: scale for scale in (REAL, TINY, PAIR, TRADES_IKL, FULL, TINY_FULL)}
