@@ -53,10 +53,13 @@ def second_call(slot: Slot) -> None:
 
 
 def third_call(slot: Slot) -> None:
-    """Bring the weights of the first arms; then what else can be measured of them."""
-    arms = [arm.label for arm in slot.scale.arms if is_trained(slot, arm)]
+    """Bring the weights of the first arms; then AutoAttack where it did not end before, and the extras."""
+    trained = [arm for arm in slot.scale.arms if is_trained(slot, arm)]
+    arms = [arm.label for arm in trained]
     extras = [extra for extra in slot.scale.extras if extra.arm in arms]
     slot.run([slot.stage("weights", "weights", slot.left, options={"arms": arms[:WEIGHTS_OF]})], last=not extras)
+    for arm in trained:
+        _search(slot, arm, last=False)
     for extra in extras:
         options = {"arm": extra.arm, "suite": extra.suite, "limit": extra.limit, "precision": "fp32"}
         stage = slot.stage(f"extra-{extra.arm}-{extra.suite}", "measure", slot.left, options=options)
@@ -222,9 +225,14 @@ def _evaluate(slot: Slot, kind: str, arm: Arm, expected: float, options: dict[st
     slot.run([slot.stage(name, "measure", seconds, options={"arm": arm.label, **options})], last=last)
 
 
+def _has(slot: Slot, arm: Arm, suite: str) -> bool:
+    run = run_of(slot, arm)
+    return run is not None and run.eval_path(f"{suite}.json").exists()
+
+
 def _measure(slot: Slot, arm: Arm) -> None:
-    scale, run = slot.scale, run_of(slot, arm)
-    if run is not None and run.eval_path(f"{scale.suite}.json").exists():
+    scale = slot.scale
+    if _has(slot, arm, scale.suite):
         return
     expected = measured(slot).measure or scale.measure_seconds
     _evaluate(slot, "measure", arm, expected, {"suite": scale.suite, "limit": scale.limit, "precision": "fp32"})
@@ -232,6 +240,8 @@ def _measure(slot: Slot, arm: Arm) -> None:
 
 def _search(slot: Slot, arm: Arm, last: bool) -> None:
     scale = slot.scale
+    if _has(slot, arm, scale.search_suite):
+        return
     expected = measured(slot).search or scale.search_seconds
     options = {"suite": scale.search_suite, "limit": scale.search_images, "precision": scale.search_precision}
     _evaluate(slot, "search", arm, expected, options, last)

@@ -240,6 +240,7 @@ TRADES_IKL = replace(
     name="trades-ikl",
     slot="C",
     arms=(Arm("trades", "trades", 27), Arm("ikl", "ikl", 27)),
+    seconds=(150.0, 582.0, 200.0),
     extras=(
         Extra("trades", "fsr", 2000),
         Extra("ikl", "fsr", 2000),
