@@ -92,9 +92,10 @@ def _check(slot: Slot, compile_too: bool) -> None:
     stages += [slot.stage(f"smoke-{engine}", "engine", SMOKE, options={"engine": engine}) for engine in scale.engines]
     stages += [slot.stage("smoke-suites", "suites", SMOKE)]
     if compile_too and scale.precision == "bf16":
-        first = scale.engines[0]
+        first, usual = scale.engines[0], scale.batches[0]
+        arms = [arm.label for arm in reversed(scale.arms) if not arm.optional]
         # The larger batches are the ladder's.
-        wanted = [("mean", scale.batches[0]), ("at", scale.batches[0]), *(("mean", b) for b in scale.batches[1:2])]
+        wanted = [*((arm, usual) for arm in arms), *((arms[0], batch) for batch in scale.batches[1:2])]
         stages += [
             slot.stage(f"compile-{arm}-{batch}", "compile", COMPILE, options=vars(Variant(first, batch)) | {"arm": arm})
             for arm, batch in wanted
@@ -225,14 +226,9 @@ def _evaluate(slot: Slot, kind: str, arm: Arm, expected: float, options: dict[st
     slot.run([slot.stage(name, "measure", seconds, options={"arm": arm.label, **options})], last=last)
 
 
-def _has(slot: Slot, arm: Arm, suite: str) -> bool:
-    run = run_of(slot, arm)
-    return run is not None and run.eval_path(f"{suite}.json").exists()
-
-
 def _measure(slot: Slot, arm: Arm) -> None:
-    scale = slot.scale
-    if _has(slot, arm, scale.suite):
+    scale, run = slot.scale, run_of(slot, arm)
+    if run is not None and run.eval_path(f"{scale.suite}.json").exists():
         return
     expected = measured(slot).measure or scale.measure_seconds
     _evaluate(slot, "measure", arm, expected, {"suite": scale.suite, "limit": scale.limit, "precision": "fp32"})
@@ -240,7 +236,7 @@ def _measure(slot: Slot, arm: Arm) -> None:
 
 def _search(slot: Slot, arm: Arm, last: bool) -> None:
     scale = slot.scale
-    if _has(slot, arm, scale.search_suite):
+    if any((outcome["stage"], outcome["ended"]) == (f"search-{arm.label}", "done") for outcome in slot.outcomes()):
         return
     expected = measured(slot).search or scale.search_seconds
     options = {"suite": scale.search_suite, "limit": scale.search_images, "precision": scale.search_precision}

@@ -11,10 +11,10 @@ from advdpnp.runs import Json, write_json
 from gpu import slot as slot_module
 from gpu.calls import first_call, second_call, third_call
 from gpu.processes import Stage
-from gpu.scale import PAIR, REAL, Scale
+from gpu.scale import PAIR, REAL, TRADES_IKL, Scale
 from scripts.fakes import FakeSlot, FakeTime
 
-FORWARDS = {"at": 23, "mean": 26, "sum": 26}
+FORWARDS = {"at": 23, "mean": 26, "sum": 26, "trades": 27, "ikl": 27}
 
 
 @dataclass
@@ -179,6 +179,18 @@ def test_a_pair_is_trained_for_thirty_epochs_each_with_no_ladder(
     ]  # fmt: skip
     assert played.trained() == {"at": ("step", 30), "mean": ("step", 30)}
     assert played.names(3) == ["weights", "extra-mean-fsr", "extra-at-fsr", "extra-mean-curve", "extra-at-curve"]
+
+
+def test_other_arms_are_compiled_under_their_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = play(Machine(FAST, tmp_path), monkeypatch, scale=TRADES_IKL)
+    assert {name for name in played.names(1) if "compile-" in name} == {"compile-trades-256", "compile-ikl-256"}
+
+
+def test_a_search_without_time_in_the_second_call_is_made_in_the_third(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = play(Machine(FAST, tmp_path, start=70.0), monkeypatch, scale=PAIR)
+    assert "search-mean" in played.names(3) and "search-at" not in played.names(3)
 
 
 def test_an_extra_that_takes_too_long_is_ended_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
