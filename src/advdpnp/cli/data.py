@@ -86,8 +86,8 @@ def _check_published(name: str) -> None:
     """Raise ValueError for a folder of images, of which there is nothing published."""
     if name.startswith("folder:"):
         raise ValueError(
-            f"expected a published data set (advdpnp list data); got {name}, images of your own, which have no published "
-            f"sums: `advdpnp data describe {name}` reads them all and names those that cannot be read"
+            f"expected a published data set (advdpnp list data); got {name}, images of your own, which have no "
+            f"published sums: `advdpnp data describe {name}` reads them all and names those that cannot be read"
         )
 
 
