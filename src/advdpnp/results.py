@@ -230,6 +230,9 @@ class EvaluationResult:
     search_precision: str = field(default="fp32", metadata=_PAIRED)
     shard: list[int] | None = field(default=None, metadata=_OWN)
     geometry: dict[str, Any] | None = None
+    # "published" for CIFAR-10-C or "generated", see `advdpnp.result_files.corruption_fields`; "" where not measured.
+    corruption_source: str = field(default="", metadata=_PAIRED)
+    corruptions: dict[str, Any] | None = field(default=None, metadata=_OWN)
     # Count, mean and spread over seeds of the attacks' noise; None for one seed.
     seeds: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list, metadata=_OWN)

@@ -16,7 +16,7 @@ from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_exper
 from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
 from advdpnp.api.run_images import images_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation
-from advdpnp.api.test_sets import test_set
+from advdpnp.api.test_sets import corruptions_of, test_set
 from advdpnp.callbacks import Silent
 from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
@@ -139,7 +139,8 @@ def evaluate_run(
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
-    evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other)
+    corrupted = corruptions_of(wanted, tested.facts, images, data_root, callback)
+    evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other, corrupted)
     for line in tested.remarks:
         warnings.warn(line, stacklevel=5)
     remarks = {"warnings": tested.remarks} if tested.remarks else {}

@@ -19,7 +19,7 @@ from advdpnp.api.stored_evaluation import (
     StoredEvaluation,
     summed_up,
 )
-from advdpnp.api.test_sets import named_or_given
+from advdpnp.api.test_sets import corruptions_of, named_or_given
 from advdpnp.attacks.attack import check_images, check_labels, in_box
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
@@ -158,7 +158,8 @@ def evaluate_external(
     cautions += said
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
-    evaluation = StoredEvaluation(run, wanted, images, facts, how)
+    corrupted = corruptions_of(wanted, spec, images, data_root, callback)
+    evaluation = StoredEvaluation(run, wanted, images, facts, how, corrupted=corrupted)
     if run.exists:
         run.create_or_verify(config)
     # Before the checks of the network, which take minutes.

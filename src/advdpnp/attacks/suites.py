@@ -22,12 +22,14 @@ class Suite:
         description: one line.
         attacks: in the order in which they run.
         features: index of the attack whose images the geometry metrics see; None for no geometry.
+        corruptions: whether accuracy under common corruptions is measured too.
     """
 
     name: str
     description: str
     attacks: tuple[Attack, ...]
     features: Natural | None
+    corruptions: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -104,6 +106,11 @@ def _min_eps(eps: float, pixels: int, norm: Ball) -> Suite:
     return Suite("min-eps", text, (MinEps(eps=min(4 * eps, widest), norm=norm),), features=None)
 
 
+def _corruptions(eps: float, pixels: int, norm: Ball) -> Suite:
+    text = "no attack, but 19 common corruptions at 5 severities: CIFAR-10-C where it is there, else generated"
+    return Suite("corruptions", text, (), features=None, corruptions=True)
+
+
 _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "clean": _clean,
     "quick": _quick,
@@ -115,6 +122,7 @@ _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "autoattack": _autoattack,
     "autoattack-quick": _autoattack_quick,
     "min-eps": _min_eps,
+    "corruptions": _corruptions,
 }
 
 
