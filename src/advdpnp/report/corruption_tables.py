@@ -76,15 +76,15 @@ def _bare(value: float) -> Accuracy:
 
 
 def _table(results: list[Result], what: str, columns: list[Column], read: Read) -> Table:
-    first, rows = results[0], list[Row]()
+    first, rows, others = results[0], list[Row](), "corruptions" if read is _severities else "severities"
+    images = f"{first.suite.n:,} test images ({short_indices(first.suite.indices)})"
     for _, of_defense in groupby(by_method(results), key=lambda seeds: seeds[0].run.defense):
         methods = list(of_defense)
         rows += [row for seeds in methods for row in _rows(seeds, read)]
         rows += _printed(methods[0][0]) if read is _severities else []
     return Table(
         title=f"{first.place}: {what} ({_source(first)})",
-        caption=f"Accuracy in percent on {first.suite.n:,} test images ({short_indices(first.suite.indices)}), mean over "
-        f"{'corruptions' if read is _severities else 'severities'}; the corrupted images are {source_text(results)}.",
+        caption=f"Accuracy in percent on {images}, mean over {others}; corrupted images: {source_text(results)}.",
         columns=columns,
         rows=rows,
         footnotes=[],
@@ -110,7 +110,7 @@ def _cell(accuracy: Accuracy, n: int) -> Cell:
 
 
 def _printed(result: Result) -> list[Row]:
-    """Table 5 beside the published arrays, where they are whole; generated corruptions are nothing to compare with it."""
+    """Table 5 beside the published arrays; generated corruptions are nothing to compare with it."""
     place = Place(result.suite.data, result.run.backbone, result.run.defense)
     numbers = TABLE_5.rows.get(place)
     whole = of_the_first(result.suite.indices, result.suite.n)

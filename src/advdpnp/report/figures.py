@@ -231,7 +231,7 @@ def _mean_over_seeds(seeds: Sequence[Result], read: Callable[[dict[str, Any]], A
     """What `read` takes from the stored corruptions of each seed, in percent."""
     import numpy as np
 
-    return 100 * np.mean([read(stored_corruptions(seed)) for seed in seeds], axis=0)
+    return np.asarray(100 * np.mean([read(stored_corruptions(seed)) for seed in seeds], axis=0))
 
 
 def accuracy_against_severity(results: list[Result]) -> Figure:
@@ -269,6 +269,7 @@ def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
     for axes, seeds in zip(grid, methods, strict=False):
         n = seeds[0].suite.n
         shares = _mean_over_seeds(seeds, lambda stored: [stored["right"][name] for name in names]) / n
+        axes.grid(visible=False)
         axes.imshow(shares, cmap="viridis", vmin=0, vmax=100, aspect="auto")
         for (row, column), share in _cells(shares):
             ink = "white" if share < 60 else "black"

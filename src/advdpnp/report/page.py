@@ -122,7 +122,7 @@ def _corruptions(groups: list[list[Result]]) -> list[Section]:
         chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
         place, name = f"{results[0].place}{chosen}", f"{data}-{backbone}-{n}{chosen}-{source}"
         names = ", ".join(dict.fromkeys(result.run.method for result in results))
-        images = f"{n:,} test images{chosen}; the corrupted images are {source_text(results)}."
+        images = f"{n:,} test images{chosen}; corrupted images: {source_text(results)}."
         title = f"{place}: accuracy falls as corruptions grow ({source})"
         alt = f"Line chart of the mean accuracy over corruptions against their severity for {names}."
         build = _binding(figures.accuracy_against_severity, results)
