@@ -45,7 +45,7 @@ def fog(x: Array, draws: Draws, weight: float, decay: float) -> Array:
 
 
 # Of the frost: by how much one image's is brighter than another's, and the share of a plasma in it.
-_LEAST, _MOST, _UNEVEN = 0.25, 0.75, 0.35
+_LEAST, _MOST, _UNEVEN = 0.30, 0.80, 0.35
 _NEEDLES = 0.012
 
 
