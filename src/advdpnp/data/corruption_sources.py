@@ -26,7 +26,7 @@ class CorruptionSource(Protocol):
         """The images x, (B, channels, H, W) in [0, 1], whose positions in the test set are `index`, corrupted."""
 
 
-class Generated:
+class GeneratedCorruptions:
     """Of any test set, by `advdpnp.data.corruptions.corrupt`; keyed by the images' positions and a seed."""
 
     name: Literal["generated"] = "generated"
@@ -35,10 +35,10 @@ class Generated:
         return corrupt(x, corruption, severity, index=index, seed=seed)
 
 
-GENERATED = Generated()
+GENERATED = GeneratedCorruptions()
 
 
-class Published:
+class PublishedCorruptions:
     """The published arrays; nothing in them is drawn, so the seed is not used.
 
     Args:
@@ -95,4 +95,4 @@ def corruption_source(facts: DataSpec, clean: Images, root: Path) -> tuple[Corru
     missing = [name for name in names if not (folder / f"{name}.npy").is_file()]
     if missing:
         return GENERATED, f"{folder} lacks {', '.join(missing[:3])}: all corruptions are generated instead"
-    return Published(folder, clean), ""
+    return PublishedCorruptions(folder, clean), ""
