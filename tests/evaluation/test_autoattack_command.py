@@ -2,15 +2,14 @@
 
 import itertools
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import warm
 from advdpnp import api, cli
 from advdpnp.callbacks import Silent
 from advdpnp.experiments import experiment
@@ -228,9 +227,8 @@ def test_few_classes_are_said_and_stored(tmp_path: Path, call: Any, monkeypatch:
 
 @pytest.mark.slow
 def test_shards_that_end_at_once_write_the_whole(run: Path) -> None:
-    def start(*options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "advdpnp", "evaluate", str(run), *FEW, *options]
-        return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    def start(*options: str) -> warm.Process:
+        return warm.start(["-m", "advdpnp", "evaluate", str(run), *FEW, *options])
 
     assert start().wait(timeout=120) == 0
     whole = verdicts(stored(run))
