@@ -2,48 +2,19 @@
 
 import itertools
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import warm
-from advdpnp import api, cli
+from advdpnp import api
 from advdpnp.callbacks import Silent
-from advdpnp.experiments import experiment
 from advdpnp.runs import Run
 from data.pictures import write
 
 SEARCHES = ["--attack", "apgd-ce:steps=3", "--attack", "square:steps=20", "--suite", "mine", "--threads", "1"]
 FEW = [*SEARCHES, "--limit", "41"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run, to be copied."""
-    settings = ("recipe.epochs=1", "recipe.train_images=320", "recipe.holdout=0", "recipe.attack.steps=1")
-    return api.train(experiment("digits/tiny/at", settings=settings), tmp_path_factory.mktemp("runs")).folder
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "digits/tiny/at/seed-0"))
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command; its status, its output and the lines of its error stream."""
-
-    def started(*arguments: object) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["advdpnp", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        told = capsys.readouterr()
-        return int(stop.value.code or 0), told.out, told.err.splitlines()
-
-    return started
 
 
 def stored(run: Path, name: str = "mine") -> dict[str, Any]:
