@@ -98,7 +98,8 @@ def run(
 def commands(folder: Path) -> Path:
     """The folder, with the commands `python` and `advdpnp` in it, whose work the server's processes do.
 
-    A shell finds them on its PATH. A signal to such a command does not reach the process that does its work.
+    A shell finds them on its PATH; a process of this module whose environment names that `python` as WARM_PYTHON has
+    it as sys.executable. A signal to such a command does not reach the process that does its work.
     """
     folder.mkdir(parents=True, exist_ok=True)
     client = shlex.join([sys.executable, "-IS", __file__, "ask", _server()])
@@ -180,6 +181,8 @@ def _kept(connection: socket.socket) -> list[str]:
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    # A signal to its group is for it alone.
+    os.setpgrp()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
@@ -188,6 +191,7 @@ def _kept(connection: socket.socket) -> list[str]:
 
 def _become(arguments: list[str]) -> None:
     """Do what `python ARGUMENTS` does, for -W, -c, -m and the path of a script."""
+    sys.executable = os.environ.get("WARM_PYTHON", sys.executable)
     sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *sys.path[1:]]
     while arguments[0] == "-W":
         warnings.simplefilter(arguments[1])  # type: ignore[arg-type]
