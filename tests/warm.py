@@ -198,7 +198,7 @@ def _become(arguments: list[str]) -> None:
         arguments = arguments[2:]
     kind, what = arguments[0], arguments[1] if arguments[0] in ("-c", "-m") else arguments[0]
     sys.argv = [kind, *arguments[2:]] if what != kind else arguments
-    sys.path.insert(0, "" if what != kind else str(Path(kind).parent.resolve()))
+    sys.path.insert(0, {"-c": "", "-m": str(Path.cwd())}.get(kind, str(Path(kind).parent.resolve())))
     if kind == "-m":
         runpy.run_module(what, run_name="__main__", alter_sys=True)
     elif kind == "-c":
