@@ -8,7 +8,7 @@ from typing import Any
 _ATTACKS = {
     "cw": "C&W", "apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square",
     "autoattack": "AutoAttack", "autoattack-quick": "AutoAttack (quick tier)", "deepfool": "DeepFool",
-    "min-eps": "Min-eps",
+    "min-eps": "Min-eps", "adaptive-pgd": "Adaptive PGD", "adaptive-apgd": "Adaptive APGD",
 }  # fmt: skip
 SEARCHES = {
     "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",
@@ -20,6 +20,7 @@ NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 _SETTINGS = {
     "kappa": "κ = {}", "targets": "{} targets", "rho": "ρ = {}", "multi_eps": "radii 3ε, 2ε and ε",
     "alpha_max": "α at most {}", "target": "target class {}", "eta": "η = {}", "beta": "β = {}", "p_init": "p = {}",
+    "objective": "on the objective of {}",
 }  # fmt: skip
 
 

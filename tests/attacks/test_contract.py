@@ -17,14 +17,18 @@ from advdpnp.attacks import (
     FABT,
     FGSM,
     PGD,
+    AdaptiveAPGD,
+    AdaptivePGD,
     Attack,
     AutoAttack,
     CarliniWagner,
     MinEps,
+    Objective,
     Square,
 )
 from advdpnp.attacks.square import _bumps, _sides
 from advdpnp.attacks.stepwise import StepwiseAttack
+from advdpnp.losses import cross_entropy
 from advdpnp.threat import distance
 from reference.batch_generator import BatchGeneratorNoise
 
@@ -39,6 +43,13 @@ class ShortAutoAttack(AutoAttack):
         return APGDCE(**how, steps=4), FABT(**how, steps=2, targets=1), Square(**how, steps=4)
 
 
+def squared_lead(model: Any, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+    """An objective of clean and attacked images."""
+    logits = model(x_adv)
+    return (logits - model(x)).square().sum(dim=1) + cross_entropy(logits, y)
+
+
+SQUARED_LEAD = Objective("squared lead", squared_lead)
 EVERY: list[Attack] = [
     FGSM(eps=0.1),
     FGSM(eps=0.8, norm="l2"),
@@ -57,6 +68,10 @@ EVERY: list[Attack] = [
     MinEps(eps=0.1, boundary_steps=3, steps=2, bisections=3),
     MinEps(eps=0.8, norm="l2", boundary_steps=3, steps=2, bisections=3),
     ShortAutoAttack(eps=0.02),
+    AdaptivePGD(eps=0.1, steps=4, objective=SQUARED_LEAD),
+    AdaptivePGD(eps=0.8, norm="l2", steps=4, restarts=2, objective=SQUARED_LEAD),
+    AdaptiveAPGD(eps=0.1, steps=6, objective=SQUARED_LEAD),
+    AdaptiveAPGD(eps=4.0, norm="l1", steps=6, objective=SQUARED_LEAD),
 ]
 # A new attack is held to all of this without a line here; the quick tier is AutoAttack with other budgets.
 LISTED = {attack.name for attack in EVERY} | {"autoattack-quick"}

@@ -7,7 +7,10 @@ from typing import Any
 
 from advdpnp import attacks
 from advdpnp.attacks import ATTACKS, Attack, AutoAttack, QuickAutoAttack, Suite, suite_names
+from advdpnp.attacks.adaptive import with_objective
+from advdpnp.attacks.attack import Objective
 from advdpnp.attacks.suites import check_suite_norm, l2_radius
+from advdpnp.defenses import Defense
 from advdpnp.experiments.config import decode
 from advdpnp.ranges import Count, NonNegative, check, check_fields, nearest
 from advdpnp.threat import eps_text, parse_eps
@@ -130,6 +133,12 @@ def suite_of(protocol: Protocol, radii: Radii, norm: str | None = None, name: st
     called = name or ("custom" if norm in (None, "linf") else f"custom-{norm}")
     _check_own_name(called, members)
     return Suite(called, "attacks by hand", members, features=None)
+
+
+def adapted(suite: Suite, defense: Defense[Any]) -> Suite:
+    """The suite with adaptive attacks on the objective of this defense, where they do not say another."""
+    objective = Objective(defense.name, defense.objective)
+    return replace(suite, attacks=tuple(with_objective(attack, objective) for attack in suite.attacks))
 
 
 def _suite_by_name(name: str, radii: Radii, norm: Any) -> Suite:

@@ -1,7 +1,8 @@
 """Attacks: frozen dataclasses that are called with logits, images and labels."""
 
+from advdpnp.attacks.adaptive import AdaptiveAPGD, AdaptivePGD
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
-from advdpnp.attacks.attack import Attack, label, record
+from advdpnp.attacks.attack import Attack, Objective, label, record
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.min_eps import MinEps
@@ -23,6 +24,8 @@ ATTACKS = {
         MinEps,
         AutoAttack,
         QuickAutoAttack,
+        AdaptivePGD,
+        AdaptiveAPGD,
     )
 }
 
@@ -34,10 +37,13 @@ __all__ = [
     "FABT",
     "FGSM",
     "PGD",
+    "AdaptiveAPGD",
+    "AdaptivePGD",
     "Attack",
     "AutoAttack",
     "CarliniWagner",
     "MinEps",
+    "Objective",
     "QuickAutoAttack",
     "Square",
     "Suite",
