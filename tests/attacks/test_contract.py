@@ -22,6 +22,7 @@ from advdpnp.attacks import (
     Attack,
     AutoAttack,
     CarliniWagner,
+    MarginPGD,
     MinEps,
     Objective,
     Square,
@@ -68,13 +69,16 @@ EVERY: list[Attack] = [
     MinEps(eps=0.1, boundary_steps=3, steps=2, bisections=3),
     MinEps(eps=0.8, norm="l2", boundary_steps=3, steps=2, bisections=3),
     ShortAutoAttack(eps=0.02),
+    MarginPGD(eps=0.1, steps=3, targets=1),
+    MarginPGD(eps=0.8, norm="l2", steps=3, targets=1, restarts=2, loss="probabilities"),
     AdaptivePGD(eps=0.1, steps=4, objective=SQUARED_LEAD),
     AdaptivePGD(eps=0.8, norm="l2", steps=4, restarts=2, objective=SQUARED_LEAD),
     AdaptiveAPGD(eps=0.1, steps=6, objective=SQUARED_LEAD),
     AdaptiveAPGD(eps=4.0, norm="l1", steps=6, objective=SQUARED_LEAD),
 ]
-# A new attack is held to all of this without a line here; the quick tier is AutoAttack with other budgets.
-LISTED = {attack.name for attack in EVERY} | {"autoattack-quick"}
+TIERS = {"autoattack-quick", "autoattack-plus"}
+# A new attack is held to all of this without a line here; the other tiers are AutoAttack with other budgets.
+LISTED = {attack.name for attack in EVERY} | TIERS
 EVERY += [kind(eps=0.1) for name, kind in ATTACKS.items() if name not in LISTED]
 EACH = pytest.mark.parametrize("attack", EVERY, ids=[f"{a.name}-{a.norm}-{i}" for i, a in enumerate(EVERY)])
 
@@ -116,7 +120,7 @@ def assert_attacked(attack: Attack, x: Tensor, x_adv: Tensor) -> None:
 
 
 def test_every_attack_is_here_under_its_own_name() -> None:
-    assert {attack.name for attack in EVERY} >= set(ATTACKS) - {"autoattack-quick"}
+    assert {attack.name for attack in EVERY} >= set(ATTACKS) - TIERS
     assert all(kind.name == name for name, kind in ATTACKS.items())
 
 

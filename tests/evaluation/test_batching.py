@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import metrics
-from advdpnp.attacks import APGDCE, APGDT, FABT, AutoAttack, Square, Suite
+from advdpnp.attacks import APGDCE, APGDT, FABT, AutoAttack, MarginPGD, Square, Suite
 from advdpnp.attacks.stepwise import ChunkedModel, StepwiseAttack, ranked_targets, succeeds, targets
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
@@ -27,6 +27,8 @@ N, CHUNK = 60, 8
 EPS = 0.14
 ATTACKS_TO_RUN: tuple[StepwiseAttack[Any], ...] = (
     APGDCE(eps=EPS, steps=1),
+    # Some of its attempts have a target, and some none.
+    MarginPGD(eps=EPS, steps=2, targets=2),
     APGDT(eps=EPS, steps=3, targets=3),
     FABT(eps=EPS, steps=6, targets=2),
     Square(eps=EPS, steps=30),
@@ -204,7 +206,7 @@ def test_a_finished_evaluation_resumes_without_asking_the_network_for_more(tmp_p
             steps.append(left)
 
     run(model, images, Count(), partial=tmp_path / "done.json", resume=True)
-    assert steps == [0, 0, 0, 0]
+    assert steps == [0] * len(ATTACKS_TO_RUN)
 
 
 def test_the_running_bound_falls_to_the_result_and_the_work_left_to_none() -> None:
@@ -283,7 +285,7 @@ def test_when_memory_runs_out_the_chunk_is_halved_recorded_and_nothing_finished_
 
     found, expected = run(Hungry().eval(), images), whole()
     assert found["attacks"][0]["chunk"] == 4
-    assert [search["chunk"] for search in found["attacks"][0]["searches"]] == [8, 4, 4, 4]
+    assert [search["chunk"] for search in found["attacks"][0]["searches"]] == [8, *[4] * (len(ATTACKS_TO_RUN) - 1)]
     assert found["attacks"][0]["robust_accuracy"] == expected["worst_case_accuracy"]
 
 

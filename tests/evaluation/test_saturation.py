@@ -37,6 +37,7 @@ SHORT = {
     "apgd-t": {"steps": 10, "targets": 3},
     "fab-t": {"steps": 10, "targets": 3},
     "square": {"steps": 100},
+    "margin-pgd": {"steps": 10, "targets": 3},
     "adaptive-pgd": {"steps": 10, "objective": CROSS_ENTROPY},
     "adaptive-apgd": {"steps": 10, "objective": CROSS_ENTROPY},
     "min-eps": {"steps": 2, "boundary_steps": 6, "bisections": 2, "targets": 2},
@@ -96,7 +97,7 @@ def test_autoattack_is_scale_free_as_its_parts_are_and_what_says_nothing_is_not(
 @pytest.mark.parametrize(
     ("name", "balls"),
     [("pgd20", 1), ("text", 1), ("curve", 8), ("quick", 0), ("fsr", 0), ("demo", 0), ("clean", 0), ("autoattack", 0),
-     ("autoattack-quick", 0), ("min-eps", 0)],
+     ("autoattack-quick", 0), ("min-eps", 0), ("autoattack-plus", 0)],
 )  # fmt: skip
 def test_a_suite_without_a_scale_free_attack_gets_one_in_each_of_its_balls(name: str, balls: int) -> None:
     asked = suite(name, 0.1, 64)
@@ -108,7 +109,7 @@ def test_a_suite_without_a_scale_free_attack_gets_one_in_each_of_its_balls(name:
 
 
 def test_every_suite_is_in_the_table_above() -> None:
-    assert len(suite_names()) == 10
+    assert len(suite_names()) == 11
 
 
 def test_an_attack_at_a_class_gets_one_at_the_same_class() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from advdpnp import attacks
-from advdpnp.attacks import ATTACKS, Attack, AutoAttack, QuickAutoAttack, Suite, suite_names
+from advdpnp.attacks import ATTACKS, Attack, AutoAttack, AutoAttackPlus, QuickAutoAttack, Suite, suite_names
 from advdpnp.attacks.adaptive import with_objective
 from advdpnp.attacks.attack import Objective
 from advdpnp.attacks.suites import check_suite_norm, l2_radius
@@ -207,7 +207,8 @@ def _check_name(name: str, members: Sequence[Attack]) -> None:
             "attacks by hand need a name of their own, of letters, digits and ._+- alone, that begins with a letter or "
             f"digit and does not end in .partial; got {name!r}"
         )
-    kind = QuickAutoAttack if name.startswith("autoattack-quick") else AutoAttack
+    kinds = (QuickAutoAttack, AutoAttackPlus)
+    kind: type[AutoAttack] = next((one for one in kinds if name.startswith(one.name)), AutoAttack)
     if name.startswith("autoattack") and not all(type(one) is kind for one in members):
         raise _taken(name, kind.name)
 

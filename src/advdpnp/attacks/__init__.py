@@ -3,8 +3,9 @@
 from advdpnp.attacks.adaptive import AdaptiveAPGD, AdaptivePGD
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, Objective, label, record
-from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.fab import FABT
+from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.attacks.square import Square
@@ -26,6 +27,8 @@ ATTACKS = {
         QuickAutoAttack,
         AdaptivePGD,
         AdaptiveAPGD,
+        MarginPGD,
+        AutoAttackPlus,
     )
 }
 
@@ -41,7 +44,9 @@ __all__ = [
     "AdaptivePGD",
     "Attack",
     "AutoAttack",
+    "AutoAttackPlus",
     "CarliniWagner",
+    "MarginPGD",
     "MinEps",
     "Objective",
     "QuickAutoAttack",

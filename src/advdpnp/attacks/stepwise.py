@@ -143,6 +143,9 @@ class SequentialAttack(ABC):
     Evaluation runs what derives from this class in full batches, see `advdpnp.evaluation.batching`.
     """
 
+    # What the first so many of the attacks are by themselves, by name: results have the accuracy under these too.
+    tiers: ClassVar[tuple[tuple[str, int], ...]] = ()
+
     @property
     @abstractmethod
     def attacks_to_run(self) -> "tuple[StepwiseAttack[Any], ...]":
@@ -244,7 +247,8 @@ def targets(attack: StepwiseAttack[AttackStateT], attempt: int, ranked: Tensor, 
     if attack.target is not None:
         return torch.full_like(y, attack.target)
     rank = attack.target_rank(attempt)
-    return y if rank < 0 else ranked[:, rank]
+    # A copy: rows of other attempts, with a target, may be written over these.
+    return y.clone() if rank < 0 else ranked[:, rank]
 
 
 def fewer_targets(wanted: int, num_classes: int) -> str:
