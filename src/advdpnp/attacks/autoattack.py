@@ -88,7 +88,7 @@ class AutoAttackPlus(AutoAttack):
             APGDDLR(**fields, restarts=20),
             MarginPGD(**fields, targets=0, restarts=20),
             MarginPGD(**fields, targets=0, restarts=20, loss="probabilities"),
-            MarginPGD(**fields, restarts=2),
-            MarginPGD(**fields, restarts=2, loss="probabilities"),
+            MarginPGD(**fields, restarts=3),
+            MarginPGD(**fields, restarts=3, loss="probabilities"),
             APGDT(**fields, restarts=2),
         )
