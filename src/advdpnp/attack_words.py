@@ -23,7 +23,7 @@ NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 _SETTINGS = {
     "kappa": "κ = {}", "targets": "{} targets", "rho": "ρ = {}", "multi_eps": "radii 3ε, 2ε and ε",
     "alpha_max": "α at most {}", "target": "target class {}", "eta": "η = {}", "beta": "β = {}", "p_init": "p = {}",
-    "objective": "on the objective of {}", "loss": "on the margin of {}",
+    "objective": "on the objective of {}", "loss": "of {}",
 }  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class Short(AutoAttack):
     """AutoAttack's searches with small budgets."""
 
     name = "short"
+    tiers = (("first three", 3),)
 
     @property
     def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
@@ -75,7 +76,7 @@ def verdicts(result: Json) -> Tensor:
 def timeless(result: Json) -> Json:
     """The result without clock times."""
     for row in result["attacks"]:
-        for one in (row, *row["searches"]):
+        for one in (row, *row["searches"], *row["tiers"]):
             del one["seconds"]
     return result
 
@@ -258,6 +259,14 @@ def test_logits_that_are_no_numbers_are_a_success() -> None:
     (row,) = result["attacks"]
     assert row["broken"] == row["attacked"] == round(N * result["clean_accuracy"]) > 0
     assert row["robust_accuracy"] == 0
+
+
+def test_the_first_searches_have_their_own_number_where_they_have_a_name() -> None:
+    (row,) = run(*subject())["attacks"]
+    (tier,), third = row["tiers"], row["searches"][2]
+    named = {name: third[name] for name in ("robust_accuracy", "interval95", "verdicts")}
+    assert {name: value for name, value in tier.items() if name != "seconds"} == {"name": "first three"} | named
+    assert tier["robust_accuracy"] > row["robust_accuracy"] and tier["seconds"] <= row["seconds"]
 
 
 def test_norms_of_the_successes_are_within_the_radius() -> None:
