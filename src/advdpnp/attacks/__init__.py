@@ -6,6 +6,7 @@ from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
+from advdpnp.attacks.slide import SLIDE
 from advdpnp.attacks.square import Square
 from advdpnp.attacks.suites import Suite, suite, suite_names
 
@@ -23,6 +24,7 @@ ATTACKS = {
         MinEps,
         AutoAttack,
         QuickAutoAttack,
+        SLIDE,
     )
 }
 
@@ -34,6 +36,7 @@ __all__ = [
     "FABT",
     "FGSM",
     "PGD",
+    "SLIDE",
     "Attack",
     "AutoAttack",
     "CarliniWagner",
