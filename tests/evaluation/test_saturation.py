@@ -113,10 +113,9 @@ def test_an_attack_at_a_class_gets_one_at_the_same_class() -> None:
     assert found == (CarliniWagner(eps=0.1, target=3), CarliniWagner(eps=0.1, target=4))
 
 
-def test_in_l1_there_is_none_to_add_and_the_result_says_so() -> None:
+def test_in_l1_it_is_added_too() -> None:
     asked = Suite("l1", "", (APGDCE(norm="l1", eps=2.0, steps=2),), features=None)
-    assert added_attacks(asked, subject(Declared)[0]) == ()
-    assert "no attack here is scale-free" in result_of(subject(Declared)[0], asked)["warnings"][0]
+    assert added_attacks(asked, subject(Declared)[0]) == (CarliniWagner(eps=2.0, norm="l1"),)
 
 
 def result_of(model: nn.Module, asked: Any) -> Json:

@@ -66,6 +66,9 @@ class APGDStep(Protocol[APGDStateT]):
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> APGDStateT:
         """Rows at a random point of the ball; `stream` names the draw."""
 
+    def begin(self, point: Tensor, x: Tensor, y: Tensor, target: Tensor) -> APGDStateT:
+        """Rows of age 0 at `point`, (B, channels, H, W)."""
+
     def next_point(self, state: APGDStateT, answer: LossGradient) -> Tensor:
         """The point after `state.point`, of which `answer` is the loss and gradient; writes to all else of `state`."""
 
@@ -215,13 +218,17 @@ class SparseStep:
     """Steps along the largest entries of the gradient, as many as the best point suggests (2021, Algorithm 1).
 
     Args:
-        phases: (radius, steps) one after the other, each from the best point of the one before it.
+        phases: (radius, steps) one after the other, each from the best point of the one before it; a radius is a number,
+            or (B,) for one of each row's own.
     """
 
-    phases: tuple[tuple[float, int], ...]
+    phases: tuple[tuple[float | Tensor, int], ...]
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> SparseState:
-        point = self._start(x, noise, stream)
+        return self.begin(self._start(x, noise, stream), x, y, target)
+
+    def begin(self, point: Tensor, x: Tensor, y: Tensor, target: Tensor) -> SparseState:
+        """Rows of age 0 at `point`, (B, channels, H, W)."""
         zeros = x.new_zeros(len(x))
         return SparseState.start(
             point,
@@ -301,9 +308,9 @@ class SparseStep:
         return point.clamp(0.0, 1.0)
 
 
-def _choose(phase: Tensor, values: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
+def _choose(phase: Tensor, values: Sequence[float | Tensor], dtype: torch.dtype = torch.int64) -> Tensor:
     """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to be copied to the device."""
-    chosen = torch.full(phase.shape, values[0], dtype=dtype, device=phase.device)
+    chosen = torch.zeros(phase.shape, dtype=dtype, device=phase.device) + values[0]
     for place, value in enumerate(values[1:], start=1):
         chosen = torch.where(phase == place, value, chosen)
     return chosen

@@ -1,7 +1,6 @@
 """Networks whose logits saturate: they are attacked on a scale-free loss too, and their results say so."""
 
 from dataclasses import replace
-from typing import cast, get_args
 
 from torch import nn
 
@@ -9,21 +8,16 @@ from advdpnp.attacks import Attack, CarliniWagner, Suite
 from advdpnp.attacks.attack import is_scale_free
 from advdpnp.models.classifier import logits_saturate
 from advdpnp.runs import Json
-from advdpnp.threat import Ball
 
 ADDED = "added, since the logits of this network saturate and the suite has no scale-free attack"
 
 
 def added_attacks(suite: Suite, model: nn.Module) -> tuple[Attack, ...]:
-    """What a suite lacks for this network: C&W in each ball and at each target class, if no attack is scale-free.
-
-    C&W has no l1 ball, so none is added there.
-    """
+    """What a suite lacks for this network: C&W in each ball and at each target class, if no attack is scale-free."""
     if not logits_saturate(model) or any(map(is_scale_free, suite.attacks)):
         return ()
-    fitting = [attack for attack in suite.attacks if attack.norm in get_args(Ball)]
-    goals = dict.fromkeys((attack.norm, attack.eps, getattr(attack, "target", None)) for attack in fitting)
-    return tuple(CarliniWagner(eps=eps, norm=cast(Ball, norm), target=target) for norm, eps, target in goals)
+    goals = dict.fromkeys((attack.norm, attack.eps, getattr(attack, "target", None)) for attack in suite.attacks)
+    return tuple(CarliniWagner(eps=eps, norm=norm, target=target) for norm, eps, target in goals)
 
 
 def with_added_attacks(suite: Suite, model: nn.Module) -> Suite:
