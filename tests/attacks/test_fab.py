@@ -80,7 +80,7 @@ def test_the_nearest_image_of_a_linear_model_is_found_to_within_two_percent(norm
             assert bool((labels(model, found) != own).item()) is broken
 
 
-@pytest.mark.parametrize("norm, eps", [("linf", 0.08), ("l2", 0.6), ("l1", 1.5)])
+@pytest.mark.parametrize("norm, eps", [("linf", 0.08), ("l2", 0.6)])
 def test_verdicts_equal_the_official_ones_on_digits(norm: str, eps: float) -> None:
     attack = FABT(eps=eps, norm=norm, steps=10, restarts=2, targets=3)
     check_against_the_official_code(attack, exact(digits(60)))

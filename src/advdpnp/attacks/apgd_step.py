@@ -218,8 +218,8 @@ class SparseStep:
     """Steps along the largest entries of the gradient, as many as the best point suggests (2021, Algorithm 1).
 
     Args:
-        phases: (radius, steps) one after the other, each from the best point of the one before it; a radius is a number,
-            or (B,) for one of each row's own.
+        phases: (radius, steps) one after the other, each from the best point of the one before it; a radius is a
+            number, or (B,) for one of each row's own.
     """
 
     phases: tuple[tuple[float | Tensor, int], ...]
