@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import api
-from advdpnp.attacks import APGDCE, ATTACKS, PGD, CarliniWagner, Suite, suite, suite_names
+from advdpnp.attacks import APGDCE, APGDDLR, ATTACKS, PGD, CarliniWagner, Suite, suite, suite_names
 from advdpnp.attacks.attack import is_scale_free
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
@@ -115,9 +115,9 @@ def test_an_attack_at_a_class_gets_one_at_the_same_class() -> None:
     assert found == (CarliniWagner(eps=0.1, target=3), CarliniWagner(eps=0.1, target=4))
 
 
-def test_in_l1_it_is_added_too() -> None:
+def test_in_l1_it_is_one_that_is_strong_there() -> None:
     asked = Suite("l1", "", (APGDCE(norm="l1", eps=2.0, steps=2),), features=None)
-    assert added_attacks(asked, subject(Declared)[0]) == (CarliniWagner(eps=2.0, norm="l1"),)
+    assert added_attacks(asked, subject(Declared)[0]) == (APGDDLR(eps=2.0, norm="l1"),)
 
 
 def result_of(model: nn.Module, asked: Any) -> Json:

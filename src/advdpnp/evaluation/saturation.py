@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from advdpnp.attacks import Attack, CarliniWagner, Suite
+from advdpnp.attacks import APGDDLR, Attack, CarliniWagner, Suite
 from advdpnp.attacks.attack import is_scale_free
 from advdpnp.models.classifier import logits_saturate
 from advdpnp.runs import Json
@@ -13,11 +13,15 @@ ADDED = "added, since the logits of this network saturate and the suite has no s
 
 
 def added_attacks(suite: Suite, model: nn.Module) -> tuple[Attack, ...]:
-    """What a suite lacks for this network: C&W in each ball and at each target class, if no attack is scale-free."""
+    """What a suite lacks for this network: C&W in each ball and at each target class, if no attack is scale-free.
+
+    In l1, where C&W moves single pixels and is weak, APGD on the DLR.
+    """
     if not logits_saturate(model) or any(map(is_scale_free, suite.attacks)):
         return ()
     goals = dict.fromkeys((attack.norm, attack.eps, getattr(attack, "target", None)) for attack in suite.attacks)
-    return tuple(CarliniWagner(eps=eps, norm=norm, target=target) for norm, eps, target in goals)
+    kinds = {norm: APGDDLR if norm == "l1" else CarliniWagner for norm, _, _ in goals}
+    return tuple(kinds[norm](eps=eps, norm=norm, target=target) for norm, eps, target in goals)
 
 
 def with_added_attacks(suite: Suite, model: nn.Module) -> Suite:
