@@ -15,6 +15,7 @@ from advdpnp.attacks import (
     PGD,
     SLIDE,
     AutoAttack,
+    AutoAttackPlus,
     CarliniWagner,
     QuickAutoAttack,
     Suite,
@@ -96,7 +97,7 @@ def test_pgd_in_l1_has_a_hundred_steps_of_50_255_and_names_its_variant() -> None
             attack_by_hand(refused, CIFAR10)
 
 
-@pytest.mark.parametrize("name", [name for name in suite_names() if name != "clean"])
+@pytest.mark.parametrize("name", [name for name in suite_names() if name not in ("clean", "autoattack-plus")])
 def test_every_suite_is_there_in_l1(name: str) -> None:
     found = suite(name, 2000 / 255, norm="l1")
     assert found.name == f"{name}-l1" and {one.norm for one in found.attacks} == {"l1"}
@@ -155,6 +156,9 @@ def test_verdicts_in_l2_are_those_of_the_attack_itself() -> None:
         ("autoattack-mine", AutoAttack(), False),
         ("autoattack-mine", QuickAutoAttack(), True),
         ("autoattack-quick-mine", QuickAutoAttack(), False),
+        ("autoattack-plus-mine", AutoAttack(), True),
+        ("autoattack-mine", AutoAttackPlus(), True),
+        ("autoattack-plus-mine", AutoAttackPlus(), False),
         ("quick", PGD(), True),
         ("quick-l2", PGD(), True),
         ("quick-eps-0.3", PGD(), True),

@@ -1,9 +1,11 @@
 """Attacks: frozen dataclasses that are called with logits, images and labels."""
 
+from advdpnp.attacks.adaptive import AdaptiveAPGD, AdaptivePGD
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
-from advdpnp.attacks.attack import Attack, label, record
-from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.attack import Attack, Objective, label, record
+from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.fab import FABT
+from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.attacks.slide import SLIDE
@@ -25,6 +27,10 @@ ATTACKS = {
         AutoAttack,
         QuickAutoAttack,
         SLIDE,
+        AdaptivePGD,
+        AdaptiveAPGD,
+        MarginPGD,
+        AutoAttackPlus,
     )
 }
 
@@ -37,10 +43,15 @@ __all__ = [
     "FGSM",
     "PGD",
     "SLIDE",
+    "AdaptiveAPGD",
+    "AdaptivePGD",
     "Attack",
     "AutoAttack",
+    "AutoAttackPlus",
     "CarliniWagner",
+    "MarginPGD",
     "MinEps",
+    "Objective",
     "QuickAutoAttack",
     "Square",
     "Suite",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from advdpnp.attacks.attack import Logits, Target, attack_call, check_attack
 from advdpnp.attacks.l1_variants import Quantile, SparseL1
-from advdpnp.attacks.pgd import check_budget, strongest_restart
+from advdpnp.attacks.pgd import budget_of, strongest_restart
 from advdpnp.attacks.projected_ascent import cross_entropy, likelihood
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative
@@ -45,7 +45,7 @@ class SLIDE:
         check_attack(self)
         if self.step_size == 0:
             object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
-        check_budget(self)
+        budget_of(self)
 
     @property
     def threat(self) -> SparseL1:
