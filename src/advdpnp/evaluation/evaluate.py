@@ -34,6 +34,7 @@ from advdpnp.evaluation.single_pass import (
 )
 from advdpnp.evaluation.state import EvaluationState, PassProgress
 from advdpnp.evaluation.verdicts import check_evaluated
+from advdpnp.evaluation.weak_in_l1 import with_l1_warning
 from advdpnp.indices import indices_text, shard_text
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
@@ -168,7 +169,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         else:
             if "shard" not in result:
                 check_evaluated(result, evaluation.partial)
-            return stated(result, asked, evaluation.suite, model)
+            return with_l1_warning(stated(result, asked, evaluation.suite, model), evaluation.suite.attacks)
 
 
 def _run_suite(
