@@ -5,6 +5,7 @@ from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
 from advdpnp.api.export import export
 from advdpnp.api.external import evaluate_external, evaluate_model
 from advdpnp.api.loading import chosen_checkpoint, load, load_checkpoint
+from advdpnp.api.out_of_distribution import ood, ood_external
 from advdpnp.api.predicting import predict
 from advdpnp.api.training import make_task, train
 
@@ -21,6 +22,8 @@ __all__ = [
     "load",
     "load_checkpoint",
     "make_task",
+    "ood",
+    "ood_external",
     "predict",
     "resolve_device",
     "train",
