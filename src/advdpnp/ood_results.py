@@ -188,11 +188,9 @@ def stored_ood(run: Run) -> OodResult | None:
 
 def ood_text(result: OodResult) -> str:
     """The result as tables, in percent with 95 % intervals."""
-    images = (
-        f"{result.n} test images" if not of_the_first(result.indices, result.n) else f"first {result.n} test images"
-    )
-    chosen = "" if of_the_first(result.indices, result.n) else f" ({short_indices(result.indices)})"
-    lines = [f"{result.data}, {images}{chosen}, checkpoint {result.checkpoint}"]
+    n, first = result.n, of_the_first(result.indices, result.n)
+    images = f"first {n} test images" if first else f"{n} test images ({short_indices(result.indices)})"
+    lines = [f"{result.data}, {images}, checkpoint {result.checkpoint}"]
     for row in result.outside:
         changed = f", {row.conversion}" if row.conversion else ""
         lines += [

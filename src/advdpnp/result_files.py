@@ -71,11 +71,11 @@ class ResultFiles:
         return read_json(self.result)
 
 
-def score_interval(successes: int, n: int, z: float = _Z95) -> tuple[float, float]:
+def score_interval(successes: float, n: int, z: float = _Z95) -> tuple[float, float]:
     """Score interval of a proportion (Wilson 1927), without continuity correction.
 
     Args:
-        successes: in [0, n].
+        successes: in [0, n]; a mean count need not be whole.
         n: at least 1.
         z: quantile of the standard normal distribution; by default that of 95 %.
     Returns:

@@ -29,11 +29,16 @@ from advdpnp.evaluation.outside import OutsideMeasurement
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision
+from advdpnp.models.heads import LinearHead
 from advdpnp.ood_results import OodResult
 from advdpnp.results import SCHEMA
 from advdpnp.runs import Json, Run
 from advdpnp.threat import Ball
 
+_ROWS = (
+    "the class centers are the rows of a linear layer: training turns features towards them, but does not bring them "
+    "near, so that the angle says more than the distance"
+)
 _LIMITS = (
     "the attack follows the classifier's loss and not the score: one that keeps the score up too may get past what is "
     "rejected here"
@@ -99,7 +104,8 @@ def ood(
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
     subject = _Subject(model, tested.images.to(on), tested.facts.class_names, done.data.radii, facts, run)
-    return _measure(subject, wanted, tested.chosen(how), tested.remarks, callback)
+    remarks = [*tested.remarks, *([_ROWS] if isinstance(model.head, LinearHead) else [])]
+    return _measure(subject, wanted, tested.chosen(how), remarks, callback)
 
 
 @as_stated()

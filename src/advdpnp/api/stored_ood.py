@@ -43,7 +43,8 @@ class StoredOod:
         if differing := "; ".join(runs.differences(stored.protocol, self._result.protocol)):
             self._tell(f"{self._path} is of another measurement ({differing}): the new one replaces it at the end")
             return
-        self._known |= {_key(row): row for row in [*stored.accepting, *stored.outside]}
+        rows: list[Row] = [*stored.accepting, *stored.outside]
+        self._known |= {_key(row): row for row in rows}
 
     def add(
         self, key: str, what: str, measure: Callable[[], Row], same: Callable[[Row], bool] = lambda row: True

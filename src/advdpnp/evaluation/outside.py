@@ -131,8 +131,8 @@ def _joined(parts: list[dict[str, Tensor]], what: str) -> Found:
         bad |= ~np.isfinite(values)
     if bad.any():
         raise ValueError(
-            f"{int(bad.sum())} of {len(bad)} images ({what}) get logits or embeddings that are not finite, so that they "
-            "have no score: is the network in the precision that it was trained in?"
+            f"{int(bad.sum())} of {len(bad)} images ({what}) get logits or embeddings that are not finite, and so "
+            "no score: is the network in the precision that it was trained in?"
         )
     return found
 
@@ -157,7 +157,8 @@ def _histogram(inside: np.ndarray, outside: np.ndarray) -> dict[str, list[float]
         name: np.histogram(values.clip(edges[0], edges[-1]), edges)[0] / len(values)
         for name, values in (("inside", inside), ("outside", outside))
     }
-    return {"edges": edges.tolist()} | {name: share.tolist() for name, share in shares.items()}
+    found = {"edges": edges} | shares
+    return {name: [float(f"{value:.6g}") for value in values] for name, values in found.items()}
 
 
 def _accepting(scores: np.ndarray, clean: np.ndarray, right: np.ndarray) -> ScoreAccepting:

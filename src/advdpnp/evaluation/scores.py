@@ -10,8 +10,8 @@ from advdpnp.models.classifier import Classifier
 def scores_of(logits: Tensor, embedding: Tensor | None = None, centers: Tensor | None = None) -> dict[str, Tensor]:
     """All scores of a batch, in float64.
 
-    Max-softmax is that of Hendrycks and Gimpel (2017), as a logarithm, which keeps its order where the softmax rounds to
-    1; max-logit that of Hendrycks et al. (2022); energy that of Liu et al. (2020), with its sign turned and T = 1.
+    Max-softmax is that of Hendrycks and Gimpel (2017), as a logarithm, which keeps its order where the softmax rounds
+    to 1; max-logit that of Hendrycks et al. (2022); energy that of Liu et al. (2020), with its sign turned and T = 1.
 
     Args:
         logits: (B, C).

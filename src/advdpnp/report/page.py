@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from advdpnp.attack_words import attack_name
 from advdpnp.indices import of_the_first, short_indices
-from advdpnp.report import figures
+from advdpnp.report import figures, ood_figures, ood_section
 from advdpnp.report.methods import color
 from advdpnp.report.radius_table import radius_table
 from advdpnp.report.read import Result, RunResults, grouped, read_runs, together
@@ -104,6 +104,27 @@ def _radii(groups: list[list[Result]]) -> list[Section]:
     return [Section("smallest-eps", "The smallest eps of each image", text, [], tables)] if tables else []
 
 
+def _outside(runs: list[RunResults]) -> list[Section]:
+    """The part on images from outside, where a run has any: it is no gap where none has."""
+    tables, pictures = ood_section.ood_tables(runs), []
+    for run in runs:
+        if run.ood is None:
+            continue
+        names = ", ".join(row.name for row in run.ood.outside)
+        for number, part in enumerate(_parts(run.ood.outside, ood_figures.SETS_PER_FIGURE), start=1):
+            title, score = f"{run.name} ({run.place}): test images and others", ood_figures.shown_score(run.ood)
+            alt = f"Histograms of the {score} score and ROC curves of all scores against {names}."
+            caption = f"Above: shares of the images by {score} score. Below: ROC curves; dotted, 95 % TPR and chance."
+            build = _binding(ood_figures.scores_against, run.ood, part)
+            pictures.append(_picture(_file(f"outside-{number}", run), title, alt, caption, build))
+        title = f"{run.name} ({run.place}): accuracy of what is accepted"
+        alt = "Line charts of accuracy against the share of accepted test images, clean and attacked."
+        caption = "The test images of the highest scores are accepted first. Dotted: accuracy of all of them."
+        build = _binding(ood_figures.accuracy_of_accepted, run.ood)
+        pictures.append(_picture(_file("accepted", run), title, alt, caption, build))
+    return [Section("outside", ood_section.TITLE, ood_section.TEXT, [], tables, pictures)] if tables else []
+
+
 def _geometry(runs: list[RunResults], groups: list[list[Result]]) -> Section:
     tables = [table for table in map(geometry_table, groups) if table is not None]
     missing = _lacking(runs, lambda run: any(suite.geometry for suite in run.suites))
@@ -187,6 +208,7 @@ def _sections(runs: list[RunResults], groups: list[list[Result]], tables: list[T
         _results(runs, tables),
         _curves(runs),
         *_radii(groups),
+        *_outside(runs),
         _geometry(ours, groups),
         _images(ours),
         _plane(ours),

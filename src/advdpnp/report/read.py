@@ -9,6 +9,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from advdpnp.ood_results import OodResult, stored_ood
 from advdpnp.report.methods import FOREIGN, METHODS, method
 from advdpnp.results import Accuracy, AttackKey, EvaluationResult, evaluations
 from advdpnp.runs import Run, checked
@@ -60,6 +61,7 @@ class RunResults:
     curve: EvaluationResult | None
     samples: Samples | None
     embedding: Embedding | None
+    ood: OodResult | None = None
 
     @property
     def data(self) -> str:
@@ -289,6 +291,7 @@ def read_run(folder: Path) -> RunResults:
         curve=curve,
         samples=_arrays(run.eval_path("samples.npz"), Samples),
         embedding=_arrays(run.eval_path("embedding.npz"), Embedding),
+        ood=stored_ood(run),
     )
 
 
