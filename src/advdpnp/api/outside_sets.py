@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from advdpnp import data
-from advdpnp.api.test_sets import named_or_given
+from advdpnp.api.external import in_memory_images
 from advdpnp.data import DataSpec, Images
 from advdpnp.data.folder.decode import decode_all
 from advdpnp.data.memory.tensors import is_array
@@ -112,19 +112,20 @@ def _set(asked: Any, name: str, inside: Inside, root: Path | None) -> OutsideSet
 
 
 def _data(asked: Any, inside: Inside, root: Path | None) -> tuple[str, Images, list[str]]:
-    """Name, test images and remarks of a data set, or of images in memory."""
-    if is_array(asked):
-        # Their labels are not used.
-        asked = (asked, torch.zeros(len(asked), dtype=torch.int64))
-    known = data.spec(asked) if isinstance(asked, str) else named_or_given(asked, None, [])
-    if known.name == inside.name and isinstance(asked, str):
+    """Name, test images and remarks of a data set, or of images in memory, whose labels are not used."""
+    if not isinstance(asked, str | DataSpec):
+        x = asked[0] if isinstance(asked, tuple) else asked
+        labels = torch.zeros(len(x), dtype=torch.int64) if is_array(x) else None
+        return "images in memory", in_memory_images(x, labels), []
+    known = data.spec(asked) if isinstance(asked, str) else asked
+    if known.name == inside.name:
         raise ValueError(f"{known.name} is what the network was trained on: name another data set")
-    shared = sorted(set(known.class_names) & set(inside.class_names))
-    remarks = []
-    if shared and isinstance(asked, str):
+    shared, remarks = sorted({*known.class_names} & {*inside.class_names}), []
+    if shared:
+        which = ", ".join(shared[:3]) + ", ..." * (len(shared) > 3)
         remarks.append(
-            f"{len(shared)} of the {len(known.class_names)} classes of {known.name} are classes of {inside.name} too "
-            f"({', '.join(shared[:3])}{', ...' * (len(shared) > 3)}): another source, not other things"
+            f"{len(shared)} of its {known.num_classes} classes are classes of {inside.name} too ({which}): another "
+            "source, not other things"
         )
     return known.name, data.load(known, "test", root), remarks
 

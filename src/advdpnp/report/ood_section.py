@@ -14,7 +14,7 @@ from advdpnp.report.tables import Cell, Column, Row, Table, percent
 TITLE = "Images from outside"
 TEXT = (
     "How well a score of single images tells the test images from those of other data: the area under the ROC curve, "
-    "and the share of outside images that pass the threshold that 95 % of the test images pass. The test images are the "
+    "and the share of outside images that pass the threshold that 95 % of the test images pass. Test images are the "
     "positive class, and a higher score means more like them."
 )
 
