@@ -88,7 +88,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "results": ({"attack_words", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
     "ood_results": ({"attack_words", "indices", "results", "runs"}, set()),
-    "report": ({"attack_words", "indices", "ood_results", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "report": (
+        {"attack_words", "indices", "ood_results", "result_files", "results", "runs"},
+        {"numpy", "matplotlib", "jinja2"},
+    ),
     "external": ({"data", "mode", "models", "importing"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},

@@ -78,19 +78,18 @@ def ood(
     with showing_progress() as callback:
         tested = data and facts_of(data, None, 0, False, data_root, callback.on_note)
         if run is not None:
-            result, folder = api.ood(run, against, on_data=tested, checkpoint=checkpoint, callback=callback, **how), run
-        else:
-            from advdpnp.external import ExternalModel, parse_arguments
+            result = api.ood(run, against, on_data=tested, checkpoint=checkpoint, callback=callback, **how)
+            return Answer(result, ood_text(read_ood(result)), next=(shown("report", run),))
+        from advdpnp.external import ExternalModel, parse_arguments
 
-            assert model is not None and tested
-            if own_weights and untrained:
-                raise ValueError("--own-weights and --untrained contradict each other: give one of them")
-            as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
-            arguments, scale = parse_arguments(model_arg or ()), (numbers("--mean", mean), numbers("--std", std))
-            source = ExternalModel(model, weights, weights_key, arguments, *scale, name, as_built)
-            result, folder = api.ood_external(source, tested, against, out=out, callback=callback, **how), None
-            folder = source.folder(out, tested)
-    return Answer(result, ood_text(read_ood(result)), next=(shown("report", folder),))
+        assert model is not None and tested
+        if own_weights and untrained:
+            raise ValueError("--own-weights and --untrained contradict each other: give one of them")
+        as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
+        arguments, scale = parse_arguments(model_arg or ()), (numbers("--mean", mean), numbers("--std", std))
+        source = ExternalModel(model, weights, weights_key, arguments, *scale, name, as_built)
+        result = api.ood_external(source, tested, against, out=out, callback=callback, **how)
+        return Answer(result, ood_text(read_ood(result)), next=(shown("report", source.folder(out, tested)),))
 
 
 def _check(run: Path | None, model: str | None, data: str | None, described: bool) -> None:

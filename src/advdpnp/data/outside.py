@@ -48,7 +48,10 @@ class OutsideImages:
 
     name: str
     images: Images
-    shape: Shape
+    shape: tuple[Count, Count, Count]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def conversion(self) -> str:
