@@ -1,5 +1,6 @@
 """What the command line and Python users call: train, load, evaluate, predict, compare, export."""
 
+from advdpnp.api.collections import evaluate_collection
 from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
 from advdpnp.api.export import export
@@ -14,6 +15,7 @@ __all__ = [
     "compare",
     "environment",
     "evaluate",
+    "evaluate_collection",
     "evaluate_external",
     "evaluate_model",
     "evaluate_run",

@@ -3,6 +3,7 @@
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, label, record
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.collections import COLLECTIONS
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
@@ -31,6 +32,7 @@ __all__ = [
     "APGDDLR",
     "APGDT",
     "ATTACKS",
+    "COLLECTIONS",
     "FABT",
     "FGSM",
     "PGD",

@@ -104,6 +104,49 @@ def _min_eps(eps: float, pixels: int, norm: Ball) -> Suite:
     return Suite("min-eps", text, (MinEps(eps=min(4 * eps, widest), norm=norm),), features=None)
 
 
+def _norms(eps: float, pixels: int, norm: Ball) -> Suite:
+    attacks = [PGD(eps=eps, norm=norm, steps=20, step_size=eps / 8)]
+    if norm == "linf":
+        wide = l2_radius(eps, pixels)
+        attacks.append(PGD(eps=wide, norm="l2", steps=20, step_size=wide / 8))
+    return Suite("norms", "PGD in the norms of Adv-DPNP's Table 1, step eps / 8", tuple(attacks), features=None)
+
+
+def _small_eps(eps: float, pixels: int, norm: Ball) -> Suite:
+    attacks = tuple(_pgd_of_figure_4(share * eps, norm) for share in (0.25, 0.5, 0.75))
+    return Suite("small-eps", "PGD-20 at 1/4, 1/2 and 3/4 eps, step 2.5 eps / 20", attacks, features=None)
+
+
+def _steps(eps: float, pixels: int, norm: Ball) -> Suite:
+    attacks = tuple(PGD(eps=eps, norm=norm, steps=count, step_size=eps / 8) for count in (20, 40, 100, 250, 500))
+    return Suite("steps", "PGD of 20, 40, 100, 250 and 500 iterations, step eps / 8", attacks, features=None)
+
+
+def _restarts(eps: float, pixels: int, norm: Ball) -> Suite:
+    attacks = tuple(PGD(eps=eps, norm=norm, steps=40, step_size=eps / 16, restarts=count) for count in (1, 5, 10, 20))
+    return Suite("restarts", "PGD-40 with 1, 5, 10 and 20 random starts, step eps / 16", attacks, features=None)
+
+
+def _curve_pgd(eps: float, pixels: int, norm: Ball) -> Suite:
+    attacks = tuple(_pgd_of_figure_4(radius, norm) for radius in _wide_radii(eps, pixels, norm))
+    return Suite("curve-pgd", "PGD-20 at 1/4 to 8 times eps, step 2.5 eps / 20", attacks, features=None)
+
+
+def _curve_fgsm(eps: float, pixels: int, norm: Ball) -> Suite:
+    attacks = tuple(FGSM(eps=radius, norm=norm) for radius in _wide_radii(eps, pixels, norm))
+    return Suite("curve-fgsm", "FGSM at 1/4 to 8 times eps", attacks, features=None)
+
+
+def _pgd_of_figure_4(eps: float, norm: Ball) -> PGD:
+    return PGD(eps=eps, norm=norm, steps=20, step_size=2.5 * eps / 20)
+
+
+def _wide_radii(eps: float, pixels: int, norm: Ball) -> list[float]:
+    """From 1/4 to 8 times eps, up to the radius at which all images are in reach."""
+    widest = 1.0 if norm == "linf" else math.sqrt(pixels)
+    return [eps * times for times in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8) if eps * times <= widest]
+
+
 _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "clean": _clean,
     "quick": _quick,
@@ -115,6 +158,12 @@ _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "autoattack": _autoattack,
     "autoattack-quick": _autoattack_quick,
     "min-eps": _min_eps,
+    "norms": _norms,
+    "small-eps": _small_eps,
+    "steps": _steps,
+    "restarts": _restarts,
+    "curve-pgd": _curve_pgd,
+    "curve-fgsm": _curve_fgsm,
 }
 
 
