@@ -173,7 +173,7 @@ def _all(
         measured = images.select(places.to(images.labels.device))
         callback.on_note(f"{len(left)} of {len(suites)} evaluations are still to be made; together:")
         callback.on_forecast(forecast(time_gradient(probe, measured, chunk), attacks))
-    results = []
+    results: list[Json] = []
     for part, suite in zip(collection.parts, suites, strict=True):
         callback.on_note(f"{suite.name} ({len(results) + 1} of {len(suites)})")
         results.append(one(part.suite, _radius(radii, part)))
