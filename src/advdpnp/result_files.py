@@ -310,9 +310,9 @@ def _merged_row(parts: Sequence[Json], rows: Sequence[Json]) -> Json:
     if "mean_cross_entropy" in merged:
         merged |= _cross_entropy(parts, rows, "mean_cross_entropy")
     merged |= _other_answers(parts, rows, "other_answers")
-    if "searches" in merged:
-        searches = zip(*(row["searches"] for row in rows), strict=True)
-        merged["searches"] = [_merged_row(parts, members) for members in searches]
+    for name in ("searches", "tiers"):
+        if name in merged:
+            merged[name] = [_merged_row(parts, members) for members in zip(*(row[name] for row in rows), strict=True)]
     return merged
 
 

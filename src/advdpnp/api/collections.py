@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,9 @@ def evaluate_collection(
     if norm is not None:
         raise ValueError(f"{name} has suites in their own norms: leave norm {norm} out, or evaluate one of its suites")
     collection, callback, wide = COLLECTIONS[name], callback or Silent(), radius_of(eps)
+    if isinstance(what, nn.Module | ExternalModel) and len(collection.parts) > 1:
+        # What it was trained with is not known.
+        collection = replace(collection, parts=tuple(part for part in collection.parts if part.suite != "objective"))
     if isinstance(what, nn.Module):
         return _in_memory(collection, what, arguments, wide, callback, options)
     options["resume"] = True

@@ -15,7 +15,7 @@ from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.external import in_memory_images, network_device
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
 from advdpnp.api.outside_sets import Inside, OutsideSet, outside_sets
-from advdpnp.api.protocol import Radii, Radius, radius_of, suite_of
+from advdpnp.api.protocol import Radii, Radius, adapted, radius_of, suite_of
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.api.stored_ood import StoredOod, attack_key, outside_key
 from advdpnp.api.test_sets import named_or_given, test_set
@@ -23,6 +23,7 @@ from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
+from advdpnp.defenses import Defense
 from advdpnp.evaluation import EvaluationCallback, examine
 from advdpnp.evaluation.one_output import with_class_logits
 from advdpnp.evaluation.outside import OutsideMeasurement
@@ -103,7 +104,7 @@ def ood(
     model, epoch = load_checkpoint(run, checkpoint, on)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
-    subject = _Subject(model, tested.images.to(on), tested.facts.class_names, done.data.radii, facts, run)
+    subject = _Subject(model, tested.images.to(on), tested.facts.class_names, done.data.radii, facts, run, done.defense)
     remarks = [*tested.remarks, *([_ROWS] if isinstance(model.head, LinearHead) else [])]
     return _measure(subject, wanted, tested.chosen(how), remarks, callback)
 
@@ -167,7 +168,8 @@ class _Wanted:
         pixels = math.prod(subject.images.pixels.shape[1:])
         radii = Radii(subject.radii, str(subject.facts["data"]), pixels, self.eps)
         listed = list(self.attack) if isinstance(self.attack, list | tuple) else [self.attack]
-        return suite_of(listed, radii, self.norm).attacks
+        suite = suite_of(listed, radii, self.norm)
+        return (suite if subject.defense is None else adapted(suite, subject.defense)).attacks
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +182,7 @@ class _Subject:
     radii: dict[str, float]
     facts: Json
     run: Run | None
+    defense: Defense[Any] | None = None
 
 
 def _in_memory(

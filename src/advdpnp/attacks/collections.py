@@ -51,6 +51,7 @@ _TABLES = (
     Collection("table4", "geometry of the features, clean and under PGD-20", (Part("text"),)),
     Collection("table6", "PGD of 20 to 500 iterations: accuracy and cross-entropy", (Part("steps"),)),
     Collection("table7", "PGD-40 with 1 to 20 random starts", (Part("restarts"),)),
+    Collection("table8", "PGD-20 on the cross-entropy and on the training objective", (Part("objective"),)),
     Collection("figure4", "PGD-20 and FGSM against the radius", (Part("curve-pgd"), Part("curve-fgsm"))),
 )
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from advdpnp.attacks.adaptive import AdaptivePGD
 from advdpnp.attacks.attack import Attack
-from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
@@ -98,6 +99,11 @@ def _autoattack_quick(eps: float, pixels: int, norm: Ball) -> Suite:
     return Suite("autoattack-quick", text, (QuickAutoAttack(eps=eps, norm=norm),), features=None)
 
 
+def _autoattack_plus(eps: float, pixels: int, norm: Ball) -> Suite:
+    text = "one tier above AutoAttack: AutoAttack, then margin attacks with restarts on what it leaves; both numbers"
+    return Suite("autoattack-plus", text, (AutoAttackPlus(eps=eps, norm=norm),), features=None)
+
+
 def _min_eps(eps: float, pixels: int, norm: Ball) -> Suite:
     text = "the smallest eps that breaks each image, up to 4 times the usual one: FAB, then bisection over APGD"
     widest = {"linf": 1.0, "l2": math.sqrt(pixels)}[norm]
@@ -125,6 +131,15 @@ def _steps(eps: float, pixels: int, norm: Ball) -> Suite:
 def _restarts(eps: float, pixels: int, norm: Ball) -> Suite:
     attacks = tuple(PGD(eps=eps, norm=norm, steps=40, step_size=eps / 16, restarts=count) for count in (1, 5, 10, 20))
     return Suite("restarts", "PGD-40 with 1, 5, 10 and 20 random starts, step eps / 16", attacks, features=None)
+
+
+def _objective(eps: float, pixels: int, norm: Ball) -> Suite:
+    attacks = (
+        PGD(eps=eps, norm=norm, steps=20, step_size=eps / 8),
+        AdaptivePGD(eps=eps, norm=norm, steps=20, step_size=eps / 8),
+    )
+    text = "PGD-20 on the cross-entropy, and on the objective that the network was trained with; step eps / 8"
+    return Suite("objective", text, attacks, features=None)
 
 
 def _curve_pgd(eps: float, pixels: int, norm: Ball) -> Suite:
@@ -157,11 +172,13 @@ _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "curve": _curve,
     "autoattack": _autoattack,
     "autoattack-quick": _autoattack_quick,
+    "autoattack-plus": _autoattack_plus,
     "min-eps": _min_eps,
     "norms": _norms,
     "small-eps": _small_eps,
     "steps": _steps,
     "restarts": _restarts,
+    "objective": _objective,
     "curve-pgd": _curve_pgd,
     "curve-fgsm": _curve_fgsm,
 }
