@@ -74,6 +74,13 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
     """
     if isinstance(what, ExportedProgram):
         what = settle(what.module())
+    named = _collection_name(what, arguments, options)
+    if named is not None:
+        from advdpnp.api.collections import evaluate_collection
+
+        given = arguments if isinstance(what, nn.Module) else ()
+        options.pop("suite", None)
+        return evaluate_collection(what, named, *given, **options)
     if isinstance(what, nn.Module):
         return evaluate_model(what, *arguments, **options)
     if {"x", "y"} & options.keys() or any(map(is_array, arguments)):
@@ -82,6 +89,12 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
             "evaluate(run_folder), evaluate(run_folder, on_data=(x, y)), or evaluate(model, x, y)"
         )
     return evaluate_run(what, *arguments, **options)
+
+
+def _collection_name(what: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> str | None:
+    """The table of the paper that is asked for, as "table3"; None where it is one suite."""
+    suite = options.get("suite", arguments[0] if arguments and not isinstance(what, nn.Module) else None)
+    return suite if isinstance(suite, str) and suite in attacks.COLLECTIONS else None
 
 
 @renamed(listener="callback")

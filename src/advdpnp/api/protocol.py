@@ -9,6 +9,7 @@ from advdpnp import attacks
 from advdpnp.attacks import ATTACKS, Attack, AutoAttack, AutoAttackPlus, QuickAutoAttack, Suite, suite_names
 from advdpnp.attacks.adaptive import with_objective
 from advdpnp.attacks.attack import Objective
+from advdpnp.attacks.collections import COLLECTIONS
 from advdpnp.attacks.suites import check_suite_norm, l1_radius, l2_radius
 from advdpnp.defenses import Defense
 from advdpnp.experiments.config import decode
@@ -141,9 +142,12 @@ def adapted(suite: Suite, defense: Defense[Any]) -> Suite:
 
 
 def _suite_by_name(name: str, radii: Radii, norm: Any) -> Suite:
+    if name in COLLECTIONS:
+        parts = ", ".join(dict.fromkeys(part.suite for part in COLLECTIONS[name].parts))
+        raise ValueError(f"{name} is several evaluations ({parts}): ask advdpnp.evaluate for it, or for one of them")
     if name not in suite_names():
         by_hand = f"; {name} is an attack: give it by hand, as --attack {name}" if name in ATTACKS else ""
-        raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, suite_names())}{by_hand}")
+        raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, [*suite_names(), *COLLECTIONS])}{by_hand}")
     # A suite without attacks has no radius to ask for.
     norm = norm if attacks.suite(name, 0.0).attacks else "linf"
     radius = radii[norm]
@@ -215,7 +219,9 @@ def _check_name(name: str, members: Sequence[Attack]) -> None:
 def _check_own_name(name: str, members: Sequence[Attack]) -> None:
     """As `_check_name`; the name of a suite, and what a suite in another norm, radius or precision is called, too."""
     _check_name(name, members)
-    suites = (one for one in suite_names() if name == one or re.fullmatch(re.escape(one) + _VARIANT, name))
+    suites = (
+        one for one in [*suite_names(), *COLLECTIONS] if name == one or re.fullmatch(re.escape(one) + _VARIANT, name)
+    )
     taken = next(suites, "")
     if taken and (name == taken or not name.startswith("autoattack")):
         raise _taken(name, taken)

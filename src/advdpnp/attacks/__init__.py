@@ -4,6 +4,7 @@ from advdpnp.attacks.adaptive import AdaptiveAPGD, AdaptivePGD
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, Objective, label, record
 from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
+from advdpnp.attacks.collections import COLLECTIONS
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.min_eps import MinEps
@@ -39,6 +40,7 @@ __all__ = [
     "APGDDLR",
     "APGDT",
     "ATTACKS",
+    "COLLECTIONS",
     "FABT",
     "FGSM",
     "PGD",

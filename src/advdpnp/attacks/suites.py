@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
+from advdpnp.attacks.adaptive import AdaptivePGD
 from advdpnp.attacks.attack import Attack
 from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.attacks.slide import SLIDE
 from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
-from advdpnp.threat import Norm, check_level
+from advdpnp.threat import Ball, Norm, check_level
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,62 @@ def _corruptions(eps: float, pixels: int, norm: Norm) -> Suite:
     return Suite("corruptions", text, (), features=None, corruptions=True)
 
 
+def _norms(eps: float, pixels: int, norm: Norm) -> Suite:
+    attacks: list[Attack] = [PGD(eps=eps, norm=norm, steps=20, step_size=eps / 8)]
+    if norm == "linf":
+        wide = l2_radius(eps, pixels)
+        attacks.append(PGD(eps=wide, norm="l2", steps=20, step_size=wide / 8))
+        far = l1_radius(eps, pixels)
+        # The paper's l1 attack is weak, so a strong one stands beside it.
+        attacks += [PGD(eps=far, norm="l1", steps=100, step_size=far / 40), SLIDE(eps=far)]
+    return Suite("norms", "PGD in the norms of Adv-DPNP's Table 1, step eps / 8", tuple(attacks), features=None)
+
+
+def _small_eps(eps: float, pixels: int, norm: Norm) -> Suite:
+    attacks = tuple(_pgd_of_figure_4(share * eps, norm) for share in (0.25, 0.5, 0.75))
+    return Suite("small-eps", "PGD-20 at 1/4, 1/2 and 3/4 eps, step 2.5 eps / 20", attacks, features=None)
+
+
+def _steps(eps: float, pixels: int, norm: Norm) -> Suite:
+    attacks = tuple(PGD(eps=eps, norm=norm, steps=count, step_size=eps / 8) for count in (20, 40, 100, 250, 500))
+    return Suite("steps", "PGD of 20, 40, 100, 250 and 500 iterations, step eps / 8", attacks, features=None)
+
+
+def _restarts(eps: float, pixels: int, norm: Norm) -> Suite:
+    attacks = tuple(PGD(eps=eps, norm=norm, steps=40, step_size=eps / 16, restarts=count) for count in (1, 5, 10, 20))
+    return Suite("restarts", "PGD-40 with 1, 5, 10 and 20 random starts, step eps / 16", attacks, features=None)
+
+
+def _objective(eps: float, pixels: int, norm: Norm) -> Suite:
+    attacks = (
+        PGD(eps=eps, norm=norm, steps=20, step_size=eps / 8),
+        # In l1 it has no ball, and says so.
+        AdaptivePGD(eps=eps, norm=cast(Ball, norm), steps=20, step_size=eps / 8),
+    )
+    text = "PGD-20 on the cross-entropy, and on the objective that the network was trained with; step eps / 8"
+    return Suite("objective", text, attacks, features=None)
+
+
+def _curve_pgd(eps: float, pixels: int, norm: Norm) -> Suite:
+    attacks = tuple(_pgd_of_figure_4(radius, norm) for radius in _wide_radii(eps, pixels, norm))
+    return Suite("curve-pgd", "PGD-20 at 1/4 to 8 times eps, step 2.5 eps / 20", attacks, features=None)
+
+
+def _curve_fgsm(eps: float, pixels: int, norm: Norm) -> Suite:
+    attacks = tuple(FGSM(eps=radius, norm=norm) for radius in _wide_radii(eps, pixels, norm))
+    return Suite("curve-fgsm", "FGSM at 1/4 to 8 times eps", attacks, features=None)
+
+
+def _pgd_of_figure_4(eps: float, norm: Norm) -> PGD:
+    return PGD(eps=eps, norm=norm, steps=20, step_size=2.5 * eps / 20)
+
+
+def _wide_radii(eps: float, pixels: int, norm: Norm) -> list[float]:
+    """From 1/4 to 8 times eps, up to the radius at which all images are in reach."""
+    widest = 1.0 if norm == "linf" else math.sqrt(pixels)
+    return [eps * times for times in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8) if eps * times <= widest]
+
+
 _SUITES: dict[str, Callable[[float, int, Norm], Suite]] = {
     "clean": _clean,
     "quick": _quick,
@@ -144,6 +202,13 @@ _SUITES: dict[str, Callable[[float, int, Norm], Suite]] = {
     "autoattack-plus": _autoattack_plus,
     "min-eps": _min_eps,
     "corruptions": _corruptions,
+    "norms": _norms,
+    "small-eps": _small_eps,
+    "steps": _steps,
+    "restarts": _restarts,
+    "objective": _objective,
+    "curve-pgd": _curve_pgd,
+    "curve-fgsm": _curve_fgsm,
 }
 
 

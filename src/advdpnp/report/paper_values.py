@@ -45,7 +45,7 @@ def _preference(value: Value) -> tuple[int, bool]:
 
 
 def _values(column: PrintedColumn, run: RunResults) -> Iterator[Value]:
-    suites = [*run.suites, *([run.curve] if run.curve else [])]
+    suites = [*run.suites, *run.curves]
     for suite in suites:
         if suite.data != run.data or not of_the_first(suite.indices, suite.n):
             continue
