@@ -8,7 +8,7 @@ from typing import Any
 _ATTACKS = {
     "cw": "C&W", "apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square",
     "autoattack": "AutoAttack", "autoattack-quick": "AutoAttack (quick tier)", "deepfool": "DeepFool",
-    "min-eps": "Min-eps",
+    "min-eps": "Min-eps", "cw-l2": "C&W-L2",
 }  # fmt: skip
 SEARCHES = {
     "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",

@@ -14,12 +14,16 @@ from advdpnp.attacks import (
     APGDDLR,
     APGDT,
     ATTACKS,
+    BIM,
     FABT,
     FGSM,
+    MIFGSM,
     PGD,
     Attack,
     AutoAttack,
     CarliniWagner,
+    CarliniWagnerL2,
+    DeepFool,
     MinEps,
     Square,
 )
@@ -57,6 +61,12 @@ EVERY: list[Attack] = [
     MinEps(eps=0.1, boundary_steps=3, steps=2, bisections=3),
     MinEps(eps=0.8, norm="l2", boundary_steps=3, steps=2, bisections=3),
     ShortAutoAttack(eps=0.02),
+    BIM(eps=0.8, norm="l2", steps=4),
+    MIFGSM(eps=0.1, steps=4),
+    MIFGSM(eps=0.8, norm="l2", steps=4),
+    CarliniWagnerL2(eps=0.8, steps=6, searches=4, learning_rate=0.05, first_weight=1.0),
+    DeepFool(eps=0.1, steps=4),
+    DeepFool(eps=0.8, norm="l2", steps=4),
 ]
 # A new attack is held to all of this without a line here; the quick tier is AutoAttack with other budgets.
 LISTED = {attack.name for attack in EVERY} | {"autoattack-quick"}
@@ -262,10 +272,10 @@ def test_a_radius_wider_than_the_box_of_the_images_is_refused(kind: Any, norm: s
         kind(eps=128, norm=norm)(network(), x, y)
 
 
-@pytest.mark.parametrize("kind", ATTACKS.values())
+@pytest.mark.parametrize("kind", [kind for kind in ATTACKS.values() if kind().norm == "linf"])
 def test_a_radius_or_step_in_bytes_is_refused_in_linf(kind: Any) -> None:
     with pytest.raises(ValueError, match=r"eps must be in \[0, 1\].* Did you mean 8 / 255\?"):
         kind(eps=8)
-    if kind in (PGD, CarliniWagner):
+    if kind in (PGD, BIM, MIFGSM, CarliniWagner):
         with pytest.raises(ValueError, match=r"step_size must be in \[0, 1\].* Did you mean 2 / 255\?"):
             kind(step_size=2)

@@ -3,9 +3,12 @@
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, label, record
 from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.cw_l2 import CarliniWagnerL2
+from advdpnp.attacks.deepfool import DeepFool
 from advdpnp.attacks.fab import FABT
+from advdpnp.attacks.mi_fgsm import MIFGSM
 from advdpnp.attacks.min_eps import MinEps
-from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
+from advdpnp.attacks.pgd import BIM, FGSM, PGD, CarliniWagner
 from advdpnp.attacks.square import Square
 from advdpnp.attacks.suites import Suite, suite, suite_names
 
@@ -23,6 +26,10 @@ ATTACKS = {
         MinEps,
         AutoAttack,
         QuickAutoAttack,
+        BIM,
+        MIFGSM,
+        CarliniWagnerL2,
+        DeepFool,
     )
 }
 
@@ -31,12 +38,16 @@ __all__ = [
     "APGDDLR",
     "APGDT",
     "ATTACKS",
+    "BIM",
     "FABT",
     "FGSM",
+    "MIFGSM",
     "PGD",
     "Attack",
     "AutoAttack",
     "CarliniWagner",
+    "CarliniWagnerL2",
+    "DeepFool",
     "MinEps",
     "QuickAutoAttack",
     "Square",
