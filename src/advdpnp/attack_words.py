@@ -20,6 +20,7 @@ NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 _SETTINGS = {
     "kappa": "κ = {}", "targets": "{} targets", "rho": "ρ = {}", "multi_eps": "radii 3ε, 2ε and ε",
     "alpha_max": "α at most {}", "target": "target class {}", "eta": "η = {}", "beta": "β = {}", "p_init": "p = {}",
+    "eot": "mean of {} draws", "crafted_on": "crafted on {}", "overshoot": "overshoot {}",
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ def result_text(result: Json) -> str:
     lines = [f"{result['data']}, {_images_text(result)}, checkpoint {result['checkpoint']}, suite {result['suite']}"]
     if "search_precision" in result:
         lines.append(f"searches were made in {result['search_precision']}, verdicts in fp32")
+    lines += _manner_text(result)
     lines.append(row("clean", Accuracy.read(result, "clean")))
     lines += _other_answers_text(result.get("clean_other_answers", {}))
     for attack in result["attacks"]:
@@ -59,6 +60,19 @@ def result_text(result: Json) -> str:
     lines += [f"warning: {text}" for text in result.get("warnings", ())]
     lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
+
+
+def _manner_text(result: Json) -> list[str]:
+    """How the network was asked, and where adversarial images come from, if not as usual."""
+    lines = []
+    if "eot" in result:
+        lines.append(f"a randomized network: attacks and verdicts follow the mean of {result['eot']} draws")
+    if "transfer" in result:
+        source = result["transfer"]
+        lines.append(
+            f"transfer: images are crafted on {source['source']} (weights {source['weights'][:12]}), judged here"
+        )
+    return lines
 
 
 def _other_answers_text(answers: dict[str, float]) -> list[str]:

@@ -228,6 +228,10 @@ class EvaluationResult:
     weights: str = ""  # SHA-256; "" where it was not recorded
     # What searches were made in; verdicts are always those of `precision`.
     search_precision: str = field(default="fp32", metadata=_PAIRED)
+    # How many draws of a randomized network each answer is the mean of; and the network that images were crafted on,
+    # `source` and `weights`, where it is not the one that was judged.
+    eot: int = field(default=1, metadata=_PAIRED)
+    transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED)
     shard: list[int] | None = field(default=None, metadata=_OWN)
     geometry: dict[str, Any] | None = None
     # Count, mean and spread over seeds of the attacks' noise; None for one seed.

@@ -114,7 +114,7 @@ def test_deepfool_and_cw_at_a_target_go_the_distance_to_the_target() -> None:
     free, aimed = (distance(DeepFool(eps=1.0, target=t)(model, x, y), x, "linf").item() for t in (None, 3))
     # Aimed, it raises class 3 against class 0, then against class 1, and never turns back.
     assert free == pytest.approx(1.02 * 0.02, rel=1e-6) and 0.1 < aimed < 0.15
-    free, aimed = (distance(replace(CW, target=t)(model, x, y), x, "l2").item() for t in (None, 3))
+    free, aimed = (distance(replace(CW, eps=1.0, target=t)(model, x, y), x, "l2").item() for t in (None, 3))
     # Class 0 and 3 must come below 0.46 and above it: the nearest point with x_3 >= x_0, x_1 has them all at 0.42.
     assert free == pytest.approx(0.02 * 2**0.5, rel=0.01)
     assert aimed == pytest.approx((0.08**2 + 0.04**2 + 0.12**2) ** 0.5, rel=0.01)
@@ -189,3 +189,18 @@ def test_restarts_are_refused(kind: Any) -> None:
 def test_cw_is_of_l2_alone() -> None:
     with pytest.raises(ValueError, match="norm must be one of l2; got 'linf'"):
         CarliniWagnerL2(norm="linf")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_deepfool_goes_to_the_nearest_point_within_the_box(norm: Any) -> None:
+    model = two_classes(16)
+    x = torch.rand(8, 1, 1, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    # Some pixels are at the ends of the box, where they can move one way only.
+    x = torch.where(x < 0.2, 0.0, torch.where(x > 0.8, 1.0, x))
+    y = model(x).argmax(dim=1)
+    w, b = model.weight[1].detach().numpy(), -model.bias[1].item()
+    exact = torch.tensor([np.linalg.norm(displacement(z.numpy().ravel(), w, b, norm), ORDERS[norm]) for z in x])
+    x_adv = DeepFool(eps=WIDEST[norm], norm=norm)(model, x, y)
+    ratio = distance(x_adv, x, norm) / exact
+    # Where pixels meet the box only the others overshoot.
+    assert (ratio > 1).all() and (ratio <= 1.02 + 1e-9).all() and (model(x_adv).argmax(dim=1) != y).all()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.apgd_step import per_image
+from advdpnp.attacks.fab import to_hyperplane
 from advdpnp.attacks.stepwise import (
     AttackState,
     ChunkedModel,
@@ -20,7 +21,7 @@ from advdpnp.attacks.stepwise import (
 )
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative
-from advdpnp.threat import Ball
+from advdpnp.threat import Ball, distance
 
 
 @dataclass
@@ -47,7 +48,8 @@ class DeepFool(StepwiseAttack[DeepFoolState]):
     """Steps to the nearest linearized boundary with another class, added up and stretched by the overshoot.
 
     It seeks a near adversarial image of any radius and ends at the first one; `eps` decides which ones count. On an
-    affine classifier it is the nearest one, times 1 + overshoot, where the box [0, 1] does not cut the step.
+    affine classifier it is the nearest one, times 1 + overshoot. Steps lead to the nearest point of a boundary within
+    the box [0, 1], of which the paper says nothing; where the box does not matter they are the paper's.
 
     Args:
         eps: radius in the units of the norm.
@@ -109,7 +111,7 @@ class DeepFool(StepwiseAttack[DeepFoolState]):
             state.rivals = torch.where(at_image, rivals(answer.logits, state.y, self.targets), state.rivals)
         state.over = state.over | self.succeeded(answer.logits, state)
         state.age = state.age + 1
-        self._look(state, answer)
+        self._look(state, point, answer)
         self._move(state, (place == boundaries - 1) & ~state.over)
         return Queries(point, answer.logits)
 
@@ -119,16 +121,14 @@ class DeepFool(StepwiseAttack[DeepFoolState]):
     def _loss(self, logits: Tensor, y: Tensor, rival: Tensor) -> Tensor:
         return -losses.margin(logits, rival) if self.aims else losses.lead(logits, y, rival)
 
-    def _look(self, state: DeepFoolState, answer: LossGradient) -> None:
+    def _look(self, state: DeepFoolState, point: Tensor, answer: LossGradient) -> None:
         """Keep the step to the boundary that `answer` is about, where it is the shortest from here."""
-        w, gap = answer.gradient.flatten(1), answer.loss.abs()
-        # The norm of the step is the gap over the dual norm of the gradient; without a gradient there is no way.
-        slope = w.abs().sum(dim=1) if self.norm == "linf" else w.square().sum(dim=1)
-        length = gap / (slope if self.norm == "linf" else slope.sqrt())
-        direction = w.sign() if self.norm == "linf" else w
-        nearer = (slope > 0) & (length < state.shortest)
-        way = (per_image(gap / slope) * direction.view_as(state.x)).nan_to_num(0.0, 0.0, 0.0)
-        state.nearest = torch.where(per_image(nearer), way, state.nearest)
+        w, here = answer.gradient.flatten(1), point.flatten(1)
+        step = to_hyperplane(here, w, (w * here).sum(dim=1) - answer.loss, self.norm).view_as(point)
+        length = distance(point + step, point, self.norm)
+        # Without a gradient there is no way.
+        nearer = w.any(dim=1) & (length < state.shortest)
+        state.nearest = torch.where(per_image(nearer), step, state.nearest)
         state.shortest = torch.where(nearer, length, state.shortest)
 
     def _move(self, state: DeepFoolState, rows: Tensor) -> None:
