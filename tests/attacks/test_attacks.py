@@ -48,7 +48,7 @@ ATTACKS: list[Attack] = [
     BIM(eps=0.5, norm="l2"),
     MIFGSM(eps=0.1),
     MIFGSM(eps=0.5, norm="l2"),
-    CarliniWagnerL2(eps=0.5, steps=30, searches=4, learning_rate=0.05, first_weight=0.1),
+    CarliniWagnerL2(eps=0.5, steps=30, bisections=4, learning_rate=0.05, first_weight=0.1),
     DeepFool(eps=0.1),
     DeepFool(eps=0.5, norm="l2"),
 ]
@@ -104,7 +104,7 @@ def test_attacks_are_equivariant_to_permutations_of_the_batch(attack: Attack) ->
         CarliniWagner(eps=0.0, step_size=0.1),
         BIM(eps=0.0, step_size=0.1),
         MIFGSM(eps=0.0, step_size=0.1),
-        CarliniWagnerL2(eps=0.0, steps=20, searches=2, learning_rate=0.1),
+        CarliniWagnerL2(eps=0.0, steps=20, bisections=2, learning_rate=0.1),
         DeepFool(eps=0.0),
     ],
 )

@@ -64,7 +64,7 @@ EVERY: list[Attack] = [
     BIM(eps=0.8, norm="l2", steps=4),
     MIFGSM(eps=0.1, steps=4),
     MIFGSM(eps=0.8, norm="l2", steps=4),
-    CarliniWagnerL2(eps=0.8, steps=6, searches=4, learning_rate=0.05, first_weight=1.0),
+    CarliniWagnerL2(eps=0.8, steps=6, bisections=4, learning_rate=0.05, first_weight=1.0),
     DeepFool(eps=0.1, steps=4),
     DeepFool(eps=0.8, norm="l2", steps=4),
 ]

@@ -18,7 +18,7 @@ WIDEST = {"linf": 1.0, "l2": 4.0}
 ORDERS = {"linf": np.inf, "l2": 2}
 DUALS = {"linf": 1, "l2": 2}
 # Fewer and shorter steps than by default, from a weight of the right size: enough for so few pixels.
-CW = CarliniWagnerL2(eps=4.0, steps=150, learning_rate=0.003, first_weight=0.1, searches=6)
+CW = CarliniWagnerL2(eps=4.0, steps=150, learning_rate=0.003, first_weight=0.1, bisections=6)
 
 
 def several_classes(classes: int = 4, pixels: int = 16) -> LinearClassifier:
@@ -156,11 +156,11 @@ def test_cw_l2_finds_the_weight_for_logits_of_any_scale(scale: float) -> None:
     y = model(x).argmax(dim=1)
     exact = to_the_planes(model, x, y, "l2")
     scaled = LinearClassifier(scale * model.weight.detach(), scale * model.bias.detach()).eval()
-    assert (distance(replace(CW, searches=9)(scaled, x, y), x, "l2") < 1.02 * exact).all()
+    assert (distance(replace(CW, bisections=9)(scaled, x, y), x, "l2") < 1.02 * exact).all()
 
 
 NEAREST: list[Any] = [
-    replace(CW, steps=40, searches=3, learning_rate=0.02),
+    replace(CW, steps=40, bisections=3, learning_rate=0.02),
     DeepFool(eps=0.5),
     DeepFool(eps=2.0, norm="l2"),
 ]

@@ -22,7 +22,7 @@ from advdpnp.callbacks import Silent
 from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
-from advdpnp.evaluation.randomness import with_draws
+from advdpnp.evaluation.randomness import draws_from, with_draws
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.result_files import ResultFiles
@@ -144,7 +144,8 @@ def evaluate_run(
     }
     source = source_of(how.transfer_from, on)
     evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other, source)
-    model, said = with_draws(model, how.eot, images)
+    with draws_from(how.seed, on, how.eot):
+        model, said = with_draws(model, how.eot, images)
     said = [*tested.remarks, *said]
     for line in said:
         warnings.warn(line, stacklevel=5)

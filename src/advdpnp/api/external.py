@@ -30,7 +30,7 @@ from advdpnp.deprecation import renamed
 from advdpnp.evaluation import EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.one_output import with_class_logits
-from advdpnp.evaluation.randomness import with_draws
+from advdpnp.evaluation.randomness import draws_from, with_draws
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision, tensors_sum
@@ -93,10 +93,11 @@ def evaluate_model(
     how.which(len(images))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
-    ready, said = with_class_logits(ready, images)
-    cautions += said + examine(ready, images, attacked=bool(wanted.attacks), random=how.eot != 1)
-    ready, said = with_draws(ready, how.eot, images)
-    cautions += said
+    with draws_from(how.seed, on, how.eot):
+        ready, said = with_class_logits(ready, images)
+        cautions += said + examine(ready, images, attacked=bool(wanted.attacks), random=how.eot != 1)
+        ready, said = with_draws(ready, how.eot, images)
+        cautions += said
     source = source_of(how.transfer_from, on)
     _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
@@ -171,12 +172,13 @@ def evaluate_external(
     finished = evaluation.begin(on, callback)
     if finished is not None:
         return finished
-    model, said = with_class_logits(model.to(on), images, spec.class_names)
     trained = source.as_built != "untrained"
     attacked, random = bool(wanted.attacks), how.eot != 1
-    cautions += said + examine(model, images, spec.num_classes, attacked, trained, random)
-    model, said = with_draws(model, how.eot, images)
-    cautions += said
+    with draws_from(how.seed, on, how.eot):
+        model, said = with_class_logits(model.to(on), images, spec.class_names)
+        cautions += said + examine(model, images, spec.num_classes, attacked, trained, random)
+        model, said = with_draws(model, how.eot, images)
+        cautions += said
     _warn(cautions)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))

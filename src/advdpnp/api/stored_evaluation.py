@@ -20,7 +20,7 @@ from advdpnp.evaluation.evaluate import described
 from advdpnp.evaluation.model_checks import check_not_empty
 from advdpnp.evaluation.randomness import rows_with_draws
 from advdpnp.evaluation.single_pass import SearchPrecision, check_precision, usual_chunk
-from advdpnp.evaluation.transfer import Source
+from advdpnp.evaluation.transfer import TransferSource
 from advdpnp.indices import parse_indices, short_indices
 from advdpnp.ranges import Count, Natural, check_fields
 from advdpnp.result_files import ResultFiles, shard_differences
@@ -112,7 +112,9 @@ class EvaluationOptions:
         chosen = self.indices[: self.limit]
         return len(chosen), chosen if chosen[-1] >= len(chosen) else None
 
-    def evaluation(self, suite: Suite, total: int, facts: Json, seed: int, source: Source | None = None) -> Evaluation:
+    def evaluation(
+        self, suite: Suite, total: int, facts: Json, seed: int, source: TransferSource | None = None
+    ) -> Evaluation:
         """What is measured with one seed, of a test set of so many images; `source` is the network crafted on."""
         n, chosen = self.which(total)
         return Evaluation(
@@ -164,7 +166,7 @@ class StoredEvaluation:
     facts: Json
     options: EvaluationOptions = EvaluationOptions()
     other_data: str = ""
-    source: Source | None = None
+    source: TransferSource | None = None
 
     def __post_init__(self) -> None:
         precision, eot = self.options.search_precision, self.options.eot

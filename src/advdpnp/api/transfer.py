@@ -10,12 +10,12 @@ from torch import nn
 from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.attacks.attack import check_mode
 from advdpnp.attacks.monitored_model import out_of_inference
-from advdpnp.evaluation.transfer import Source
+from advdpnp.evaluation.transfer import TransferSource
 from advdpnp.external.external_model import single_precision, tensors_sum
 from advdpnp.runs import Run
 
 
-def source_of(asked: Any, device: torch.device) -> Source | None:
+def source_of(asked: Any, device: torch.device) -> TransferSource | None:
     """The source of a transfer evaluation on a device; None where none is asked for.
 
     Args:
@@ -29,7 +29,7 @@ def source_of(asked: Any, device: torch.device) -> Source | None:
     if isinstance(asked, nn.Module):
         check_mode(asked)
         model, _ = single_precision(out_of_inference(asked))
-        return Source(model.to(device), type(asked).__name__, tensors_sum(model.state_dict()))
+        return TransferSource(model.to(device), type(asked).__name__, tensors_sum(model.state_dict()))
     if not isinstance(asked, str | Path):
         raise ValueError(
             f"transfer_from must be the folder of a run or a network in eval mode; got a {type(asked).__name__}"
@@ -38,4 +38,4 @@ def source_of(asked: Any, device: torch.device) -> Source | None:
     name = stored_experiment(run).folder(Path()).as_posix()
     model, _ = load_checkpoint(run, "last", device)
     weights = run.stored_weights_path(run.stored_checkpoint("last"))
-    return Source(model, name, hashlib.sha256(weights.read_bytes()).hexdigest())
+    return TransferSource(model, name, hashlib.sha256(weights.read_bytes()).hexdigest())

@@ -57,7 +57,7 @@ class CarliniWagnerL2(StepwiseAttack[CarliniWagnerL2State]):
         eps: radius in l2.
         norm: "l2".
         steps: steps of Adam for each c; it ends where it stalls.
-        searches: values of c that are tried.
+        bisections: values of c that are tried.
         learning_rate: of Adam, on w.
         first_weight: the first c; ten times as much is tried until one succeeds, then the middle of the bounds.
         target: class to aim at; None for any wrong class.
@@ -66,13 +66,14 @@ class CarliniWagnerL2(StepwiseAttack[CarliniWagnerL2State]):
     """
 
     name: ClassVar[str] = "cw-l2"
+    scale_free: ClassVar[bool] = True
     random_start: ClassVar[bool] = False
     seeks_nearest: ClassVar[bool] = True
 
     eps: NonNegative = 0.5
     norm: Literal["l2"] = "l2"
     steps: Count = 1000
-    searches: Count = 9
+    bisections: Count = 9
     learning_rate: Positive = 0.01
     first_weight: Positive = 0.001
 
@@ -82,7 +83,7 @@ class CarliniWagnerL2(StepwiseAttack[CarliniWagnerL2State]):
 
     @property
     def length(self) -> int:
-        return self.searches * self.steps
+        return self.bisections * self.steps
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> CarliniWagnerL2State:
         zeros, none = x.new_zeros(len(x)), torch.zeros_like(y)
@@ -117,7 +118,7 @@ class CarliniWagnerL2(StepwiseAttack[CarliniWagnerL2State]):
         return Queries(point, answer.logits)
 
     def finished(self, state: CarliniWagnerL2State, found: Tensor) -> Tensor:
-        return state.searched >= self.searches
+        return state.searched >= self.bisections
 
     def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
         margin = losses.margin(logits, target) if self.aims else -losses.margin(logits, y)

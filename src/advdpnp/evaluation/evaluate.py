@@ -31,7 +31,7 @@ from advdpnp.evaluation.single_pass import (
     single_pass,
 )
 from advdpnp.evaluation.state import EvaluationState, PassProgress
-from advdpnp.evaluation.transfer import Source, check_source
+from advdpnp.evaluation.transfer import TransferSource, check_source
 from advdpnp.evaluation.verdicts import check_evaluated
 from advdpnp.indices import indices_text, shard_text
 from advdpnp.metrics import pack
@@ -83,7 +83,7 @@ class Evaluation:
     partial: Path | None = None
     resume: bool = False
     eot: Count = 1
-    source: Source | None = None
+    source: TransferSource | None = None
 
     def __post_init__(self) -> None:
         check_precision(self.search_precision)
@@ -142,7 +142,7 @@ class Evaluation:
         return [described(attack, self.eot, self.source) for attack in self.suite.attacks]
 
 
-def described(attack: Attack, eot: int = 1, source: Source | None = None) -> Json:
+def described(attack: Attack, eot: int = 1, source: TransferSource | None = None) -> Json:
     """`advdpnp.attacks.record`, with what makes it another one: the mean over draws, another network to craft on."""
     averaged: Json = {"eot": eot} if eot != 1 else {}
     return record(attack) | averaged | ({} if source is None else {"crafted_on": source.name})

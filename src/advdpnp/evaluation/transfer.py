@@ -13,7 +13,7 @@ from advdpnp.runs import Json
 
 
 @dataclass(frozen=True)
-class Source:
+class TransferSource:
     """The network that adversarial images are crafted on.
 
     Args:
@@ -37,7 +37,7 @@ class Source:
         return f"-transfer-{self.weights[:8]}"
 
 
-def check_source(source: Source, images: Images, classes: int) -> None:
+def check_source(source: TransferSource, images: Images, classes: int) -> None:
     """Raise ValueError unless the source takes these images and knows as many classes as the target."""
     check_mode(source.model)
     x, _ = images.batch(torch.arange(1, device=images.labels.device))
