@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 _ATTACKS = {
@@ -22,6 +22,15 @@ _SETTINGS = {
     "alpha_max": "α at most {}", "target": "target class {}", "eta": "η = {}", "beta": "β = {}", "p_init": "p = {}",
     "eot": "mean of {} draws", "crafted_on": "crafted on {}", "overshoot": "overshoot {}",
 }  # fmt: skip
+
+
+# The attacks of the Ensemble of Adv-DPNP's Table 2, after FSR (Kim et al. 2023): names and steps.
+_ENSEMBLE = {("fgsm", 1), ("pgd", 20), ("pgd", 100), ("cw", 30)}
+
+
+def worst_case_name(attacks: Iterable[tuple[str, int | None]]) -> str:
+    """What accuracy on clean images and under all of these attacks is called; attacks by name and steps, each once."""
+    return "worst case (Ensemble)" if set(attacks) == _ENSEMBLE else "worst case"
 
 
 def attack_label(name: str, steps: int | None) -> str:

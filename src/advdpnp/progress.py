@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-from advdpnp.attack_words import radii_texts
+from advdpnp.attack_words import radii_texts, worst_case_name
 from advdpnp.callbacks import Silent
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.results import Accuracy, AttackKey, aim_text
@@ -54,7 +54,8 @@ def result_text(result: Json) -> str:
             lines.append(row(name, Accuracy.read(search)))
         lines += [f"  {text}" for text in _remarks(attack)]
     worst_case = Accuracy.read(result, "worst case")
-    lines.append(row("worst case", worst_case))
+    attacks = [(attack["name"], attack["steps"]) for attack in result["attacks"]]
+    lines.append(row(worst_case_name(attacks), worst_case))
     if worst_case.unevaluated:
         lines.append("unevaluated: not broken, but the gradient was not finite; the intervals allow for either verdict")
     lines += [f"warning: {text}" for text in result.get("warnings", ())]

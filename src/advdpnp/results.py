@@ -241,6 +241,13 @@ class EvaluationResult:
     path: Path = field(default=Path(), metadata={"stored": ""})  # where it is stored
 
     @property
+    def manner(self) -> list[str]:
+        """How it departs from an evaluation of the network itself with its own images in fp32, in words."""
+        said = [] if self.search_precision == "fp32" else [f"attacks searched in {self.search_precision}"]
+        said += [] if self.eot == 1 else [f"a randomized network, by the mean of {self.eot} draws"]
+        return said + ([] if self.transfer is None else [f"images crafted on {self.transfer['source']}"])
+
+    @property
     def name(self) -> str:
         """Name of the suite."""
         return self.suite

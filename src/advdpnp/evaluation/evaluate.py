@@ -163,6 +163,11 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         ValueError: a model in training mode, labels or n out of range.
         UnevaluatedError: a ValueError, where more than 1 % of the images are unevaluated; shards are judged together.
     """
+    with draws_from(evaluation.seed, images.labels.device, evaluation.eot):
+        return _evaluated(model, images, evaluation, callback)
+
+
+def _evaluated(model: nn.Module, images: Images, evaluation: Evaluation, callback: EvaluationCallback) -> Json:
     classes = check_protocol(model, images, evaluation.places(images.labels.device))
     for attack in evaluation.suite.attacks:
         check_target(attack, classes)
@@ -176,8 +181,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
     chunk = evaluation.chunk
     while True:
         try:
-            with draws_from(evaluation.seed, images.labels.device, evaluation.eot):
-                result = _run_suite(model, images, evaluation, chunk, callback)
+            result = _run_suite(model, images, evaluation, chunk, callback)
         except torch.OutOfMemoryError:
             if chunk == 1:
                 raise
