@@ -70,6 +70,7 @@ MADE = {
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",
+    "advdpnp.data.corruptions.constants",
     "advdpnp.data.folder.cache",
     "advdpnp.data.folder.known",
     "advdpnp.data.folder.listing",

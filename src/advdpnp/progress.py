@@ -4,10 +4,10 @@ import sys
 import time
 from typing import Any
 
-from advdpnp.attack_words import radii_texts, worst_case_name
+from advdpnp.attack_words import aim_text, radii_texts, tier_text, worst_case_name
 from advdpnp.callbacks import Silent
 from advdpnp.indices import of_the_first, short_indices
-from advdpnp.results import Accuracy, AttackKey, aim_text
+from advdpnp.results import Accuracy, AttackKey
 from advdpnp.runs import Json
 
 
@@ -49,13 +49,18 @@ def result_text(result: Json) -> str:
     for attack in result["attacks"]:
         lines.append(row(_attack_text(attack), Accuracy.read(attack)))
         lines += _other_answers_text(attack.get("other_answers", {}))
+        for tier in attack.get("tiers", ()):
+            lines.append(row(f"  {tier['name']} alone", Accuracy.read(tier)))
         for search in attack.get("searches", ()):
-            name = f"  after {search['name']}"
-            lines.append(row(name, Accuracy.read(search)))
+            lines.append(row(f"  after {_search_text(search)}", Accuracy.read(search)))
+        lines += [f"  {tier_text(tier, attack['robust_accuracy'], result['n'])}" for tier in attack.get("tiers", ())]
         lines += [f"  {text}" for text in _remarks(attack)]
     worst_case = Accuracy.read(result, "worst case")
-    attacks = [(attack["name"], attack["steps"]) for attack in result["attacks"]]
-    lines.append(row(worst_case_name(attacks), worst_case))
+    if "corruptions" in result:
+        lines += corruptions_text(result["corruptions"], result["corruption_source"], result["n"])
+    else:
+        attacks = [(attack["name"], attack["steps"]) for attack in result["attacks"]]
+        lines.append(row(worst_case_name(attacks), worst_case))
     if worst_case.unevaluated:
         lines.append("unevaluated: not broken, but the gradient was not finite; the intervals allow for either verdict")
     lines += [f"warning: {text}" for text in result.get("warnings", ())]
@@ -74,6 +79,21 @@ def _manner_text(result: Json) -> list[str]:
             f"transfer: images are crafted on {source['source']} (weights {source['weights'][:12]}), judged here"
         )
     return lines
+
+
+def corruptions_text(found: Json, source: str, n: int) -> list[str]:
+    """Accuracy under common corruptions as a table: percent, a line for each, a column for each severity."""
+    n_severities = len(found["severity_accuracy"])
+    whole = "published CIFAR-10-C" if source == "published" else f"{source}, not CIFAR-10-C"
+    lines = [f"{f'corruptions ({source})':<24}" + "".join(f"{k:>8}" for k in range(1, n_severities + 1)) + "    mean"]
+    for name, right in found["right"].items():
+        shares = [*(count / n for count in right), found["corruption_accuracy"][name]]
+        lines.append(f"  {name:<22}" + "".join(f"{share:>8.2%}" for share in shares))
+    means = [*found["severity_accuracy"], found["mean_accuracy"]]
+    lines.append(f"  {'mean':<22}" + "".join(f"{share:>8.2%}" for share in means))
+    low, high = found["interval95"]
+    name = f"mean over {len(found['right'])} corruptions x {n_severities}"
+    return [*lines, f"{name:<44} {found['mean_accuracy']:7.2%}  [{low:.2%}, {high:.2%}]  ({whole})"]
 
 
 def _other_answers_text(answers: dict[str, float]) -> list[str]:
@@ -95,6 +115,11 @@ def _attack_text(attack: Json) -> str:
     return f"{attack['name']} {attack['norm']} {attack['eps']}{steps}{size}{settings}"
 
 
+def _search_text(search: Json) -> str:
+    """A search of an attack, with what tells it from others of the same name."""
+    return ", ".join([search["name"], *AttackKey.read(search).settings_texts])
+
+
 def _remarks(attack: Json) -> list[str]:
     """Remarks on the result of an attack."""
     remarks = list(attack.get("notes", ()))
@@ -112,7 +137,8 @@ def _remarks(attack: Json) -> list[str]:
 def _seeds_text(seeds: Json | None) -> list[str]:
     if seeds is None:
         return []
-    rows = [*seeds["attacks"], {"name": "worst case", **seeds["worst_case"]}]
+    corrupted = [{"name": "mean over corruptions", **seeds["corruptions"]}] if "corruptions" in seeds else []
+    rows = [*seeds["attacks"], *corrupted, {"name": "worst case", **seeds["worst_case"]}]
     return [f"over {seeds['count']} seeds of the attacks:"] + [
         f"  {row['name']:<42} {row['mean']:7.2%}  spread {row['spread']:.2%}"
         + (f"  unevaluated {', '.join(map(str, row['unevaluated']))}" if "unevaluated" in row else "")

@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from advdpnp.attack_words import NORMS as NORMS
-from advdpnp.attack_words import SEARCHES, attack_label, radii_texts, setting_text
+from advdpnp.attack_words import SEARCHES, aim_text, attack_label, radii_texts, setting_text, tier_text
 from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
 
@@ -168,6 +168,8 @@ class AttackResult:
     # What the attack says of itself, such as fewer targets for want of classes.
     notes: list[str] = field(default_factory=list)
     searches: list[Json] = field(default_factory=list)
+    # What the first of the searches are by themselves, such as AutoAttack within autoattack-plus.
+    tiers: list[Json] = field(default_factory=list)
 
     @property
     def accuracy(self) -> Accuracy:
@@ -178,14 +180,6 @@ class AttackResult:
     def radii_texts(self) -> list[str]:
         """What it says of the smallest radius of each image."""
         return radii_texts({"smallest_eps": self.smallest_eps, "norm": self.key.norm, "eps": self.key.eps})
-
-
-def aim_text(targeted: Mapping[str, Any]) -> str:
-    """How often an attack reached the class that it aims at, in words."""
-    low, high = targeted.get("interval95", (0.0, 1.0))
-    success = f"{targeted['success']:.2%} [{low:.2%}, {high:.2%}]" if "success" in targeted else "none"
-    others = f"{targeted['images']} images that are right and of another class"
-    return f"class {targeted['class']} is reached for {success} of {others}"
 
 
 def attack_of(row: Mapping[str, Any]) -> Json:
@@ -228,12 +222,13 @@ class EvaluationResult:
     weights: str = ""  # SHA-256; "" where it was not recorded
     # What searches were made in; verdicts are always those of `precision`.
     search_precision: str = field(default="fp32", metadata=_PAIRED)
-    # How many draws of a randomized network each answer is the mean of; and the network that images were crafted on,
-    # `source` and `weights`, where it is not the one that was judged.
-    eot: int = field(default=1, metadata=_PAIRED)
-    transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED)
+    eot: int = field(default=1, metadata=_PAIRED)  # draws of a randomized network in each answer
+    transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED)  # source and weights that images are of
     shard: list[int] | None = field(default=None, metadata=_OWN)
     geometry: dict[str, Any] | None = None
+    # "published" for CIFAR-10-C or "generated", see `advdpnp.result_files.corruption_fields`; "" where not measured.
+    corruption_source: str = field(default="", metadata=_PAIRED)
+    corruptions: dict[str, Any] | None = field(default=None, metadata=_OWN)
     # Count, mean and spread over seeds of the attacks' noise; None for one seed.
     seeds: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list, metadata=_OWN)
@@ -279,6 +274,12 @@ class EvaluationResult:
         said = [text for row in self.rows for text in row.notes]
         said += [f"{row.key.label} {row.key.budget}: {aim_text(row.targeted)}" for row in self.rows if row.targeted]
         said += [f"{row.key.label} {row.key.budget}: {text}" for row in self.rows for text in row.radii_texts]
+        said += [
+            f"{row.key.label} {row.key.budget}: {Accuracy.read(tier).value:.2%} under {tier['name']} alone; "
+            + tier_text(tier, row.robust_accuracy, self.n)
+            for row in self.rows
+            for tier in row.tiers
+        ]
         return said + [
             f"{key.label} {key.budget}: {count} of {self.n} images unevaluated, without a finite gradient to follow; "
             "they do not count as robust, and the interval reaches up to them"

@@ -13,10 +13,10 @@ from advdpnp import attacks
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.external import InMemoryKeywords, evaluate_model
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
-from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
+from advdpnp.api.protocol import Protocol, Radii, Radius, adapted, radius_of, suite_of
 from advdpnp.api.run_images import images_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation
-from advdpnp.api.test_sets import test_set
+from advdpnp.api.test_sets import corruptions_of, test_set
 from advdpnp.api.transfer import source_of
 from advdpnp.callbacks import Silent
 from advdpnp.data.memory.tensors import is_array
@@ -125,7 +125,7 @@ def evaluate_run(
     done = stored_experiment(run)
     tested = test_set(run, done, on_data, data_root)
     radii = Radii(done.data.radii, done.data.name, math.prod(done.data.image_shape), radius_of(eps))
-    wanted = suite_of(suite, radii, norm, suite_name)
+    wanted = adapted(suite_of(suite, radii, norm, suite_name), done.defense)
     if remark := radii.remark(norm):
         callback.on_note(remark)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
@@ -143,7 +143,9 @@ def evaluate_run(
         "precision": "fp32",
     }
     source = source_of(how.transfer_from, on)
-    evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other, source)
+    corrupted = corruptions_of(wanted, tested.facts, images, data_root, callback)
+    chosen = tested.chosen(how)
+    evaluation = StoredEvaluation(run, wanted, images, facts, chosen, tested.other, corrupted=corrupted, source=source)
     with draws_from(how.seed, on, how.eot):
         model, said = with_draws(model, how.eot, images)
     said = [*tested.remarks, *said]

@@ -19,8 +19,9 @@ from advdpnp.api.stored_evaluation import (
     StoredEvaluation,
     summed_up,
 )
-from advdpnp.api.test_sets import named_or_given
+from advdpnp.api.test_sets import corruptions_of, named_or_given
 from advdpnp.api.transfer import source_of
+from advdpnp.attacks.adaptive import check_objective
 from advdpnp.attacks.attack import check_images, check_labels, in_box
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
@@ -90,6 +91,8 @@ def evaluate_model(
     on, pixels = _device(model, images.pixels), math.prod(images.pixels.shape[1:])
     radii = Radii({"linf": 8 / 255}, "a set of images in memory", pixels, radius_of(eps), named=False)
     wanted = suite_of(suite, radii, norm)
+    for attack in wanted.attacks:
+        check_objective(attack)
     how.which(len(images))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
@@ -155,6 +158,8 @@ def evaluate_external(
     spec, on = named_or_given(on_data, None, cautions), resolve_device(device)
     radii = Radii(spec.radii, spec.name, math.prod(spec.image_shape), radius_of(eps))
     wanted = suite_of(suite, radii, norm, suite_name)
+    for attack in wanted.attacks:
+        check_objective(attack)
     images = data.load(spec, "test", data_root).to(on)
     how.which(len(images))
     source, said = source.with_usual_normalization(spec)
@@ -164,8 +169,9 @@ def evaluate_external(
     cautions += said
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
-    source_of_images = source_of(how.transfer_from, on)
-    evaluation = StoredEvaluation(run, wanted, images, facts, how, source=source_of_images)
+    crafted_on = source_of(how.transfer_from, on)
+    corrupted = corruptions_of(wanted, spec, images, data_root, callback)
+    evaluation = StoredEvaluation(run, wanted, images, facts, how, corrupted=corrupted, source=crafted_on)
     if run.exists:
         run.create_or_verify(config)
     # Before the checks of the network, which take minutes.

@@ -14,6 +14,7 @@ from advdpnp.attacks import Suite, suite_names
 from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
+from advdpnp.data.corruption_sources import GENERATED, CorruptionSource
 from advdpnp.evaluation import Evaluation, EvaluationCallback, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.evaluate import described
@@ -157,6 +158,7 @@ class StoredEvaluation:
         facts: further entries of the result.
         options: how it is run.
         other_data: name of the test set, if it is not the run's own.
+        corrupted: where corrupted images come from, if the suite measures corruptions.
         source: the network that adversarial images are crafted on; None for the one that is evaluated.
     """
 
@@ -166,6 +168,7 @@ class StoredEvaluation:
     facts: Json
     options: EvaluationOptions = EvaluationOptions()
     other_data: str = ""
+    corrupted: CorruptionSource = GENERATED
     source: TransferSource | None = None
 
     def __post_init__(self) -> None:
@@ -286,7 +289,8 @@ class StoredEvaluation:
         return run_evaluation(model, self.images, wanted, callback)
 
     def _evaluation(self, seed: int) -> Evaluation:
-        return self.options.evaluation(self.suite, len(self.images), self.facts, seed, self.source)
+        evaluation = self.options.evaluation(self.suite, len(self.images), self.facts, seed, self.source)
+        return replace(evaluation, corrupted=self.corrupted)
 
     def _whole(self, own: Json, callback: EvaluationCallback) -> Json | None:
         """The result of all shards, written, if all are there; else the callback is told what is missing."""

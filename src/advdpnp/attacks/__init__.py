@@ -1,11 +1,13 @@
 """Attacks: frozen dataclasses that are called with logits, images and labels."""
 
+from advdpnp.attacks.adaptive import AdaptiveAPGD, AdaptivePGD
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
-from advdpnp.attacks.attack import Attack, label, record
-from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.attack import Attack, Objective, label, record
+from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.cw_l2 import CarliniWagnerL2
 from advdpnp.attacks.deepfool import DeepFool
 from advdpnp.attacks.fab import FABT
+from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.mi_fgsm import MIFGSM
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import BIM, FGSM, PGD, CarliniWagner
@@ -26,6 +28,10 @@ ATTACKS = {
         MinEps,
         AutoAttack,
         QuickAutoAttack,
+        AdaptivePGD,
+        AdaptiveAPGD,
+        MarginPGD,
+        AutoAttackPlus,
         BIM,
         MIFGSM,
         CarliniWagnerL2,
@@ -43,12 +49,17 @@ __all__ = [
     "FGSM",
     "MIFGSM",
     "PGD",
+    "AdaptiveAPGD",
+    "AdaptivePGD",
     "Attack",
     "AutoAttack",
+    "AutoAttackPlus",
     "CarliniWagner",
     "CarliniWagnerL2",
     "DeepFool",
+    "MarginPGD",
     "MinEps",
+    "Objective",
     "QuickAutoAttack",
     "Square",
     "Suite",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from advdpnp.attacks.attack import Attack
-from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
@@ -22,12 +22,14 @@ class Suite:
         description: one line.
         attacks: in the order in which they run.
         features: index of the attack whose images the geometry metrics see; None for no geometry.
+        corruptions: whether accuracy under common corruptions is measured too.
     """
 
     name: str
     description: str
     attacks: tuple[Attack, ...]
     features: Natural | None
+    corruptions: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,10 +100,20 @@ def _autoattack_quick(eps: float, pixels: int, norm: Ball) -> Suite:
     return Suite("autoattack-quick", text, (QuickAutoAttack(eps=eps, norm=norm),), features=None)
 
 
+def _autoattack_plus(eps: float, pixels: int, norm: Ball) -> Suite:
+    text = "one tier above AutoAttack: AutoAttack, then margin attacks with restarts on what it leaves; both numbers"
+    return Suite("autoattack-plus", text, (AutoAttackPlus(eps=eps, norm=norm),), features=None)
+
+
 def _min_eps(eps: float, pixels: int, norm: Ball) -> Suite:
     text = "the smallest eps that breaks each image, up to 4 times the usual one: FAB, then bisection over APGD"
     widest = {"linf": 1.0, "l2": math.sqrt(pixels)}[norm]
     return Suite("min-eps", text, (MinEps(eps=min(4 * eps, widest), norm=norm),), features=None)
+
+
+def _corruptions(eps: float, pixels: int, norm: Ball) -> Suite:
+    text = "no attack, but 19 common corruptions at 5 severities: CIFAR-10-C where it is there, else generated"
+    return Suite("corruptions", text, (), features=None, corruptions=True)
 
 
 _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
@@ -114,7 +126,9 @@ _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "curve": _curve,
     "autoattack": _autoattack,
     "autoattack-quick": _autoattack_quick,
+    "autoattack-plus": _autoattack_plus,
     "min-eps": _min_eps,
+    "corruptions": _corruptions,
 }
 
 

@@ -81,18 +81,19 @@ def not_measured(exported: ExportedModel) -> list[str]:
     names = {key.name for key in attacks}
     found = []
     norm = exported.experiment.recipe.attack.norm
-    if all((key.name, key.norm) != ("autoattack", norm) for key in attacks):
-        where = f" in {NORMS[norm]}" if "autoattack" in names else ""
+    whole = {"autoattack", "autoattack-plus"}
+    if not any(key.name in whole and key.norm == norm for key in attacks):
+        where = f" in {NORMS[norm]}" if names & whole else ""
         quick = "; its quick tier is no substitute" if "autoattack-quick" in names else ""
         found.append(f"AutoAttack has not been run{where}{quick}.")
-    if not names & {"autoattack", "autoattack-quick", "square"}:
+    if not names & {*whole, "autoattack-quick", "square"}:
         found.append("No attack without gradients has been run, so hidden gradients would not have shown.")
-    if "adaptive" not in names:
+    if not any(name.startswith("adaptive") for name in names):
         found.append("No attack on the defense's own training objective has been run.")
     for other in ("linf", "l2", "l1"):
         if all(key.norm != other for key in attacks):
             found.append(f"No {NORMS[other]} attack has been run.")
-    if results and all(result.data == data.name for result in results):
+    if results and all(result.data == data.name and not result.corruptions for result in results):
         found.append("Images from elsewhere, such as common corruptions, have not been measured.")
     own = [result.n for result in results if result.data == data.name]
     if own and max(own) < data.test_size:

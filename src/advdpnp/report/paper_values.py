@@ -75,6 +75,10 @@ def _value(column: PrintedColumn, result: Result) -> Value | None:
             return _percent(suite.worst_case_accuracy, suite.worst_case_interval95, result, None)
         case "geometry":
             return _geometry(column, result)
+        # Generated corruptions are not CIFAR-10-C.
+        case "corruptions" if result.suite.corruptions and result.suite.corruption_source == "published":
+            found = result.suite.corruptions
+            return _percent(found["mean_accuracy"], found["interval95"], result, None)
     return None
 
 
