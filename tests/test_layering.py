@@ -54,6 +54,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "metrics",
             "data",
             "models.classifier",
+            "models.expected",
             "models.folding",
             "indices",
             "ood_results",

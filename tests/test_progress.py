@@ -181,3 +181,11 @@ def test_bars_move_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> 
         assert starting.description == "starting" and starting.total is None
         bars.on_step(0, 1, 2, 1)
         assert [task.description for task in bars._progress.tasks] == ["epoch 1/1"]
+
+
+def test_the_worst_case_of_the_four_attacks_of_table_2_is_the_ensemble() -> None:
+    four = [row(name, 0.6, steps=steps) for name, steps in (("fgsm", 1), ("pgd", 20), ("pgd", 100), ("cw", 30))]
+    assert "worst case (Ensemble) " in result_text(result(*four))
+    # Under fewer, other or more attacks it is another number than the paper's.
+    for others in (four[:3], [*four[:3], row("cw", 0.6, steps=20)], [*four, row("square", 0.6, steps=5000)]):
+        assert "Ensemble" not in result_text(result(*others)) and "worst case " in result_text(result(*others))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 _ATTACKS = {
     "cw": "C&W", "apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square",
     "autoattack": "AutoAttack", "autoattack-quick": "AutoAttack (quick tier)", "deepfool": "DeepFool",
     "min-eps": "Min-eps", "adaptive-pgd": "Adaptive PGD", "adaptive-apgd": "Adaptive APGD",
-    "autoattack-plus": "AutoAttack and more", "margin-pgd": "Margin PGD",
+    "autoattack-plus": "AutoAttack and more", "margin-pgd": "Margin PGD", "cw-l2": "C&W-L2",
 }  # fmt: skip
 SEARCHES = {
     "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",
@@ -23,8 +23,18 @@ NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 _SETTINGS = {
     "kappa": "κ = {}", "targets": "{} targets", "rho": "ρ = {}", "multi_eps": "radii 3ε, 2ε and ε",
     "alpha_max": "α at most {}", "target": "target class {}", "eta": "η = {}", "beta": "β = {}", "p_init": "p = {}",
+    "eot": "mean of {} draws", "crafted_on": "crafted on {}", "overshoot": "overshoot {}",
     "objective": "on the objective of {}", "loss": "of {}",
 }  # fmt: skip
+
+
+# The attacks of the Ensemble of Adv-DPNP's Table 2, after FSR (Kim et al. 2023): names and steps.
+_ENSEMBLE = {("fgsm", 1), ("pgd", 20), ("pgd", 100), ("cw", 30)}
+
+
+def worst_case_name(attacks: Iterable[tuple[str, int | None]]) -> str:
+    """What accuracy on clean images and under all of these attacks is called; attacks by name and steps, each once."""
+    return "worst case (Ensemble)" if set(attacks) == _ENSEMBLE else "worst case"
 
 
 def attack_label(name: str, steps: int | None) -> str:
@@ -89,3 +99,11 @@ def tier_text(tier: Mapping[str, Any], robust_accuracy: float, n: int) -> str:
     more = round((tier["robust_accuracy"] - robust_accuracy) * n)
     images = "1 image" if more == 1 else f"{more or 'no'} images"
     return f"{images} that {tier['name']} leaves standing {'falls' if more == 1 else 'fall'} to what follows it"
+
+
+def aim_text(targeted: Mapping[str, Any]) -> str:
+    """How often an attack reached the class that it aims at, in words."""
+    low, high = targeted.get("interval95", (0.0, 1.0))
+    success = f"{targeted['success']:.2%} [{low:.2%}, {high:.2%}]" if "success" in targeted else "none"
+    others = f"{targeted['images']} images that are right and of another class"
+    return f"class {targeted['class']} is reached for {success} of {others}"

@@ -4,10 +4,10 @@ import sys
 import time
 from typing import Any
 
-from advdpnp.attack_words import radii_texts, tier_text
+from advdpnp.attack_words import aim_text, radii_texts, tier_text, worst_case_name
 from advdpnp.callbacks import Silent
 from advdpnp.indices import of_the_first, short_indices
-from advdpnp.results import Accuracy, AttackKey, aim_text
+from advdpnp.results import Accuracy, AttackKey
 from advdpnp.runs import Json
 
 
@@ -43,6 +43,7 @@ def result_text(result: Json) -> str:
     lines = [f"{result['data']}, {_images_text(result)}, checkpoint {result['checkpoint']}, suite {result['suite']}"]
     if "search_precision" in result:
         lines.append(f"searches were made in {result['search_precision']}, verdicts in fp32")
+    lines += _manner_text(result)
     lines.append(row("clean", Accuracy.read(result, "clean")))
     lines += _other_answers_text(result.get("clean_other_answers", {}))
     for attack in result["attacks"]:
@@ -58,12 +59,26 @@ def result_text(result: Json) -> str:
     if "corruptions" in result:
         lines += corruptions_text(result["corruptions"], result["corruption_source"], result["n"])
     else:
-        lines.append(row("worst case", worst_case))
+        attacks = [(attack["name"], attack["steps"]) for attack in result["attacks"]]
+        lines.append(row(worst_case_name(attacks), worst_case))
     if worst_case.unevaluated:
         lines.append("unevaluated: not broken, but the gradient was not finite; the intervals allow for either verdict")
     lines += [f"warning: {text}" for text in result.get("warnings", ())]
     lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
+
+
+def _manner_text(result: Json) -> list[str]:
+    """How the network was asked, and where adversarial images come from, if not as usual."""
+    lines = []
+    if "eot" in result:
+        lines.append(f"a randomized network: attacks and verdicts follow the mean of {result['eot']} draws")
+    if "transfer" in result:
+        source = result["transfer"]
+        lines.append(
+            f"transfer: images are crafted on {source['source']} (weights {source['weights'][:12]}), judged here"
+        )
+    return lines
 
 
 def corruptions_text(found: Json, source: str, n: int) -> list[str]:

@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from advdpnp.attack_words import NORMS as NORMS
-from advdpnp.attack_words import SEARCHES, attack_label, radii_texts, setting_text, tier_text
+from advdpnp.attack_words import SEARCHES, aim_text, attack_label, radii_texts, setting_text, tier_text
 from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
 
@@ -182,14 +182,6 @@ class AttackResult:
         return radii_texts({"smallest_eps": self.smallest_eps, "norm": self.key.norm, "eps": self.key.eps})
 
 
-def aim_text(targeted: Mapping[str, Any]) -> str:
-    """How often an attack reached the class that it aims at, in words."""
-    low, high = targeted.get("interval95", (0.0, 1.0))
-    success = f"{targeted['success']:.2%} [{low:.2%}, {high:.2%}]" if "success" in targeted else "none"
-    others = f"{targeted['images']} images that are right and of another class"
-    return f"class {targeted['class']} is reached for {success} of {others}"
-
-
 def attack_of(row: Mapping[str, Any]) -> Json:
     """The attack that a row of a result is of, as `advdpnp.attacks.record` describes it."""
     return {name: value for name, value in row.items() if name not in _kinds(AttackResult)}
@@ -230,6 +222,8 @@ class EvaluationResult:
     weights: str = ""  # SHA-256; "" where it was not recorded
     # What searches were made in; verdicts are always those of `precision`.
     search_precision: str = field(default="fp32", metadata=_PAIRED)
+    eot: int = field(default=1, metadata=_PAIRED)  # draws of a randomized network in each answer
+    transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED)  # source and weights that images are of
     shard: list[int] | None = field(default=None, metadata=_OWN)
     geometry: dict[str, Any] | None = None
     # "published" for CIFAR-10-C or "generated", see `advdpnp.result_files.corruption_fields`; "" where not measured.
@@ -240,6 +234,13 @@ class EvaluationResult:
     warnings: list[str] = field(default_factory=list, metadata=_OWN)
     environment: dict[str, Any] = field(default_factory=dict, metadata=_OWN)
     path: Path = field(default=Path(), metadata={"stored": ""})  # where it is stored
+
+    @property
+    def manner(self) -> list[str]:
+        """How it departs from an evaluation of the network itself with its own images in fp32, in words."""
+        said = [] if self.search_precision == "fp32" else [f"attacks searched in {self.search_precision}"]
+        said += [] if self.eot == 1 else [f"a randomized network, by the mean of {self.eot} draws"]
+        return said + ([] if self.transfer is None else [f"images crafted on {self.transfer['source']}"])
 
     @property
     def name(self) -> str:

@@ -5,7 +5,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks import APGDCE, APGDDLR, APGDT, FABT, FGSM, PGD, SLIDE, Attack, CarliniWagner, Square, record
+from advdpnp.attacks import (
+    APGDCE,
+    APGDDLR,
+    APGDT,
+    BIM,
+    FABT,
+    FGSM,
+    MIFGSM,
+    PGD,
+    SLIDE,
+    Attack,
+    CarliniWagner,
+    CarliniWagnerL2,
+    DeepFool,
+    Square,
+    record,
+)
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.losses import margin
 from advdpnp.noise import IndexNoise
@@ -37,6 +53,13 @@ ATTACKS: list[Attack] = [
     SLIDE(eps=1.5, quantile=0.8, steps=20),
     FABT(eps=1.5, norm="l1", steps=10, restarts=2),
     Square(eps=1.5, norm="l1", steps=50),
+    BIM(eps=0.1),
+    BIM(eps=0.5, norm="l2"),
+    MIFGSM(eps=0.1),
+    MIFGSM(eps=0.5, norm="l2"),
+    CarliniWagnerL2(eps=0.5, steps=30, bisections=4, learning_rate=0.05, first_weight=0.1),
+    DeepFool(eps=0.1),
+    DeepFool(eps=0.5, norm="l2"),
 ]
 ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
 IDS = [f"{a.name}-{a.norm}-{i}" for i, a in enumerate(ATTACKS)]
@@ -92,6 +115,10 @@ def test_attacks_are_equivariant_to_permutations_of_the_batch(attack: Attack) ->
         PGD(eps=0.0, norm="l1", step_size=0.1, ascent="dense"),
         PGD(eps=0.0, norm="l1", step_size=0.1, ascent="rescaled"),
         SLIDE(eps=0.0, step_size=0.1),
+        BIM(eps=0.0, step_size=0.1),
+        MIFGSM(eps=0.0, step_size=0.1),
+        CarliniWagnerL2(eps=0.0, steps=20, bisections=2, learning_rate=0.1),
+        DeepFool(eps=0.0),
     ],
 )
 def test_eps_zero_returns_the_images(attack: Attack) -> None:
@@ -99,7 +126,7 @@ def test_eps_zero_returns_the_images(attack: Attack) -> None:
     assert torch.equal(attack(network(), x, y), x)
 
 
-@pytest.mark.parametrize("attack", [FGSM(eps=0.1), PGD(eps=0.1), CarliniWagner(eps=0.1)])
+@pytest.mark.parametrize("attack", [FGSM(eps=0.1), PGD(eps=0.1), CarliniWagner(eps=0.1), BIM(eps=0.1), MIFGSM(eps=0.1)])
 def test_linf_attacks_on_a_linear_model_reach_the_corner(attack: Attack) -> None:
     model = two_classes(16)
     x = 0.3 + 0.4 * images()[0]
@@ -116,6 +143,8 @@ def test_linf_attacks_on_a_linear_model_reach_the_corner(attack: Attack) -> None
         FGSM(eps=0.2, norm="l2"),
         PGD(eps=0.2, norm="l2", step_size=0.2),
         CarliniWagner(eps=0.2, norm="l2", step_size=0.2),
+        BIM(eps=0.2, norm="l2"),
+        MIFGSM(eps=0.2, norm="l2"),
     ],
 )
 def test_l2_attacks_on_a_linear_model_go_along_the_weight(attack: Attack) -> None:
@@ -185,6 +214,9 @@ def test_records_have_budgets_as_text() -> None:
     }
     assert record(PGD(eps=128 / 255, norm="l2"))["step_size"] == "16/255"
     assert record(CarliniWagner())["step_size"] == "0.8/255"
+    # Kurakin et al. 2017: 10 steps of 1 at eps 8, in 255ths; Dong et al. 2018: 10 steps of a tenth of eps.
+    assert (record(BIM())["step_size"], BIM().steps) == ("1/255", 10)
+    assert (record(MIFGSM())["step_size"], MIFGSM().steps, MIFGSM().decay) == ("0.8/255", 10, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from advdpnp.attacks import APGDCE, APGDDLR, APGDT, FABT, FGSM, PGD, Attack, AutoAttack, CarliniWagner, Square
+from advdpnp.attacks import (
+    APGDCE,
+    APGDDLR,
+    APGDT,
+    BIM,
+    FABT,
+    FGSM,
+    MIFGSM,
+    PGD,
+    Attack,
+    AutoAttack,
+    CarliniWagner,
+    DeepFool,
+    Square,
+)
 from advdpnp.attacks.apgd import aimed_dlr
 from advdpnp.attacks.pgd import clipped_target_margin
 from advdpnp.attacks.projected_ascent import likelihood
@@ -15,7 +29,7 @@ from advdpnp.losses import is_right
 from advdpnp.threat import distance
 from attacks.linear import LinearClassifier
 
-AIMING: list[Any] = [FGSM, PGD, CarliniWagner, APGDCE, APGDDLR, APGDT, FABT, Square]
+AIMING: list[Any] = [FGSM, PGD, CarliniWagner, APGDCE, APGDDLR, APGDT, FABT, Square, BIM, MIFGSM, DeepFool]
 EACH = pytest.mark.parametrize("kind", AIMING, ids=[kind.name for kind in AIMING])
 
 

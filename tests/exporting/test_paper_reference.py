@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,16 @@ def test_less_than_autoattack_as_published_is_reported_under_its_own_name(
     assert (reference["reported"], reference["autoattack_acc"]) == ("45.31", None)
     assert f"Reported: {said} on 10,000 test images." in reference["footnote"]
     assert any("AutoAttack has not been run as published" in text for text in obstacles(exported))
+
+
+@pytest.mark.parametrize(
+    "how", [{"transfer": {"source": "another", "weights": "0" * 64}}, {"eot": 20}], ids=["transfer", "eot"]
+)
+def test_images_of_another_network_and_means_of_draws_are_no_record(tmp_path: Path, how: dict[str, Any]) -> None:
+    run = make_run(tmp_path, "cifar10/wrn-10-1/at")
+    store_result(run, "mine", "cifar10", 10_000, [("autoattack", "8/255", None, None, 0.9)], **how)
+    reference = model_info_json(make_exported(run, SAID), NETWORK)
+    assert (reference["reported"], reference["autoattack_acc"]) == (None, None)
 
 
 def test_results_of_other_data_other_weights_or_few_images_make_no_claim(tmp_path: Path) -> None:

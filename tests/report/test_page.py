@@ -96,7 +96,7 @@ def test_seeds_and_precision_of_the_attacks_are_told_with_how_numbers_were_made(
     path.write_text(json.dumps(json.loads(path.read_text()) | {"seeds": seeds, "search_precision": "bf16"}))
     text = Page(write_report([folder], tmp_path / "out").read_text()).text
     assert "demo: 3 seeds of the attacks" in text and "worst case 53.3 % on average, spread 1.1" in text
-    assert "fp32 (searched in bf16), chunks of 128" in text
+    assert "fp32 (attacks searched in bf16), chunks of 128" in text
 
 
 def test_what_was_not_measured_is_said(make_run: MakeRun, tmp_path: Path) -> None:

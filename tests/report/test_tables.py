@@ -226,6 +226,24 @@ def test_searches_of_low_precision_and_notes_are_marked(make_run: MakeRun) -> No
     assert only_table(folder).footnotes == ["attacks searched in bf16", "apgd-t: 3 classes"]
 
 
+def test_images_of_another_network_and_means_of_draws_stand_in_columns_of_their_own(make_run: MakeRun) -> None:
+    for how, setting, said in (
+        ({"transfer": {"source": "another", "weights": "0"}}, {"crafted_on": "another"}, "images crafted on another"),
+        ({"eot": 20}, {"eot": 20}, "a randomized network, by the mean of 20 draws"),
+    ):
+        name = next(iter(how))
+        budget = (("autoattack", "8/255", None, None),)
+        options = {"data": "cifar10", "backbone": "resnet18", "n": 10_000, "robust": (0.49,), "attacks": budget}
+        folder = make_run("adv-dpnp", tag=name, recipe="paper", **options)
+        path = folder / "eval/demo.json"
+        stored = json.loads(path.read_text()) | how
+        stored["attacks"][0] |= setting
+        path.write_text(json.dumps(stored))
+        table = only_table(folder)
+        # The paper's number is of the network's own images.
+        assert texts(table)[1] == ["84.63", "–", "–"] and said in table.footnotes
+
+
 def test_published_worst_case_needs_the_four_attacks_of_table_2(make_run: MakeRun) -> None:
     options = {"recipe": "paper", "n": 10_000, "attacks": CIFAR, "robust": (0.58, 0.53, 0.52)}
     table = only_table(make_run("adv-dpnp", data="cifar10", backbone="resnet18", **options))

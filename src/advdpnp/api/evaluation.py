@@ -17,10 +17,12 @@ from advdpnp.api.protocol import Protocol, Radii, Radius, adapted, radius_of, su
 from advdpnp.api.run_images import images_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation
 from advdpnp.api.test_sets import corruptions_of, test_set
+from advdpnp.api.transfer import source_of
 from advdpnp.callbacks import Silent
 from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
+from advdpnp.evaluation.randomness import draws_from, with_draws
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.result_files import ResultFiles
@@ -128,7 +130,7 @@ def evaluate_run(
         device: torch device.
         data_root: folder of the data files.
         callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
-        options: limit, indices, seed, seeds, shard, batch_size, search_precision, resume: see
+        options: limit, indices, seed, seeds, shard, batch_size, search_precision, resume, eot, transfer_from: see
             `advdpnp.api.stored_evaluation.EvaluationOptions`.
     """
     how, callback = EvaluationOptions(**options), callback or Silent()
@@ -140,6 +142,7 @@ def evaluate_run(
     if remark := radii.remark(norm):
         callback.on_note(remark)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
+    model: nn.Module
     model, epoch = load_checkpoint(run, checkpoint, on)
     images = tested.images.to(on)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
@@ -152,11 +155,16 @@ def evaluate_run(
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
+    source = source_of(how.transfer_from, on)
     corrupted = corruptions_of(wanted, tested.facts, images, data_root, callback)
-    evaluation = StoredEvaluation(run, wanted, images, facts, tested.chosen(how), tested.other, corrupted)
-    for line in tested.remarks:
+    chosen = tested.chosen(how)
+    evaluation = StoredEvaluation(run, wanted, images, facts, chosen, tested.other, corrupted=corrupted, source=source)
+    with draws_from(how.seed, on, how.eot):
+        model, said = with_draws(model, how.eot, images)
+    said = [*tested.remarks, *said]
+    for line in said:
         warnings.warn(line, stacklevel=5)
-    remarks = {"warnings": tested.remarks} if tested.remarks else {}
+    remarks = {"warnings": said} if said else {}
     return evaluation.begin(on, callback) or evaluation.measure(model, on, callback, **remarks)
 
 

@@ -20,6 +20,7 @@ from advdpnp.api.stored_evaluation import (
     summed_up,
 )
 from advdpnp.api.test_sets import corruptions_of, named_or_given
+from advdpnp.api.transfer import source_of
 from advdpnp.attacks.adaptive import check_objective
 from advdpnp.attacks.attack import check_images, check_labels, in_box
 from advdpnp.attacks.monitored_model import out_of_inference
@@ -30,6 +31,7 @@ from advdpnp.deprecation import renamed
 from advdpnp.evaluation import EvaluationCallback, check_mode, examine
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.one_output import with_class_logits
+from advdpnp.evaluation.randomness import draws_from, with_draws
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision, tensors_sum
@@ -75,7 +77,7 @@ def evaluate_model(
         chunk: rows of every forward; None for the usual number: 128, fewer where there are fewer images.
         resume: a file that keeps what is found while the evaluation runs. Where it is there already, an evaluation of
             the same network, images and attacks goes on from it. It is removed at the end.
-        options: limit, indices, seed, seeds, shard, batch_size, search_precision: see
+        options: limit, indices, seed, seeds, shard, batch_size, search_precision, eot, transfer_from: see
             `advdpnp.api.stored_evaluation.EvaluationOptions`. The result of a shard is for
             `advdpnp.evaluation.merge_shards`.
     Returns:
@@ -94,8 +96,12 @@ def evaluate_model(
     how.which(len(images))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
-    ready, said = with_class_logits(ready, images)
-    cautions += said + examine(ready, images, attacked=bool(wanted.attacks))
+    with draws_from(how.seed, on, how.eot):
+        ready, said = with_class_logits(ready, images)
+        cautions += said + examine(ready, images, attacked=bool(wanted.attacks), random=how.eot != 1)
+        ready, said = with_draws(ready, how.eot, images)
+        cautions += said
+    source = source_of(how.transfer_from, on)
     _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     if kept is not None:
@@ -103,7 +109,7 @@ def evaluate_model(
         facts |= {"weights": tensors_sum(ready.state_dict()), "images": tensors_sum(measured)}
     results, partials = [], []
     for seed in how.each_seed:
-        usual = how.evaluation(wanted, len(images), facts, seed)
+        usual = how.evaluation(wanted, len(images), facts, seed, source)
         partial = kept if kept is None or how.seeds == 1 else kept.with_name(f"{kept.name}.seed-{seed}")
         partials.append(partial)
         rows = usual.chunk if chunk is None else chunk
@@ -142,7 +148,7 @@ def evaluate_external(
         device: torch device.
         data_root: folder of the data files.
         callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
-        options: limit, indices, seed, seeds, shard, batch_size, search_precision, resume: see
+        options: limit, indices, seed, seeds, shard, batch_size, search_precision, resume, eot, transfer_from: see
             `advdpnp.api.stored_evaluation.EvaluationOptions`.
     Raises:
         ValueError, FileNotFoundError: in one line, what does not load, fit or make sense. Nothing is stored then.
@@ -163,17 +169,22 @@ def evaluate_external(
     cautions += said
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
+    crafted_on = source_of(how.transfer_from, on)
     corrupted = corruptions_of(wanted, spec, images, data_root, callback)
-    evaluation = StoredEvaluation(run, wanted, images, facts, how, corrupted=corrupted)
+    evaluation = StoredEvaluation(run, wanted, images, facts, how, corrupted=corrupted, source=crafted_on)
     if run.exists:
         run.create_or_verify(config)
     # Before the checks of the network, which take minutes.
     finished = evaluation.begin(on, callback)
     if finished is not None:
         return finished
-    model, said = with_class_logits(model.to(on), images, spec.class_names)
     trained = source.as_built != "untrained"
-    cautions += said + examine(model, images, spec.num_classes, attacked=bool(wanted.attacks), trained=trained)
+    attacked, random = bool(wanted.attacks), how.eot != 1
+    with draws_from(how.seed, on, how.eot):
+        model, said = with_class_logits(model.to(on), images, spec.class_names)
+        cautions += said + examine(model, images, spec.num_classes, attacked, trained, random)
+        model, said = with_draws(model, how.eot, images)
+        cautions += said
     _warn(cautions)
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))

@@ -24,7 +24,7 @@ Radius = float | str
 # A radius of linf that is so many times the usual one may be meant for l2; suite curve goes up to twice.
 _WIDE = 4
 # What is put behind a suite's name where it is not as usual.
-_VARIANT = r"-(l1|l2|linf|tf32|bf16|eps-.*)"
+_VARIANT = r"-(l1|l2|linf|tf32|bf16|eps-.*|eot-.*|transfer-.*)"
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,18 @@ from torch import nn
 
 from advdpnp import runs
 from advdpnp.api.environment import environment
-from advdpnp.attacks import Suite, record, suite_names
+from advdpnp.attacks import Suite, suite_names
 from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.data.corruption_sources import GENERATED, CorruptionSource
 from advdpnp.evaluation import Evaluation, EvaluationCallback, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
+from advdpnp.evaluation.evaluate import described
 from advdpnp.evaluation.model_checks import check_not_empty
+from advdpnp.evaluation.randomness import rows_with_draws
 from advdpnp.evaluation.single_pass import SearchPrecision, check_precision, usual_chunk
+from advdpnp.evaluation.transfer import TransferSource
 from advdpnp.indices import parse_indices, short_indices
 from advdpnp.ranges import Count, Natural, check_fields
 from advdpnp.result_files import ResultFiles, shard_differences
@@ -36,6 +39,8 @@ class MeasuringKeywords(TypedDict, total=False):
     shard: str
     batch_size: int
     search_precision: SearchPrecision
+    eot: int
+    transfer_from: Any
 
 
 class EvaluationKeywords(MeasuringKeywords, total=False):
@@ -59,6 +64,10 @@ class EvaluationOptions:
         batch_size: rows that searches, such as AutoAttack's, have in flight; 0 for the device's usual number.
         search_precision: "fp32"; "tf32" on a GPU, or "bf16", for searches that are faster, and named so in the result.
         resume: continue what was interrupted; what is finished is not measured again.
+        eot: draws of a randomized network that every answer is the mean of, to attacks and for verdicts; the result is
+            named after them. 1 for a network that answers alike every time.
+        transfer_from: a run's folder or a network in eval mode: adversarial images are crafted on it, and judged by the
+            network that is evaluated; the result is named after it. None for images crafted on the latter.
     Raises:
         ValueError: a number that makes no sense, indices that are none, or several seeds of a part.
     """
@@ -71,6 +80,8 @@ class EvaluationOptions:
     batch_size: Natural = 0
     search_precision: SearchPrecision = "fp32"
     resume: bool = False
+    eot: Count = 1
+    transfer_from: Any = None
 
     def __post_init__(self) -> None:
         check_precision(self.search_precision)
@@ -102,19 +113,23 @@ class EvaluationOptions:
         chosen = self.indices[: self.limit]
         return len(chosen), chosen if chosen[-1] >= len(chosen) else None
 
-    def evaluation(self, suite: Suite, total: int, facts: Json, seed: int) -> Evaluation:
-        """What is measured with one seed, of a test set of so many images."""
+    def evaluation(
+        self, suite: Suite, total: int, facts: Json, seed: int, source: TransferSource | None = None
+    ) -> Evaluation:
+        """What is measured with one seed, of a test set of so many images; `source` is the network crafted on."""
         n, chosen = self.which(total)
         return Evaluation(
             suite=suite,
             n=n,
             facts=facts,
             chosen=chosen,
-            chunk=usual_chunk(n),
+            chunk=rows_with_draws(usual_chunk(n), self.eot),
             batch_size=self.batch_size,
             search_precision=self.search_precision,
             seed=seed,
             shard=self.part(),
+            eot=self.eot,
+            source=source,
         )
 
     def part(self) -> tuple[int, int]:
@@ -144,6 +159,7 @@ class StoredEvaluation:
         options: how it is run.
         other_data: name of the test set, if it is not the run's own.
         corrupted: where corrupted images come from, if the suite measures corruptions.
+        source: the network that adversarial images are crafted on; None for the one that is evaluated.
     """
 
     run: Run
@@ -153,12 +169,16 @@ class StoredEvaluation:
     options: EvaluationOptions = EvaluationOptions()
     other_data: str = ""
     corrupted: CorruptionSource = GENERATED
+    source: TransferSource | None = None
 
     def __post_init__(self) -> None:
-        precision = self.options.search_precision
-        if precision != "fp32":
-            # Named so, and not in the place of the ordinary result.
-            object.__setattr__(self, "suite", replace(self.suite, name=f"{self.suite.name}-{precision}"))
+        precision, eot = self.options.search_precision, self.options.eot
+        # Named so, and not in the place of the ordinary result.
+        suffix = f"-{precision}" if precision != "fp32" else ""
+        suffix += f"-eot-{eot}" if eot != 1 else ""
+        suffix += self.source.suffix if self.source is not None else ""
+        if suffix:
+            object.__setattr__(self, "suite", replace(self.suite, name=f"{self.suite.name}{suffix}"))
 
     @property
     def files(self) -> ResultFiles:
@@ -169,7 +189,7 @@ class StoredEvaluation:
         """Raise ValueError if the file holds a suite of the same name with other attacks."""
         if self.suite.name in suite_names() or not self.files.result.is_file():
             return
-        wanted = [record(attack) for attack in self.suite.attacks]
+        wanted = [described(attack, self.options.eot, self.source) for attack in self.suite.attacks]
         if [attack_of(row) for row in self.files.read()["attacks"] if not row.get("added")] != wanted:
             raise ValueError(
                 f"{self.files.result} holds other attacks: call yours something else with --suite, or remove it"
@@ -269,7 +289,7 @@ class StoredEvaluation:
         return run_evaluation(model, self.images, wanted, callback)
 
     def _evaluation(self, seed: int) -> Evaluation:
-        evaluation = self.options.evaluation(self.suite, len(self.images), self.facts, seed)
+        evaluation = self.options.evaluation(self.suite, len(self.images), self.facts, seed, self.source)
         return replace(evaluation, corrupted=self.corrupted)
 
     def _whole(self, own: Json, callback: EvaluationCallback) -> Json | None:

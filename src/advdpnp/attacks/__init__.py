@@ -5,10 +5,13 @@ from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, Objective, label, record
 from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.collections import COLLECTIONS
+from advdpnp.attacks.cw_l2 import CarliniWagnerL2
+from advdpnp.attacks.deepfool import DeepFool
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.margin_pgd import MarginPGD
+from advdpnp.attacks.mi_fgsm import MIFGSM
 from advdpnp.attacks.min_eps import MinEps
-from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
+from advdpnp.attacks.pgd import BIM, FGSM, PGD, CarliniWagner
 from advdpnp.attacks.slide import SLIDE
 from advdpnp.attacks.square import Square
 from advdpnp.attacks.suites import Suite, suite, suite_names
@@ -32,6 +35,10 @@ ATTACKS = {
         AdaptiveAPGD,
         MarginPGD,
         AutoAttackPlus,
+        BIM,
+        MIFGSM,
+        CarliniWagnerL2,
+        DeepFool,
     )
 }
 
@@ -40,9 +47,11 @@ __all__ = [
     "APGDDLR",
     "APGDT",
     "ATTACKS",
+    "BIM",
     "COLLECTIONS",
     "FABT",
     "FGSM",
+    "MIFGSM",
     "PGD",
     "SLIDE",
     "AdaptiveAPGD",
@@ -51,6 +60,8 @@ __all__ = [
     "AutoAttack",
     "AutoAttackPlus",
     "CarliniWagner",
+    "CarliniWagnerL2",
+    "DeepFool",
     "MarginPGD",
     "MinEps",
     "Objective",

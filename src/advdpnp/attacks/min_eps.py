@@ -19,7 +19,15 @@ from advdpnp.attacks.apgd_step import (
     per_image,
 )
 from advdpnp.attacks.fab import FABT
-from advdpnp.attacks.stepwise import ChunkedModel, LossGradient, Queries, StepwiseAttack, ranked_targets
+from advdpnp.attacks.stepwise import (
+    ChunkedModel,
+    LossGradient,
+    Queries,
+    StepwiseAttack,
+    check_one_search,
+    chosen,
+    rivals,
+)
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count
 from advdpnp.threat import Norm, distance
@@ -102,8 +110,7 @@ class MinEps(StepwiseAttack[MinEpsState]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.restarts != 1:
-            raise ValueError(f"{self.name} is one search for each image: leave restarts 1; got {self.restarts}")
+        check_one_search(self)
 
     @property
     def length(self) -> int:
@@ -166,10 +173,7 @@ class MinEps(StepwiseAttack[MinEpsState]):
     def _rank(self, state: MinEpsState, logits: Tensor) -> None:
         """Keep the likeliest other classes at the image, where the first steps begin."""
         at_image = (state.doing == _BOUNDARY) & (state.age == 0)
-        found = ranked_targets(logits, state.y)[:, : self.targets]
-        missing = self.targets - found.shape[1]
-        found = torch.cat([found, found[:, -1:].repeat(1, missing)], dim=1)
-        state.rivals = torch.where(at_image[:, None], found, state.rivals)
+        state.rivals = torch.where(at_image[:, None], rivals(logits, state.y, self.targets), state.rivals)
 
     def _toward_boundary(
         self, state: MinEpsState, answer: LossGradient, point: Tensor, at_goal: Tensor, ahead: Tensor
@@ -205,7 +209,7 @@ class MinEps(StepwiseAttack[MinEpsState]):
         arrived = due & (state.age >= boundaries * self.boundary_steps)
         turned = due & ~arrived
         state.point = torch.where(per_image(turned), state.x, state.point)
-        state.target = torch.where(turned, _chosen(state.rivals, state.age // self.boundary_steps), state.target)
+        state.target = torch.where(turned, chosen(state.rivals, state.age // self.boundary_steps), state.target)
         return arrived
 
     def _choose(self, state: MinEpsState, rows: Tensor) -> None:
@@ -220,7 +224,7 @@ class MinEps(StepwiseAttack[MinEpsState]):
             return
         share = (state.radius / state.high).clamp_max(1.0)
         start = (state.x + per_image(share) * (state.nearest - state.x)).clamp(0.0, 1.0)
-        rival = _chosen(state.rivals, state.doing - _DLR)
+        rival = chosen(state.rivals, state.doing - _DLR)
         fresh = _values(self._ascent(state.radius).begin(start, state.x, state.y, rival))
         for name, values in fresh.items():
             setattr(state, name, torch.where(rows.view(-1, *[1] * (values.dim() - 1)), values, getattr(state, name)))
@@ -238,8 +242,3 @@ class MinEps(StepwiseAttack[MinEpsState]):
 
 def _values(state: APGDState) -> dict[str, Tensor]:
     return {field.name: getattr(state, field.name) for field in fields(state)}
-
-
-def _chosen(rivals: Tensor, place: Tensor) -> Tensor:
-    """The rival at a place of each row, or the nearest place that there is: (B, targets), (B,) -> (B,)."""
-    return rivals.gather(1, place.clamp(0, rivals.shape[1] - 1)[:, None]).squeeze(1)

@@ -1,4 +1,4 @@
-"""FGSM, PGD and C&W: projected ascents with steps of one size."""
+"""FGSM, BIM, PGD and C&W: projected ascents with steps of one size."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -21,7 +21,7 @@ from advdpnp.attacks.projected_ascent import (
 )
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import Count, NonNegative
-from advdpnp.threat import Norm, ThreatModel, check_level
+from advdpnp.threat import Ball, Norm, ThreatModel, check_level
 
 # Steps in linf and l2, and in l1, where a step along one coordinate moves one pixel.
 _STEPS, _L1_STEPS = 20, 100
@@ -110,6 +110,43 @@ class FGSM:
     @property
     def step_size(self) -> float:
         return self.eps
+
+    @attack_call
+    def __call__(
+        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
+    ) -> Tensor:
+        loss = cross_entropy if target is None else likelihood
+        return strongest_restart(self, logits_fn, loss, x, y, noise, (), target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BIM:
+    """The basic iterative method (Kurakin et al. 2017): FGSM in small steps from the image.
+
+    Args:
+        eps: radius in the units of the norm.
+        norm: "linf", or "l2" for steps along the gradient itself.
+        steps: iterations; the authors' number at 8/255.
+        step_size: length of a step; 0 stands for 1.25 eps / steps, the authors' path: 1/255 at 8/255 and 10 steps.
+        target: class to aim at, as in `PGD`.
+    """
+
+    name: ClassVar[str] = "bim"
+    restarts: ClassVar[int] = 1
+    random_start: ClassVar[bool] = False
+
+    eps: NonNegative = 8 / 255
+    norm: Ball = "linf"
+    steps: Count = 10
+    step_size: NonNegative = 0.0
+    target: Target = None
+
+    def __post_init__(self) -> None:
+        check_attack(self)
+        check_level(self.norm, self.step_size, "step_size")
+        if self.step_size == 0:
+            object.__setattr__(self, "step_size", 1.25 * self.eps / self.steps)
+        budget_of(self)
 
     @attack_call
     def __call__(

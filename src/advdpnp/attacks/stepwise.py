@@ -242,6 +242,20 @@ def ranked_targets(logits: Tensor, y: Tensor) -> Tensor:
     return logits.masked_fill(own, torch.inf).sort(dim=1)[1].flip(1)[:, 1:]
 
 
+def rivals(logits: Tensor, y: Tensor, count: int) -> Tensor:
+    """The `count` likeliest classes other than the label, likeliest first; the last again where there are fewer.
+
+    (B, C), (B,) -> (B, count) int64.
+    """
+    found = ranked_targets(logits, y)[:, :count]
+    return torch.cat([found, found[:, -1:].repeat(1, count - found.shape[1])], dim=1)
+
+
+def chosen(rivals: Tensor, place: Tensor) -> Tensor:
+    """The rival at a place of each row, or the nearest place that there is: (B, count), (B,) int64 -> (B,) int64."""
+    return rivals.gather(1, place.clamp(0, rivals.shape[1] - 1)[:, None]).squeeze(1)
+
+
 def targets(attack: StepwiseAttack[AttackStateT], attempt: int, ranked: Tensor, y: Tensor) -> Tensor:
     """The classes that an attempt aims at: (B,) int64; the label where it aims at none."""
     if attack.target is not None:
@@ -257,6 +271,12 @@ def fewer_targets(wanted: int, num_classes: int) -> str:
     if others >= wanted:
         return ""
     return f"{num_classes} classes: {others} {'target' if others == 1 else 'targets'} instead of {wanted}"
+
+
+def check_one_search(attack: StepwiseAttack[Any]) -> None:
+    """Raise ValueError if an attack that is one search for each image has restarts."""
+    if attack.restarts != 1:
+        raise ValueError(f"{attack.name} is one search for each image: leave restarts 1; got {attack.restarts}")
 
 
 def succeeds(attack: StepwiseAttack[AttackStateT], state: AttackStateT, queries: Queries, among: Tensor) -> Tensor:

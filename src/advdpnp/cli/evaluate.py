@@ -52,6 +52,13 @@ def evaluate(
     search_precision: Annotated[
         str, typer.Option(help="AutoAttack searches in fp32, or faster in tf32 (GPU) or bf16; fp32 gives the verdicts.")
     ] = "fp32",
+    eot: Annotated[
+        int,
+        typer.Option(min=1, help="For a randomized network: attacks and verdicts follow the mean of so many draws."),
+    ] = 1,
+    transfer_from: Annotated[
+        Path | None, typer.Option(help="Folder of a run: adversarial images are crafted on it, and judged here.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Test set, or folder:PATH; by default the run's own.")] = None,
     image_size: ImageSize = None,
     split_seed: SplitSeed = 0,
@@ -103,6 +110,8 @@ def evaluate(
         "shard": shard,
         "batch_size": batch_size,
         "search_precision": search_precision,
+        "eot": eot,
+        "transfer_from": transfer_from,
         "device": switches.device,
         "data_root": data_root,
         "resume": resume,

@@ -20,6 +20,7 @@ from advdpnp.evaluation.corruptions import corrupted_images_left, measure_corrup
 from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics, declarations
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.model_checks import check_protocol
+from advdpnp.evaluation.randomness import draws_from
 from advdpnp.evaluation.saturation import stated, with_added_attacks
 from advdpnp.evaluation.single_pass import (
     CHUNK,
@@ -33,6 +34,7 @@ from advdpnp.evaluation.single_pass import (
     single_pass,
 )
 from advdpnp.evaluation.state import EvaluationState, PassProgress
+from advdpnp.evaluation.transfer import TransferSource, check_source
 from advdpnp.evaluation.verdicts import check_evaluated
 from advdpnp.evaluation.weak_in_l1 import with_l1_warning
 from advdpnp.indices import indices_text, shard_text
@@ -67,6 +69,10 @@ class Evaluation:
         corrupted: where corrupted images come from, if the suite measures corruptions.
         partial: where an interrupted evaluation is kept; None keeps nothing.
         resume: continue what `partial` holds.
+        eot: how many draws of a randomized network are averaged in every answer; the network is an
+            `advdpnp.models.expected.ExpectedModel` of so many.
+        source: the network that adversarial images are crafted on, while the other one judges them; None for the one
+            that judges.
     """
 
     suite: Suite
@@ -82,10 +88,16 @@ class Evaluation:
     corrupted: CorruptionSource = GENERATED
     partial: Path | None = None
     resume: bool = False
+    eot: Count = 1
+    source: TransferSource | None = None
 
     def __post_init__(self) -> None:
         check_precision(self.search_precision)
         check_fields(self)
+        if self.source is not None and self.search_precision != "fp32":
+            raise ValueError(
+                f"images are crafted on another network in fp32; got {self.search_precision}: leave it out"
+            )
         if self.chosen is not None and (len(self.chosen) != self.n or list(self.chosen) != sorted({*self.chosen})):
             raise ValueError(f"chosen must be n = {self.n} ascending positions; got {len(self.chosen)}")
         part, parts = self.shard
@@ -119,6 +131,8 @@ class Evaluation:
         # What departs from the defaults is named.
         special: Json = {"shard": list(self.shard)} if self.shard != (1, 1) else {}
         special |= {"search_precision": self.search_precision} if self.search_precision != "fp32" else {}
+        special |= {"eot": self.eot} if self.eot != 1 else {}
+        special |= {"transfer": self.source.facts} if self.source is not None else {}
         special |= {"corruption_source": self.corrupted.name} if self.suite.corruptions else {}
         return {
             **self.facts,
@@ -132,7 +146,13 @@ class Evaluation:
     @property
     def budgets(self) -> list[Json]:
         """The attacks as the result has them."""
-        return [record(attack) for attack in self.suite.attacks]
+        return [described(attack, self.eot, self.source) for attack in self.suite.attacks]
+
+
+def described(attack: Attack, eot: int = 1, source: TransferSource | None = None) -> Json:
+    """`advdpnp.attacks.record`, with what makes it another one: the mean over draws, another network to craft on."""
+    averaged: Json = {"eot": eot} if eot != 1 else {}
+    return record(attack) | averaged | ({} if source is None else {"crafted_on": source.name})
 
 
 @as_stated()
@@ -150,13 +170,22 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         ValueError: a model in training mode, labels or n out of range.
         UnevaluatedError: a ValueError, where more than 1 % of the images are unevaluated; shards are judged together.
     """
+    with draws_from(evaluation.seed, images.labels.device, evaluation.eot):
+        return _evaluated(model, images, evaluation, callback)
+
+
+def _evaluated(model: nn.Module, images: Images, evaluation: Evaluation, callback: EvaluationCallback) -> Json:
     classes = check_protocol(model, images, evaluation.places(images.labels.device))
     for attack in evaluation.suite.attacks:
         check_target(attack, classes)
         check_objective(attack)
         check_fits(attack.norm, attack.eps, tuple(images.pixels.shape[1:]))
     model, asked = out_of_inference(model), evaluation.suite
-    evaluation = replace(evaluation, suite=with_added_attacks(asked, model))
+    if evaluation.source is not None:
+        check_source(evaluation.source, images, classes)
+    # Where adversarial images come from is what attacks have gradients of.
+    crafting = model if evaluation.source is None else evaluation.source.model
+    evaluation = replace(evaluation, suite=with_added_attacks(asked, crafting))
     chunk = evaluation.chunk
     while True:
         try:
@@ -169,7 +198,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         else:
             if "shard" not in result:
                 check_evaluated(result, evaluation.partial)
-            return with_l1_warning(stated(result, asked, evaluation.suite, model), evaluation.suite.attacks)
+            return with_l1_warning(stated(result, asked, evaluation.suite, crafting), evaluation.suite.attacks)
 
 
 def _run_suite(
@@ -191,7 +220,9 @@ class _SuiteRun:
     ) -> None:
         self._model, self._evaluation, self._chunk, self._callback = model, evaluation, chunk, callback
         places = evaluation.places(images.labels.device)
-        self._target = AttackTarget(model, model_to_attack(model), images, places, evaluation.seed)
+        source = evaluation.source
+        crafting = model_to_attack(model if source is None else out_of_inference(source.model))
+        self._target = AttackTarget(model, crafting, images, places, evaluation.seed)
         self._stepwise_target = self._in_precision(evaluation.search_precision)
         stated = evaluation.protocol
         seed = stated.pop("seed")
@@ -248,15 +279,16 @@ class _SuiteRun:
 
     def _images_left(self, name: str, attack: Attack | None) -> int:
         n = len(self._target.places)
-        if attack is not None and stepwise_attacks(attack):
+        if attack is not None and self._in_steps(attack):
             return 0 if self.state.is_finished(name) else n
         return n - self.state.pass_progress(name).n
 
     def _attack(self, position: int, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
         """Verdicts under one attack, and its row of the result; `clean` (n,) bool is right without an attack."""
         name = _name(position, attack)
-        if stepwise_attacks(attack):
-            return self._stepwise(name, attack, clean)
+        if self._in_steps(attack):
+            found, row = self._stepwise(name, attack, clean)
+            return found, self._described(attack) | row
         progress = self._single_pass(name, attack, embed=position == self._features)
         found = progress.verdicts()
         measured = found.accuracy() | progress.mean_cross_entropy() | progress.other_answers()
@@ -266,7 +298,17 @@ class _SuiteRun:
             others = clean & (self._target.labels.cpu() != aimed_at)
             reached = int((progress.reached() & others).sum())
             measured |= {"targeted": targeted(aimed_at, reached, int(others.sum()))}
-        return found, record(attack) | measured | found.bits()
+        return found, self._described(attack) | measured | found.bits()
+
+    def _described(self, attack: Attack) -> Json:
+        return described(attack, self._evaluation.eot, self._evaluation.source)
+
+    def _in_steps(self, attack: Attack) -> bool:
+        """Whether an attack's iterations are run in full batches, each success judged; not if another network judges.
+
+        Then there is one adversarial image for each image, and it is judged once.
+        """
+        return bool(stepwise_attacks(attack)) and self._evaluation.source is None
 
     def _stepwise(self, name: str, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
         chunk = self._evaluation.search_chunk or search_chunk(self._target.images)

@@ -42,7 +42,12 @@ def check_not_empty(images: Images) -> None:
 
 
 def examine(
-    model: nn.Module, images: Images, num_classes: int | None = None, attacked: bool = True, trained: bool = True
+    model: nn.Module,
+    images: Images,
+    num_classes: int | None = None,
+    attacked: bool = True,
+    trained: bool = True,
+    random: bool = False,
 ) -> list[str]:
     """Try an unknown network on real images before it is attacked.
 
@@ -52,6 +57,7 @@ def examine(
         num_classes: classes of the data set; None if only the labels tell.
         attacked: gradients of the input will be needed.
         trained: its accuracy should be above chance.
+        random: it may answer the same images differently, since several answers are averaged.
     Returns:
         Warnings: what may make the numbers mean less than they seem to.
     Raises:
@@ -65,8 +71,9 @@ def examine(
     state = {name: buffer.clone() for name, buffer in model.named_buffers()}
     logits = _first_logits(model, few, num_classes)
     check_labels(y, len(y), logits.shape[1])
-    _check_repeats(model, few, logits)
-    _check_batches(model, few, logits)
+    if not random:
+        _check_repeats(model, few, logits)
+        _check_batches(model, few, logits)
     found = gradient_warnings(model, few, few_labels) if attacked else []
     found += accuracy_warnings(model, x, y, logits.shape[1]) if trained else []
     changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, state.get(name, buffer))]
@@ -235,14 +242,25 @@ def _check_logits(answer: object, batch: int, num_classes: int | None) -> None:
         )
 
 
+def answers_alike(model: nn.Module, x: Tensor) -> bool:
+    """Whether a network answers the same images alike every time, up to rounding: (B, channels, H, W) in [0, 1]."""
+    logits = _answer(model, x)
+    return _unlike(model, x, logits) <= _SAME * _rounding(logits)
+
+
+def _unlike(model: nn.Module, x: Tensor, logits: Tensor) -> float:
+    """By how much of the largest logit further answers differ from these logits."""
+    return max(_difference(logits, _answer(model, x)) for _ in range(2))
+
+
 def _check_repeats(model: nn.Module, x: Tensor, logits: Tensor) -> None:
-    for _ in range(2):
-        found = _difference(logits, _answer(model, x))
-        if found > _SAME * _rounding(logits):
-            raise ValueError(
-                f"the model answers the same images differently (by {found:.2g} of the largest logit): it draws random "
-                "numbers or remembers its input; make it deterministic in eval mode"
-            )
+    found = _unlike(model, x, logits)
+    if found > _SAME * _rounding(logits):
+        raise ValueError(
+            f"the model answers the same images differently (by {found:.2g} of the largest logit): it draws random "
+            "numbers or remembers its input; make it deterministic in eval mode, or if it is meant to be random, give "
+            "--eot 20 (eot=20), so that attacks and verdicts follow the mean of 20 draws"
+        )
 
 
 def _check_batches(model: nn.Module, x: Tensor, logits: Tensor) -> None:

@@ -17,6 +17,7 @@ from advdpnp.dtype import float32_default
 from advdpnp.evaluation.state import PassProgress
 from advdpnp.losses import cross_entropy, is_right
 from advdpnp.models.classifier import Classifier, other_answers
+from advdpnp.models.expected import ExpectedModel
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
 
@@ -59,7 +60,8 @@ class AttackTarget:
     @property
     def attacks_the_model_itself(self) -> bool:
         """Whether what an attack finds needs no second look: it calls the very network that gives the verdicts."""
-        return self.attacked_model is self.model and self.precision == "fp32"
+        repeats = not isinstance(self.model, ExpectedModel)
+        return self.attacked_model is self.model and self.precision == "fp32" and repeats
 
 
 def check_precision(precision: str) -> None:

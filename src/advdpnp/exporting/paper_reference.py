@@ -55,6 +55,7 @@ def _at_radius(results: list[EvaluationResult], eps: str) -> list[tuple[str, int
     return [
         (_label(key, result), result.n, accuracy)
         for result in results
+        if result.transfer is None and result.eot == 1
         for key, accuracy in result.attacks.items()
         if key.norm == "linf" and parse_eps(key.eps) == parse_eps(eps)
     ]

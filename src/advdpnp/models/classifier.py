@@ -6,6 +6,8 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from advdpnp.models.expected import ExpectedModel
+
 
 class Backbone(nn.Module):
     """Image to embedding: `forward(x)`, x (B, channels, H, W) in [0, 1] -> (B, features).
@@ -182,8 +184,8 @@ def logits_saturate(model: nn.Module) -> bool:
 
 
 def other_answers(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """`Classifier.other_answers`, of any network: what is no classifier of ours has none."""
-    return model.other_answers(x) if isinstance(model, Classifier) else {}
+    """`Classifier.other_answers`, of any network: what is no classifier of ours, nor the mean of one, has none."""
+    return model.other_answers(x) if isinstance(model, Classifier | ExpectedModel) else {}
 
 
 def device_of(model: nn.Module) -> torch.device:

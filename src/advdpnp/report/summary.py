@@ -141,7 +141,7 @@ def origin(run: RunResults) -> dict[str, Any]:
     commands = [run.environment["command"]] if "command" in run.environment else []
     for suite in [*run.suites, *run.curves]:
         weights = suite.checkpoint if suite.epoch is None else f"{suite.checkpoint} checkpoint (epoch {suite.epoch})"
-        searched = f" (searched in {suite.search_precision})" if suite.search_precision != "fp32" else ""
+        searched = f" ({'; '.join(suite.manner)})" if suite.manner else ""
         measured = f"{weights}, images {short_indices(suite.indices)}, {suite.precision}{searched}, "
         facts.append(
             (f"suite {suite.name}", f"{measured}chunks of {suite.chunk}, {_duration(suite.seconds)} of attacks")

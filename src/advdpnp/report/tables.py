@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from advdpnp.attack_words import attack_name
+from advdpnp.attack_words import attack_name, worst_case_name
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import published
 from advdpnp.report.declared_metrics import MISSING, Declared, declared, number
@@ -173,6 +173,11 @@ def _head(key: AttackKey, keys: list[AttackKey]) -> str:
     return ", ".join([key.label, *(text for text in key.texts if any(text not in texts for texts in alike))])
 
 
+def _worst_case_head(keys: list[AttackKey]) -> str:
+    name = worst_case_name((key.name, key.steps) for key in keys)
+    return name[0].upper() + name[1:]
+
+
 def accuracy_table(results: list[Result]) -> Table:
     """Clean, robust and worst-case accuracy of comparable results (Tables 1 and 2 of the paper).
 
@@ -196,7 +201,7 @@ def accuracy_table(results: list[Result]) -> Table:
         title=f"{first.place}: accuracy under the {first.suite.name} suite",
         caption=f"Accuracy in percent on {n:,} test images ({images}); 95 % Wilson interval below each."
         + (" Worst case: right on the clean image and under every attack." if keys else ""),
-        columns=[*heads, Column("Worst case", "all of these")] if keys else heads,
+        columns=[*heads, Column(_worst_case_head(keys), "all of these")] if keys else heads,
         rows=_mark_best(rows),
         footnotes=footnotes,
         group=first.group,

@@ -52,8 +52,7 @@ def departures(result: Result) -> list[str]:
     elif suite.n != images or not of_the_first(suite.indices, suite.n):
         chosen = "" if of_the_first(suite.indices, suite.n) else f" ({short_indices(suite.indices)})"
         found.append(f"{suite.n:,} of {images:,} test images{chosen}")
-    if suite.search_precision != "fp32":
-        found.append(f"attacks searched in {suite.search_precision}")
+    found += suite.manner
     found += suite.notes
     if run.foreign:
         return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
