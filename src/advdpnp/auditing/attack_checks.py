@@ -13,11 +13,11 @@ from advdpnp.auditing.comparisons import Comparison
 from advdpnp.auditing.findings import Check, Found
 from advdpnp.auditing.gradient_checks import median_margin
 from advdpnp.auditing.rounds import Rounds
-from advdpnp.auditing.significance import exceeds
 from advdpnp.auditing.stand_ins import Estimated, Rescaled, Smoothed
 from advdpnp.auditing.subject import Subject
 from advdpnp.auditing.substitute import imitation
 from advdpnp.losses import cross_entropy
+from advdpnp.metrics.significance import exceeds
 from advdpnp.threat import Ball
 
 # (x, x_adv, y) -> (B,), what the network was trained to keep small

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from advdpnp.auditing.findings import Check, Found
-from advdpnp.auditing.significance import at_least, exceeds, tells
+from advdpnp.metrics.significance import at_least, exceeds, tells
 
 
 @dataclass(frozen=True)

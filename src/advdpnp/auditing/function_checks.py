@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from advdpnp.attacks.attack import check_mode
 from advdpnp.auditing.findings import Check, Found
-from advdpnp.auditing.significance import exceeds
 from advdpnp.auditing.subject import Subject
 from advdpnp.evaluation.model_checks import accuracy_warnings
 from advdpnp.losses import at_least_fp32, has_answer, is_right
+from advdpnp.metrics.significance import exceeds
 
 # Images of each check, and repeats of a call.
 FEW, REPEATS = 32, 6

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from advdpnp import losses
 from advdpnp.auditing.findings import Check, Found
 from advdpnp.auditing.function_checks import in_float64
-from advdpnp.auditing.significance import exceeds
 from advdpnp.auditing.subject import Subject, parts_of
 from advdpnp.losses import cross_entropy, margin
+from advdpnp.metrics.significance import exceeds
 
 # Shares of images that honest networks may show.
 _ODD = 0.05

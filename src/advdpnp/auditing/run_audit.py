@@ -11,9 +11,9 @@ from advdpnp.auditing.findings import Audit, Check, overall
 from advdpnp.auditing.function_checks import function_checks, replayed
 from advdpnp.auditing.gradient_checks import gradient_checks
 from advdpnp.auditing.rounds import Rounds
-from advdpnp.auditing.significance import exceeds, needed
 from advdpnp.auditing.subject import Subject
 from advdpnp.callbacks import EvaluationCallback, Silent
+from advdpnp.metrics.significance import exceeds, needed
 from advdpnp.threat import Ball, ThreatModel, eps_text
 
 

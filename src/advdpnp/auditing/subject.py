@@ -18,7 +18,7 @@ CHUNK = 100
 
 def parts_of(rows: Tensor) -> tuple[Tensor, ...]:
     """(k, ...) in chunks; one that is empty where there are no rows."""
-    return torch.split(rows, CHUNK)  # type: ignore[no-untyped-call,no-any-return]
+    return torch.split(rows, CHUNK)
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
