@@ -34,11 +34,11 @@ demo: install
 	$(BIN)/advdpnp demo
 
 test: install
-	$(BIN)/python -m slipcover -m pytest -n 2
+	$(BIN)/python -m slipcover -m pytest -n 2 --dist worksteal
 	@$(BIN)/python .ci/coverage.py
 
 slow: install
-	$(BIN)/python -m pytest -m slow -n 2 --durations 15
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal --durations 15
 
 lint: install
 	$(BIN)/ruff check $(LINTED)

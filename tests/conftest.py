@@ -7,6 +7,9 @@ import hypothesis
 import pytest
 import torch
 
+# More would be processes that import torch first, and beside the other tests there is no core for them.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
 # A busy machine is no fault of the code.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import warm
+
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -20,10 +22,8 @@ def output_of(example: str, *arguments: str) -> str:
 
 
 def output(*arguments: str) -> str:
-    """What Python prints; two threads would wait for each other beside other tests."""
-    command = [sys.executable, "-W", "error", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    """What Python prints."""
+    done = warm.run(["-W", "error", *arguments], timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,7 +92,7 @@ def test_a_defense_in_a_package_of_its_own_is_installed_and_known_by_its_name(tm
     ]
     subprocess.run([sys.executable, *install, str(source)], check=True, capture_output=True)
     path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path}
     run = tmp_path / "runs/digits/tiny/noisy/seed-0"
     for words in (
         ["list", "defenses"],
@@ -100,8 +100,7 @@ def test_a_defense_in_a_package_of_its_own_is_installed_and_known_by_its_name(tm
         ["evaluate", str(run), "--suite", "clean"],
         ["report", str(run), "--out", str(tmp_path / "report")],
     ):
-        command = [sys.executable, "-m", "advdpnp", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+        done = warm.run(["-m", "advdpnp", *words], env=environment, timeout=120)
         assert done.returncode == 0, done.stderr
         assert words[0] != "list" or "an installed package's: noisy:Noisy" in done.stdout
     assert "Noise" in (tmp_path / "report/results.csv").read_text()

@@ -106,6 +106,20 @@ def test_an_attack_without_steps_of_its_own_names_its_searches_and_no_steps() ->
     assert "after apgd-ce" in text and "after square" in text and "None" not in text and "first 50 test images" in text
 
 
+def test_an_attack_with_a_part_that_has_a_name_of_its_own_shows_both_numbers() -> None:
+    tier = {"name": "autoattack", "robust_accuracy": 0.56, "interval95": [0.4, 0.7]}
+    for accuracy, said in (
+        (0.54, "1 image that autoattack leaves standing falls"),
+        (0.56, "no images that autoattack"),
+    ):
+        lines = result_text(result(row("autoattack-plus", accuracy, tiers=[tier]))).splitlines()
+        assert [line.split() for line in lines if "alone" in line] == [
+            ["autoattack", "alone", "56.00%", "[40.00%,", "70.00%]"]
+        ]
+        assert any(line.startswith("autoattack-plus") and f"{accuracy:.2%}" in line for line in lines)
+        assert any(said in line for line in lines)
+
+
 def test_attacks_that_differ_in_a_setting_alone_are_told_apart() -> None:
     text = result_text(result(row("mi-fgsm", 0.6, decay=0.5), row("mi-fgsm", 0.5, decay=1.0)))
     assert "mi-fgsm linf 0.1, decay = 0.5 " in text and "mi-fgsm linf 0.1, decay = 1 " in text

@@ -76,14 +76,19 @@ def test_numbers_of_shards_are_summed_bounded_and_averaged_as_their_fields_decla
         {"attacked": 3, "broken": 2, "unconfirmed": 0, "largest_norm": 0.1, "mean_norm": 0.05, "chunk": 64},
         {"attacked": 2, "broken": 1, "unconfirmed": 1, "largest_norm": 0.09, "mean_norm": 0.08, "chunk": 32},
     ]
-    first = shard(1, 2, "rrr", [row("rbb", **searched[0], mean_cross_entropy=1.0)])
-    second = shard(2, 2, "rr", [row("ub", **searched[1], mean_cross_entropy=2.0)])
+    tiers = [row(verdicts) | {"name": "first"} for verdicts in ("rrr", "ub")]
+    first = shard(1, 2, "rrr", [row("rbb", **searched[0], mean_cross_entropy=1.0, tiers=tiers[:1])])
+    second = shard(2, 2, "rr", [row("ub", **searched[1], mean_cross_entropy=2.0, tiers=tiers[1:])])
     merged = merge_shards([first, second])
     (found,) = merged["attacks"]
     # By hand: images 0, 2, 4 are the first part's and 1, 3 the second's: r u b b b.
     assert unpack(found["verdicts"], 5).tolist() == [True, False, False, False, False]
     assert unpack(found["unevaluated_bits"], 5).tolist() == [False, True, False, False, False]
     assert (found["attacked"], found["broken"], found["unconfirmed"], found["seconds"]) == (5, 3, 1, 0.5)
+    # Of the part of the attack that has a name: r u r b r.
+    (tier,) = found["tiers"]
+    assert unpack(tier["verdicts"], 5).tolist() == [True, False, True, False, True]
+    assert (tier["name"], tier["robust_accuracy"], tier["unevaluated"], tier["seconds"]) == ("first", 0.6, 1, 0.5)
     assert (found["largest_norm"], found["chunk"]) == (0.1, 32)
     assert found["mean_norm"] == pytest.approx((2 * 0.05 + 0.08) / 3, rel=1e-15)
     assert found["mean_cross_entropy"] == pytest.approx((3 * 1.0 + 2 * 2.0) / 5, rel=1e-15)

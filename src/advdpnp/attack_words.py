@@ -8,18 +8,22 @@ from typing import Any
 _ATTACKS = {
     "cw": "C&W", "apgd-ce": "APGD-CE", "apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square",
     "autoattack": "AutoAttack", "autoattack-quick": "AutoAttack (quick tier)", "deepfool": "DeepFool",
-    "min-eps": "Min-eps",
+    "min-eps": "Min-eps", "adaptive-pgd": "Adaptive PGD", "adaptive-apgd": "Adaptive APGD",
+    "autoattack-plus": "AutoAttack and more", "margin-pgd": "Margin PGD",
 }  # fmt: skip
 SEARCHES = {
     "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",
     "autoattack-quick": "APGD-CE and APGD-T of 50 steps, Square of 250 queries; a first look, not AutoAttack, under "
     "which accuracy is at most this",
+    "autoattack-plus": "AutoAttack, then the margins of logits and of probabilities with restarts, and APGD from other "
+    "starts",
 }
 NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 # Settings that have a better text than "name = value"; every other one is named by its field.
 _SETTINGS = {
     "kappa": "κ = {}", "targets": "{} targets", "rho": "ρ = {}", "multi_eps": "radii 3ε, 2ε and ε",
     "alpha_max": "α at most {}", "target": "target class {}", "eta": "η = {}", "beta": "β = {}", "p_init": "p = {}",
+    "objective": "on the objective of {}", "loss": "of {}",
 }  # fmt: skip
 
 
@@ -72,3 +76,16 @@ def radii_texts(row: Mapping[str, Any]) -> list[str]:
         verb = "was" if beyond == 1 else "were"
         lines.append(f"{beyond} of them {verb} not broken up to {row['eps']}: censored, not measured")
     return lines
+
+
+def tier_text(tier: Mapping[str, Any], robust_accuracy: float, n: int) -> str:
+    """What the rest of an attack has done beyond its first part, such as AutoAttack.
+
+    Args:
+        tier: the part, with the accuracy under it.
+        robust_accuracy: what the whole attack left.
+        n: images of the test set.
+    """
+    more = round((tier["robust_accuracy"] - robust_accuracy) * n)
+    images = "1 image" if more == 1 else f"{more or 'no'} images"
+    return f"{images} that {tier['name']} leaves standing {'falls' if more == 1 else 'fall'} to what follows it"

@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-from advdpnp.attack_words import radii_texts
+from advdpnp.attack_words import radii_texts, tier_text
 from advdpnp.callbacks import Silent
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.results import Accuracy, AttackKey, aim_text
@@ -48,9 +48,11 @@ def result_text(result: Json) -> str:
     for attack in result["attacks"]:
         lines.append(row(_attack_text(attack), Accuracy.read(attack)))
         lines += _other_answers_text(attack.get("other_answers", {}))
+        for tier in attack.get("tiers", ()):
+            lines.append(row(f"  {tier['name']} alone", Accuracy.read(tier)))
         for search in attack.get("searches", ()):
-            name = f"  after {search['name']}"
-            lines.append(row(name, Accuracy.read(search)))
+            lines.append(row(f"  after {_search_text(search)}", Accuracy.read(search)))
+        lines += [f"  {tier_text(tier, attack['robust_accuracy'], result['n'])}" for tier in attack.get("tiers", ())]
         lines += [f"  {text}" for text in _remarks(attack)]
     worst_case = Accuracy.read(result, "worst case")
     lines.append(row("worst case", worst_case))
@@ -78,6 +80,11 @@ def _attack_text(attack: Json) -> str:
     size = "" if attack["step_size"] is None else f" of {attack['step_size']}"
     settings = "".join(f", {text}" for text in AttackKey.read(attack).settings_texts)
     return f"{attack['name']} {attack['norm']} {attack['eps']}{steps}{size}{settings}"
+
+
+def _search_text(search: Json) -> str:
+    """A search of an attack, with what tells it from others of the same name."""
+    return ", ".join([search["name"], *AttackKey.read(search).settings_texts])
 
 
 def _remarks(attack: Json) -> list[str]:

@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from advdpnp.attack_words import NORMS as NORMS
-from advdpnp.attack_words import SEARCHES, attack_label, radii_texts, setting_text
+from advdpnp.attack_words import SEARCHES, attack_label, radii_texts, setting_text, tier_text
 from advdpnp.audit_files import is_audit
 from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
@@ -169,6 +169,8 @@ class AttackResult:
     # What the attack says of itself, such as fewer targets for want of classes.
     notes: list[str] = field(default_factory=list)
     searches: list[Json] = field(default_factory=list)
+    # What the first of the searches are by themselves, such as AutoAttack within autoattack-plus.
+    tiers: list[Json] = field(default_factory=list)
 
     @property
     def accuracy(self) -> Accuracy:
@@ -269,6 +271,12 @@ class EvaluationResult:
         said = [text for row in self.rows for text in row.notes]
         said += [f"{row.key.label} {row.key.budget}: {aim_text(row.targeted)}" for row in self.rows if row.targeted]
         said += [f"{row.key.label} {row.key.budget}: {text}" for row in self.rows for text in row.radii_texts]
+        said += [
+            f"{row.key.label} {row.key.budget}: {Accuracy.read(tier).value:.2%} under {tier['name']} alone; "
+            + tier_text(tier, row.robust_accuracy, self.n)
+            for row in self.rows
+            for tier in row.tiers
+        ]
         return said + [
             f"{key.label} {key.budget}: {count} of {self.n} images unevaluated, without a finite gradient to follow; "
             "they do not count as robust, and the interval reaches up to them"

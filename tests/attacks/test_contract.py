@@ -17,14 +17,19 @@ from advdpnp.attacks import (
     FABT,
     FGSM,
     PGD,
+    AdaptiveAPGD,
+    AdaptivePGD,
     Attack,
     AutoAttack,
     CarliniWagner,
+    MarginPGD,
     MinEps,
+    Objective,
     Square,
 )
 from advdpnp.attacks.square import _bumps, _sides
 from advdpnp.attacks.stepwise import StepwiseAttack
+from advdpnp.losses import cross_entropy
 from advdpnp.threat import distance
 from reference.batch_generator import BatchGeneratorNoise
 
@@ -39,6 +44,13 @@ class ShortAutoAttack(AutoAttack):
         return APGDCE(**how, steps=4), FABT(**how, steps=2, targets=1), Square(**how, steps=4)
 
 
+def squared_lead(model: Any, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+    """An objective of clean and attacked images."""
+    logits = model(x_adv)
+    return (logits - model(x)).square().sum(dim=1) + cross_entropy(logits, y)
+
+
+SQUARED_LEAD = Objective("squared lead", squared_lead)
 EVERY: list[Attack] = [
     FGSM(eps=0.1),
     FGSM(eps=0.8, norm="l2"),
@@ -57,9 +69,16 @@ EVERY: list[Attack] = [
     MinEps(eps=0.1, boundary_steps=3, steps=2, bisections=3),
     MinEps(eps=0.8, norm="l2", boundary_steps=3, steps=2, bisections=3),
     ShortAutoAttack(eps=0.02),
+    MarginPGD(eps=0.1, steps=3, targets=1),
+    MarginPGD(eps=0.8, norm="l2", steps=3, targets=1, restarts=2, loss="probabilities"),
+    AdaptivePGD(eps=0.1, steps=4, objective=SQUARED_LEAD),
+    AdaptivePGD(eps=0.8, norm="l2", steps=4, restarts=2, objective=SQUARED_LEAD),
+    AdaptiveAPGD(eps=0.1, steps=6, objective=SQUARED_LEAD),
+    AdaptiveAPGD(eps=4.0, norm="l1", steps=6, objective=SQUARED_LEAD),
 ]
-# A new attack is held to all of this without a line here; the quick tier is AutoAttack with other budgets.
-LISTED = {attack.name for attack in EVERY} | {"autoattack-quick"}
+TIERS = {"autoattack-quick", "autoattack-plus"}
+# A new attack is held to all of this without a line here; the other tiers are AutoAttack with other budgets.
+LISTED = {attack.name for attack in EVERY} | TIERS
 EVERY += [kind(eps=0.1) for name, kind in ATTACKS.items() if name not in LISTED]
 EACH = pytest.mark.parametrize("attack", EVERY, ids=[f"{a.name}-{a.norm}-{i}" for i, a in enumerate(EVERY)])
 
@@ -101,7 +120,7 @@ def assert_attacked(attack: Attack, x: Tensor, x_adv: Tensor) -> None:
 
 
 def test_every_attack_is_here_under_its_own_name() -> None:
-    assert {attack.name for attack in EVERY} >= set(ATTACKS) - {"autoattack-quick"}
+    assert {attack.name for attack in EVERY} >= set(ATTACKS) - TIERS
     assert all(kind.name == name for name, kind in ATTACKS.items())
 
 

@@ -81,8 +81,8 @@ def test_images_that_fall_fall_to_the_point_of_the_official_code(channels: int, 
 @pytest.mark.data
 @pytest.mark.slow
 def test_real_images_fall_to_the_points_of_the_official_code(real_data: Path) -> None:
-    assert_official(*robust.cifar10(real_data, 48), {"linf": 8 / 255, "l2": 0.5}, steps=300)
-    assert_official(*robust.mnist(real_data, 48), {"linf": 0.3, "l2": 2.0}, steps=300)
+    assert_official(*robust.cifar10(real_data, 24), {"linf": 8 / 255, "l2": 0.5}, steps=300)
+    assert_official(*robust.mnist(real_data, 24), {"linf": 0.3, "l2": 2.0}, steps=300)
 
 
 def sides(search: Square, size: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,49 +2,19 @@
 
 import itertools
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from advdpnp import api, cli
+import warm
+from advdpnp import api
 from advdpnp.callbacks import Silent
-from advdpnp.experiments import experiment
 from advdpnp.runs import Run
 from data.pictures import write
 
 SEARCHES = ["--attack", "apgd-ce:steps=3", "--attack", "square:steps=20", "--suite", "mine", "--threads", "1"]
 FEW = [*SEARCHES, "--limit", "41"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run, to be copied."""
-    settings = ("recipe.epochs=1", "recipe.train_images=320", "recipe.holdout=0", "recipe.attack.steps=1")
-    return api.train(experiment("digits/tiny/at", settings=settings), tmp_path_factory.mktemp("runs")).folder
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "digits/tiny/at/seed-0"))
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command; its status, its output and the lines of its error stream."""
-
-    def started(*arguments: object) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["advdpnp", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        told = capsys.readouterr()
-        return int(stop.value.code or 0), told.out, told.err.splitlines()
-
-    return started
 
 
 def stored(run: Path, name: str = "mine") -> dict[str, Any]:
@@ -228,9 +198,8 @@ def test_few_classes_are_said_and_stored(tmp_path: Path, call: Any, monkeypatch:
 
 @pytest.mark.slow
 def test_shards_that_end_at_once_write_the_whole(run: Path) -> None:
-    def start(*options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "advdpnp", "evaluate", str(run), *FEW, *options]
-        return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    def start(*options: str) -> warm.Process:
+        return warm.start(["-m", "advdpnp", "evaluate", str(run), *FEW, *options])
 
     assert start().wait(timeout=120) == 0
     whole = verdicts(stored(run))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import metrics
-from advdpnp.attacks import APGDCE, APGDT, FABT, AutoAttack, Square, Suite
+from advdpnp.attacks import APGDCE, APGDT, FABT, AutoAttack, MarginPGD, Square, Suite
 from advdpnp.attacks.stepwise import ChunkedModel, StepwiseAttack, ranked_targets, succeeds, targets
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
@@ -27,6 +27,8 @@ N, CHUNK = 60, 8
 EPS = 0.14
 ATTACKS_TO_RUN: tuple[StepwiseAttack[Any], ...] = (
     APGDCE(eps=EPS, steps=1),
+    # Some of its attempts have a target, and some none.
+    MarginPGD(eps=EPS, steps=2, targets=2),
     APGDT(eps=EPS, steps=3, targets=3),
     FABT(eps=EPS, steps=6, targets=2),
     Square(eps=EPS, steps=30),
@@ -37,6 +39,7 @@ class Short(AutoAttack):
     """AutoAttack's searches with small budgets."""
 
     name = "short"
+    tiers = (("first three", 3),)
 
     @property
     def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
@@ -73,7 +76,7 @@ def verdicts(result: Json) -> Tensor:
 def timeless(result: Json) -> Json:
     """The result without clock times."""
     for row in result["attacks"]:
-        for one in (row, *row["searches"]):
+        for one in (row, *row["searches"], *row["tiers"]):
             del one["seconds"]
     return result
 
@@ -204,7 +207,7 @@ def test_a_finished_evaluation_resumes_without_asking_the_network_for_more(tmp_p
             steps.append(left)
 
     run(model, images, Count(), partial=tmp_path / "done.json", resume=True)
-    assert steps == [0, 0, 0, 0]
+    assert steps == [0] * len(ATTACKS_TO_RUN)
 
 
 def test_the_running_bound_falls_to_the_result_and_the_work_left_to_none() -> None:
@@ -258,6 +261,14 @@ def test_logits_that_are_no_numbers_are_a_success() -> None:
     assert row["robust_accuracy"] == 0
 
 
+def test_the_first_searches_have_their_own_number_where_they_have_a_name() -> None:
+    (row,) = run(*subject())["attacks"]
+    (tier,), third = row["tiers"], row["searches"][2]
+    named = {name: third[name] for name in ("robust_accuracy", "interval95", "verdicts")}
+    assert {name: value for name, value in tier.items() if name != "seconds"} == {"name": "first three"} | named
+    assert tier["robust_accuracy"] > row["robust_accuracy"] and tier["seconds"] <= row["seconds"]
+
+
 def test_norms_of_the_successes_are_within_the_radius() -> None:
     for row in run(*subject())["attacks"][0]["searches"]:
         assert 0 <= row["mean_norm"] <= row["largest_norm"] <= EPS * (1 + 1e-5) + 1e-7
@@ -283,7 +294,7 @@ def test_when_memory_runs_out_the_chunk_is_halved_recorded_and_nothing_finished_
 
     found, expected = run(Hungry().eval(), images), whole()
     assert found["attacks"][0]["chunk"] == 4
-    assert [search["chunk"] for search in found["attacks"][0]["searches"]] == [8, 4, 4, 4]
+    assert [search["chunk"] for search in found["attacks"][0]["searches"]] == [8, *[4] * (len(ATTACKS_TO_RUN) - 1)]
     assert found["attacks"][0]["robust_accuracy"] == expected["worst_case_accuracy"]
 
 

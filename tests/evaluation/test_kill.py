@@ -1,16 +1,15 @@
 """A real kill -9 of an evaluation, at random moments of every search."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import warm
 
 # Each search takes half a second at least on a fast machine, and a kill comes in its first tenth.
 ATTACKS = [
@@ -20,23 +19,17 @@ ATTACKS = [
 OPTIONS = ["--threads", "1", "--suite", "killed", *(word for attack in ATTACKS for word in ("--attack", attack))]
 
 
-def command(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "advdpnp", name, *arguments]
+def start(name: str, *arguments: str) -> warm.Process:
+    return warm.start(["-m", "advdpnp", name, *arguments])
 
 
-def evaluate(run: Path, *options: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command("evaluate", str(run), *OPTIONS, *options),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def evaluate(run: Path, *options: str) -> warm.Process:
+    return start("evaluate", str(run), *OPTIONS, *options)
 
 
 def train(out: Path) -> Path:
     settings = ["--set", "recipe.epochs=1", "--set", "recipe.train_images=480", "--threads", "1"]
-    subprocess.run(command("train", "digits/tiny/at", "--out", str(out), *settings), check=True, timeout=240)
+    assert start("train", "digits/tiny/at", "--out", str(out), *settings).wait(timeout=240) == 0
     return out / "digits/tiny/at/seed-0"
 
 
@@ -53,7 +46,7 @@ def searches(partial: Path) -> int:
     return len(json.loads(partial.read_text())["stages"]) if partial.exists() else 0
 
 
-def wait_for(partial: Path, search: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(partial: Path, search: int, process: warm.Process) -> None:
     """Return at the first write of a search, or at the end."""
     while process.poll() is None and searches(partial) < search:
         time.sleep(0.005)

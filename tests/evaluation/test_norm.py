@@ -10,7 +10,18 @@ import torch
 import advdpnp
 from advdpnp import api
 from advdpnp.api.protocol import Radii, attack_by_hand, suite_of
-from advdpnp.attacks import APGDCE, PGD, AutoAttack, CarliniWagner, QuickAutoAttack, Suite, record, suite, suite_names
+from advdpnp.attacks import (
+    APGDCE,
+    PGD,
+    AutoAttack,
+    AutoAttackPlus,
+    CarliniWagner,
+    QuickAutoAttack,
+    Suite,
+    record,
+    suite,
+    suite_names,
+)
 from advdpnp.callbacks import Silent
 from advdpnp.data import SPECS, spec
 from advdpnp.experiments import experiment
@@ -113,6 +124,9 @@ def test_verdicts_in_l2_are_those_of_the_attack_itself() -> None:
         ("autoattack-mine", AutoAttack(), False),
         ("autoattack-mine", QuickAutoAttack(), True),
         ("autoattack-quick-mine", QuickAutoAttack(), False),
+        ("autoattack-plus-mine", AutoAttack(), True),
+        ("autoattack-mine", AutoAttackPlus(), True),
+        ("autoattack-plus-mine", AutoAttackPlus(), False),
         ("quick", PGD(), True),
         ("quick-l2", PGD(), True),
         ("quick-eps-0.3", PGD(), True),

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import api
-from advdpnp.attacks import APGDCE, ATTACKS, PGD, CarliniWagner, Suite, suite, suite_names
+from advdpnp.attacks import APGDCE, ATTACKS, PGD, CarliniWagner, Objective, Suite, suite, suite_names
 from advdpnp.attacks.attack import is_scale_free
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
+from advdpnp.defenses import AT
 from advdpnp.evaluation import Evaluation, evaluate, paired_test
 from advdpnp.evaluation.saturation import added_attacks
 from advdpnp.losses import is_right
@@ -27,6 +28,7 @@ from attacks.robust import digits
 from training.small import small_experiment
 
 N = 48
+CROSS_ENTROPY = Objective("at", AT().objective)
 # Budgets for which a test has time.
 SHORT = {
     "pgd": {"steps": 10},
@@ -35,6 +37,9 @@ SHORT = {
     "apgd-t": {"steps": 10, "targets": 3},
     "fab-t": {"steps": 10, "targets": 3},
     "square": {"steps": 100},
+    "margin-pgd": {"steps": 10, "targets": 3},
+    "adaptive-pgd": {"steps": 10, "objective": CROSS_ENTROPY},
+    "adaptive-apgd": {"steps": 10, "objective": CROSS_ENTROPY},
     "min-eps": {"steps": 2, "boundary_steps": 6, "bisections": 2, "targets": 2},
 }
 
@@ -77,7 +82,7 @@ def test_only_attacks_on_the_cross_entropy_mind_logits_times_a_million(name: str
     attack = ATTACKS[name](eps=0.1, **SHORT.get(name, {}))
     plain, steep = (int(withstood(attack, factor).sum()) for factor in (1.0, 1e6))
     assert is_scale_free(attack) == (steep <= plain + 2), (plain, steep)
-    assert is_scale_free(attack) == (name not in ("fgsm", "pgd", "apgd-ce"))
+    assert is_scale_free(attack) == (name not in ("fgsm", "pgd", "apgd-ce", "adaptive-pgd", "adaptive-apgd"))
 
 
 def test_autoattack_is_scale_free_as_its_parts_are_and_what_says_nothing_is_not() -> None:
@@ -92,7 +97,7 @@ def test_autoattack_is_scale_free_as_its_parts_are_and_what_says_nothing_is_not(
 @pytest.mark.parametrize(
     ("name", "balls"),
     [("pgd20", 1), ("text", 1), ("curve", 8), ("quick", 0), ("fsr", 0), ("demo", 0), ("clean", 0), ("autoattack", 0),
-     ("autoattack-quick", 0), ("min-eps", 0)],
+     ("autoattack-quick", 0), ("min-eps", 0), ("autoattack-plus", 0)],
 )  # fmt: skip
 def test_a_suite_without_a_scale_free_attack_gets_one_in_each_of_its_balls(name: str, balls: int) -> None:
     asked = suite(name, 0.1, 64)
@@ -104,7 +109,7 @@ def test_a_suite_without_a_scale_free_attack_gets_one_in_each_of_its_balls(name:
 
 
 def test_every_suite_is_in_the_table_above() -> None:
-    assert len(suite_names()) == 10
+    assert len(suite_names()) == 11
 
 
 def test_an_attack_at_a_class_gets_one_at_the_same_class() -> None:

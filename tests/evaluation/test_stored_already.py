@@ -1,45 +1,17 @@
 """What stands in a result's place already: it is said, shown where it is this very evaluation, and never lost."""
 
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from advdpnp import api, cli
+from advdpnp import api
 from advdpnp.callbacks import Silent
 from advdpnp.evaluation import single_pass
-from advdpnp.experiments import experiment
 
 ATTACK = ["--attack", "pgd:steps=3", "--suite", "mine", "--threads", "1"]
 FEW = [*ATTACK, "--limit", "20"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = ("recipe.epochs=2", "recipe.train_images=320", "recipe.holdout=40", "recipe.attack.steps=1")
-    return api.train(experiment("digits/tiny/at", settings=settings), tmp_path_factory.mktemp("runs")).folder
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "digits/tiny/at/seed-0"))
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs `evaluate`; its status, its output, and the lines of its error stream."""
-
-    def started(*arguments: object) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["advdpnp", "evaluate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        told = capsys.readouterr()
-        return int(stop.value.code or 0), told.out, told.err.splitlines()
-
-    return started
 
 
 @pytest.fixture
@@ -59,11 +31,11 @@ def attacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_resuming_what_is_finished_shows_it_and_measures_nothing(run: Path, call: Any, attacked: list[int]) -> None:
-    _, first, told = call(run, *FEW)
+    _, first, told = call("evaluate", run, *FEW)
     path = run / "eval/mine.json"
     content, chunks = path.read_bytes(), len(attacked)
     assert chunks and not any("mine.json" in line for line in told)
-    status, again, told = call(run, *FEW, "--resume")
+    status, again, told = call("evaluate", run, *FEW, "--resume")
     assert (status, again, len(attacked), path.read_bytes()) == (0, first, chunks, content)
     assert f"{path} is finished: nothing is measured again (without --resume it would be)" in told
 
@@ -80,30 +52,30 @@ def test_resuming_what_is_finished_shows_it_and_measures_nothing(run: Path, call
 def test_another_evaluation_is_named_before_its_result_is_replaced(
     run: Path, call: Any, options: list[str], said: str
 ) -> None:
-    call(run, *FEW)
-    _, _, told = call(run, *FEW, *options, "--resume")
+    call("evaluate", run, *FEW)
+    _, _, told = call("evaluate", run, *FEW, *options, "--resume")
     (line,) = [line for line in told if "mine.json" in line]
     assert "holds another evaluation (" in line and said in line and "kept until the new result replaces it" in line
     assert told.index(line) < told.index(next(text for text in told if text.startswith("clean:")))
 
 
 def test_a_second_evaluation_says_that_it_replaces_the_first(run: Path, call: Any, attacked: list[int]) -> None:
-    call(run, *FEW)
+    call("evaluate", run, *FEW)
     chunks = len(attacked)
-    _, _, told = call(run, *FEW)
+    _, _, told = call("evaluate", run, *FEW)
     assert len(attacked) == 2 * chunks
     (line,) = [line for line in told if "mine.json" in line]
     assert "holds this evaluation, finished (--resume shows it): it is kept until the new result replaces it" in line
 
 
 def test_the_old_result_stays_until_the_new_one_is_whole(run: Path, call: Any, attacked: list[int]) -> None:
-    call(run, *FEW)
+    call("evaluate", run, *FEW)
     content = (run / "eval/mine.json").read_bytes()
     attacked[:] = [-1]
-    assert call(run, *ATTACK)[0] == 130
+    assert call("evaluate", run, *ATTACK)[0] == 130
     assert (run / "eval/mine.json").read_bytes() == content
     attacked[:] = [0]
-    _, _, told = call(run, *ATTACK, "--resume")
+    _, _, told = call("evaluate", run, *ATTACK, "--resume")
     # Three clean chunks, of which two were done, and three attacked ones.
     assert len(attacked) == 1 + 4 and not any("nothing is measured" in line for line in told)
     assert json.loads((run / "eval/mine.json").read_text())["n"] == 360
@@ -111,9 +83,9 @@ def test_the_old_result_stays_until_the_new_one_is_whole(run: Path, call: Any, a
 
 def test_an_unfinished_evaluation_that_is_not_resumed_is_told_of(run: Path, call: Any, attacked: list[int]) -> None:
     attacked[:] = [-1]
-    assert call(run, *ATTACK)[0] == 130
+    assert call("evaluate", run, *ATTACK)[0] == 130
     attacked[:] = [0]
-    _, _, told = call(run, *ATTACK)
+    _, _, told = call("evaluate", run, *ATTACK)
     (line,) = [line for line in told if "mine.partial.json" in line]
     assert "holds an unfinished evaluation, which begins again: --resume goes on" in line
 
@@ -122,10 +94,10 @@ def test_a_finished_shard_is_not_measured_again_and_may_complete_the_whole(
     run: Path, call: Any, attacked: list[int]
 ) -> None:
     for part in ("1/2", "2/2"):
-        call(run, *FEW, "--shard", part)
+        call("evaluate", run, *FEW, "--shard", part)
     chunks = len(attacked)
     (run / "eval/mine.json").unlink()
-    _, out, told = call(run, *FEW, "--shard", "2/2", "--resume")
+    _, out, told = call("evaluate", run, *FEW, "--shard", "2/2", "--resume")
     assert len(attacked) == chunks and "first 20 test images" in out
     assert any("mine.2-of-2.json is finished" in line for line in told) and (run / "eval/mine.json").exists()
 
@@ -133,10 +105,10 @@ def test_a_finished_shard_is_not_measured_again_and_may_complete_the_whole(
 def test_other_weights_are_measured_again(run: Path, call: Any) -> None:
     from advdpnp.runs import Run
 
-    call(run, *FEW)
+    call("evaluate", run, *FEW)
     weights, epoch = Run(run).read_weights("last")
     Run(run).write_weights("last", {name: tensor + 1e-3 for name, tensor in weights.items()}, epoch)
-    _, _, told = call(run, *FEW, "--resume")
+    _, _, told = call("evaluate", run, *FEW, "--resume")
     assert any("holds another evaluation (weights " in line for line in told)
 
 

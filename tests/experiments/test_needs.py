@@ -1,17 +1,15 @@
 """HAT's helper is an experiment of its own, which training finds, continues or runs first, and says so."""
 
 import hashlib
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+import warm
 from advdpnp import api
 from advdpnp.experiments import experiment
 from advdpnp.progress import Lines
@@ -160,13 +158,10 @@ def test_helper_and_run_each_have_a_forecast(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.slow
 def test_sigkill_in_the_helper_and_in_the_run_then_resume_ends_with_identical_weights(tmp_path: Path) -> None:
-    def start(out: Path, *options: str) -> subprocess.Popen[bytes]:
+    def start(out: Path, *options: str) -> warm.Process:
         fields = [option for setting in (*QUICK, "recipe.batch_size=8") for option in ("--set", setting)]
-        command = [sys.executable, "-m", "advdpnp", "train", "digits/tiny/hat", "--threads", "1", *fields]
-        return subprocess.Popen(
-            [*command, "--checkpoint-seconds", "0", "--out", str(out), *options], stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        command = ["-m", "advdpnp", "train", "digits/tiny/hat", "--threads", "1", *fields]
+        return warm.start([*command, "--checkpoint-seconds", "0", "--out", str(out), *options])
 
     assert start(tmp_path / "whole").wait() == 0
     process = start(tmp_path / "killed")

@@ -61,10 +61,11 @@ def test_a_run_without_results_is_not_called_robust(tmp_path: Path) -> None:
     assert " %" not in text.replace("95 %", "")
 
 
-def test_what_was_not_measured_is_said_and_only_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tier", ["autoattack", "autoattack-plus"])
+def test_what_was_not_measured_is_said_and_only_that(tmp_path: Path, tier: str) -> None:
     run = make_run(tmp_path, "digits/tiny/at")
     assert "AutoAttack has not been run." in not_measured(make_exported(run))
-    rows = [("autoattack", "0.1", 1, "0.1", 0.4), ("adaptive", "0.1", 20, "0.1", 0.4)]
+    rows = [(tier, "0.1", 1, "0.1", 0.4), ("adaptive-pgd", "0.1", 20, "0.1", 0.4)]
     store_result(run, "all", "digits", 360, rows)
     said = " ".join(not_measured(make_exported(run)))
     assert (

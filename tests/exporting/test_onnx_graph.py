@@ -59,8 +59,8 @@ def test_a_missing_package_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("backbone", ["resnet18", "wrn-16-1"])
 def test_real_images_get_the_same_class(backbone: str, tmp_path: Path, real_data: Path) -> None:
     run = make_run(tmp_path / "run", f"cifar10/{backbone}/adv-dpnp")
-    api.export(run.folder, tmp_path / "out", ["onnx"], images=1000, data_root=real_data)
-    x, _ = data.load("cifar10", "test", real_data).batch(torch.arange(1000, 1200))
+    api.export(run.folder, tmp_path / "out", ["onnx"], images=100, data_root=real_data)
+    x, _ = data.load("cifar10", "test", real_data).batch(torch.arange(100, 200))
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
     with torch.no_grad():
         logits = api.load(run.folder, device="cpu").double()(x.double())

@@ -120,8 +120,8 @@ def test_exported_files_of_full_size_answer_alike_on_real_images(
 ) -> None:
     run = make_run(tmp_path / "run", f"cifar100/{name}")
     out = tmp_path / "out"
-    api.export(run.folder, out, ["robustbench"], images=100, data_root=real_data)
-    images, _ = data.load("cifar100", "test", real_data).batch(torch.arange(64))
+    api.export(run.folder, out, ["robustbench"], images=16, data_root=real_data)
+    images, _ = data.load("cifar100", "test", real_data).batch(torch.arange(16))
     for stored in (
         torch.load(out / "robustbench.pt", weights_only=True)["state_dict"],
         load_file(out / "robustbench.safetensors"),

@@ -5,7 +5,6 @@ neither belongs into the process of the tests. `official` and `official_each` ar
 the other process.
 """
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+import warm
 
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 
@@ -82,9 +83,10 @@ def official_each(
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "asked.pt"), Path(folder, "answered.pt")
         torch.save({"model": model, "x": x, "y": y, "orders": orders}, asked)
-        command = [sys.executable, "-W", "ignore", "-m", "reference.official_autoattack", str(asked), str(answered)]
+        command = ["-W", "ignore", "-m", "reference.official_autoattack", str(asked), str(answered)]
         # From the folder of the tests, so that networks of the tests can be unpickled.
-        subprocess.run(command, check=True, timeout=timeout, cwd=Path(__file__).parents[1])
+        done = warm.run(command, timeout=timeout, cwd=Path(__file__).parents[1])
+        assert done.returncode == 0, done.stderr
         return torch.load(answered, weights_only=True)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import gpu_slot
+import warm
 from advdpnp.metrics import unpack
 from gpu.gathered import misfits
 from gpu.rehearse import write_stand_ins
@@ -21,14 +22,15 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu_slot.py"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def quick_to_start(folder: Path) -> dict[str, str]:
+    """An environment whose processes start their workers as warm.py does, and so need not import torch for each."""
+    return {**ENVIRONMENT, "WARM_PYTHON": str(warm.commands(folder) / "python")}
+
+
 @pytest.mark.slow
 def test_the_rehearsal_of_everything(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "rehearse", "--folder", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    command = [str(SCRIPT), "rehearse", "--folder", str(tmp_path / "slot")]
+    done = warm.run(command, env=quick_to_start(tmp_path / "commands"))
     assert done.returncode == 0, done.stderr
     assert "all is well" in done.stderr
 
@@ -38,11 +40,15 @@ def test_the_rehearsal_of_everything(tmp_path: Path) -> None:
 def test_a_call_killed_at_a_random_moment_has_left_what_it_had(seed: int, tmp_path: Path) -> None:
     write_stand_ins(tmp_path / "files", images=1)
     command = [
-        sys.executable, str(SCRIPT), "call", "2", "--scale", "tiny",
-        "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"),
+        str(SCRIPT), "call", "2", "--scale", "tiny", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"),
     ]  # fmt: skip
     slot_path, chance = tmp_path / "out" / "slot.json", random.Random(seed)
-    process = subprocess.Popen(command, env=ENVIRONMENT, process_group=0, stderr=subprocess.DEVNULL)
+    process: warm.Process | subprocess.Popen[bytes]
+    if seed == 0:
+        command = [sys.executable, *command]
+        process = subprocess.Popen(command, env=ENVIRONMENT, process_group=0, stderr=subprocess.DEVNULL)
+    else:
+        process = warm.start(command, env=quick_to_start(tmp_path / "commands"))
     wanted, deadline = (
         chance.choice(["smoke-", "ladder", "train-at", "measure-at", "train-mean"]),
         time.monotonic() + 900,

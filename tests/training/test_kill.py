@@ -11,21 +11,29 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from advdpnp.defenses import DEFENSES
 from advdpnp.runs import Run
 
 COMMAND = [
-    sys.executable, "-m", "advdpnp", "train", "--threads", "1", "--checkpoint-seconds", "0",
+    "-m", "advdpnp", "train", "--threads", "1", "--checkpoint-seconds", "0",
     "--set", "recipe.epochs=2", "--set", "recipe.train_images=480", "--set", "recipe.batch_size=32",
 ]  # fmt: skip
 
 
-def start(name: str, out: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
+Process = warm.Process | subprocess.Popen[bytes]
+
+
+def start(name: str, out: Path, options: Sequence[str]) -> Process:
     command = [*COMMAND, f"digits/tiny/{name}", "--out", str(out), *options]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    # The compiler starts processes of its own, and is to find nothing of ours.
+    if "recipe.engine=compiled" not in options:
+        return warm.start(command)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *command], env=environment, stderr=subprocess.DEVNULL)
 
 
-def wait_for_writes(state: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_writes(state: Path, count: int, process: Process) -> None:
     """Return once the checkpoint has been written `count` more times."""
     seen = state.stat().st_mtime_ns if state.exists() else 0
     deadline = time.monotonic() + 240

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
 from advdpnp import data, runs
@@ -18,9 +18,10 @@ from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_exper
 from advdpnp.api.protocol import Radii, Radius, radius_of
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.api.test_sets import named_or_given, test_set
+from advdpnp.attacks.attack import Objective
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.audit_files import audit_name
-from advdpnp.auditing import Audit, Objective, run_audit
+from advdpnp.auditing import Audit, run_audit
 from advdpnp.callbacks import EvaluationCallback, Silent
 from advdpnp.data import Images
 from advdpnp.evaluation.model_checks import check_not_empty
@@ -79,7 +80,8 @@ def audit_model(
         norm: "linf" or "l2".
         limit: the first so many images; None for 200, or all where there are fewer.
         seed: of all random numbers.
-        objective: (x, x_adv, y) -> (B,), the training objective, for an adaptive attack; None where it is not known.
+        objective: what the network was trained with, as `advdpnp.attacks.attack.Objective`, for an adaptive attack;
+            None where it is not known.
         callback: called as the audit proceeds, see `advdpnp.callbacks`.
     Raises:
         ValueError: images, labels, a radius or a number that makes no sense.
@@ -128,10 +130,7 @@ def audit_run(
     how = tested.chosen(EvaluationOptions(limit=_limit(limit, len(tested.images)), indices=indices, seed=seed))
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, epoch = load_checkpoint(run, checkpoint, on)
-
-    def objective(x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        return done.defense.objective(model, x, x_adv, y)
-
+    objective = Objective(done.defense.name, done.defense.objective)
     began, radius = time.perf_counter(), radii[norm]
     images = _chosen(tested.images, how).to(on)
     found = _audited(model, images, radius, norm, seed, objective, callback)

@@ -13,7 +13,7 @@ from advdpnp import attacks
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.external import InMemoryKeywords, evaluate_model
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
-from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
+from advdpnp.api.protocol import Protocol, Radii, Radius, adapted, radius_of, suite_of
 from advdpnp.api.run_images import images_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation
 from advdpnp.api.test_sets import test_set
@@ -123,7 +123,7 @@ def evaluate_run(
     done = stored_experiment(run)
     tested = test_set(run, done, on_data, data_root)
     radii = Radii(done.data.radii, done.data.name, math.prod(done.data.image_shape), radius_of(eps))
-    wanted = suite_of(suite, radii, norm, suite_name)
+    wanted = adapted(suite_of(suite, radii, norm, suite_name), done.defense)
     if remark := radii.remark(norm):
         callback.on_note(remark)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)

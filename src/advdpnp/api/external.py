@@ -20,6 +20,7 @@ from advdpnp.api.stored_evaluation import (
     summed_up,
 )
 from advdpnp.api.test_sets import named_or_given
+from advdpnp.attacks.adaptive import check_objective
 from advdpnp.attacks.attack import check_images, check_labels, in_box
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
@@ -88,6 +89,8 @@ def evaluate_model(
     on, pixels = network_device(model, images.pixels), math.prod(images.pixels.shape[1:])
     radii = Radii({"linf": 8 / 255}, "a set of images in memory", pixels, radius_of(eps), named=False)
     wanted = suite_of(suite, radii, norm)
+    for attack in wanted.attacks:
+        check_objective(attack)
     how.which(len(images))
     ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
@@ -149,6 +152,8 @@ def evaluate_external(
     spec, on = named_or_given(on_data, None, cautions), resolve_device(device)
     radii = Radii(spec.radii, spec.name, math.prod(spec.image_shape), radius_of(eps))
     wanted = suite_of(suite, radii, norm, suite_name)
+    for attack in wanted.attacks:
+        check_objective(attack)
     images = data.load(spec, "test", data_root).to(on)
     how.which(len(images))
     source, said = source.with_usual_normalization(spec)

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from advdpnp import attacks
-from advdpnp.attacks import ATTACKS, Attack, AutoAttack, QuickAutoAttack, Suite, suite_names
+from advdpnp.attacks import ATTACKS, Attack, AutoAttack, AutoAttackPlus, QuickAutoAttack, Suite, suite_names
+from advdpnp.attacks.adaptive import with_objective
+from advdpnp.attacks.attack import Objective
 from advdpnp.attacks.suites import check_suite_norm, l2_radius
 from advdpnp.audit_files import is_audit
+from advdpnp.defenses import Defense
 from advdpnp.experiments.config import decode
 from advdpnp.ranges import Count, NonNegative, check, check_fields, nearest
 from advdpnp.threat import eps_text, parse_eps
@@ -134,6 +137,12 @@ def suite_of(protocol: Protocol, radii: Radii, norm: str | None = None, name: st
     return Suite(called, "attacks by hand", members, features=None)
 
 
+def adapted(suite: Suite, defense: Defense[Any]) -> Suite:
+    """The suite with adaptive attacks on the objective of this defense, where they do not say another."""
+    objective = Objective(defense.name, defense.objective)
+    return replace(suite, attacks=tuple(with_objective(attack, objective) for attack in suite.attacks))
+
+
 def _suite_by_name(name: str, radii: Radii, norm: Any) -> Suite:
     if name not in suite_names():
         by_hand = f"; {name} is an attack: give it by hand, as --attack {name}" if name in ATTACKS else ""
@@ -200,7 +209,8 @@ def _check_name(name: str, members: Sequence[Attack]) -> None:
             "attacks by hand need a name of their own, of letters, digits and ._+- alone, that begins with a letter or "
             f"digit and does not end in .partial; got {name!r}"
         )
-    kind = QuickAutoAttack if name.startswith("autoattack-quick") else AutoAttack
+    kinds = (QuickAutoAttack, AutoAttackPlus)
+    kind: type[AutoAttack] = next((one for one in kinds if name.startswith(one.name)), AutoAttack)
     if name.startswith("autoattack") and not all(type(one) is kind for one in members):
         raise _taken(name, kind.name)
 

@@ -1,9 +1,11 @@
 """Attacks: frozen dataclasses that are called with logits, images and labels."""
 
+from advdpnp.attacks.adaptive import AdaptiveAPGD, AdaptivePGD
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
-from advdpnp.attacks.attack import Attack, label, record
-from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.attack import Attack, Objective, label, record
+from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.fab import FABT
+from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.attacks.square import Square
@@ -23,6 +25,10 @@ ATTACKS = {
         MinEps,
         AutoAttack,
         QuickAutoAttack,
+        AdaptivePGD,
+        AdaptiveAPGD,
+        MarginPGD,
+        AutoAttackPlus,
     )
 }
 
@@ -34,10 +40,15 @@ __all__ = [
     "FABT",
     "FGSM",
     "PGD",
+    "AdaptiveAPGD",
+    "AdaptivePGD",
     "Attack",
     "AutoAttack",
+    "AutoAttackPlus",
     "CarliniWagner",
+    "MarginPGD",
     "MinEps",
+    "Objective",
     "QuickAutoAttack",
     "Square",
     "Suite",

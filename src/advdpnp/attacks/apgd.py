@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.apgd_step import APGDState, APGDStep, MomentumStep, SparseStep
-from advdpnp.attacks.stepwise import ChunkedModel, Queries, StepwiseAttack, fewer_targets
+from advdpnp.attacks.stepwise import ChunkedModel, LossGradient, Queries, StepwiseAttack, fewer_targets
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, Range
 
@@ -80,8 +80,8 @@ def _over(difference: Tensor, spread: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _AutoPGD(StepwiseAttack[APGDState]):
-    """What the attacks of this family share: everything but the loss."""
+class AutoPGD(StepwiseAttack[APGDState]):
+    """What the attacks of this family share: everything but what they maximize."""
 
     rho: Annotated[float, Range("[0, 1]", "a share of the steps")] = 0.75
     multi_eps: bool = False
@@ -105,14 +105,14 @@ class _AutoPGD(StepwiseAttack[APGDState]):
     def step(self, network: ChunkedModel, state: APGDState, noise: Noise) -> Queries:
         # In l1 an iterate that touches the box is outside of it by a rounding.
         points = state.point.clamp(0.0, 1.0)
-        answer = network.gradient(points, self._loss, state.y, state.target)
+        answer = self._answer(network, points, state)
         state.point = self._stepper.next_point(state, answer)
         state.age = state.age + 1
         return Queries(points, answer.logits)
 
     @abstractmethod
-    def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-        """(B, C), (B,), (B,) -> (B,), to be maximized."""
+    def _answer(self, network: ChunkedModel, points: Tensor, state: APGDState) -> LossGradient:
+        """What is maximized, and its gradient, at these points (B, channels, H, W)."""
 
     # Which state belongs to which norm is known here only, hence Any.
     @cached_property
@@ -131,7 +131,19 @@ class _AutoPGD(StepwiseAttack[APGDState]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGDCE(_AutoPGD):
+class _LogitsAutoPGD(AutoPGD):
+    """Auto-PGD on a loss of the logits."""
+
+    def _answer(self, network: ChunkedModel, points: Tensor, state: APGDState) -> LossGradient:
+        return network.gradient(points, self._loss, state.y, state.target)
+
+    @abstractmethod
+    def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        """(B, C), (B,), (B,) -> (B,), to be maximized."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGDCE(_LogitsAutoPGD):
     """Auto-PGD on the cross-entropy.
 
     Args:
@@ -153,7 +165,7 @@ class APGDCE(_AutoPGD):
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGDDLR(_AutoPGD):
+class APGDDLR(_LogitsAutoPGD):
     """Auto-PGD on the difference of logits ratio.
 
     Fields as `APGDCE`; with a target it climbs `aimed_dlr`.
@@ -181,7 +193,7 @@ def _without_targeted_dlr(name: str, num_classes: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGDT(_AutoPGD):
+class APGDT(_LogitsAutoPGD):
     """Auto-PGD on the targeted difference of logits ratio, one target class after another.
 
     Fields as `APGDCE`, and:

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from advdpnp.attacks.monitored_model import MonitoredModel, out_of_inference
+from advdpnp.attacks.monitored_model import MonitoredModel, PointObjective, out_of_inference
 from advdpnp.losses import at_least_fp32, is_right
 from advdpnp.mode import holds_program, training_parts
 from advdpnp.noise import Noise
@@ -71,6 +71,20 @@ class Attack(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What an adaptive attack maximizes, such as the objective that the network was trained with.
+
+    Args:
+        name: how results call it, such as "adv-dpnp".
+        function: (network, x, x_adv, y) -> (B,), one value for each image, of images x and attacked images x_adv, each
+            (B, channels, H, W), and labels (B,); `Defense.objective` of a defense is one.
+    """
+
+    name: str
+    function: PointObjective
+
+
 def record(attack: Attack) -> dict[str, Any]:
     """The attack as result files have it: budgets as text, such as "8/255", then fields that differ from defaults."""
     described = {
@@ -87,7 +101,7 @@ def record(attack: Attack) -> dict[str, Any]:
     values = {
         field.name: getattr(attack, field.name) for field in others if getattr(attack, field.name) != field.default
     }
-    return described | values
+    return described | {name: value.name if isinstance(value, Objective) else value for name, value in values.items()}
 
 
 def is_scale_free(attack: Attack) -> bool:

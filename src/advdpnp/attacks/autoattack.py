@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from advdpnp.attacks.apgd import APGDCE, APGDT
+from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import check_attack
 from advdpnp.attacks.fab import FABT
+from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.square import Square
 from advdpnp.attacks.stepwise import SequentialAttack, StepwiseAttack
 from advdpnp.ranges import NonNegative
@@ -60,3 +61,34 @@ class QuickAutoAttack(AutoAttack):
     def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
         fields: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
         return APGDCE(**fields, steps=50), APGDT(**fields, steps=50, targets=3), Square(**fields, steps=250)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoAttackPlus(AutoAttack):
+    """One tier above AutoAttack: AutoAttack first, then attacks with restarts on the images that it leaves standing.
+
+    They climb the margin of the logits and that of the probabilities (`MarginPGD`), then AutoAttack's own losses from
+    other starts. Results have the accuracy under AutoAttack alone beside that under all. It is not the version "plus"
+    of the AutoAttack package, which has more restarts of AutoAttack's parts alone.
+    """
+
+    name: ClassVar[str] = "autoattack-plus"
+    tiers: ClassVar[tuple[tuple[str, int], ...]] = (("autoattack", 4),)
+
+    def __post_init__(self) -> None:
+        if self.norm == "l1":
+            raise ValueError(f"{self.name} is for linf and l2; got l1: there take autoattack, or apgd-t with restarts")
+        super().__post_init__()
+
+    @property
+    def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
+        fields: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
+        return (
+            *super().attacks_to_run,
+            APGDDLR(**fields, restarts=20),
+            MarginPGD(**fields, targets=0, restarts=20),
+            MarginPGD(**fields, targets=0, restarts=20, loss="probabilities"),
+            MarginPGD(**fields, restarts=3),
+            MarginPGD(**fields, restarts=3, loss="probabilities"),
+            APGDT(**fields, restarts=2),
+        )

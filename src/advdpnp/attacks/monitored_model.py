@@ -6,14 +6,18 @@ there was no gradient.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.projected_ascent import Forward
 from advdpnp.losses import at_least_fp32, class_logits, has_answer, is_right
+
+# (network, x, x_adv, y) -> (B,), one value for each image.
+PointObjective = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 
 
 class MonitoredModel(nn.Module):
@@ -51,6 +55,23 @@ class MonitoredModel(nn.Module):
             self._of = before
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._watched(x, lambda given: class_logits(logits_alone(self.network(given)), len(x)), has_answer)
+
+    def objective(self, objective: PointObjective, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        """What an adaptive attack maximizes, with its gradient in `x_adv` watched as that of the logits is.
+
+        Args:
+            objective: (network, x, x_adv, y) -> (B,).
+            x, x_adv: (B, channels, H, W) images and attacked images.
+            y: (B,) int64 labels.
+        Returns:
+            (B,), at least fp32.
+        """
+        clean = x.to(self._dtype or x.dtype, copy=True)
+        return self._watched(x_adv, lambda given: objective(self.network, clean, given, y), torch.isfinite)
+
+    def _watched(self, x: Tensor, ask: Callable[[Tensor], Tensor], is_answer: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `ask` says of a copy of x; images without an answer, or without a finite gradient, are recorded."""
         of, given = self._of, x.to(self._dtype or x.dtype, copy=True)
         answered: Tensor
 
@@ -60,11 +81,11 @@ class MonitoredModel(nn.Module):
         if given.requires_grad:
             # Before the call: afterwards, a network that changes its input in place has made another tensor of it.
             given.register_hook(finite)  # type: ignore[no-untyped-call]
-        logits = at_least_fp32(class_logits(logits_alone(self.network(given)), len(x)))
-        answered = has_answer(logits.detach())
+        answer = at_least_fp32(ask(given))
+        answered = is_answer(answer.detach())
         if len(x) == len(of):
             self._record(of, ~answered)
-        return logits
+        return answer
 
     def check_answers(self, x_adv: Tensor, y: Tensor, target: Tensor | None = None) -> None:
         """Raise ValueError if an image for which the network was not finite is not misclassified in the end.
@@ -123,6 +144,13 @@ def _described(answer: object) -> str:
 def about(network: Forward, rows: Tensor | slice) -> contextlib.AbstractContextManager[None]:
     """`MonitoredModel.about`, which does nothing for other networks."""
     return network.about(rows) if isinstance(network, MonitoredModel) else contextlib.nullcontext()
+
+
+def monitored_objective(network: Forward, objective: PointObjective, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+    """`MonitoredModel.objective`, which other networks are asked for without a watch."""
+    if isinstance(network, MonitoredModel):
+        return network.objective(objective, x, x_adv, y)
+    return objective(network, x, x_adv, y)
 
 
 def out_of_inference(network: nn.Module) -> nn.Module:

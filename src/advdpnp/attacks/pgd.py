@@ -8,7 +8,16 @@ from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.attack import Attack, Logits, Target, attack_call, check_attack
-from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Start, Tensors, ascend, cross_entropy, likelihood
+from advdpnp.attacks.projected_ascent import (
+    AscentLoss,
+    Budget,
+    Forward,
+    Start,
+    Tensors,
+    ascend,
+    cross_entropy,
+    likelihood,
+)
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import Count, NonNegative
 from advdpnp.threat import Ball, ThreatModel, check_level
@@ -43,7 +52,7 @@ class PGD:
         check_level(self.norm, self.step_size, "step_size")
         if self.step_size == 0:
             object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
-        _budget(self)
+        budget_of(self)
 
     @attack_call
     def __call__(
@@ -74,7 +83,7 @@ class FGSM:
 
     def __post_init__(self) -> None:
         check_attack(self)
-        _budget(self)
+        budget_of(self)
 
     @property
     def step_size(self) -> float:
@@ -124,7 +133,7 @@ class CarliniWagner:
         check_level(self.norm, self.step_size, "step_size")
         if self.step_size == 0:
             object.__setattr__(self, "step_size", 0.1 * self.eps)
-        _budget(self)
+        budget_of(self)
 
     @attack_call
     def __call__(
@@ -166,17 +175,19 @@ def strongest_restart(
     noise: Noise | None,
     constants: tuple[Tensor, ...] = (),
     target: Tensor | None = None,
+    forward: Forward | None = None,
 ) -> Tensor:
     """The best of the attack's restarts for each image: the one that misclassifies it by the widest margin.
 
-    `loss` gets (labels, *constants) as its reference. With `target`, (B,) int64, it gets (target, *constants), the
+    `loss` gets (labels, *constants) as its reference, and the output of `forward`, which is `logits_fn` unless it is
+    given. With `target`, (B,) int64, it gets (target, *constants), the
     margin is that of the target over all other classes, and images of that class stay as they are.
     """
-    budget = _budget(attack)
+    budget = budget_of(attack)
     noise = noise or IndexNoise(0, torch.arange(len(x), device=x.device))
     reference = (y if target is None else target, *constants)
     ascents = (
-        ascend(logits_fn, loss, x, reference, budget=budget, noise=noise, stream=f"restart-{restart}")
+        ascend(forward or logits_fn, loss, x, reference, budget=budget, noise=noise, stream=f"restart-{restart}")
         for restart in range(attack.restarts)
     )
     best = next(ascents)
@@ -189,7 +200,7 @@ def strongest_restart(
     return best if target is None else torch.where((target == y).view(-1, 1, 1, 1), x, best)
 
 
-def _budget(attack: _FixedStepAttack) -> Budget:
+def budget_of(attack: _FixedStepAttack) -> Budget:
     """The budget of one restart; ValueError on fields that make no sense together."""
     if attack.restarts > 1 and not attack.random_start:
         raise ValueError(f"{attack.restarts} restarts without a random start repeat one ascent: set random_start=True")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from advdpnp.attacks.attack import Attack, Logits, Target, attack_call, check_attack, succeeded
-from advdpnp.attacks.monitored_model import about
+from advdpnp.attacks.monitored_model import PointObjective, about, monitored_objective
 from advdpnp.losses import is_label
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import Count, NonNegative
@@ -91,8 +91,22 @@ class ChunkedModel:
 
     def gradient(self, x: Tensor, loss: RowLoss, *rows: Tensor) -> LossGradient:
         """The loss of each row and its gradient in that row; `rows` are what the loss takes beside logits."""
-        found = [self._gradient(loss, *chunk) for chunk in self._chunks(x, *rows)]
-        return found[0] if len(found) == 1 else LossGradient(*(torch.cat(values) for values in zip(*found)))
+
+        def ask(points: Tensor, *of_rows: Tensor) -> tuple[Tensor, Tensor]:
+            logits = self._logits_fn(points)
+            return logits, loss(logits, *of_rows)
+
+        return self._gradients(ask, x, *rows)
+
+    def objective_gradient(self, x_adv: Tensor, objective: PointObjective, x: Tensor, y: Tensor) -> LossGradient:
+        """The same of a function of network, image, attacked image and label; see `MonitoredModel.objective`."""
+
+        def ask(points: Tensor, clean: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                logits = self._logits_fn(points)
+            return logits, monitored_objective(self._logits_fn, objective, clean, points, labels)
+
+        return self._gradients(ask, x_adv, x, y)
 
     def _chunks(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """The batch in chunks; while one is used, a `MonitoredModel` knows which rows it is about."""
@@ -106,11 +120,15 @@ class ChunkedModel:
             with about(self._logits_fn, rows):
                 yield tuple(values[rows] for values in batch)
 
-    def _gradient(self, loss: RowLoss, x: Tensor, *rows: Tensor) -> LossGradient:
+    def _gradients(self, ask: Callable[..., tuple[Tensor, Tensor]], x: Tensor, *rows: Tensor) -> LossGradient:
+        """`ask` says the logits of points, and the values of which the gradient is wanted."""
+        found = [self._gradient(ask, *chunk) for chunk in self._chunks(x, *rows)]
+        return found[0] if len(found) == 1 else LossGradient(*(torch.cat(values) for values in zip(*found)))
+
+    def _gradient(self, ask: Callable[..., tuple[Tensor, Tensor]], x: Tensor, *rows: Tensor) -> LossGradient:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
-            logits = self._logits_fn(x)
-            values = loss(logits, *rows)
+            logits, values = ask(x, *rows)
             # The sum, not the mean: rows are independent, and small gradients do not underflow.
             (gradient,) = torch.autograd.grad(values.sum(), x)
         # A network in float64 must not turn the state of its rows into float64: new rows could not be put among them.
@@ -124,6 +142,9 @@ class SequentialAttack(ABC):
 
     Evaluation runs what derives from this class in full batches, see `advdpnp.evaluation.batching`.
     """
+
+    # What the first so many of the attacks are by themselves, by name: results have the accuracy under these too.
+    tiers: ClassVar[tuple[tuple[str, int], ...]] = ()
 
     @property
     @abstractmethod
@@ -226,7 +247,8 @@ def targets(attack: StepwiseAttack[AttackStateT], attempt: int, ranked: Tensor, 
     if attack.target is not None:
         return torch.full_like(y, attack.target)
     rank = attack.target_rank(attempt)
-    return y if rank < 0 else ranked[:, rank]
+    # A copy: rows of other attempts, with a target, may be written over these.
+    return y.clone() if rank < 0 else ranked[:, rank]
 
 
 def fewer_targets(wanted: int, num_classes: int) -> str:

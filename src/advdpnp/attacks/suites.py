@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from advdpnp.attacks.attack import Attack
-from advdpnp.attacks.autoattack import AutoAttack, QuickAutoAttack
+from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
@@ -98,6 +98,11 @@ def _autoattack_quick(eps: float, pixels: int, norm: Ball) -> Suite:
     return Suite("autoattack-quick", text, (QuickAutoAttack(eps=eps, norm=norm),), features=None)
 
 
+def _autoattack_plus(eps: float, pixels: int, norm: Ball) -> Suite:
+    text = "one tier above AutoAttack: AutoAttack, then margin attacks with restarts on what it leaves; both numbers"
+    return Suite("autoattack-plus", text, (AutoAttackPlus(eps=eps, norm=norm),), features=None)
+
+
 def _min_eps(eps: float, pixels: int, norm: Ball) -> Suite:
     text = "the smallest eps that breaks each image, up to 4 times the usual one: FAB, then bisection over APGD"
     widest = {"linf": 1.0, "l2": math.sqrt(pixels)}[norm]
@@ -114,6 +119,7 @@ _SUITES: dict[str, Callable[[float, int, Ball], Suite]] = {
     "curve": _curve,
     "autoattack": _autoattack,
     "autoattack-quick": _autoattack_quick,
+    "autoattack-plus": _autoattack_plus,
     "min-eps": _min_eps,
 }
 

@@ -1,13 +1,13 @@
 """The attacks of an audit: each on the images that those before it leave standing."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from advdpnp.attacks import APGDCE, APGDT, FABT, FGSM, PGD, CarliniWagner, Square
-from advdpnp.attacks.projected_ascent import Budget, ascend
+from advdpnp.attacks.adaptive import AdaptivePGD
+from advdpnp.attacks.attack import Objective
 from advdpnp.attacks.suites import l2_radius
 from advdpnp.auditing.comparisons import Comparison
 from advdpnp.auditing.findings import Check, Found
@@ -19,9 +19,6 @@ from advdpnp.auditing.substitute import imitation
 from advdpnp.losses import cross_entropy
 from advdpnp.metrics.significance import exceeds
 from advdpnp.threat import Ball
-
-# (x, x_adv, y) -> (B,), what the network was trained to keep small
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 PGD_NAME, WHITE_BOX = "PGD-20", "white box"
 _NOISE_POINTS = 20
@@ -117,22 +114,8 @@ def _adaptive(rounds: Rounds, claimed: Tensor, objective: Objective | None) -> C
         text = "the network's training objective is not known here"
         advice = "audit a run of advdpnp, or give objective="
         return Check("adaptive loss", "not measured", text, "no stronger than PGD on the cross-entropy", advice)
-    subject, aim = rounds.subject, objective
-    budget = Budget(subject.ball, 20, 2.5 * subject.eps / 20, "uniform")
-
-    def points(rows: Tensor) -> Tensor:
-        x, y = subject.x[rows], subject.y[rows]
-        noise = subject.noise(rows, 3)
-        return ascend(
-            lambda x_adv: x_adv,
-            lambda x_adv, given, _: aim(given[0], x_adv, given[1]),
-            x,
-            (x, y),
-            budget=budget,
-            noise=noise,
-        )
-
-    return _ADAPTIVE.check(claimed, rounds.try_points("adaptive PGD-20", claimed, points))
+    attack = AdaptivePGD(**_ball(rounds.subject), objective=objective)
+    return _ADAPTIVE.check(claimed, rounds.run("adaptive PGD-20", attack, claimed, stream=3))
 
 
 def _without_gradients(rounds: Rounds) -> list[Check]:

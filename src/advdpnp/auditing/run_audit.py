@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from advdpnp.auditing.attack_checks import PGD_NAME, WHITE_BOX, Objective, attack_checks, norm_check, sweep_check
+from advdpnp.attacks.attack import Objective
+from advdpnp.auditing.attack_checks import PGD_NAME, WHITE_BOX, attack_checks, norm_check, sweep_check
 from advdpnp.auditing.findings import Audit, Check, overall
 from advdpnp.auditing.function_checks import function_checks, replayed
 from advdpnp.auditing.gradient_checks import gradient_checks
@@ -37,7 +38,7 @@ def run_audit(
         norm: "linf" or "l2".
         seed: of all random numbers.
         callback: told of each attack.
-        objective: (x, x_adv, y) -> (B,), the training objective, for the adaptive attack; None where it is not known.
+        objective: what the network was trained with, for the adaptive attack; None where it is not known.
     """
     subject = Subject(model, x, y, norm, eps, seed)
     protocol = {"norm": norm, "eps": eps_text(eps), "seed": seed, "n": len(x)}

@@ -247,7 +247,7 @@ class AttackSequence:
         total |= {name: rows[-1][name] for name in ("radii", "smallest_eps") if name in rows[-1]}
         if (aimed_at := getattr(self.attack, "target", None)) is not None:
             total |= {"targeted": targeted(aimed_at, total["broken"], total["attacked"])}
-        searches = {"searches": rows} if len(rows) > 1 else {}
+        searches = _tiers(self.attack, rows) | ({"searches": rows} if len(rows) > 1 else {})
         return found, record(self.attack) | total | {"notes": notes} | searches
 
     def _radii(self, attack: StepwiseAttack[Any], progress: AttackProgress, clean: Tensor) -> Json:
@@ -298,6 +298,19 @@ class AttackSequence:
 
 def _row(verdicts: Verdicts) -> Json:
     return verdicts.accuracy() | verdicts.bits()
+
+
+def _tiers(attack: Attack, rows: list[Json]) -> Json:
+    """What the first of the stepwise attacks are by themselves, where they have a name; nothing of other attacks."""
+    named: tuple[tuple[str, int], ...] = getattr(attack, "tiers", ())
+    kept = ("robust_accuracy", "interval95", "verdicts", "unevaluated", "unevaluated_bits")
+    found = [
+        {"name": name}
+        | {field: value for field, value in rows[count - 1].items() if field in kept}
+        | {"seconds": round(sum(row["seconds"] for row in rows[:count]), 3)}
+        for name, count in named
+    ]
+    return {"tiers": found} if found else {}
 
 
 def _together(rows: list[Json]) -> Json:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks import Attack, Suite, label, record
+from advdpnp.attacks.adaptive import check_objective
 from advdpnp.attacks.attack import check_target
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.attacks.stepwise import stepwise_attacks
@@ -147,6 +148,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
     classes = check_protocol(model, images, evaluation.places(images.labels.device))
     for attack in evaluation.suite.attacks:
         check_target(attack, classes)
+        check_objective(attack)
         check_fits(attack.norm, attack.eps, tuple(images.pixels.shape[1:]))
     model, asked = out_of_inference(model), evaluation.suite
     evaluation = replace(evaluation, suite=with_added_attacks(asked, model))

@@ -49,7 +49,8 @@ def gradients(attack: Attack | None, classes: int) -> float:
     if attacks := stepwise_attacks(attack):
         return sum(each.attempts(classes) * each.length * each.cost for each in attacks)
     # An attack of no stated number of steps counts as one.
-    return (attack.steps or 1) * attack.restarts
+    cost: float = getattr(attack, "cost", 1.0)
+    return (attack.steps or 1) * attack.restarts * cost
 
 
 def forecast(probe: GradientTime, left: Iterable[tuple[Attack | None, int]]) -> float:

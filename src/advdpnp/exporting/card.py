@@ -81,13 +81,14 @@ def not_measured(exported: ExportedModel) -> list[str]:
     names = {key.name for key in attacks}
     found = []
     norm = exported.experiment.recipe.attack.norm
-    if all((key.name, key.norm) != ("autoattack", norm) for key in attacks):
-        where = f" in {NORMS[norm]}" if "autoattack" in names else ""
+    whole = {"autoattack", "autoattack-plus"}
+    if not any(key.name in whole and key.norm == norm for key in attacks):
+        where = f" in {NORMS[norm]}" if names & whole else ""
         quick = "; its quick tier is no substitute" if "autoattack-quick" in names else ""
         found.append(f"AutoAttack has not been run{where}{quick}.")
-    if not names & {"autoattack", "autoattack-quick", "square"}:
+    if not names & {*whole, "autoattack-quick", "square"}:
         found.append("No attack without gradients has been run, so hidden gradients would not have shown.")
-    if "adaptive" not in names:
+    if not any(name.startswith("adaptive") for name in names):
         found.append("No attack on the defense's own training objective has been run.")
     for other in ("linf", "l2", "l1"):
         if all(key.norm != other for key in attacks):
