@@ -15,6 +15,7 @@ import advdpnp
 from advdpnp.api.protocol import Radii
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import ATTACKS, Suite
+from advdpnp.attacks.l1_variants import SparseL1
 from advdpnp.attacks.projected_ascent import Budget
 from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, GivenSpec, Images
 from advdpnp.data.download.fetch import Patience
@@ -39,6 +40,7 @@ SAMPLES: list[Any] = [
     *(attack() for attack in ATTACKS.values()),
     *(defense() for defense in DEFENSES.values()),
     ThreatModel("l2", 1.0),
+    SparseL1("l1", 1.0),
     Budget(ThreatModel("linf", 0.1), 2, 0.1, "none"),
     Suite("none", "", (), features=0),
     ATTACK,
@@ -69,9 +71,11 @@ MADE = {
     "advdpnp.attacks.apgd_step",
     "advdpnp.auditing.comparisons",
     "advdpnp.auditing.subject",
+    "advdpnp.attacks.square_moves",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",
+    "advdpnp.data.corruptions.constants",
     "advdpnp.data.folder.cache",
     "advdpnp.data.folder.known",
     "advdpnp.data.folder.listing",

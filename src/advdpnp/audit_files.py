@@ -22,3 +22,8 @@ def audit_name(norm: str, eps: float, usual: float | None) -> str:
 def is_audit(path: Path) -> bool:
     """Whether a file of a run's eval folder is an audit, not an evaluation."""
     return path.stem == AUDIT or path.name.startswith((f"{AUDIT}-", f"{AUDIT}@"))
+
+
+def without_audits(folder: Path) -> list[Path]:
+    """The JSON files of a run's eval folder that are no audits, sorted."""
+    return [path for path in sorted(folder.glob("*.json")) if not is_audit(path)]

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from advdpnp.attack_words import NORMS as NORMS
 from advdpnp.attack_words import SEARCHES, attack_label, radii_texts, setting_text, tier_text
-from advdpnp.audit_files import is_audit
+from advdpnp.audit_files import without_audits
 from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
 
@@ -233,6 +233,9 @@ class EvaluationResult:
     search_precision: str = field(default="fp32", metadata=_PAIRED)
     shard: list[int] | None = field(default=None, metadata=_OWN)
     geometry: dict[str, Any] | None = None
+    # "published" for CIFAR-10-C or "generated", see `advdpnp.result_files.corruption_fields`; "" where not measured.
+    corruption_source: str = field(default="", metadata=_PAIRED)
+    corruptions: dict[str, Any] | None = field(default=None, metadata=_OWN)
     # Count, mean and spread over seeds of the attacks' noise; None for one seed.
     seeds: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list, metadata=_OWN)
@@ -370,8 +373,7 @@ def result_name(suite: str, other_data: str = "") -> str:
 
 def result_files(run: Run, finished: bool = True) -> list[Path]:
     """Files of the finished evaluations of a run, or of the unfinished ones, sorted."""
-    found = (path for path in sorted(run.eval_path("").glob("*.json")) if not is_audit(path))
-    return [path for path in found if path.name.endswith(PARTIAL) != finished]
+    return [path for path in without_audits(run.eval_path("")) if path.name.endswith(PARTIAL) != finished]
 
 
 def _read(path: Path) -> EvaluationResult:

@@ -5,7 +5,7 @@ import math
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -30,6 +30,7 @@ from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision
 from advdpnp.mode import settle
+from advdpnp.ranges import unknown
 from advdpnp.results import result_name
 from advdpnp.runs import Json, Run
 from advdpnp.threat import Ball, check_fits, check_level
@@ -215,6 +216,8 @@ def _audited(
     objective: Objective | None,
     callback: EvaluationCallback,
 ) -> Audit:
+    if norm not in get_args(Ball):
+        raise unknown("norm", norm, Ball)
     check_level(norm, eps)
     check_fits(norm, eps, tuple(images.pixels.shape[1:]))
     if eps == 0:

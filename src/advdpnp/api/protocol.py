@@ -10,7 +10,7 @@ from advdpnp import attacks
 from advdpnp.attacks import ATTACKS, Attack, AutoAttack, AutoAttackPlus, QuickAutoAttack, Suite, suite_names
 from advdpnp.attacks.adaptive import with_objective
 from advdpnp.attacks.attack import Objective
-from advdpnp.attacks.suites import check_suite_norm, l2_radius
+from advdpnp.attacks.suites import check_suite_norm, l1_radius, l2_radius
 from advdpnp.audit_files import is_audit
 from advdpnp.defenses import Defense
 from advdpnp.experiments.config import decode
@@ -54,11 +54,10 @@ class Radii:
         radius = self.usual.get(norm) if self.asked is None else self.asked
         if radius is None:
             linf = self.usual["linf"]
-            example = "12" if norm == "l1" else eps_text(l2_radius(linf, self.pixels))
-            why = "" if norm == "l1" else f" ({example} is about as wide as {eps_text(linf)} in linf)"
+            example = eps_text((l1_radius if norm == "l1" else l2_radius)(linf, self.pixels))
             raise ValueError(
                 f"{self.of} has no usual radius in {norm}: give one, as --eps {example}, or in an attack by hand as "
-                f"norm={norm},eps={example}{why}"
+                f"norm={norm},eps={example} ({example} is about as wide as {eps_text(linf)} in linf)"
             )
         return radius
 
@@ -120,7 +119,7 @@ def suite_of(protocol: Protocol, radii: Radii, norm: str | None = None, name: st
         protocol: a suite's name, a suite, an attack, or attacks.
         radii: of what gives none; a suite by name is called after a radius that is not the usual one, and after a norm
             other than linf, so that results do not meet.
-        norm: "linf" or "l2", of a suite by name and of texts that give none; None for linf.
+        norm: "linf", "l2" or "l1", of a suite by name and of texts that give none; None for linf.
         name: what attacks are called; None for "custom".
     Raises:
         ValueError: unknown names, no attacks, or a name that reads like another suite.

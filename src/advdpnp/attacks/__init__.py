@@ -8,6 +8,7 @@ from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
+from advdpnp.attacks.slide import SLIDE
 from advdpnp.attacks.square import Square
 from advdpnp.attacks.suites import Suite, suite, suite_names
 
@@ -25,6 +26,7 @@ ATTACKS = {
         MinEps,
         AutoAttack,
         QuickAutoAttack,
+        SLIDE,
         AdaptivePGD,
         AdaptiveAPGD,
         MarginPGD,
@@ -40,6 +42,7 @@ __all__ = [
     "FABT",
     "FGSM",
     "PGD",
+    "SLIDE",
     "AdaptiveAPGD",
     "AdaptivePGD",
     "Attack",

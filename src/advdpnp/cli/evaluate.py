@@ -38,7 +38,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Attack by hand, repeatable: pgd:eps=0.3,steps=40,step_size=0.01.")
     ] = None,
     eps: network.Eps = None,
-    norm: Annotated[str | None, typer.Option(help="linf (default), or l2 for the same attacks in l2.")] = None,
+    norm: Annotated[str | None, typer.Option(help="linf (default), l2 or l1: the same attacks there.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
     indices: network.Indices = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the attacks' noise.")] = 0,

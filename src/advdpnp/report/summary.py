@@ -25,6 +25,8 @@ def scope(runs: Sequence[RunResults], groups: Sequence[Sequence[Result]]) -> str
         suite, place = group[0].suite, f" of {group[0].suite.data}" if len(groups) > 1 else ""
         attacks = [key.label for key in attack_keys(group)]
         how = f"Attacked with {_listed(attacks)}" if attacks else "Evaluated without attack"
+        if source := suite.corruption_source:
+            how += f"{',' if attacks else ''} and under common corruptions ({source})"
         chosen = "" if of_the_first(suite.indices, suite.n) else f" ({short_indices(suite.indices)})"
         sentence = f"{how} on {suite.n:,} test images{chosen}{place} (suite {suite.name})."
         if sentence not in sentences:
