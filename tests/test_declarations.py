@@ -74,6 +74,8 @@ MADE = {
     "advdpnp.api.run_images",
     "advdpnp.api.test_sets",
     "advdpnp.attacks.apgd_step",
+    "advdpnp.auditing.comparisons",
+    "advdpnp.auditing.subject",
     "advdpnp.attacks.square_moves",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",

@@ -48,6 +48,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         NUMERIC,
     ),
+    "auditing": (
+        {"attacks", "evaluation.model_checks", "losses", "metrics", "noise", "threat"},
+        NUMERIC,
+    ),
     "evaluation": (
         {
             "attacks",
@@ -86,7 +90,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "attack_words": (set(), set()),
     "radii": (set(), {"numpy"}),
-    "results": ({"attack_words", "runs"}, set()),
+    "audit_files": (set(), set()),
+    "results": ({"attack_words", "audit_files", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
     "ood_results": ({"attack_words", "indices", "results", "runs"}, set()),
     "report": (

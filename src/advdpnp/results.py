@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from advdpnp.attack_words import NORMS as NORMS
 from advdpnp.attack_words import SEARCHES, aim_text, attack_label, radii_texts, setting_text, tier_text
+from advdpnp.audit_files import without_audits
 from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
 
@@ -373,7 +374,7 @@ def result_name(suite: str, other_data: str = "") -> str:
 
 def result_files(run: Run, finished: bool = True) -> list[Path]:
     """Files of the finished evaluations of a run, or of the unfinished ones, sorted."""
-    return [path for path in sorted(run.eval_path("").glob("*.json")) if path.name.endswith(PARTIAL) != finished]
+    return [path for path in without_audits(run.eval_path("")) if path.name.endswith(PARTIAL) != finished]
 
 
 def _read(path: Path) -> EvaluationResult:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from advdpnp import attacks
@@ -11,6 +12,7 @@ from advdpnp.attacks.adaptive import with_objective
 from advdpnp.attacks.attack import Objective
 from advdpnp.attacks.collections import COLLECTIONS
 from advdpnp.attacks.suites import check_suite_norm, l1_radius, l2_radius
+from advdpnp.audit_files import is_audit
 from advdpnp.defenses import Defense
 from advdpnp.experiments.config import decode
 from advdpnp.ranges import Count, NonNegative, check, check_fields, nearest
@@ -219,6 +221,8 @@ def _check_name(name: str, members: Sequence[Attack]) -> None:
 def _check_own_name(name: str, members: Sequence[Attack]) -> None:
     """As `_check_name`; the name of a suite, and what a suite in another norm, radius or precision is called, too."""
     _check_name(name, members)
+    if is_audit(Path(f"{name}.json")):
+        raise ValueError(f"attacks by hand need a name of their own: {name!r} reads like a masking audit's")
     suites = (
         one for one in [*suite_names(), *COLLECTIONS] if name == one or re.fullmatch(re.escape(one) + _VARIANT, name)
     )

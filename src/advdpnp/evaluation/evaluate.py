@@ -19,6 +19,7 @@ from advdpnp.evaluation.batching import AttackSequence
 from advdpnp.evaluation.corruptions import corrupted_images_left, measure_corruptions, time_corruption
 from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics, declarations
 from advdpnp.evaluation.forecast import forecast, time_gradient
+from advdpnp.evaluation.lone_attacks import with_lone_attack_warnings
 from advdpnp.evaluation.model_checks import check_protocol
 from advdpnp.evaluation.randomness import draws_from
 from advdpnp.evaluation.saturation import stated, with_added_attacks
@@ -198,7 +199,8 @@ def _evaluated(model: nn.Module, images: Images, evaluation: Evaluation, callbac
         else:
             if "shard" not in result:
                 check_evaluated(result, evaluation.partial)
-            return with_l1_warning(stated(result, asked, evaluation.suite, crafting), evaluation.suite.attacks)
+            whole = stated(result, asked, evaluation.suite, crafting)
+            return with_lone_attack_warnings(with_l1_warning(whole, evaluation.suite.attacks))
 
 
 def _run_suite(

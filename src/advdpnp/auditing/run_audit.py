@@ -1,0 +1,130 @@
+"""One audit, from the first call of the network to its verdict."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from advdpnp.attacks.attack import Objective
+from advdpnp.auditing.attack_checks import PGD_NAME, WHITE_BOX, attack_checks, norm_check, sweep_check
+from advdpnp.auditing.findings import Audit, Check, overall
+from advdpnp.auditing.function_checks import function_checks, replayed
+from advdpnp.auditing.gradient_checks import gradient_checks
+from advdpnp.auditing.rounds import Rounds
+from advdpnp.auditing.subject import Subject
+from advdpnp.callbacks import EvaluationCallback, Silent
+from advdpnp.metrics.significance import exceeds, needed
+from advdpnp.threat import Ball, ThreatModel, eps_text
+
+
+def run_audit(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: Ball = "linf",
+    seed: int = 0,
+    callback: EvaluationCallback | None = None,
+    objective: Objective | None = None,
+) -> Audit:
+    """Look for signs that a network's gradients are masked.
+
+    Args:
+        model: in eval mode, x (B, channels, H, W) in [0, 1] -> logits (B, C).
+        x: (n, channels, H, W) in [0, 1].
+        y: (n,) int64.
+        eps: radius in the units of the norm.
+        norm: "linf" or "l2".
+        seed: of all random numbers.
+        callback: told of each attack.
+        objective: what the network was trained with, for the adaptive attack; None where it is not known.
+    """
+    subject = Subject(model, x, y, norm, eps, seed)
+    protocol = {"norm": norm, "eps": eps_text(eps), "seed": seed, "n": len(x)}
+    around = ThreatModel(norm, eps).start(x, subject.noise(stream=11))
+    checks = function_checks(model, x, y, around)
+    if overall(checks) == "refused":
+        return _ended(checks, {}, {}, protocol)
+    twin = _twin(model)
+    found, curve = gradient_checks(subject, around)
+    checks += found
+    if overall(checks) == "refused":
+        return _ended(checks, _accuracy(subject), {"along": curve}, protocol)
+    rounds = Rounds(subject, callback or Silent(), subject.right.clone())
+    checks += attack_checks(rounds, objective)
+    swept, sweep = sweep_check(rounds)
+    checks += [swept, norm_check(rounds), replayed(subject, twin, *rounds.seen())]
+    checks = _weighed(checks, rounds)
+    numbers = _accuracy(subject) | {
+        "claimed": _share(rounds.alone[PGD_NAME]),
+        "scale_free": _share(rounds.alone[WHITE_BOX]),
+        "lowest": _share(rounds.standing),
+    }
+    return _ended(checks, numbers, {"along": curve, "eps": sweep, "attacks": rounds.curve()}, protocol)
+
+
+def _twin(model: nn.Module) -> nn.Module | None:
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # of an unknown network
+        return None
+
+
+def _share(held: Tensor) -> float:
+    return float(held.double().mean())
+
+
+def _accuracy(subject: Subject) -> dict[str, float]:
+    return {"clean": _share(subject.right)}
+
+
+def _weighed(checks: list[Check], rounds: Rounds) -> list[Check]:
+    """What was found before the attacks, in the light of them.
+
+    A loss without a gradient, or a gradient that vanishes, masks where an attack is stronger than PGD; where none is,
+    or where the loss still rises along the gradient, it is only a sign. A gradient that is not the function's masks,
+    where anything is stronger than what follows it.
+    """
+    claimed, n = int(rounds.alone[PGD_NAME].sum()), rounds.subject.n
+    harmed = exceeds(claimed - int(rounds.standing.sum()), n, 0.06)
+    uphill = any(check.name == "loss along the gradient" and check.verdict == "passed" for check in checks)
+
+    def weighed(check: Check) -> Check:
+        if check.name in ("saturated loss", "finite differences") and check.verdict == "suspicious" and harmed:
+            return replace(check, verdict="masked")
+        if check.name == "vanishing gradients" and check.verdict == "masked" and uphill and not harmed:
+            return replace(check, verdict="suspicious")
+        return check
+
+    return [weighed(check) for check in checks]
+
+
+def _ended(checks: list[Check], numbers: dict[str, float], curves: dict[str, Any], protocol: dict[str, Any]) -> Audit:
+    verdict = overall(checks)
+    return Audit(
+        verdict, _conclusion(verdict, checks, numbers, protocol["n"]), tuple(checks), dict(numbers), curves, protocol
+    )
+
+
+def _conclusion(verdict: str, checks: list[Check], numbers: dict[str, float], n: int) -> str:
+    signs = ", ".join(check.name for check in checks if check.verdict == verdict)
+    if "claimed" not in numbers:
+        return f"no number of this network means anything yet ({signs})"
+    claimed, free, lowest = numbers["claimed"], numbers["scale_free"], numbers["lowest"]
+    said = f"PGD-20 leaves {claimed:.1%} of {n} images, all attacks together {lowest:.1%}"
+    few = f"; {n} images show gaps of {needed(n, 0.06)} images or more alone" if n < 100 else ""
+    if verdict == "refused":
+        return f"no number of this network means anything yet ({signs})"
+    if verdict == "no sign of masking":
+        return f"{said}; every check came out as for an honest network{few}"
+    if claimed - lowest < 0.05:
+        return f"no attack here lowers the number much, but there are signs that they are misled: {said} ({signs}){few}"
+    if lowest < 0.25 * claimed:
+        return f"the robustness vanishes under other attacks: {said} ({signs}){few}"
+    if free - lowest < 0.02:
+        return (
+            f"the number of PGD-20 cannot be believed: {said}; scale-free and stronger white-box attacks leave "
+            f"{free:.1%}, which nothing here lowers much ({signs}){few}"
+        )
+    return f"the numbers of gradient attacks cannot be believed: {said} ({signs}){few}"
