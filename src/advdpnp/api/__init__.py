@@ -1,5 +1,6 @@
 """What the command line and Python users call: train, load, evaluate, predict, compare, export."""
 
+from advdpnp.api.audit import audit
 from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
 from advdpnp.api.export import export
@@ -9,6 +10,7 @@ from advdpnp.api.predicting import predict
 from advdpnp.api.training import make_task, train
 
 __all__ = [
+    "audit",
     "chosen_checkpoint",
     "compare",
     "environment",

@@ -84,8 +84,8 @@ def evaluate_model(
     """
     how, kept = EvaluationOptions(**options), _kept(resume)
     check_mode(model)
-    images = _images(x, y)
-    on, pixels = _device(model, images.pixels), math.prod(images.pixels.shape[1:])
+    images = in_memory_images(x, y)
+    on, pixels = network_device(model, images.pixels), math.prod(images.pixels.shape[1:])
     radii = Radii({"linf": 8 / 255}, "a set of images in memory", pixels, radius_of(eps), named=False)
     wanted = suite_of(suite, radii, norm)
     how.which(len(images))
@@ -184,7 +184,7 @@ def _kept(resume: Path | str | None) -> Path | None:
     return None if resume is None else Path(resume)
 
 
-def _images(x: Any, y: Any) -> Images:
+def in_memory_images(x: Any, y: Any) -> Images:
     if isinstance(x, DataSpec):
         return data.load(x, "test")
     pixels, labels = as_tensors(x, y)
@@ -196,7 +196,7 @@ def _images(x: Any, y: Any) -> Images:
     return Images(in_box(pixels), labels, levels=1)
 
 
-def _device(model: nn.Module, x: Tensor) -> torch.device:
+def network_device(model: nn.Module, x: Tensor) -> torch.device:
     return next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), x.device)
 
 
