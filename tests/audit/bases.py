@@ -3,6 +3,7 @@
 All read 8x8 digits, but for that of MNIST. Weights are stored in half precision and used in float32.
 """
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -148,3 +149,11 @@ def digits(n: int) -> tuple[Tensor, Tensor]:
 def parity(y: Tensor) -> Tensor:
     """Labels of `binary`: whether a digit is odd."""
     return y % 2
+
+
+def images(name: str, n: int) -> tuple[Tensor, Tensor]:
+    """The first n test images that a network is for, and labels; MNIST is read from $ADVDPNP_DATA."""
+    if name == "mnist":
+        return data.load("mnist", "test", os.environ["ADVDPNP_DATA"]).batch(torch.arange(n))
+    x, y = digits(n)
+    return x, parity(y) if name == "binary" else y

@@ -1,5 +1,7 @@
 """Fakes whose forward is that of the network, and whose backward is not."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -95,6 +97,18 @@ def flat_near_the_image(base: nn.Module) -> nn.Module:
     return Before(backward_as(lambda x, g: torch.where(_distance(x, clean) < 0.12, 0 * g, g)), base)
 
 
+@fake("masked", "suspicious", eps=1.0, norm="l2")
+def turned_near_the_image(base: nn.Module) -> nn.Module:
+    """Near clean images, which it knows, gradients are small and turned; outside of their l2 balls they are right."""
+    return Before(_turned_within(1.1), base)
+
+
+@fake("masked", "suspicious")
+def turned_in_another_norm(base: nn.Module) -> nn.Module:
+    """The same, audited in linf, whose ball reaches beyond that of l2."""
+    return Before(_turned_within(0.45), base)
+
+
 @fake("masked", "refused", "suspicious")
 def other_network_while_attacked(base: nn.Module) -> nn.Module:
     """Where a gradient is asked for, the answer is that of the mirrored image."""
@@ -175,7 +189,16 @@ def flipped_on_a_robust_network(base: nn.Module) -> nn.Module:
     return Before(backward_as(lambda _, gradient: -gradient), base)
 
 
-def _distance(x: Tensor, clean: Tensor) -> Tensor:
-    """Largest change of a pixel from the nearest clean image: (B, 1, 1, 1)."""
-    far = torch.cdist(x.detach().flatten(1), clean.flatten(1), p=float("inf"))
+def _turned_within(radius: float) -> Callable[[Tensor], Tensor]:
+    clean, _ = digits(360)
+
+    def turn(x: Tensor, gradient: Tensor) -> Tensor:
+        return torch.where(_distance(x, clean, 2) < radius, 1e-3 * gradient.rot90(1, (-1, -2)), gradient)
+
+    return backward_as(turn)
+
+
+def _distance(x: Tensor, clean: Tensor, p: float = float("inf")) -> Tensor:
+    """From the nearest clean image, by default the largest change of a pixel: (B, 1, 1, 1)."""
+    far = torch.cdist(x.detach().flatten(1), clean.flatten(1), p=p)
     return far.amin(dim=1).view(-1, 1, 1, 1)

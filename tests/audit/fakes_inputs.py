@@ -186,13 +186,3 @@ def changes_its_input_without_gradient(base: nn.Module) -> nn.Module:
 def saturating_stem(base: nn.Module) -> nn.Module:
     """Pixels through tanh(400 (x - 0.47)): black and white, and the slope is 0 at every gray of a digit."""
     return Before(lambda x: 0.5 + 0.5 * torch.tanh(400 * (x - 0.47)), base)
-
-
-@fake("masked", "suspicious", of="standard-cnn")
-def threshold_that_hides_in_l2(base: nn.Module) -> nn.Module:
-    """Pixels below 0.4 and above 0.6 have a slope 1000 times smaller: steps in l2 see the few between alone."""
-
-    def soft(x: Tensor) -> Tensor:
-        return 5 * (x - 0.4).clamp(0, 0.2) + 5e-3 * (x - 0.5)
-
-    return Before(soft, base)

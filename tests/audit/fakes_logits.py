@@ -133,7 +133,7 @@ def sharp_confidence(base: nn.Module) -> nn.Module:
 
 @fake("masked")
 def narrow_prototypes(base: nn.Module) -> nn.Module:
-    """Similarities exp(-d^2 / 0.02) of the logits to their nearest corner and the others: 1 and 0 but at the boundary."""
+    """Similarities exp(-d^2 / 0.02) of the logits to a corner for each class: 1 and 0 but at the boundary."""
 
     def similarity(z: Tensor) -> Tensor:
         distance = (z[:, None] - 10 * torch.eye(z.shape[1])).square().sum(dim=2)
@@ -146,3 +146,15 @@ def narrow_prototypes(base: nn.Module) -> nn.Module:
 def binary_saturated(base: nn.Module) -> nn.Module:
     """One output for two classes: the difference of its logits, times 300."""
     return Around(base, lambda model, x: 300 * model(x).diff(dim=1))
+
+
+@fake("masked", of="mnist", eps=0.3)
+def mnist_logits_x100(base: nn.Module) -> nn.Module:
+    """Logits of an adversarially trained network for MNIST times 100."""
+    return After(base, lambda z: 100 * z)
+
+
+@fake("masked", "suspicious", of="mnist", eps=0.3)
+def mnist_staircase(base: nn.Module) -> nn.Module:
+    """Logits of a network for MNIST rounded to steps of a half, with a slope of 1e-4 of the wrong sign on each step."""
+    return After(base, lambda z: (2 * z).round() / 2 - 1e-4 * z)

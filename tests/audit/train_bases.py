@@ -97,8 +97,8 @@ def say(name: str) -> None:
     model, (x, y) = base(name), digits(360)
     y = parity(y) if name == "binary" else y
     shares = [is_right(model(x), y).float().mean().item()]
-    for eps, attack in ((0.1, PGD(eps=0.1, steps=40, step_size=0.01)),):
-        shares.append(is_right(model(attack(model, x, y)), y).float().mean().item())
+    attack = PGD(eps=0.1, steps=40)
+    shares.append(is_right(model(attack(model, x, y)), y).float().mean().item())
     for eps in (0.1, 0.2, 0.3):
         one = PGD(eps=eps, steps=1, step_size=eps, random_start=False)
         shares.append(is_right(model(one(model, x, y)), y).float().mean().item())

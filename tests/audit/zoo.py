@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from advdpnp.threat import Ball
+
 Verdict = Literal["no sign of masking", "suspicious", "masked", "refused"]
 Build = Callable[[nn.Module], nn.Module]
 
@@ -21,7 +23,8 @@ class Specimen:
         build: from the trained network `base` to the specimen, in eval mode.
         base: name of weights in `bases`.
         accepted: the verdicts that are right.
-        eps: radius in linf that it is audited at.
+        eps: radius that it is audited at.
+        norm: "linf" or "l2".
     """
 
     name: str
@@ -30,23 +33,26 @@ class Specimen:
     base: str
     accepted: tuple[Verdict, ...]
     eps: float = 0.1
+    norm: Ball = "linf"
 
 
 FAKES: list[Specimen] = []
 HONEST: list[Specimen] = []
 
 
-def fake(*accepted: Verdict, of: str = "standard", eps: float = 0.1) -> Callable[[Build], Build]:
+def fake(*accepted: Verdict, of: str = "standard", eps: float = 0.1, norm: Ball = "linf") -> Callable[[Build], Build]:
     """Put a function from a base network to a fake into the zoo; its docstring says what the fake does."""
-    return _into(FAKES, accepted, of, eps)
+    return _into(FAKES, accepted, of, eps, norm)
 
 
-def honest(*accepted: Verdict, of: str = "at", eps: float = 0.1) -> Callable[[Build], Build]:
+def honest(*accepted: Verdict, of: str = "at", eps: float = 0.1, norm: Ball = "linf") -> Callable[[Build], Build]:
     """Put a function from a base network to an honest one into the zoo."""
-    return _into(HONEST, accepted or ("no sign of masking",), of, eps)
+    return _into(HONEST, accepted or ("no sign of masking",), of, eps, norm)
 
 
-def _into(zoo: list[Specimen], accepted: tuple[Verdict, ...], of: str, eps: float) -> Callable[[Build], Build]:
+def _into(
+    zoo: list[Specimen], accepted: tuple[Verdict, ...], of: str, eps: float, norm: Ball
+) -> Callable[[Build], Build]:
     def put(build: Build) -> Build:
         says = (build.__doc__ or "").strip().splitlines()[0]
         zoo.append(Specimen(build.__name__.replace("_", "-"), says, build, of, accepted, eps))
@@ -110,7 +116,7 @@ def backward_as(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor]
 
 
 def hash_noise(x: Tensor) -> Tensor:
-    """Noise (B, ...) in [0, 1) that is a function of the image alone, and another one for the slightest change of it."""
+    """Noise (B, ...) in [0, 1) that is a function of the image, and another one for the slightest change of it."""
     where = torch.arange(1, x[0].numel() + 1, dtype=torch.float64).view(1, *x.shape[1:])
     key = (x.detach().double() * where.sqrt()).flatten(1).sum(dim=1).view(-1, *[1] * (x.dim() - 1))
     return torch.frac((torch.sin(1e4 * key + where * 12.9898) * 43758.5453).abs()).float()
