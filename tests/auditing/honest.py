@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from advdpnp.external import Normalized
-from audit.bases import base as trained
-from audit.zoo import After, Around, Before, honest
+from auditing.bases import base as trained
+from auditing.zoo import After, Around, Before, honest
 
 
 def _as_trained(name: str, says: str, of: str) -> None:
@@ -53,6 +53,24 @@ def log_softmax(base: nn.Module) -> nn.Module:
 def logits_x3(base: nn.Module) -> nn.Module:
     """Logits times 3, as of a network that was trained longer."""
     return After(base, lambda z: 3 * z)
+
+
+@honest(of="cnn")
+def logits_x10_cnn(base: nn.Module) -> nn.Module:
+    """Logits times 10: the cross-entropy is flat at a fifth of the images, and PGD's random start leaves that."""
+    return After(base, lambda z: 10 * z)
+
+
+@honest(of="adv-dpnp")
+def logits_x10_adv_dpnp(base: nn.Module) -> nn.Module:
+    """Logits times 10 of Adv-DPNP: the cross-entropy is flat at nearly half of the images, and PGD finds as much."""
+    return After(base, lambda z: 10 * z)
+
+
+@honest(of="at")
+def computes_in_bfloat16(base: nn.Module) -> nn.Module:
+    """Logits rounded to bfloat16, as those of a network in low precision."""
+    return After(base, lambda z: z.bfloat16().float())
 
 
 @honest("no sign of masking", "suspicious", of="at")

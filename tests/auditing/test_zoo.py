@@ -1,7 +1,7 @@
 """The audit's verdict on the networks of the zoo.
 
 An audit takes some five seconds, and the zoo is large: those that are refused at once are judged always, one of each
-kind among the slow tests, and all of them with `ADVDPNP_ZOO=all python -m pytest -m slow tests/audit`.
+kind among the slow tests, and all of them with `ADVDPNP_ZOO=all python -m pytest -m slow tests/auditing`.
 """
 
 import os
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import advdpnp
-from audit import fakes_gradients, fakes_inputs, fakes_logits, fakes_state, honest
-from audit.bases import base, images
-from audit.zoo import FAKES, HONEST, Specimen
+from auditing import fakes_gradients, fakes_inputs, fakes_logits, fakes_state, honest
+from auditing.bases import base, images
+from auditing.zoo import FAKES, HONEST, Specimen
 
 FILES = (fakes_gradients, fakes_inputs, fakes_logits, fakes_state, honest)
 IMAGES = 64

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audit.zoo import After, Around, fake
+from auditing.zoo import After, Around, fake
 
 
 @fake("masked", of="at")

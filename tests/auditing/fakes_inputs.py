@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audit.zoo import Around, Before, backward_as, fake, hash_noise
+from auditing.zoo import Around, Before, backward_as, fake, hash_noise
 
 
 def straight_through(x: Tensor, changed: Tensor) -> Tensor:

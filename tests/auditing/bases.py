@@ -1,4 +1,4 @@
-"""Trained networks from which the zoo is built; `python tests/audit/train_bases.py` trains them and writes the weights.
+"""Trained networks from which the zoo is built; `python tests/auditing/train_bases.py` trains them and writes the weights.
 
 All read 8x8 digits, but for that of MNIST. Weights are stored in half precision and used in float32.
 """

@@ -1,4 +1,4 @@
-"""Train the networks of `bases`: `python tests/audit/train_bases.py [NAME...]`, on one thread, in three minutes."""
+"""Train the networks of `bases`: `python tests/auditing/train_bases.py [NAME...]`, on one thread, in three minutes."""
 
 import sys
 import tempfile
@@ -20,7 +20,7 @@ from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Run
 from advdpnp.training import Task, fit
 from advdpnp.training.recipe import Recipe
-from audit.bases import NETWORKS, base, digits, parity, weights_path
+from auditing.bases import NETWORKS, base, digits, parity, weights_path
 
 
 @dataclass(frozen=True)

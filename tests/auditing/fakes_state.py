@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from advdpnp import data
-from audit.bases import base as trained
-from audit.bases import digits
-from audit.zoo import After, Around, Before, fake, hash_noise
+from auditing.bases import base as trained
+from auditing.bases import digits
+from auditing.zoo import After, Around, Before, fake, hash_noise
 
 
 def between(base: nn.Module, change: nn.Module) -> nn.Module:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audit.bases import digits
-from audit.zoo import Around, Before, backward_as, fake, hash_noise
+from auditing.bases import digits
+from auditing.zoo import Around, Before, backward_as, fake, hash_noise
 
 
 @fake("refused")
