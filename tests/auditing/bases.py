@@ -1,4 +1,4 @@
-"""Trained networks from which the zoo is built; `python tests/auditing/train_bases.py` trains them and writes the weights.
+"""Trained networks from which the zoo is built; `python tests/auditing/train_bases.py` trains and writes them.
 
 All read 8x8 digits, but for that of MNIST. Weights are stored in half precision and used in float32.
 """
@@ -100,8 +100,8 @@ NETWORKS: dict[str, Callable[[], Classifier]] = {
     "at": tiny("at"),
     "standard": tiny("st"),
     "trades": lambda: classifier(small_cnn()),
-    "adv-dpnp": lambda: experiment("digits/tiny/adv-dpnp").build(),
-    "cosine": tiny("at-he"),
+    "adv-dpnp": lambda: experiment("digits/tiny/adv-dpnp").defense.build(small_cnn(), 10),
+    "cosine": lambda: experiment("digits/tiny/at-he").defense.build(small_cnn(), 10),
     "winners": lambda: classifier(small_cnn(WinnersTakeAll)),
     "overfit": tiny("at"),
     "cnn": lambda: classifier(small_cnn()),

@@ -37,8 +37,8 @@ _FAST = (("steps", 1), ("start", "none"), ("eps", 0.4), ("step_size", 0.4))
 PLANS = {
     "standard": Plan("st", (("epochs", 15),)),
     "trades": Plan("trades", _LONG),
-    "adv-dpnp": Plan("adv-dpnp"),
-    "cosine": Plan("at-he"),
+    "adv-dpnp": Plan("adv-dpnp", _LONG),
+    "cosine": Plan("at-he", _LONG),
     "overfit": Plan("at", (("epochs", 60), ("weight_decay", 0.0), ("batch_size", 64)), _FAST),
     "standard-cnn": Plan("st", _LONG),
     "winners": Plan("st", _LONG),
