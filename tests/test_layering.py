@@ -48,6 +48,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         NUMERIC,
     ),
+    "auditing": (
+        {"attacks", "callbacks", "evaluation.model_checks", "losses", "metrics", "noise", "threat"},
+        NUMERIC,
+    ),
     "evaluation": (
         {
             "attacks",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from advdpnp import attacks
@@ -10,6 +11,7 @@ from advdpnp.attacks import ATTACKS, Attack, AutoAttack, QuickAutoAttack, Suite,
 from advdpnp.attacks.suites import check_suite_norm, l2_radius
 from advdpnp.experiments.config import decode
 from advdpnp.ranges import Count, NonNegative, check, check_fields, nearest
+from advdpnp.results import is_audit
 from advdpnp.threat import eps_text, parse_eps
 
 # A suite's name, a suite, or attacks, as objects or as texts such as "pgd:eps=0.3,steps=40,step_size=0.01".
@@ -206,6 +208,8 @@ def _check_name(name: str, members: Sequence[Attack]) -> None:
 def _check_own_name(name: str, members: Sequence[Attack]) -> None:
     """As `_check_name`; the name of a suite, and what a suite in another norm, radius or precision is called, too."""
     _check_name(name, members)
+    if is_audit(Path(f"{name}.json")):
+        raise ValueError(f"attacks by hand need a name of their own: {name!r} reads like a masking audit's")
     suites = (one for one in suite_names() if name == one or re.fullmatch(re.escape(one) + _VARIANT, name))
     taken = next(suites, "")
     if taken and (name == taken or not name.startswith("autoattack")):

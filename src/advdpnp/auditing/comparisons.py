@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from advdpnp.auditing.findings import Check, Found
-from advdpnp.auditing.significance import at_least, exceeds, tells
+from advdpnp.metrics.significance import at_least, exceeds, tells
 
 
 @dataclass(frozen=True)
@@ -47,5 +47,6 @@ class Comparison:
         if not exceeds(broken, n, self.honest):
             return Check(self.name, "passed", text, expected, "", numbers)
         text += f": {broken / n:.0%} of all, at least {at_least(broken, n):.0%} with 99 % confidence"
-        found: Found = self.worst if broken >= 0.5 * before else "suspicious"
+        much = broken >= 0.5 * before or at_least(broken, n) > self.honest + 0.1
+        found: Found = self.worst if much else "suspicious"
         return Check(self.name, found, text, expected, self.advice, numbers)

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.attack import check_mode
-from advdpnp.auditing.findings import Check
+from advdpnp.auditing.findings import Check, Found
 from advdpnp.auditing.subject import Subject
+from advdpnp.evaluation.model_checks import accuracy_warnings
 from advdpnp.losses import at_least_fp32, has_answer, is_right
+from advdpnp.metrics.significance import exceeds
 
 # Images of each check, and repeats of a call.
 FEW, REPEATS = 32, 6
@@ -30,7 +32,7 @@ def function_checks(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> l
         around: the same images at random points of their balls.
     """
     checks: list[Check] = []
-    for make in (_mode, _answer, _input, _repeats, _batches, _state, _grad_mode, _precision, _copies):
+    for make in (_mode, _answer, _input, _repeats, _batches, _state, _grad_mode, _range, _precision, _copies):
         try:
             found = make(model, x, y, around)
         except torch.OutOfMemoryError:
@@ -162,6 +164,21 @@ def _grad_mode(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
     return Check("gradient mode", "passed", text, expected, numbers={"difference": found})
 
 
+def _range(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
+    """Is it right on images in [0, 1], or on images in another range?"""
+    expected = "accuracy above chance, and no better on bytes or on standardized images"
+    classes = _answer_of(model, x[:1]).shape[1]
+    accuracy = float(is_right(_answer_of(model, x), y).double().mean())
+    text = f"clean accuracy on {len(x)} images in [0, 1] is {accuracy:.1%}, and no other range raises it"
+    try:
+        said = accuracy_warnings(model, x, y, classes)
+    except ValueError as error:
+        return Check("input range", "refused", str(error), expected, "give --mean and --std of its training")
+    if said:
+        return Check("input range", "suspicious", said[0], expected, "give --mean and --std of its training")
+    return Check("input range", "passed", text, expected, numbers={"accuracy": accuracy})
+
+
 def in_float64(model: nn.Module, x: Tensor) -> nn.Module | None:
     """A copy that computes in float64; None where there is none."""
     try:
@@ -203,22 +220,26 @@ def _copies(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
     jump = (near - clean).abs().amax(dim=1) / spread
     jumps = int((jump > 0.05).sum())
     lost = int((is_right(clean, y) & ~is_right(near, y)).sum())
-    points = torch.cat([clean, _answer_of(model, around)])
-    same = len(points) - len(points.unique(dim=0))
-    twins = len(torch.cat([x, around])) - len(torch.cat([x, around]).flatten(1).unique(dim=0))
-    same = max(0, same - twins)
+    points, images = torch.cat([clean, _answer_of(model, around)]), torch.cat([x, around]).flatten(1)
+    same = max(0, _repeated(points) - _repeated(images))
     numbers = {"jumps": jumps, "lost": lost, "same": same, "n": len(x)}
     text = (
         f"logits of {jumps} of {len(x)} images jump at a change of 1e-6, and {lost} right ones are lost; {same} of "
         f"{len(points)} images have the very same logits as another one"
     )
-    if jumps > 0.02 * len(x):
+    if exceeds(jumps, len(x), 0.02):
         advice = "the answer hangs on the exact bits of the image (a memory, a hash?): evaluate on images it never saw"
-        return Check("continuity", "masked", text, expected, advice, numbers)
-    if same > 0.05 * len(points):
+        found: Found = "masked" if lost > 0.1 * len(x) else "suspicious"
+        return Check("continuity", found, text, expected, advice, numbers)
+    if exceeds(same, len(points), 0.05):
         advice = "logits that do not follow the image (a label, a constant, a detector?) leave attacks nothing to climb"
         return Check("continuity", "suspicious", text, expected, advice, numbers)
     return Check("continuity", "passed", text, expected, numbers=numbers)
+
+
+def _repeated(rows: Tensor) -> int:
+    """How many rows are equal to one before them: (k, ...)."""
+    return len(rows) - len(torch.unique(rows, dim=0))
 
 
 def replayed(subject: Subject, twin: nn.Module | None, points: Tensor, seen: Tensor) -> Check:

@@ -4,15 +4,17 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import losses
-from advdpnp.auditing.findings import Check
+from advdpnp.auditing.findings import Check, Found
 from advdpnp.auditing.function_checks import in_float64
-from advdpnp.auditing.significance import exceeds
-from advdpnp.auditing.subject import Subject
+from advdpnp.auditing.subject import Subject, parts_of
 from advdpnp.losses import cross_entropy, margin
+from advdpnp.metrics.significance import exceeds
 
 # Shares of images that honest networks may show.
 _ODD = 0.05
 _STEPS = (0.01, 0.03, 0.1, 0.3, 1.0)
+# The step that is judged, and the factor by which the rise may be unlike what the gradient says.
+_SMALL, _UNLIKE = 2, 2.5
 # A linearized distance to the boundary of so many diameters of the box: the gradient leads nowhere.
 _FAR = 10.0
 
@@ -43,7 +45,7 @@ def gradient_checks(subject: Subject, around: Tensor) -> tuple[list[Check], dict
     checks = [_finite(gradient, saturating)]
     if checks[0].verdict == "refused":
         return checks, {}
-    checks += [_vanishing(subject, lead, gradient), _saturated(saturating)]
+    checks += [_vanishing(subject, lead, gradient), _saturated(saturating), _confidence(subject)]
     checks.append(_differences(subject, around[rows], subject.y[rows]))
     rises, curve = _rises(subject, rows, gradient[: len(rows)])
     return [*checks, rises], curve
@@ -67,8 +69,8 @@ def _finite(gradient: Tensor, saturating: Tensor) -> Check:
     advice = "attacks cannot follow it: look for a root, logarithm or norm at 0"
     if bad > 0.5 * n:
         return Check("finite gradients", "refused", text, expected, advice, {"count": bad, "n": n})
-    found = "suspicious" if exceeds(bad, n, 0.001) else "passed"
-    return Check("finite gradients", found, text, expected, advice if bad else "", {"count": bad, "n": n})  # type: ignore[arg-type]
+    found: Found = "suspicious" if exceeds(bad, n, 0.001) else "passed"
+    return Check("finite gradients", found, text, expected, advice if bad else "", {"count": bad, "n": n})
 
 
 def _vanishing(subject: Subject, lead: Tensor, gradient: Tensor) -> Check:
@@ -84,57 +86,81 @@ def _vanishing(subject: Subject, lead: Tensor, gradient: Tensor) -> Check:
     )
     expected = "neither: the linearized boundary lies within the range of images"
     advice = "a saturating layer, rounding or a detector: attack what comes before it, or estimate the gradient"
-    found = "masked" if far > 0.5 * n else "suspicious" if exceeds(far, n, 0.02) else "passed"
-    return Check("vanishing gradients", found, text, expected, "" if found == "passed" else advice, numbers)  # type: ignore[arg-type]
+    found: Found = "masked" if far > 0.5 * n else "suspicious" if exceeds(far, n, 0.02) else "passed"
+    return Check("vanishing gradients", found, text, expected, "" if found == "passed" else advice, numbers)
 
 
 def _saturated(saturating: Tensor) -> Check:
     flat = saturating.flatten(1)
     zero, n = int((flat == 0).all(dim=1).sum()), len(flat)
     text = f"the cross-entropy has no gradient at all at {zero} of {n} points"
-    expected = "a gradient everywhere, however small"
+    expected = "a gradient at most points, however small"
     advice = "no number of FGSM, PGD or APGD-CE can be believed: trust scale-free attacks (cw, apgd-t, fab-t, square)"
-    found = "suspicious" if exceeds(zero, n, 0.05) else "passed"
-    return Check("saturated loss", found, text, expected, "" if found == "passed" else advice, {"zero": zero, "n": n})  # type: ignore[arg-type]
+    found: Found = "suspicious" if exceeds(zero, n, 0.5) else "passed"
+    return Check("saturated loss", found, text, expected, "" if found == "passed" else advice, {"zero": zero, "n": n})
+
+
+def _confidence(subject: Subject) -> Check:
+    """Do the logits tell classes apart where their order does?"""
+    likely = subject.clean.softmax(dim=1).amax(dim=1)
+    chance, sure, right = 1 / subject.classes, float(likely.mean()), float(subject.right.double().mean())
+    above, text = (sure - chance) / (1 - chance), f"mean confidence is {sure:.4f}, where {right:.1%} are right"
+    expected = f"confidence well above {chance:.3f}, which is chance, where accuracy is"
+    advice = "logits so small that the cross-entropy hardly changes: trust scale-free attacks, and mend the scale"
+    low = above < 0.01 and right > chance + 0.2 * (1 - chance)
+    numbers = {"confidence": sure, "accuracy": right}
+    return Check("confidence", "suspicious" if low else "passed", text, expected, advice if low else "", numbers)
 
 
 def _differences(subject: Subject, around: Tensor, y: Tensor) -> Check:
     """Derivatives of random combinations of logits along random directions, against finite differences."""
     expected = "the derivative that autograd gives is the slope of the function"
     twin = in_float64(subject.model, around)
-    if twin is None:
-        return Check("finite differences", "not measured", "the network does not compute in float64", expected)
-    x = around.double() * 0.98 + 0.01
-    weights = 2 * subject.noise(stream=101).uniform("weights", (subject.classes,))[: len(x)].double() - 1
-    direction = 2 * subject.noise(stream=102).uniform("direction", tuple(x.shape[1:]))[: len(x)].double() - 1
-    slope, numeric = _slopes(twin, x, weights, direction)
+    network, dtype = (subject.model, torch.float32) if twin is None else (twin, torch.float64)
+    # In fp32 a difference needs a longer step, and more room for rounding and for kinks within it.
+    step, room, odd = (2e-3, 0.25, 0.2) if twin is None else (1e-6, 0.05, _ODD)
+    # Away from the ends of the range, and from ties such as a black background makes.
+    x = around.to(dtype) * 0.98 + 0.01
+    noise, count = subject.noise(torch.arange(len(x), device=x.device), 101), len(x)
+    weights = 2 * noise.uniform("weights", (subject.classes,)).to(dtype) - 1
+    direction = 2 * noise.uniform("direction", tuple(x.shape[1:])).to(dtype) - 1
+    slope, numeric, size = _slopes(network, x, weights, direction, step)
     scale = torch.maximum(slope.abs(), numeric.abs())
-    informative = scale > 1e-9 * scale.amax().clamp_min(1e-300)
-    wrong = informative & ((slope - numeric).abs() > 0.05 * scale)
-    count, n = int(wrong.sum()), len(x)
-    numbers = {"wrong": count, "n": n, "flat": int((~informative).sum())}
-    if count:
-        ratio = float((slope[wrong] / numeric[wrong].abs().clamp_min(1e-30) * numeric[wrong].sign()).median())
-        numbers["ratio"] = max(-1e30, min(1e30, ratio))
-    text = f"at {count} of {n} points the derivative differs from finite differences in float64 by more than 5 %"
+    rounding = 8 * torch.finfo(dtype).eps * size / step
+    flat = scale <= rounding
+    wrong = ~flat & ((slope - numeric).abs() > room * scale + rounding)
+    off = int(wrong.sum())
+    numbers: dict[str, float] = {"wrong": off, "n": count, "flat": int(flat.sum()), "float64": twin is not None}
+    if off:
+        dots = (slope * numeric).sum(), (numeric * numeric).sum().clamp_min(1e-300)
+        numbers["ratio"] = max(-1e30, min(1e30, float(dots[0] / dots[1])))
+    how = "fp32" if twin is None else "float64"
+    text = f"at {off} of {count} points the derivative differs from finite differences in {how} by more than {room:.0%}"
     advice = (
         "straight-through rounding, a detached part or a custom backward: attacks follow another function; attack it "
         "with estimated gradients or square"
     )
-    found = "suspicious" if exceeds(count, n, _ODD) else "passed"
-    return Check("finite differences", found, text, expected, "" if found == "passed" else advice, numbers)  # type: ignore[arg-type]
+    found: Found = "suspicious" if exceeds(off, count, odd) else "passed"
+    return Check("finite differences", found, text, expected, "" if found == "passed" else advice, numbers)
 
 
-def _slopes(twin: nn.Module, x: Tensor, weights: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) by autograd, and (n,) by a central difference of 1e-6."""
-    probe = x.clone().requires_grad_()
-    with torch.enable_grad():
-        total = (twin(probe) * weights).sum()
-    (gradient,) = torch.autograd.grad(total, probe)
-    slope = (gradient * direction).flatten(1).sum(dim=1)
-    with torch.no_grad():
-        up, down = ((twin(x + sign * 1e-6 * direction) * weights).sum(dim=1) for sign in (1, -1))
-    return slope, (up - down) / 2e-6
+def _slopes(
+    network: nn.Module, x: Tensor, weights: Tensor, direction: Tensor, step: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(n,) by autograd, (n,) by a central difference, and (n,) the size of what is subtracted there."""
+    slopes, numeric, sizes = [], [], []
+    for part in zip(parts_of(x), parts_of(weights), parts_of(direction), strict=True):
+        points, mix, along = part
+        probe = points.clone().requires_grad_()
+        with torch.enable_grad():
+            total = (network(probe) * mix).sum()
+        (gradient,) = torch.autograd.grad(total, probe)
+        slopes.append((gradient * along).flatten(1).sum(dim=1))
+        with torch.no_grad():
+            up, down = ((network(points + sign * step * along) * mix) for sign in (1, -1))
+        numeric.append((up - down).sum(dim=1) / (2 * step))
+        sizes.append(up.abs().sum(dim=1))
+    return torch.cat(slopes), torch.cat(numeric), torch.cat(sizes)
 
 
 def _rises(subject: Subject, rows: Tensor, gradient: Tensor) -> tuple[Check, dict[str, list[float]]]:
@@ -153,20 +179,21 @@ def _rises(subject: Subject, rows: Tensor, gradient: Tensor) -> tuple[Check, dic
         along.append(float(rise.mean() / scale))
         across.append(float(sideways.mean() / scale))
         ratios.append(rise / predicted.clamp_min(1e-300))
-    small = ratios[2]
+    small = ratios[_SMALL]
     down, n = int((small <= 0.05).sum()), len(rows)
-    numbers = {"not_rising": down, "n": n, "median_ratio": float(small.median().clamp(-1e30, 1e30))}
+    odd = int(((small < 1 / _UNLIKE) | (small > _UNLIKE)).sum())
+    numbers = {"not_rising": down, "unlike": odd, "n": n, "median_ratio": float(small.median().clamp(-1e30, 1e30))}
     text = (
-        f"a step of {_STEPS[2]:g} eps along the gradient raises the margin of {n - down} of {n} right images; the rise "
-        f"is {numbers['median_ratio']:.2g} times what the gradient says"
+        f"a step of {_STEPS[_SMALL]:g} eps along the gradient raises the margin of {n - down} of {n} right images; the "
+        f"rise is {numbers['median_ratio']:.2g} times what the gradient says, and beyond a factor of {_UNLIKE:g} off "
+        f"on {odd}"
     )
     expected = "it rises on nearly every image, by 0.5 to 2 times what the gradient says"
     advice = "the gradient does not lead uphill: attack with estimated gradients or square, and look for what breaks it"
-    found = (
-        "masked" if down > 0.5 * n and exceeds(down, n, 0.1) else "suspicious" if exceeds(down, n, 0.1) else "passed"
-    )
+    stuck, unlike = exceeds(down, n, 0.1), exceeds(odd, n, 0.2)
+    found: Found = "masked" if down > 0.5 * n and stuck else "suspicious" if stuck or unlike else "passed"
     curve = {"shares": list(_STEPS), "along": along, "across": across}
-    return Check("loss along the gradient", found, text, expected, "" if found == "passed" else advice, numbers), curve  # type: ignore[arg-type]
+    return Check("loss along the gradient", found, text, expected, "" if found == "passed" else advice, numbers), curve
 
 
 def median_margin(logits: Tensor, y: Tensor) -> float:

@@ -37,10 +37,11 @@ class Rounds:
         """
         return self.try_points(name, on, lambda rows: self.subject.attacked(attack, rows, network, stream))
 
-    def try_points(self, name: str, on: Tensor, points: Callable[[Tensor], Tensor]) -> Tensor:
-        """As `run`, with images that a function makes of rows (k,) int64."""
+    def try_points(self, name: str, on: Tensor, points: Callable[[Tensor], Tensor], tell: bool = True) -> Tensor:
+        """As `run`, with images that a function makes of rows (k,) int64; the callback may not be told."""
         rows, held = on.nonzero().squeeze(1), on.clone()
-        self.callback.on_attack(name, len(rows))
+        if tell:
+            self.callback.on_attack(name, len(rows))
         if len(rows):
             x_adv = points(rows)
             logits = self.subject.logits(x_adv)
@@ -48,9 +49,19 @@ class Rounds:
             held[rows[~right]] = False
             self.standing = self.standing & (held | ~on)
             self.points.append((x_adv[:8], logits[:8]))
-            self.callback.on_images(len(rows))
+            if tell:
+                self.callback.on_images(len(rows))
         self.alone[name] = held
         return held
+
+    def curve(self) -> dict[str, float]:
+        """The share of all images that each attack left standing, of those that it was made on; clean first."""
+        shares = {name: float(held.double().mean()) for name, held in self.alone.items() if not name.startswith("eps ")}
+        return {
+            "clean": float(self.subject.right.double().mean()),
+            **shares,
+            "all": float(self.standing.double().mean()),
+        }
 
     def seen(self) -> tuple[Tensor, Tensor]:
         """Some of the points that attacks have made, and the network's logits there."""

@@ -15,6 +15,12 @@ from advdpnp.threat import Ball, ThreatModel
 
 CHUNK = 100
 
+
+def parts_of(rows: Tensor) -> tuple[Tensor, ...]:
+    """(k, ...) in chunks; one that is empty where there are no rows."""
+    return torch.split(rows, CHUNK)
+
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -69,12 +75,12 @@ class Subject:
     def logits(self, x: Tensor, model: nn.Module | None = None) -> Tensor:
         """(k, C), in chunks; the network gets a copy."""
         network = model or self.model
-        return torch.cat([at_least_fp32(network(part.clone())) for part in x.split(CHUNK)])
+        return torch.cat([at_least_fp32(network(part.clone())) for part in parts_of(x)])
 
     def gradient(self, x: Tensor, y: Tensor, loss: Loss, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
         """Loss (k,) and its input gradient, shaped like x; 0 where the network has none."""
         network, values, gradients = model or self.model, [], []
-        for part, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+        for part, labels in zip(parts_of(x), parts_of(y), strict=True):
             probe = part.clone().requires_grad_()
             with torch.enable_grad():
                 value = loss(network(probe), labels)
@@ -86,7 +92,7 @@ class Subject:
     def attacked(self, attack: Attack, rows: Tensor, network: nn.Module | None = None, stream: int = 0) -> Tensor:
         """Images (k, channels, H, W) of an attack on these rows, (k,) int64, made on the network or on a stand-in."""
         found = []
-        for part in rows.split(CHUNK):
+        for part in parts_of(rows):
             x, y = self.x[part], self.y[part]
             monitored = MonitoredModel(network or self.model, len(x), x.device)
             found.append(attack(monitored, x, y, noise=self.noise(part, stream)))

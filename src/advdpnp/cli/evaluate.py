@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from advdpnp.cli import network
 from advdpnp.cli.command import (
     Answer,
     DataRoot,
@@ -18,7 +19,6 @@ from advdpnp.cli.command import (
     app,
     command,
     facts_of,
-    numbers,
     showing_progress,
     shown,
     usual_size,
@@ -28,21 +28,19 @@ from advdpnp.runs import Json
 
 _SUITE_HELP = "Suite of attacks, see `advdpnp list suites` (quick by default); with --attack, the name of the result."
 
-_INDICES_HELP = "Which test images, from 0: 0-99,2303, or a file with one in a line, a JSON list or a .npy array."
-
 
 @command(app, plugins=True)
 def evaluate(
     switches: Switches,
-    run: Annotated[Path | None, typer.Argument(help="Folder of a run; or give --model.")] = None,
+    run: network.TestedRun = None,
     suite: Annotated[str | None, typer.Option(help=_SUITE_HELP)] = None,
     attack: Annotated[
         list[str] | None, typer.Option(help="Attack by hand, repeatable: pgd:eps=0.3,steps=40,step_size=0.01.")
     ] = None,
-    eps: Annotated[str | None, typer.Option(help="Radius instead of the data set's, as 4/255 or 0.3.")] = None,
+    eps: network.Eps = None,
     norm: Annotated[str | None, typer.Option(help="linf (default), or l2 for the same attacks in l2.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
-    indices: Annotated[str | None, typer.Option(help=_INDICES_HELP)] = None,
+    indices: network.Indices = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the attacks' noise.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on: mean and spread.")] = 1,
     shard: Annotated[str, typer.Option(help="K/M: part K of M, for M processes; the last one merges them.")] = "",
@@ -52,31 +50,21 @@ def evaluate(
     search_precision: Annotated[
         str, typer.Option(help="AutoAttack searches in fp32, or faster in tf32 (GPU) or bf16; fp32 gives the verdicts.")
     ] = "fp32",
-    data: Annotated[str | None, typer.Option(help="Test set, or folder:PATH; by default the run's own.")] = None,
+    data: network.TestSet = None,
     image_size: ImageSize = None,
     split_seed: SplitSeed = 0,
     skip_broken: SkipBroken = False,
-    checkpoint: Annotated[str | None, typer.Option(help="Of a run: last (default) or best.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Your network: pkg.module:callable, path/to/file.py:callable, timm:NAME, torchvision:NAME, "
-            "robustbench:NAME/THREAT or FILE.pt2."
-        ),
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors or a torch checkpoint.")] = None,
-    weights_key: Annotated[
-        str, typer.Option(help="Which weights of the file, by key, index or prefix: ema, state_dict.0, model.net.")
-    ] = "",
-    own_weights: Annotated[
-        bool, typer.Option("--own-weights", help="Instead of --weights: your callable loads its weights itself.")
-    ] = False,
+    checkpoint: network.Checkpoint = None,
+    model: network.Model = None,
+    weights: network.Weights = None,
+    weights_key: network.WeightsKey = "",
+    own_weights: network.OwnWeights = False,
     untrained: Untrained = False,
-    model_arg: Annotated[list[str] | None, typer.Option(help="Argument of the callable, repeatable: depth=28.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Normalization of its training: a,b,c; 0.49 or 125.3/255.")] = None,
-    std: Annotated[str | None, typer.Option(help="As --mean; one number stands for all channels.")] = None,
-    name: Annotated[str, typer.Option(help="Tells variants of your network apart.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder of all runs, for your network's results.")] = Path("runs"),
+    model_arg: network.ModelArg = None,
+    mean: network.Mean = None,
+    std: network.Std = None,
+    name: network.Name = "",
+    out: network.Out = Path("runs"),
     resume: Resume = False,
     data_root: DataRoot = None,
 ) -> Answer:
@@ -85,7 +73,7 @@ def evaluate(
     if run is not None and (run / "config.json").is_file():
         allow_code_of(run, model)
         model = None
-    _check_asked(run, model, data, checkpoint, any(described))
+    network.check_asked(run, model, data, checkpoint, any(described))
     from advdpnp import api
     from advdpnp.progress import result_text
 
@@ -112,14 +100,10 @@ def evaluate(
         if run is not None:
             result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint, callback=callback, **how)
             return Answer(result, result_text(result), next=_then(result, run))
-        from advdpnp.external import ExternalModel, parse_arguments
-
         assert model is not None and tested
-        arguments, normalization = parse_arguments(model_arg or ()), (numbers("--mean", mean), numbers("--std", std))
-        if own_weights and untrained:
-            raise ValueError("--own-weights and --untrained contradict each other: give one of them")
-        as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
-        source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, as_built)
+        source = network.external_network(
+            model, weights, weights_key, own_weights, untrained, model_arg, mean, std, name
+        )
         result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
         folder = source.folder(out, tested)
         return Answer(result, f"{result_text(result)}\n{folder}", next=_then(result, folder))
@@ -128,19 +112,3 @@ def evaluate(
 def _then(result: Json, folder: Path) -> tuple[str, ...]:
     """What one may do with a result; a shard's is none that a report knows."""
     return () if is_part(result["indices"]) else (shown("report", folder),)
-
-
-def _check_asked(
-    run: Path | None, model: str | None, data: str | None, checkpoint: str | None, described: bool
-) -> None:
-    if (run is None) == (model is None):
-        raise ValueError("give either the folder of a run, or --model with --weights and --data; not both, not neither")
-    if run is not None and described:
-        raise ValueError(
-            "--weights, --weights-key, --own-weights, --untrained, --model-arg, --mean, --std and --name are for "
-            "--model, not a run"
-        )
-    if model is not None and checkpoint:
-        raise ValueError("--checkpoint chooses among a run's weights: give those of a --model with --weights")
-    if model is not None and data is None:
-        raise ValueError("--model needs --data, its test set, such as mnist: see `advdpnp list data`")

@@ -6,6 +6,7 @@ from typing import Any
 
 from advdpnp import result_files
 from advdpnp.attacks import label
+from advdpnp.evaluation.lone_attacks import with_lone_attack_warnings
 from advdpnp.evaluation.verdicts import check_evaluated
 from advdpnp.indices import short_indices
 from advdpnp.metrics import mcnemar
@@ -15,7 +16,7 @@ from advdpnp.runs import Json, differences
 
 def merge_shards(parts: Sequence[Json]) -> Json:
     """As `advdpnp.result_files.merge_shards`; a ValueError, too, where too many images of all are unevaluated."""
-    merged = result_files.merge_shards(parts)
+    merged = with_lone_attack_warnings(result_files.merge_shards(parts))
     check_evaluated(merged)
     return merged
 

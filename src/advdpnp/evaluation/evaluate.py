@@ -16,6 +16,7 @@ from advdpnp.data import Images
 from advdpnp.evaluation.batching import AttackSequence
 from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics, declarations
 from advdpnp.evaluation.forecast import forecast, time_gradient
+from advdpnp.evaluation.lone_attacks import with_lone_attack_warnings
 from advdpnp.evaluation.model_checks import check_protocol
 from advdpnp.evaluation.saturation import stated, with_added_attacks
 from advdpnp.evaluation.single_pass import (
@@ -161,7 +162,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         else:
             if "shard" not in result:
                 check_evaluated(result, evaluation.partial)
-            return stated(result, asked, evaluation.suite, model)
+            return with_lone_attack_warnings(stated(result, asked, evaluation.suite, model))
 
 
 def _run_suite(

@@ -39,7 +39,7 @@ def to_svg(build: Callable[[], Figure], title: str) -> str:
     return text.getvalue()
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -126,7 +126,7 @@ def training_curves(methods: Sequence[Sequence[RunResults]], terms: Sequence[str
         terms: names of all loss terms of the report, so that a term has one color in all its figures.
     """
     panels = _panels([run for seeds in methods for run in seeds], terms)
-    figure = _figure(10.4, 0.6 + 1.9 * len(panels))
+    figure = new_figure(10.4, 0.6 + 1.9 * len(panels))
     # Columns that stay empty keep the panels of all figures the same size.
     grid = figure.subplots(len(panels), METHODS_PER_FIGURE, squeeze=False)
     for row, (name, draw) in zip(grid, panels.items(), strict=True):
@@ -206,7 +206,7 @@ def accuracy_against_eps(results: list[Result]) -> Figure:
     key = attack_keys(results)[0]
     pixels = any(key.eps.endswith("/255") for key in attack_keys(results))
     unit = 255 if pixels else 1
-    figure = _figure(7.6, 4.2)
+    figure = new_figure(7.6, 4.2)
     axes = figure.subplots()
     ends, x = [], [0.0]
     for seeds in by_method(results):
@@ -248,7 +248,7 @@ def _show(axes: Axes, image: np.ndarray) -> None:
 def attacked_images(samples: Samples) -> Figure:
     """A strip of images: clean, perturbation (amplified, gray is 0), adversarial; predictions marked right or wrong."""
     count, factor = min(len(samples.labels), IMAGES_PER_STRIP), amplification(samples)
-    figure = _figure(10.4, 3.9)
+    figure = new_figure(10.4, 3.9)
     grid = figure.subplots(3, IMAGES_PER_STRIP, squeeze=False)
     for empty in grid[:, count:].flat:
         empty.set_axis_off()
@@ -294,7 +294,7 @@ def feature_plane(embedding: Embedding) -> Figure:
 
     everything = np.concatenate([embedding.clean, embedding.adversarial, embedding.centers])
     limit = 1.12 * float(np.abs(everything).max())
-    figure = _figure(9.2, 5.15)
+    figure = new_figure(9.2, 5.15)
     left, right = figure.subplots(1, 2, sharey=True)
     _scatter(left, embedding.clean, embedding, limit)
     _scatter(right, embedding.adversarial, embedding, limit)

@@ -24,3 +24,8 @@ def exceeds(count: int, n: int, honest: float) -> bool:
 def tells(n: int, honest: float) -> bool:
     """Whether n images could exceed the honest share at all: else nothing is said."""
     return exceeds(n, n, honest)
+
+
+def needed(n: int, honest: float) -> int:
+    """The smallest count of n images that exceeds the honest share; n + 1 where none does."""
+    return next((count for count in range(n + 1) if exceeds(count, n, honest)), n + 1)
