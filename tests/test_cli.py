@@ -168,6 +168,8 @@ def test_list_says_what_each_name_is(monkeypatch: pytest.MonkeyPatch, capsys: py
         (["train", "--data", "folder:"], "as in folder:photos; got none"),
         (["list", "defences"], "nearest: defenses"),
         (["data", "check", "cifar"], "Did you mean cifar10"),
+        (["data", "check", "folder:photos"], "images of your own, which have no published sums"),
+        (["data", "download", "folder:photos"], "advdpnp data describe folder:photos"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_status_2(

@@ -90,7 +90,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "radii": (set(), {"numpy"}),
     "results": ({"attack_words", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
-    "report": ({"attack_words", "indices", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "report": ({"attack_words", "indices", "result_files", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
     "external": ({"data", "mode", "models", "importing"}, {"torch", "safetensors"}),
     "predicting": (
         {"data", "evaluation", "models.classifier", "models.heads", "runs"},

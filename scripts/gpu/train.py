@@ -30,7 +30,7 @@ def arm_experiment(arm: Arm, scale: Scale, epochs: int, batch: int, engine: str)
         f"recipe.batch_size={batch}",
         f"recipe.engine={engine}",
     )
-    tag = "" if arm.label in ("at", "mean") else arm.label
+    tag = "" if arm.label in (arm.defense, "mean") else arm.label
     return experiment(f"{scale.network}/{arm.defense}", "paper", tag=tag, settings=settings)
 
 

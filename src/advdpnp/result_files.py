@@ -9,6 +9,7 @@ import base64
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,20 @@ def accuracy_fields(robust: int, unevaluated: int, n: int, of: Of = "attack") ->
     """Fraction and interval of n images of which so many are robust; the unevaluated ones widen it upwards."""
     value, interval, _ = ACCURACIES[of]
     return {value: robust / n, interval: [score_interval(robust, n)[0], score_interval(robust + unevaluated, n)[1]]}
+
+
+def paired_p(only_first: int, only_second: int) -> float:
+    """Two-sided p of the exact McNemar test: so uneven a split of fair coin tosses, or a more uneven one.
+
+    Args:
+        only_first, only_second: images that one of the two gets right and the other does not.
+    Returns:
+        In (0, 1]; 1 where there are none.
+    """
+    tosses, fewer = only_first + only_second, min(only_first, only_second)
+    # Integers have no rounding: the tail of 10,000 tosses is a number of 3,000 digits.
+    tail: int = sum(accumulate(range(fewer), lambda ways, k: ways * (tosses - k) // (k + 1), initial=1))
+    return min(1.0, float(2 * tail / 2**tosses))
 
 
 def pack(verdicts: Bits) -> str:

@@ -4,8 +4,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
+from advdpnp import result_files
 from advdpnp.metrics import mcnemar, pack, unpack, wilson, worst_case
 
 
@@ -67,3 +69,12 @@ def test_mcnemar_is_the_two_sided_tail_of_a_fair_coin(only_a: int, only_b: int) 
 
 def test_equal_verdicts_give_mcnemar_nothing_to_tell() -> None:
     assert mcnemar(verdicts(50), verdicts(50)) == 1.0
+
+
+@pytest.mark.parametrize(("first", "second", "p"), [(0, 0, 1.0), (5, 0, 2 / 32), (1, 3, 2 * 5 / 16), (4, 4, 1.0)])
+def test_the_paired_test_by_hand(first: int, second: int, p: float) -> None:
+    assert result_files.paired_p(first, second) == p
+
+
+def test_the_paired_test_of_many_images_is_that_of_scipy() -> None:
+    assert result_files.paired_p(746, 348) == pytest.approx(float(binomtest(746, 1094).pvalue), rel=1e-9)

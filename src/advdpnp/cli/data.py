@@ -34,6 +34,7 @@ def check(switches: Switches, name: Name, data_root: DataRoot = None) -> Answer:
     """Verify the MD5 sums of a data set's files."""
     from advdpnp import data
 
+    _check_published(name)
     return _answer(name, data.check(name, data.data_root(data_root)))
 
 
@@ -47,6 +48,7 @@ def download(
     """Fetch a published data set; an interrupted download goes on where it stopped."""
     from advdpnp import data
 
+    _check_published(name)
     with _showing_transfer() as callback:
         return _answer(name, data.download(name, data.data_root(data_root), mirror, callback))
 
@@ -78,6 +80,15 @@ def describe(
     sheet = out or Path(f"{facts.name.replace('/', '-')}.png")
     _draw(facts, next(iter(images.values())), sheet)
     return Answer(value | {"splits": splits, "sheet": str(sheet)}, "\n".join([*lines, f"{'sheet':>16}  {sheet}"]))
+
+
+def _check_published(name: str) -> None:
+    """Raise ValueError for a folder of images, of which there is nothing published."""
+    if name.startswith("folder:"):
+        raise ValueError(
+            f"expected a published data set (advdpnp list data); got {name}, images of your own, which have no "
+            f"published sums: `advdpnp data describe {name}` reads them all and names those that cannot be read"
+        )
 
 
 def _answer(name: str, checks: "list[FileCheck]") -> Answer:

@@ -37,12 +37,7 @@ def mcnemar(a: result_files.Bits, b: result_files.Bits) -> float:
     Returns:
         Two-sided p-value in (0, 1]; 1 where the verdicts are equal.
     """
-    from scipy.stats import binomtest
-
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    if only_a + only_b == 0:
-        return 1.0
-    return float(binomtest(only_a, only_a + only_b).pvalue)
+    return result_files.paired_p(int((a & ~b).sum()), int((b & ~a).sum()))
 
 
 def worst_case(verdicts: Sequence[Tensor]) -> Tensor:

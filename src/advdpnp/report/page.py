@@ -14,6 +14,7 @@ from advdpnp.attack_words import attack_name
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import figures
 from advdpnp.report.methods import color
+from advdpnp.report.paper_tables import CAPTION, paper_csv, paper_tables
 from advdpnp.report.radius_table import radius_table
 from advdpnp.report.read import Result, RunResults, grouped, read_runs, together
 from advdpnp.report.summary import findings, origin, scope
@@ -72,6 +73,12 @@ def _results(runs: list[RunResults], tables: list[Table]) -> Section:
         "rows are what the paper prints for attacks of the same norm, radius and number of steps."
     )
     return Section("results", "Accuracy", text, _lacking(runs, lambda run: run.suites), tables)
+
+
+def _paper(runs: list[RunResults]) -> list[Section]:
+    """The paper's own tables, where any of them has a place for these runs."""
+    tables = paper_tables(runs)
+    return [Section("paper", "Beside the paper", CAPTION, [], tables)] if tables else []
 
 
 def _curves(runs: list[RunResults]) -> Section:
@@ -185,6 +192,7 @@ def _sections(runs: list[RunResults], groups: list[list[Result]], tables: list[T
     ours = [run for run in runs if not run.foreign]
     return [
         _results(runs, tables),
+        *_paper(runs),
         _curves(runs),
         *_radii(groups),
         _geometry(ours, groups),
@@ -210,6 +218,8 @@ def _write(path: Path, text: str) -> None:
 
 def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     """Write index.html, results.csv, results.tex and figures/*.svg from the stored results of runs.
+
+    Where the runs have a place in the tables of the paper, paper.csv has those.
 
     Args:
         runs: run folders, runs/<data>/<backbone>/<defense>[+tag]/seed-<n>, in any order.
@@ -238,6 +248,8 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     for picture in (picture for part in parts for picture in part.pictures):
         _write(out / "figures" / f"{picture.name}.svg", picture.svg)
     _write(out / "results.csv", to_csv(accuracies))
+    if beside := [table for part in parts if part.anchor == "paper" for table in part.tables]:
+        _write(out / "paper.csv", paper_csv(beside))
     _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
     _write(out / "index.html", page)
     return out / "index.html"

@@ -29,13 +29,25 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as it is printed, with the fractions behind it, and whether it is the best of its column."""
+    """A number as it is printed.
+
+    Args:
+        text: the number.
+        interval: its limits, as printed.
+        value, limits: the fractions behind it.
+        best, second: whether it is the best or the second of its column.
+        difference: from the published number, in words.
+        footnotes: indices of the footnotes that hold for it alone.
+    """
 
     text: str
     interval: str = ""
     value: float | None = None
     limits: tuple[float, float] | None = None
     best: bool = False
+    second: bool = False
+    difference: str = ""
+    footnotes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: all rows were measured on the same images. `group` is that of its results, see `Result`."""
+    """One table: all rows were measured on the same images; those of the paper's own tables say where they were not.
+
+    Args:
+        group: that of its results, see `Result`.
+        commands: what fills the empty cells.
+    """
 
     title: str
     caption: str
@@ -72,6 +89,7 @@ class Table:
     rows: list[Row]
     footnotes: list[str]
     group: tuple[str, str, str, int, str] = ("", "", "", 0, "")
+    commands: tuple[str, ...] = ()
 
 
 def percent(fraction: float, n: int) -> str:
@@ -309,13 +327,17 @@ def _latex(text: str) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    number = rf"\textbf{{{cell.text}}}" if cell.best else _latex(cell.text)
+    number = _latex(cell.text)
+    if cell.best or cell.second:
+        number = rf"\{'textbf' if cell.best else 'underline'}{{{number}}}"
+    number += f"$^{{{','.join(map(mark, cell.footnotes))}}}$" if cell.footnotes else ""
     return rf"{number} {{\scriptsize [{_latex(cell.interval)}]}}" if cell.interval else number
 
 
 def mark(index: int) -> str:
-    """The letter of a footnote."""
-    return chr(ord("a") + index)
+    """The letter of a footnote: a to z, then aa, ab and so on."""
+    letter = chr(ord("a") + index % 26)
+    return letter if index < 26 else mark(index // 26 - 1) + letter
 
 
 def to_latex(table: Table) -> str:

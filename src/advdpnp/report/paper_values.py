@@ -1,0 +1,135 @@
+"""What stored results hold of a column of the paper: the number of one run, and whether two methods are apart in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from advdpnp.indices import of_the_first
+from advdpnp.report.published.protocols import SHARED_PGD20
+from advdpnp.report.published.tables import PrintedColumn
+from advdpnp.report.read import Result, RunResults
+from advdpnp.results import AttackResult
+
+if TYPE_CHECKING:
+    from advdpnp.result_files import Verdicts
+
+# Two methods are apart where chance alone would explain the difference less often than this.
+LEVEL = 0.05
+_STORED = {"fdr": "fdr_trace_ratio_per_class"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of one run.
+
+    Args:
+        number: in the unit of the paper's column: percent, nats, degrees, or a ratio.
+        limits: 95 % interval, in the same unit; None where there is none.
+        result: where it is from.
+        verdicts: of each image, where it is an accuracy under one attack or none.
+    """
+
+    number: float
+    limits: tuple[float, float] | None
+    result: Result
+    verdicts: Verdicts | None = None
+
+
+def value_of(column: PrintedColumn, run: RunResults) -> Value | None:
+    """The run's number for a column of the paper: of the most images, counted from the first; None if not measured."""
+    return max(_values(column, run), key=_preference, default=None)
+
+
+def _preference(value: Value) -> tuple[int, bool]:
+    suite = value.result.suite
+    return suite.n, suite.search_precision == "fp32"
+
+
+def _values(column: PrintedColumn, run: RunResults) -> Iterator[Value]:
+    suites = [*run.suites, *([run.curve] if run.curve else [])]
+    for suite in suites:
+        if suite.data != run.data or not of_the_first(suite.indices, suite.n):
+            continue
+        found = _value(column, Result(run, suite))
+        if found is not None:
+            yield found
+
+
+def _value(column: PrintedColumn, result: Result) -> Value | None:
+    rows = [row for row in result.suite.rows if any(protocol.fits(row.key) for protocol in column.protocols)]
+    match column.kind:
+        case "clean":
+            suite = result.suite
+            verdicts = _verdicts(suite.clean_verdicts, suite.n)
+            return _percent(suite.clean_accuracy, suite.clean_interval95, result, verdicts)
+        case "attack" if rows:
+            return _percent(rows[0].robust_accuracy, rows[0].interval95, result, _row_verdicts(rows[0], result.suite.n))
+        case "loss" if rows and rows[0].mean_cross_entropy is not None:
+            return Value(rows[0].mean_cross_entropy, None, result)
+        case "average" if rows:
+            return Value(50 * (result.suite.clean_accuracy + rows[0].robust_accuracy), None, result)
+        case "ensemble" if len({row.key.label for row in rows}) == len(column.protocols) == len(result.suite.rows):
+            suite = result.suite
+            return _percent(suite.worst_case_accuracy, suite.worst_case_interval95, result, None)
+        case "geometry":
+            return _geometry(column, result)
+    return None
+
+
+def _percent(fraction: float, interval: Sequence[float], result: Result, verdicts: Verdicts | None) -> Value:
+    low, high = interval
+    return Value(100 * fraction, (100 * low, 100 * high), result, verdicts)
+
+
+def _geometry(column: PrintedColumn, result: Result) -> Value | None:
+    stored: dict[str, Any] = result.suite.geometry or {}
+    attacked = stored.get("adversarial", {})
+    # Of clean images and of centers it does not matter which attack there was beside.
+    usual = any(SHARED_PGD20.fits(row.key) for row in result.suite.rows)
+    if column.attacked and not (usual and attacked.get("attack") == "pgd-20 linf 8/255"):
+        return None
+    side = stored if column.metric.endswith("_degrees") else attacked if column.attacked else stored.get("clean", {})
+    number = side.get(_STORED.get(column.metric, column.metric))
+    return None if number is None else Value(float(number), None, result)
+
+
+def _verdicts(packed: str, n: int) -> Verdicts | None:
+    return _read({"verdicts": packed}, n) if packed else None
+
+
+def _row_verdicts(row: AttackResult, n: int) -> Verdicts | None:
+    stored = {"verdicts": row.verdicts, "unevaluated_bits": row.unevaluated_bits}
+    return _read(stored, n) if row.verdicts else None
+
+
+def _read(stored: dict[str, Any], n: int) -> Verdicts:
+    from advdpnp.result_files import Verdicts
+
+    return Verdicts.read(stored, n)
+
+
+def apart(better: Sequence[Value], worse: Sequence[Value]) -> bool:
+    """Whether one method is better than another by the exact McNemar test, on the same images.
+
+    Args:
+        better, worse: the seeds of each. Seeds that both have are compared, and every one must say so; where there is
+            none, the first of each.
+    """
+    others = {value.result.run.seed: value for value in worse}
+    pairs = [(value, others[value.result.run.seed]) for value in better if value.result.run.seed in others]
+    return all(_apart(*pair) for pair in pairs or [(better[0], worse[0])])
+
+
+def _apart(better: Value, worse: Value) -> bool:
+    from advdpnp.result_files import paired_p
+
+    first, second = better.verdicts, worse.verdicts
+    alike = better.result.suite.indices == worse.result.suite.indices
+    if first is None or second is None or not alike:
+        return False
+    kept = ~(first.unevaluated | second.unevaluated)
+    only_better, only_worse = first.robust & ~second.robust & kept, second.robust & ~first.robust & kept
+    gained, lost = int(only_better.sum()), int(only_worse.sum())
+    return gained > lost and paired_p(gained, lost) < LEVEL
