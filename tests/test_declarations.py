@@ -67,6 +67,8 @@ MADE = {
     "advdpnp.api.run_images",
     "advdpnp.api.test_sets",
     "advdpnp.attacks.apgd_step",
+    "advdpnp.auditing.comparisons",
+    "advdpnp.auditing.subject",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",

@@ -49,7 +49,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         NUMERIC,
     ),
     "auditing": (
-        {"attacks", "callbacks", "evaluation.model_checks", "losses", "metrics", "noise", "threat"},
+        {"attacks", "evaluation.model_checks", "losses", "metrics", "noise", "threat"},
         NUMERIC,
     ),
     "evaluation": (
@@ -88,7 +88,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "attack_words": (set(), set()),
     "radii": (set(), {"numpy"}),
-    "results": ({"attack_words", "runs"}, set()),
+    "audit_files": (set(), set()),
+    "results": ({"attack_words", "audit_files", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
     "report": ({"attack_words", "indices", "result_files", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
     "external": ({"data", "mode", "models", "importing"}, {"torch", "safetensors"}),

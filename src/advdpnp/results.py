@@ -17,7 +17,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from advdpnp.attack_words import NORMS as NORMS
 from advdpnp.attack_words import SEARCHES, attack_label, radii_texts, setting_text
-from advdpnp.ranges import eps_text, parse_eps
+from advdpnp.audit_files import is_audit
+from advdpnp.ranges import parse_eps
 from advdpnp.runs import Json, Run, checked
 
 SCHEMA = 1
@@ -357,29 +358,6 @@ def read_evaluation(stored: Json, path: Path = Path()) -> EvaluationResult:
 def result_name(suite: str, other_data: str = "") -> str:
     """What the file of a result is called: <suite>, or <suite>@<data> on a test set that is not the run's own."""
     return suite + (f"@{other_data.replace('/', '-')}" if other_data else "")
-
-
-AUDIT = "audit"
-
-
-def audit_name(norm: str, eps: float, usual: float | None, other_data: str = "") -> str:
-    """What the file of an audit is called: audit, with what is not usual behind it, as a suite's is.
-
-    Args:
-        norm: "linf" or "l2".
-        eps: its radius.
-        usual: the usual radius in this norm; None where there is none.
-        other_data: name of the test set, if it is not the run's own.
-    """
-    name = AUDIT if norm == "linf" else f"{AUDIT}-{norm}"
-    if eps != usual:
-        name += f"-eps-{eps_text(eps).replace('/', '-')}"
-    return result_name(name, other_data)
-
-
-def is_audit(path: Path) -> bool:
-    """Whether a file of a run's eval folder is an audit, not an evaluation."""
-    return path.stem == AUDIT or path.name.startswith((f"{AUDIT}-", f"{AUDIT}@"))
 
 
 def result_files(run: Run, finished: bool = True) -> list[Path]:

@@ -19,6 +19,7 @@ from advdpnp.api.protocol import Radii, Radius, radius_of
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.api.test_sets import named_or_given, test_set
 from advdpnp.attacks.monitored_model import out_of_inference
+from advdpnp.audit_files import audit_name
 from advdpnp.auditing import Audit, Objective, run_audit
 from advdpnp.callbacks import EvaluationCallback, Silent
 from advdpnp.data import Images
@@ -28,7 +29,7 @@ from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision
 from advdpnp.mode import settle
-from advdpnp.results import audit_name
+from advdpnp.results import result_name
 from advdpnp.runs import Json, Run
 from advdpnp.threat import Ball, check_fits, check_level
 
@@ -136,7 +137,7 @@ def audit_run(
     found = _audited(model, images, radius, norm, seed, objective, callback)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
-    name = audit_name(norm, radius, radii.usual.get(norm), tested.other)
+    name = result_name(audit_name(norm, radius, radii.usual.get(norm)), tested.other)
     _write(run, name, found, facts | _which(how, len(tested.images)), on, began)
     return found
 
@@ -186,7 +187,7 @@ def audit_external(
     if not run.create_or_verify(config):
         runs.write_json(run.folder / "environment.json", environment(on))
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "notes": [*remarks, *said]}
-    name = audit_name(norm, radius, radii.usual.get(norm), "")
+    name = audit_name(norm, radius, radii.usual.get(norm))
     _write(run, name, found, facts | _which(how, len(images)), on, began)
     return found
 

@@ -9,9 +9,9 @@ from typing import Any
 from advdpnp import attacks
 from advdpnp.attacks import ATTACKS, Attack, AutoAttack, QuickAutoAttack, Suite, suite_names
 from advdpnp.attacks.suites import check_suite_norm, l2_radius
+from advdpnp.audit_files import is_audit
 from advdpnp.experiments.config import decode
 from advdpnp.ranges import Count, NonNegative, check, check_fields, nearest
-from advdpnp.results import is_audit
 from advdpnp.threat import eps_text, parse_eps
 
 # A suite's name, a suite, or attacks, as objects or as texts such as "pgd:eps=0.3,steps=40,step_size=0.01".
