@@ -94,7 +94,7 @@ def _one_line(rounds: Rounds) -> Check:
     subject = rounds.subject
     rows = subject.right.nonzero().squeeze(1)
     x, y = subject.x[rows], subject.y[rows]
-    expected = "an image that falls at a shorter step falls at the whole one, too, but for at most 8% of all"
+    expected = "an image that falls at a shorter step falls at the whole one, too, but for at most 3% of all"
     if not len(rows):
         return Check("one line", "not measured", "no image is right without an attack", expected)
     _, gradient = subject.gradient(x, y, cross_entropy)
@@ -104,7 +104,7 @@ def _one_line(rounds: Rounds) -> Check:
     ]
     back, n = int((ends[-1] & ~torch.stack(ends[:-1]).all(dim=0)).sum()), subject.n
     text = f"{back} of {n} images fall on the way of the FGSM step, but stand at its end"
-    found: Found = "suspicious" if exceeds(back, n, 0.08) else "passed"
+    found: Found = "suspicious" if exceeds(back, n, 0.03) else "passed"
     advice = "the network has overfitted to one step: no FGSM number means anything" if found != "passed" else ""
     return Check("one line", found, text, expected, advice, {"back": back, "n": n})
 
