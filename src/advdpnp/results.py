@@ -392,8 +392,7 @@ def evaluations(run: Run, data: str) -> list[EvaluationResult]:
         result = _read(path)
         stem = result_name(result.suite, "" if result.data == data else result.data)
         first = found.get((result.suite, result.data))
-        kept = result if first is None or path.stem == stem else first
-        found[result.suite, result.data] = kept
+        kept = found[result.suite, result.data] = result if first is None or path.stem == stem else first
         if first is not None:
             other = first if kept is result else result
             # A copy would count as one more seed.
