@@ -251,7 +251,7 @@ DEFAULTS: list[Attack] = [
 
 @pytest.mark.parametrize("attack", DEFAULTS, ids=name)
 def test_what_torch_takes_floats_for_changes_no_image_and_no_later_call(attack: Attack) -> None:
-    sys.modules["advdpnp.attacks.square"]._bumps.cache_clear()
+    sys.modules["advdpnp.attacks.square_moves"]._bumps.cache_clear()
     model, x, y = digits(4)
     try:
         torch.set_default_dtype(torch.float64)
