@@ -126,6 +126,15 @@ def test_of_an_external_network(tmp_path: Path, short: str, capsys: pytest.Captu
     assert "suite pgd20" in capsys.readouterr().out
 
 
+def test_a_network_that_cannot_be_attacked_is_refused_in_a_line(
+    tmp_path: Path, short: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model", "torch.nn:Identity", "--own-weights", "--data", "digits", "--out", str(tmp_path)]
+    assert call("evaluate", *arguments, "--suite", short, "--limit", "4") == 2
+    text = capsys.readouterr().err
+    assert "no forecast" in text and text.splitlines()[-1].startswith("advdpnp: ") and "Traceback" not in text
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -172,16 +172,31 @@ def _all(
     left = [suite for suite in suites if not finished(suite)]
     attacks: list[tuple[Attack | None, int]] = [(attack, n) for suite in left for attack in (None, *suite.attacks)]
     if attacks:
-        probe, chunk = model_to_attack(model), usual_chunk(n)
-        places = torch.tensor(chosen[:chunk]) if chosen else torch.arange(min(n, chunk))
-        measured = images.select(places.to(images.labels.device))
         callback.on_note(f"{len(left)} of {len(suites)} evaluations are still to be made; together:")
-        callback.on_forecast(forecast(time_gradient(probe, measured, chunk), attacks))
+        _tell_forecast(model, images, n, chosen, attacks, callback)
     results: list[Json] = []
     for part, suite in zip(collection.parts, suites, strict=True):
         callback.on_note(f"{suite.name} ({len(results) + 1} of {len(suites)})")
         results.append(one(part.suite, _radius(radii, part)))
     return {"suite": collection.name, "evaluations": results}
+
+
+def _tell_forecast(
+    model: nn.Module,
+    images: Images,
+    n: int,
+    chosen: tuple[int, ...] | None,
+    attacks: list[tuple[Attack | None, int]],
+    callback: EvaluationCallback,
+) -> None:
+    chunk = usual_chunk(n)
+    places = torch.tensor(chosen[:chunk]) if chosen else torch.arange(min(n, chunk))
+    try:
+        measured = images.select(places.to(images.labels.device))
+        callback.on_forecast(forecast(time_gradient(model_to_attack(model), measured, chunk), attacks))
+    except Exception:
+        # A network that fails here is refused in a line by the first evaluation, which examines it.
+        callback.on_note("no forecast: the network cannot be called as it is")
 
 
 def replaced(radii: Radii, part: Part) -> Radii:
