@@ -84,6 +84,7 @@ MADE = {
     "advdpnp.external.stored_tensors",
     "advdpnp.external.weights",
     "advdpnp.predicting.predictions",
+    "advdpnp.report.paper_values",
     "advdpnp.report.read",
     "advdpnp.results",
     "advdpnp.report.tables",
