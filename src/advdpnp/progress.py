@@ -55,12 +55,30 @@ def result_text(result: Json) -> str:
         lines += [f"  {tier_text(tier, attack['robust_accuracy'], result['n'])}" for tier in attack.get("tiers", ())]
         lines += [f"  {text}" for text in _remarks(attack)]
     worst_case = Accuracy.read(result, "worst case")
-    lines.append(row("worst case", worst_case))
+    if "corruptions" in result:
+        lines += corruptions_text(result["corruptions"], result["corruption_source"], result["n"])
+    else:
+        lines.append(row("worst case", worst_case))
     if worst_case.unevaluated:
         lines.append("unevaluated: not broken, but the gradient was not finite; the intervals allow for either verdict")
     lines += [f"warning: {text}" for text in result.get("warnings", ())]
     lines += _seeds_text(result.get("seeds"))
     return "\n".join(lines)
+
+
+def corruptions_text(found: Json, source: str, n: int) -> list[str]:
+    """Accuracy under common corruptions as a table: percent, a line for each, a column for each severity."""
+    n_severities = len(found["severity_accuracy"])
+    whole = "published CIFAR-10-C" if source == "published" else f"{source}, not CIFAR-10-C"
+    lines = [f"{f'corruptions ({source})':<24}" + "".join(f"{k:>8}" for k in range(1, n_severities + 1)) + "    mean"]
+    for name, right in found["right"].items():
+        shares = [*(count / n for count in right), found["corruption_accuracy"][name]]
+        lines.append(f"  {name:<22}" + "".join(f"{share:>8.2%}" for share in shares))
+    means = [*found["severity_accuracy"], found["mean_accuracy"]]
+    lines.append(f"  {'mean':<22}" + "".join(f"{share:>8.2%}" for share in means))
+    low, high = found["interval95"]
+    name = f"mean over {len(found['right'])} corruptions x {n_severities}"
+    return [*lines, f"{name:<44} {found['mean_accuracy']:7.2%}  [{low:.2%}, {high:.2%}]  ({whole})"]
 
 
 def _other_answers_text(answers: dict[str, float]) -> list[str]:
@@ -104,7 +122,8 @@ def _remarks(attack: Json) -> list[str]:
 def _seeds_text(seeds: Json | None) -> list[str]:
     if seeds is None:
         return []
-    rows = [*seeds["attacks"], {"name": "worst case", **seeds["worst_case"]}]
+    corrupted = [{"name": "mean over corruptions", **seeds["corruptions"]}] if "corruptions" in seeds else []
+    rows = [*seeds["attacks"], *corrupted, {"name": "worst case", **seeds["worst_case"]}]
     return [f"over {seeds['count']} seeds of the attacks:"] + [
         f"  {row['name']:<42} {row['mean']:7.2%}  spread {row['spread']:.2%}"
         + (f"  unevaluated {', '.join(map(str, row['unevaluated']))}" if "unevaluated" in row else "")

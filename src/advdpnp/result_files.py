@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -72,11 +72,11 @@ class ResultFiles:
         return read_json(self.result)
 
 
-def score_interval(successes: int, n: int, z: float = _Z95) -> tuple[float, float]:
+def score_interval(successes: float, n: int, z: float = _Z95) -> tuple[float, float]:
     """Score interval of a proportion (Wilson 1927), without continuity correction.
 
     Args:
-        successes: in [0, n].
+        successes: in [0, n]; of images that are right in part, the sum of the parts.
         n: at least 1.
         z: quantile of the standard normal distribution; by default that of 95 %.
     Returns:
@@ -106,6 +106,26 @@ def paired_p(only_first: int, only_second: int) -> float:
     # Integers have no rounding: the tail of 10,000 tosses is a number of 3,000 digits.
     tail: int = sum(accumulate(range(fewer), lambda ways, k: ways * (tosses - k) // (k + 1), initial=1))
     return min(1.0, float(2 * tail / 2**tosses))
+
+
+def corruption_fields(right: Mapping[str, Sequence[int]], n: int) -> Json:
+    """Accuracy under corruptions, from how many of n images are right under each, at each severity.
+
+    Returns:
+        `right` as given; `mean_accuracy` over all corruptions and severities, with `interval95`; `severity_accuracy`, a
+        list, and `corruption_accuracy`, by name: the means over the others. The interval is that of n images that are
+        either right or wrong; the share of its corrupted versions that are right varies less from image to image.
+    """
+    shares = np.array(list(right.values())) / n
+    mean = float(shares.mean())
+    low, high = score_interval(mean * n, n)
+    return {
+        "right": {name: list(counts) for name, counts in right.items()},
+        "mean_accuracy": mean,
+        "interval95": [max(0.0, low), min(1.0, high)],
+        "severity_accuracy": shares.mean(axis=0).tolist(),
+        "corruption_accuracy": dict(zip(right, shares.mean(axis=1).tolist(), strict=True)),
+    }
 
 
 def pack(verdicts: Bits) -> str:
@@ -296,6 +316,7 @@ def merge_shards(parts: Sequence[Json]) -> Json:
         "attacks": rows,
         **worst.accuracy("worst case"),
         **({"worst_case_unevaluated": worst.unevaluated_count} if worst.unevaluated_count else {}),
+        **_corruptions(parts, n),
     }
 
 
@@ -314,6 +335,15 @@ def _merged_row(parts: Sequence[Json], rows: Sequence[Json]) -> Json:
         if name in merged:
             merged[name] = [_merged_row(parts, members) for members in zip(*(row[name] for row in rows), strict=True)]
     return merged
+
+
+def _corruptions(parts: Sequence[Json], n: int) -> Json:
+    """Accuracy under corruptions of all parts; nothing where it was not measured."""
+    if "corruptions" not in parts[0]:
+        return {}
+    counts = [part["corruptions"]["right"] for part in parts]
+    right = {name: np.sum([count[name] for count in counts], axis=0).tolist() for name in counts[0]}
+    return {"corruptions": corruption_fields(right, n)}
 
 
 def _cross_entropy(parts: Sequence[Json], rows: Sequence[Json], name: str) -> Json:

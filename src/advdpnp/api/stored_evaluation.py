@@ -14,6 +14,7 @@ from advdpnp.attacks import Suite, record, suite_names
 from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
+from advdpnp.data.corruption_sources import GENERATED, CorruptionSource
 from advdpnp.evaluation import Evaluation, EvaluationCallback, merge_shards, over_seeds
 from advdpnp.evaluation import evaluate as run_evaluation
 from advdpnp.evaluation.model_checks import check_not_empty
@@ -142,6 +143,7 @@ class StoredEvaluation:
         facts: further entries of the result.
         options: how it is run.
         other_data: name of the test set, if it is not the run's own.
+        corrupted: where corrupted images come from, if the suite measures corruptions.
     """
 
     run: Run
@@ -150,6 +152,7 @@ class StoredEvaluation:
     facts: Json
     options: EvaluationOptions = EvaluationOptions()
     other_data: str = ""
+    corrupted: CorruptionSource = GENERATED
 
     def __post_init__(self) -> None:
         precision = self.options.search_precision
@@ -266,7 +269,8 @@ class StoredEvaluation:
         return run_evaluation(model, self.images, wanted, callback)
 
     def _evaluation(self, seed: int) -> Evaluation:
-        return self.options.evaluation(self.suite, len(self.images), self.facts, seed)
+        evaluation = self.options.evaluation(self.suite, len(self.images), self.facts, seed)
+        return replace(evaluation, corrupted=self.corrupted)
 
     def _whole(self, own: Json, callback: EvaluationCallback) -> Json | None:
         """The result of all shards, written, if all are there; else the callback is told what is missing."""

@@ -7,7 +7,10 @@ from typing import Any
 from advdpnp import data
 from advdpnp.api.run_images import images_of, remember_images
 from advdpnp.api.stored_evaluation import EvaluationOptions
+from advdpnp.attacks import Suite
+from advdpnp.callbacks import EvaluationCallback
 from advdpnp.data import DataSpec, FolderSpec, GivenSpec, Images, KnownImages
+from advdpnp.data.corruption_sources import GENERATED, CorruptionSource, corruption_source
 from advdpnp.data.digests import image_digests
 from advdpnp.data.stratify import split_positions
 from advdpnp.experiments import Experiment
@@ -75,6 +78,27 @@ def test_set(run: Run, done: Experiment, on_data: Any, data_root: Path | None) -
     if isinstance(facts, FolderSpec):
         remarks += _trained_on(remember_images(run, trained, data_root), images)
     return Tested(facts, images, facts.name if facts.name != trained.name else "", remarks)
+
+
+def corruptions_of(
+    suite: Suite, facts: DataSpec, images: Images, data_root: Path | None, callback: EvaluationCallback
+) -> CorruptionSource:
+    """Where corrupted images of a test set come from, told to the callback; nothing is looked for without need.
+
+    Args:
+        suite: what is measured.
+        facts: about the test set.
+        images: all of it.
+        data_root: folder of the data files.
+        callback: told whether they are generated.
+    Raises:
+        ValueError: a test set that is corrupted already, or damaged arrays.
+    """
+    if not suite.corruptions:
+        return GENERATED
+    source, remark = corruption_source(facts, images, data.data_root(data_root))
+    callback.on_note(remark or f"corrupted images are {source.name}")
+    return source
 
 
 def _own_images(run: Run, trained: DataSpec, facts: DataSpec, data_root: Path | None) -> Tested | None:

@@ -4,10 +4,12 @@ from advdpnp.attacks.adaptive import AdaptiveAPGD, AdaptivePGD
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, Objective, label, record
 from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
+from advdpnp.attacks.collections import COLLECTIONS
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
+from advdpnp.attacks.slide import SLIDE
 from advdpnp.attacks.square import Square
 from advdpnp.attacks.suites import Suite, suite, suite_names
 
@@ -25,6 +27,7 @@ ATTACKS = {
         MinEps,
         AutoAttack,
         QuickAutoAttack,
+        SLIDE,
         AdaptivePGD,
         AdaptiveAPGD,
         MarginPGD,
@@ -37,9 +40,11 @@ __all__ = [
     "APGDDLR",
     "APGDT",
     "ATTACKS",
+    "COLLECTIONS",
     "FABT",
     "FGSM",
     "PGD",
+    "SLIDE",
     "AdaptiveAPGD",
     "AdaptivePGD",
     "Attack",

@@ -26,8 +26,9 @@ def over_seeds(results: Sequence[Json]) -> Json:
     Args:
         results: contents of eval/<suite>.json, two or more, of the same network on the same images.
     Returns:
-        `count`; `seeds`; `attacks`, for each attack, and `worst_case`: `mean`, `spread` (sample standard deviation),
-        fractions, and the `values` of the seeds; for attacks also the packed `verdicts` of each. Where images were
+        `count`; `seeds`; `attacks`, for each attack, `worst_case`, and `corruptions`, the mean over them, where it was
+        measured: `mean`, `spread` (sample standard deviation), fractions, and the `values` of the seeds; for attacks
+        also the packed `verdicts` of each. Where images were
         unevaluated, how many with each seed (`unevaluated`), and for attacks which (`unevaluated_bits`, "" for none).
     """
     attacks = [
@@ -44,7 +45,14 @@ def over_seeds(results: Sequence[Json]) -> Json:
         "attacks": attacks,
         "worst_case": _summary([result["worst_case_accuracy"] for result in results])
         | _where_any("unevaluated", [result.get("worst_case_unevaluated", 0) for result in results]),
+        **_corruptions(results),
     }
+
+
+def _corruptions(results: Sequence[Json]) -> Json:
+    if "corruptions" not in results[0]:
+        return {}
+    return {"corruptions": _summary([result["corruptions"]["mean_accuracy"] for result in results])}
 
 
 def _where_any(name: str, values: list[Any]) -> Json:

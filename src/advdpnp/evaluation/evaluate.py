@@ -14,7 +14,9 @@ from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.data import Images
+from advdpnp.data.corruption_sources import GENERATED, CorruptionSource
 from advdpnp.evaluation.batching import AttackSequence
+from advdpnp.evaluation.corruptions import corrupted_images_left, measure_corruptions, time_corruption
 from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics, declarations
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.model_checks import check_protocol
@@ -32,6 +34,7 @@ from advdpnp.evaluation.single_pass import (
 )
 from advdpnp.evaluation.state import EvaluationState, PassProgress
 from advdpnp.evaluation.verdicts import check_evaluated
+from advdpnp.evaluation.weak_in_l1 import with_l1_warning
 from advdpnp.indices import indices_text, shard_text
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
@@ -61,6 +64,7 @@ class Evaluation:
         search_precision: what stepwise attacks compute in; a success counts only where the network in fp32 agrees.
         seed: of the attacks' noise.
         shard: (k, m), the k-th of m interleaved parts of the images, k from 1.
+        corrupted: where corrupted images come from, if the suite measures corruptions.
         partial: where an interrupted evaluation is kept; None keeps nothing.
         resume: continue what `partial` holds.
     """
@@ -75,6 +79,7 @@ class Evaluation:
     search_precision: SearchPrecision = "fp32"
     seed: Integer = 0
     shard: tuple[Part, Part] = (1, 1)
+    corrupted: CorruptionSource = GENERATED
     partial: Path | None = None
     resume: bool = False
 
@@ -114,6 +119,7 @@ class Evaluation:
         # What departs from the defaults is named.
         special: Json = {"shard": list(self.shard)} if self.shard != (1, 1) else {}
         special |= {"search_precision": self.search_precision} if self.search_precision != "fp32" else {}
+        special |= {"corruption_source": self.corrupted.name} if self.suite.corruptions else {}
         return {
             **self.facts,
             "suite": self.suite.name,
@@ -163,7 +169,7 @@ def evaluate(model: nn.Module, images: Images, evaluation: Evaluation, callback:
         else:
             if "shard" not in result:
                 check_evaluated(result, evaluation.partial)
-            return stated(result, asked, evaluation.suite, model)
+            return with_l1_warning(stated(result, asked, evaluation.suite, model), evaluation.suite.attacks)
 
 
 def _run_suite(
@@ -210,7 +216,7 @@ class _SuiteRun:
         right |= {"clean_verdicts": pack(clean.verdicts().robust)}
         worst_case, unevaluated = worst.accuracy("worst case"), worst.unevaluated_count
         worst_case |= {"worst_case_unevaluated": unevaluated} if unevaluated else {}
-        return content(self._protocol, right, rows, worst_case) | self._geometry()
+        return content(self._protocol, right, rows, worst_case) | self._geometry() | self._corruptions()
 
     def _attack_of_features(self) -> int | None:
         """The attack whose features are measured; None where there is none, or nothing to tell classes apart by."""
@@ -229,12 +235,16 @@ class _SuiteRun:
     def _tell_forecast(self) -> None:
         """Say how long the suite will take."""
         left: list[tuple[Attack | None, int]] = [(None, self._images_left("clean", None))]
-        for position, attack in enumerate(self._evaluation.suite.attacks):
+        suite = self._evaluation.suite
+        for position, attack in enumerate(suite.attacks):
             left.append((attack, self._images_left(_name(position, attack), attack)))
+        corrupted = corrupted_images_left(self.state, len(self._target.places)) if suite.corruptions else 0
+        left.append((None, corrupted))
         if any(images for _, images in left):
             measured = self._target.images.select(self._target.places[: self._chunk])
             probe = time_gradient(self._target.attacked_model, measured, self._chunk)
-            self._callback.on_forecast(forecast(probe, left))
+            generation = corrupted * time_corruption(self._target, self._evaluation.corrupted) if corrupted else 0.0
+            self._callback.on_forecast(forecast(probe, left) + generation)
 
     def _images_left(self, name: str, attack: Attack | None) -> int:
         n = len(self._target.places)
@@ -277,6 +287,14 @@ class _SuiteRun:
             self.state.store(name, class_statistics(embeddings, self._model.class_centers()))
         self.state.save(now=True)
         return progress
+
+    def _corruptions(self) -> Json:
+        """Accuracy under common corruptions, where the suite measures it."""
+        if not self._evaluation.suite.corruptions:
+            return {}
+        source = self._evaluation.corrupted
+        found = measure_corruptions(self._target, source, self._chunk, self.state, self._callback)
+        return {"corruptions": found}
 
     def _geometry(self) -> Json:
         """Geometry of clean and attacked features, where the suite and the model have any."""

@@ -161,6 +161,7 @@ def single_pass(
     progress: PassProgress,
     on_images: Callable[[int], None],
     on_attacked: Callable[[Tensor, Chunk], None] | None = None,
+    change: Callable[[Chunk], Tensor] | None = None,
 ) -> None:
     """Attack the images chunk by chunk, and store a verdict for each.
 
@@ -171,11 +172,13 @@ def single_pass(
         progress: where verdicts go; chunks that it already has are skipped.
         on_images: called with the number of images after each chunk.
         on_attacked: called with the attacked images of each chunk, for what else is measured on them.
+        change: gives the images of a chunk where they are not the clean ones, as corrupted ones; without an attack.
     """
     target_class = getattr(attack, "target", None)
     for chunk in chunks(target.images, target.places, chunk_size, first=math.ceil(progress.n / chunk_size)):
         began = time.perf_counter()
         x, nonfinite = attacked(target.attacked_model, attack, chunk, target.seed)
+        x = x if change is None else change(chunk)
         with torch.no_grad():
             # A copy, for networks that change their input: `on_attacked` sees the images too.
             logits = target.model(x.clone())[: chunk.valid]

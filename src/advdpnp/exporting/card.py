@@ -93,7 +93,7 @@ def not_measured(exported: ExportedModel) -> list[str]:
     for other in ("linf", "l2", "l1"):
         if all(key.norm != other for key in attacks):
             found.append(f"No {NORMS[other]} attack has been run.")
-    if results and all(result.data == data.name for result in results):
+    if results and all(result.data == data.name and not result.corruptions for result in results):
         found.append("Images from elsewhere, such as common corruptions, have not been measured.")
     own = [result.n for result in results if result.data == data.name]
     if own and max(own) < data.test_size:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from advdpnp.attack_words import attack_name
 from advdpnp.indices import of_the_first, short_indices
-from advdpnp.report import figures
+from advdpnp.report import figures, ood_figures, ood_section
+from advdpnp.report.corruption_tables import corrupted, corruption_tables, source_text
 from advdpnp.report.methods import color
 from advdpnp.report.paper_tables import CAPTION, paper_csv, paper_tables
 from advdpnp.report.radius_table import radius_table
-from advdpnp.report.read import Result, RunResults, grouped, read_runs, together
+from advdpnp.report.read import Result, RunResults, by_method, grouped, read_runs, together
 from advdpnp.report.summary import findings, origin, scope
 from advdpnp.report.tables import Table, accuracy_table, attack_keys, geometry_table, mark, to_csv, to_latex
 from advdpnp.runs import write_bytes
@@ -83,24 +84,27 @@ def _paper(runs: list[RunResults]) -> list[Section]:
 
 def _curves(runs: list[RunResults]) -> Section:
     pictures = []
-    for results in together([Result(run, run.curve) for run in runs if run.curve]):
-        data, backbone, _, n, indices = results[0].group
+    for results in together([Result(run, curve) for run in runs for curve in run.curves]):
+        data, backbone, suite, n, indices = results[0].group
         # Of chosen images; there may be several sets of them.
         chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
         attack = attack_keys(results)[0].label
         names = list(dict.fromkeys(result.run.method for result in results))
         build = _binding(figures.accuracy_against_eps, results)
-        title = f"{results[0].place}: accuracy falls as the perturbation grows{chosen}"
+        # Further ones than `curve` are told apart by their attack.
+        further = "" if suite == "curve" else f" under {attack}"
+        title = f"{results[0].place}: accuracy{further} falls as the perturbation grows{chosen}"
         alt = f"Line chart of accuracy under {attack} against its radius for {', '.join(names)}."
         caption = (
             f"{n:,} test images{chosen}, {attack} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson "
             "intervals, from the lowest to the highest seed where there are several."
         )
-        pictures.append(_picture(f"accuracy-against-eps-{data}-{backbone}-{n}{chosen}", title, alt, caption, build))
+        name = f"accuracy-against-eps-{data}-{backbone}-{n}{chosen}" + (f"-{suite}" if further else "")
+        pictures.append(_picture(name, title, alt, caption, build))
     text = (
         "As the radius grows, accuracy must fall to zero; a curve that levels off above it points to masked gradients."
     )
-    missing = _lacking(runs, lambda run: run.curve)
+    missing = _lacking(runs, lambda run: run.curves)
     return Section("curve", "Accuracy against the radius of the attack", text, missing, pictures=pictures)
 
 
@@ -109,6 +113,55 @@ def _radii(groups: list[list[Result]]) -> list[Section]:
     tables = [table for table in map(radius_table, groups) if table is not None]
     text = "How large a perturbation must be, image by image, as far as a search for the nearest one has found out."
     return [Section("smallest-eps", "The smallest eps of each image", text, [], tables)] if tables else []
+
+
+def _corruptions(groups: list[list[Result]]) -> list[Section]:
+    """The part on common corruptions, where a result has any: it is no gap where none has."""
+    tables, pictures = [], []
+    for results in groups:
+        tables += corruption_tables(results)
+        data, backbone, _, n, indices = results[0].group
+        source = results[0].suite.corruption_source
+        chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
+        place, name = f"{results[0].place}{chosen}", f"{data}-{backbone}-{n}{chosen}-{source}"
+        names = ", ".join(dict.fromkeys(result.run.method for result in results))
+        images = f"{n:,} test images{chosen}; corrupted images: {source_text(results)}."
+        title = f"{place}: accuracy falls as corruptions grow ({source})"
+        alt = f"Line chart of the mean accuracy over corruptions against their severity for {names}."
+        build = _binding(figures.accuracy_against_severity, results)
+        pictures.append(_picture(f"severity-{name}", title, alt, f"{images} At 0 the clean accuracy.", build))
+        for number, part in enumerate(_parts(by_method(results), figures.METHODS_PER_FIGURE), start=1):
+            names = ", ".join(seeds[0].run.method for seeds in part)
+            title, alt = f"{place}: each corruption ({source})", f"Heat map of accuracies by corruption, {names}."
+            build = _binding(figures.corruption_maps, part)
+            pictures.append(_picture(f"corruptions-{name}-{number}", title, alt, f"{images} In percent.", build))
+    text = (
+        "What is left of the accuracy under 19 common corruptions at five severities (Hendrycks and Dietterich 2019). "
+        "Generated images have the authors' constants, but are not the published ones: their numbers compare with each "
+        "other, and not with Table 5 and Figure 3 of the paper."
+    )
+    return [Section("corruptions", "Common corruptions", text, [], tables, pictures)] if tables else []
+
+
+def _outside(runs: list[RunResults]) -> list[Section]:
+    """The part on images from outside, where a run has any: it is no gap where none has."""
+    tables, pictures = ood_section.ood_tables(runs), []
+    for run in runs:
+        if run.ood is None:
+            continue
+        names = ", ".join(row.name for row in run.ood.outside)
+        for number, part in enumerate(_parts(run.ood.outside, ood_figures.SETS_PER_FIGURE), start=1):
+            title, score = f"{run.name} ({run.place}): test images and others", ood_figures.shown_score(run.ood)
+            alt = f"Histograms of the {score} score and ROC curves of all scores against {names}."
+            caption = f"Above: shares of the images by {score} score. Below: ROC curves; dotted, 95 % TPR and chance."
+            build = _binding(ood_figures.scores_against, run.ood, part)
+            pictures.append(_picture(_file(f"outside-{number}", run), title, alt, caption, build))
+        title = f"{run.name} ({run.place}): accuracy of what is accepted"
+        alt = "Line charts of accuracy against the share of accepted test images, clean and attacked."
+        caption = "The test images of the highest scores are accepted first. Dotted: accuracy of all of them."
+        build = _binding(ood_figures.accuracy_of_accepted, run.ood)
+        pictures.append(_picture(_file("accepted", run), title, alt, caption, build))
+    return [Section("outside", ood_section.TITLE, ood_section.TEXT, [], tables, pictures)] if tables else []
 
 
 def _geometry(runs: list[RunResults], groups: list[list[Result]]) -> Section:
@@ -195,6 +248,8 @@ def _sections(runs: list[RunResults], groups: list[list[Result]], tables: list[T
         *_paper(runs),
         _curves(runs),
         *_radii(groups),
+        *_corruptions(corrupted(groups)),
+        *_outside(runs),
         _geometry(ours, groups),
         _images(ours),
         _plane(ours),
@@ -233,13 +288,15 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     """
     stored = read_runs(runs)
     groups = grouped(stored)
-    accuracies = list(map(accuracy_table, groups))
+    # Of a result without attacks that measures corruptions, the clean accuracy is with these.
+    attacked = [group for group in groups if not all(one.suite.corruptions and not one.suite.rows for one in group)]
+    accuracies = list(map(accuracy_table, attacked))
     parts = _sections(stored, groups, accuracies)
     places = list(dict.fromkeys(run.place for run in stored))
     page = _render(
         title=title or f"Robust accuracy: {', '.join(places)}",
         scope=scope(stored, groups),
-        findings=[text for group in groups for text in findings(group)],
+        findings=[text for group in attacked for text in findings(group)],
         sections=parts,
         origins=list(map(origin, stored)),
         color=color,
@@ -247,7 +304,8 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     )
     for picture in (picture for part in parts for picture in part.pictures):
         _write(out / "figures" / f"{picture.name}.svg", picture.svg)
-    _write(out / "results.csv", to_csv(accuracies))
+    listed = [table for group in corrupted(groups) for table in corruption_tables(group)]
+    _write(out / "results.csv", to_csv([*accuracies, *listed]))
     if beside := [table for part in parts if part.anchor == "paper" for table in part.tables]:
         _write(out / "paper.csv", paper_csv(beside))
     _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))

@@ -25,6 +25,8 @@ def scope(runs: Sequence[RunResults], groups: Sequence[Sequence[Result]]) -> str
         suite, place = group[0].suite, f" of {group[0].suite.data}" if len(groups) > 1 else ""
         attacks = [key.label for key in attack_keys(group)]
         how = f"Attacked with {_listed(attacks)}" if attacks else "Evaluated without attack"
+        if source := suite.corruption_source:
+            how += f"{',' if attacks else ''} and under common corruptions ({source})"
         chosen = "" if of_the_first(suite.indices, suite.n) else f" ({short_indices(suite.indices)})"
         sentence = f"{how} on {suite.n:,} test images{chosen}{place} (suite {suite.name})."
         if sentence not in sentences:
@@ -137,7 +139,7 @@ def origin(run: RunResults) -> dict[str, Any]:
     """How the numbers of a run were made: pairs of name and text, the commands, and the whole configuration."""
     facts = _foreign(run, run.foreign) if run.foreign else _training(run)
     commands = [run.environment["command"]] if "command" in run.environment else []
-    for suite in [*run.suites, *([run.curve] if run.curve else [])]:
+    for suite in [*run.suites, *run.curves]:
         weights = suite.checkpoint if suite.epoch is None else f"{suite.checkpoint} checkpoint (epoch {suite.epoch})"
         searched = f" (searched in {suite.search_precision})" if suite.search_precision != "fp32" else ""
         measured = f"{weights}, images {short_indices(suite.indices)}, {suite.precision}{searched}, "

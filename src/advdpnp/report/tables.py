@@ -110,7 +110,8 @@ def spread(seeds: list[Accuracy]) -> Accuracy:
     return Accuracy(sum(values) / len(values), min(values), max(values))
 
 
-def _published(result: Result, cells: list[Cell]) -> Row:
+def published_row(result: Result, cells: list[Cell]) -> Row:
+    """What the paper prints of a result's method."""
     defense = result.run.defense
     return Row("published", defense, method(defense).title, "published, arXiv 2504.03782", cells)
 
@@ -123,7 +124,7 @@ def _published_row(result: Result, keys: list[AttackKey]) -> Row | None:
     worst_case = [printed.worst_case(keys)] if keys else []
     values = [printed.clean, *map(printed.attack, keys), *worst_case]
     cells = [Cell(MISSING) if value is None else Cell(f"{value:.2f}", value=value / 100) for value in values]
-    return _published(result, cells)
+    return published_row(result, cells)
 
 
 def _method_rows(seeds: list[Result], columns: list[AttackKey | str], footnotes: list[str]) -> Iterator[Row]:
@@ -249,7 +250,7 @@ def _published_geometry(result: Result, more: list[Declared]) -> Row | None:
     nothing = (None, None)
     statistics = [nothing, nothing, printed["fdr"], printed["afs"], printed["scr"]]
     cells = _geometry_cells(statistics, None, printed["separation"])
-    return _published(result, [*cells, *(Cell(MISSING) for _ in more)])
+    return published_row(result, [*cells, *(Cell(MISSING) for _ in more)])
 
 
 def geometry_table(results: list[Result]) -> Table | None:

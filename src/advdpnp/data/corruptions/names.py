@@ -30,14 +30,25 @@ def parse_corruption(name: str) -> tuple[str, int | None]:
             f"got {name!r}. Corruptions: {', '.join(CORRUPTIONS)}"
         )
     corruption, severity = rest[0], rest[1] if len(rest) == 2 else None
-    if corruption not in CORRUPTIONS:
-        raise ValueError(f"unknown corruption {corruption!r} in {name!r}; nearest: {nearest(corruption, CORRUPTIONS)}")
+    _check_name(corruption, f" in {name!r}")
     if severity is None:
         return corruption, None
     known = [str(s + 1) for s in range(SEVERITIES)]
     if severity not in known:
         raise ValueError(f"a severity is one of {', '.join(known)}; got {severity!r} in {name!r}")
     return corruption, int(severity)
+
+
+def check_corruption(corruption: str, severity: int) -> None:
+    """Raise ValueError on an unknown corruption or a severity that is not 1 to 5; the nearest names are listed."""
+    _check_name(corruption)
+    if isinstance(severity, bool) or not isinstance(severity, int) or not 1 <= severity <= SEVERITIES:
+        raise ValueError(f"a severity is an integer from 1 to {SEVERITIES}; got {severity!r}")
+
+
+def _check_name(corruption: str, where: str = "") -> None:
+    if corruption not in CORRUPTIONS:
+        raise ValueError(f"unknown corruption {corruption!r}{where}; nearest: {nearest(corruption, CORRUPTIONS)}")
 
 
 def open_array(path: Path) -> NDArray[np.generic]:
