@@ -15,9 +15,11 @@ import advdpnp
 from advdpnp.api.protocol import Radii
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import ATTACKS, Suite
+from advdpnp.attacks.l1_variants import SparseL1
 from advdpnp.attacks.projected_ascent import Budget
 from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, GivenSpec, Images
 from advdpnp.data.download.fetch import Patience
+from advdpnp.data.outside import OutsideImages, OutsideNoise
 from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
 from advdpnp.experiments import Initial, experiment
@@ -39,6 +41,7 @@ SAMPLES: list[Any] = [
     *(attack() for attack in ATTACKS.values()),
     *(defense() for defense in DEFENSES.values()),
     ThreatModel("l2", 1.0),
+    SparseL1("l1", 1.0),
     Budget(ThreatModel("linf", 0.1), 2, 0.1, "none"),
     Suite("none", "", (), features=0),
     ATTACK,
@@ -61,12 +64,17 @@ SAMPLES: list[Any] = [
     Radii({"linf": 0.1}, "digits", 64),
     ExternalModel("torch.nn:Identity", mean=(0.5,), std=(0.5,)),
     Predictor(torch.nn.Identity(), (), None, None, 1, 0),
+    OutsideImages("photos", Images(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), 1), (1, 8, 8)),
+    OutsideNoise("uniform-noise", (1, 8, 8), 4, torch.device("cpu")),
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
 MADE = {
+    "advdpnp.api.out_of_distribution",
+    "advdpnp.api.outside_sets",
     "advdpnp.api.run_images",
     "advdpnp.api.test_sets",
     "advdpnp.attacks.apgd_step",
+    "advdpnp.attacks.square_moves",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",
@@ -80,11 +88,14 @@ MADE = {
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
+    "advdpnp.metrics.detection",
     "advdpnp.models.libraries.base",
     "advdpnp.external.conversion",
     "advdpnp.external.stored_tensors",
     "advdpnp.external.weights",
+    "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
+    "advdpnp.report.paper_values",
     "advdpnp.report.read",
     "advdpnp.results",
     "advdpnp.report.tables",

@@ -25,7 +25,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "mode": (set(), NUMERIC),
     "threat": ({"noise"}, NUMERIC),
     "losses": (set(), NUMERIC),
-    "metrics": ({"result_files"}, {"torch", "scipy"}),
+    "metrics": ({"result_files"}, {"torch", "numpy", "scipy", "sklearn"}),
     "models": (set(), NUMERIC),
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
@@ -57,6 +57,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "models.expected",
             "models.folding",
             "indices",
+            "ood_results",
             "radii",
             "result_files",
             "results",
@@ -87,10 +88,14 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "radii": (set(), {"numpy"}),
     "results": ({"attack_words", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
-    "report": ({"attack_words", "indices", "result_files", "results", "runs"}, {"numpy", "matplotlib", "jinja2"}),
+    "ood_results": ({"attack_words", "indices", "results", "runs"}, set()),
+    "report": (
+        {"attack_words", "indices", "ood_results", "result_files", "results", "runs"},
+        {"numpy", "matplotlib", "jinja2"},
+    ),
     "external": ({"data", "mode", "models", "importing"}, {"torch", "safetensors"}),
     "predicting": (
-        {"data", "evaluation", "models.classifier", "models.heads", "runs"},
+        {"data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
     ),
     "exporting": (

@@ -1,16 +1,19 @@
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advdpnp.noise import IndexNoise
-from advdpnp.threat import ThreatModel, check_fits, eps_text, parse_eps
+from advdpnp.threat import ThreatModel, check_fits, eps_text, onto_l1_ball, parse_eps
+from reference.apgd import project_l1
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
+ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
 
 
 def size(delta: torch.Tensor, norm: str) -> torch.Tensor:
-    return torch.linalg.vector_norm(delta.flatten(1), ord=float("inf") if norm == "linf" else 2, dim=1)
+    return torch.linalg.vector_norm(delta.flatten(1), ord=ORDERS[norm], dim=1)
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1), st.sampled_from(NORMS))
@@ -52,11 +55,39 @@ def test_linf_start_is_uniform_in_the_ball() -> None:
     assert delta.mean().abs() < 0.01 and abs(delta.var().item() - 0.4**2 / 12) < 5e-4
 
 
-def test_l2_start_has_uniform_radius() -> None:
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_the_start_has_uniform_radius(norm: str) -> None:
     x = torch.full((4000, 1, 3, 3), 0.5)
-    radius = size(ThreatModel("l2", 0.3).start(x, IndexNoise(0, torch.arange(4000))) - x, "l2")
+    radius = size(ThreatModel(norm, 0.3).start(x, IndexNoise(0, torch.arange(4000))) - x, norm)  # type: ignore[arg-type]
     assert radius.max() <= 0.3 + 1e-6
     assert abs(radius.mean().item() - 0.15) < 0.01
+
+
+def test_l1_start_is_of_uniform_direction() -> None:
+    # Shares of a uniform direction are Dirichlet(1, 1, ...): of n, mean 1/n and variance (n - 1) / n^2 (n + 1).
+    x, noise = torch.full((4000, 1, 3, 3), 0.5), IndexNoise(0, torch.arange(4000))
+    delta = (ThreatModel("l1", 0.4).start(x, noise) - x).flatten(1)
+    shares = delta.abs() / delta.abs().sum(dim=1, keepdim=True)
+    assert (shares.mean(dim=0) - 1 / 9).abs().max() < 0.01
+    assert (shares.var(dim=0) - 8 / 810).abs().max() < 0.002
+    assert ((delta > 0).float().mean(dim=0) - 0.5).abs().max() < 0.04
+
+
+def test_l1_projection_is_the_nearest_point_of_the_ball() -> None:
+    x = torch.full((1, 1, 1, 3), 0.5, dtype=torch.float64)
+    far = x + torch.tensor([0.4, -0.3, 0.05], dtype=torch.float64)
+    # Shrunk by 0.1, which uses up the third entry: 0.3 + 0.2 = 0.5.
+    nearest = x + torch.tensor([0.3, -0.2, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(ThreatModel("l1", 0.5).project(far, x), nearest)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-8, 8).map(lambda v: v / 8) | st.floats(-1, 1), min_size=6, max_size=6), st.floats(0, 4))
+def test_l1_projection_is_that_of_the_bisection(delta: list[float], eps: float) -> None:
+    # In a box that no entry reaches, at a thousandth of the size.
+    expected = 1000 * project_l1(np.array(delta) / 1000, np.full(6, 0.5), eps / 1000)
+    found = onto_l1_ball(torch.tensor(delta, dtype=torch.float64).view(1, 1, 2, 3), eps)
+    np.testing.assert_allclose(found.flatten().numpy(), expected, rtol=0, atol=1e-9)
 
 
 def test_steps_have_unit_length_and_are_zero_where_the_gradient_is() -> None:
@@ -64,6 +95,9 @@ def test_steps_have_unit_length_and_are_zero_where_the_gradient_is() -> None:
     gradient[1] = 0
     torch.testing.assert_close(size(ThreatModel("l2", 1.0).step(gradient), "l2"), torch.tensor([1.0, 0.0, 1.0]))
     assert torch.equal(ThreatModel("linf", 1.0).step(gradient), gradient.sign())
+    steepest = ThreatModel("l1", 1.0).step(gradient)
+    assert size(steepest, "l1").tolist() == [1.0, 0.0, 1.0]
+    assert torch.equal((steepest * gradient).flatten(1).sum(dim=1), gradient.flatten(1).abs().amax(dim=1))
 
 
 @pytest.mark.parametrize(

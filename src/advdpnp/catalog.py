@@ -2,7 +2,8 @@
 
 import torch
 
-from advdpnp.attacks import ATTACKS, suite, suite_names
+from advdpnp.attacks import ATTACKS, COLLECTIONS, suite, suite_names
+from advdpnp.attacks.collections import Collection
 from advdpnp.data import PATTERNS, SPECS
 from advdpnp.defenses import DEFENSES
 from advdpnp.experiments import ABLATIONS, Ablation
@@ -41,6 +42,11 @@ def _settings(ablation: Ablation) -> str:
     return ", ".join(f"defense.{name}={value}" for name, value in ablation.fields.items())
 
 
+def _collection_text(table: Collection) -> str:
+    parts = dict.fromkeys(part.suite for part in table.parts)
+    return f"{table.description} (suites {', '.join(parts)}; done ones are skipped)"
+
+
 def _tables() -> dict[str, dict[str, str]]:
     return {
         "defenses": {name: f"an installed package's: {point.value}" for name, point in installed().items()}
@@ -49,7 +55,8 @@ def _tables() -> dict[str, dict[str, str]]:
             name: f"{ablation.description} ({_settings(ablation)})" for name, ablation in ABLATIONS.items()
         },
         "attacks": {name: _summary(attack) for name, attack in ATTACKS.items()},
-        "suites": {name: suite(name, 8 / 255).description for name in suite_names()},
+        "suites": {name: suite(name, 8 / 255).description for name in suite_names()}
+        | {name: _collection_text(table) for name, table in COLLECTIONS.items()},
         "data": {
             name: f"{spec.num_classes} classes, {'x'.join(map(str, spec.image_shape))}" for name, spec in SPECS.items()
         }

@@ -313,7 +313,7 @@ def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
     return kinds
 
 
-def _values(cls: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+def declared_values(cls: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     """The declared fields of a stored object; KeyError, TypeError or ValueError where one is not what it must be."""
     values: dict[str, Any] = {}
     for name, found in _declared(cls).items():
@@ -330,9 +330,9 @@ def _values(cls: type, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(stored: Mapping[str, Any]) -> AttackResult:
-    _values(AttackKey, stored)
+    declared_values(AttackKey, stored)
     parse_eps(stored["eps"])
-    return AttackResult(key=AttackKey.read(stored), **_values(AttackResult, stored))
+    return AttackResult(key=AttackKey.read(stored), **declared_values(AttackResult, stored))
 
 
 def _geometry(stored: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -355,7 +355,7 @@ def read_evaluation(stored: Json, path: Path = Path()) -> EvaluationResult:
     """
     if stored["schema"] != SCHEMA:
         raise ValueError(f"schema {stored['schema']}, this version reads {SCHEMA}")
-    values = _values(EvaluationResult, stored)
+    values = declared_values(EvaluationResult, stored)
     if values["n"] < 1:
         raise ValueError(f"n is {values['n']}")
     rows: dict[AttackKey, AttackResult] = {}

@@ -211,21 +211,9 @@ def shares_of_the_optimum(search: AutoPGD, model: LinearClassifier, x: Tensor) -
     w, shares = (model.weight[1] - model.weight[0]).detach().numpy(), []
     for image, label, found in zip(x, y, state.best_point, strict=True):
         towards = w if label == 0 else -w
-        best = strongest(towards, flat(image), search.norm)
+        best = linear_optimum(towards, flat(image), search.norm, EPS[search.norm])
         shares.append(towards @ (flat(found) - flat(image)) / (towards @ (best - flat(image))))
     return shares
-
-
-def strongest(w: reference.Array, x: reference.Array, norm: Norm) -> reference.Array:
-    """argmax of w . x' over the ball and the box: for l1 the pixels of the largest |w|, each to the edge of the box."""
-    if norm != "l1":
-        return linear_optimum(w, x, norm, EPS[norm])
-    left, result = EPS[norm], x.copy()
-    for i in np.argsort(-abs(w)):
-        move = min(left, 1 - x[i] if w[i] > 0 else x[i])
-        result[i] += np.sign(w[i]) * move
-        left -= move
-    return result
 
 
 def test_dlr_is_the_margin_in_units_of_the_logits_spread() -> None:

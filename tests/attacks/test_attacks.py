@@ -14,6 +14,7 @@ from advdpnp.attacks import (
     FGSM,
     MIFGSM,
     PGD,
+    SLIDE,
     Attack,
     CarliniWagner,
     CarliniWagnerL2,
@@ -51,9 +52,17 @@ ATTACKS: list[Attack] = [
     CarliniWagnerL2(eps=0.5, steps=30, bisections=4, learning_rate=0.05, first_weight=0.1),
     DeepFool(eps=0.1),
     DeepFool(eps=0.5, norm="l2"),
+    FGSM(eps=1.5, norm="l1"),
+    PGD(eps=1.5, norm="l1", restarts=2, steps=20),
+    PGD(eps=1.5, norm="l1", ascent="dense", steps=20),
+    PGD(eps=1.5, norm="l1", ascent="rescaled", steps=20),
+    CarliniWagner(eps=1.5, norm="l1"),
+    SLIDE(eps=1.5, quantile=0.8, steps=20),
+    FABT(eps=1.5, norm="l1", steps=10, restarts=2),
+    Square(eps=1.5, norm="l1", steps=50),
 ]
 ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
-IDS = [f"{a.name}-{a.norm}-{a.restarts}" for a in ATTACKS]
+IDS = [f"{a.name}-{a.norm}-{i}" for i, a in enumerate(ATTACKS)]
 
 
 def images(n: int = 6, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -106,6 +115,10 @@ def test_attacks_are_equivariant_to_permutations_of_the_batch(attack: Attack) ->
         MIFGSM(eps=0.0, step_size=0.1),
         CarliniWagnerL2(eps=0.0, steps=20, bisections=2, learning_rate=0.1),
         DeepFool(eps=0.0),
+        PGD(eps=0.0, norm="l1", step_size=0.1),
+        PGD(eps=0.0, norm="l1", step_size=0.1, ascent="dense"),
+        PGD(eps=0.0, norm="l1", step_size=0.1, ascent="rescaled"),
+        SLIDE(eps=0.0, step_size=0.1),
     ],
 )
 def test_eps_zero_returns_the_images(attack: Attack) -> None:
@@ -150,7 +163,7 @@ def test_a_linear_model_is_robust_exactly_where_the_margin_beats_the_dual_norm()
     logits = model(x)
     y = logits.argmax(dim=1)
     w = (model.weight[1] - model.weight[0]).detach()
-    for norm, dual, eps in (("linf", w.abs().sum(), 0.1), ("l2", w.norm(), 0.2)):
+    for norm, dual, eps in (("linf", w.abs().sum(), 0.1), ("l2", w.norm(), 0.2), ("l1", w.abs().max(), 0.3)):
         robust = margin(model(PGD(eps=eps, norm=norm, step_size=eps)(model, x, y)), y) < 0
         expected = (logits[:, 1] - logits[:, 0]).abs() > eps * dual
         assert torch.equal(robust, expected)

@@ -103,12 +103,17 @@ def test_a_field_called_step_makes_no_stepwise_attack() -> None:
     assert stepwise_attacks(Stepping(eps=0.1)) == ()
 
 
-def test_l1_is_refused_in_one_line() -> None:
-    with pytest.raises(ValueError, match="autoattack is for linf and l2; got l1: there use apgd-t:norm=l1"):
-        AutoAttack(eps=5.0, norm="l1")
+def test_in_l1_both_apgd_have_phases_and_their_authors_restarts_and_targets() -> None:
+    attacks: Any = AutoAttack(eps=5.0, norm="l1").attacks_to_run
+    assert [(one.name, one.steps, one.attempts(10)) for one in attacks] == [
+        ("apgd-ce", 100, 5), ("apgd-t", 100, 5), ("fab-t", 100, 9), ("square", 5000, 1)
+    ]  # fmt: skip
+    assert [one.multi_eps for one in attacks[:2]] == [True, True]
+    assert all(one.multi_eps for one in QuickAutoAttack(eps=5.0, norm="l1").attacks_to_run[:2])  # type: ignore[attr-defined]
+    assert {(one.eps, one.norm) for one in attacks} == {(5.0, "l1")}
 
 
-@pytest.mark.parametrize("norm, eps", [("linf", 0.14), ("l2", 0.7)])
+@pytest.mark.parametrize("norm, eps", [("linf", 0.14), ("l2", 0.7), ("l1", 2.0)])
 def test_what_comes_back_is_misclassified_within_the_ball_or_the_image_itself(norm: Any, eps: float) -> None:
     subject = robust.digits(60)
     model, x, y = subject

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from advdpnp.attacks import (
     FGSM,
     MIFGSM,
     PGD,
+    SLIDE,
     AdaptiveAPGD,
     AdaptivePGD,
     Attack,
@@ -31,7 +32,8 @@ from advdpnp.attacks import (
     Objective,
     Square,
 )
-from advdpnp.attacks.square import _bumps, _sides
+from advdpnp.attacks.square import _sides
+from advdpnp.attacks.square_moves import _bumps
 from advdpnp.attacks.stepwise import StepwiseAttack
 from advdpnp.losses import cross_entropy
 from advdpnp.threat import distance
@@ -73,6 +75,11 @@ EVERY: list[Attack] = [
     MinEps(eps=0.1, boundary_steps=3, steps=2, bisections=3),
     MinEps(eps=0.8, norm="l2", boundary_steps=3, steps=2, bisections=3),
     ShortAutoAttack(eps=0.02),
+    PGD(eps=4.0, norm="l1", steps=4, ascent="dense"),
+    SLIDE(eps=4.0, steps=4),
+    FABT(eps=4.0, norm="l1", steps=4, targets=2),
+    Square(eps=4.0, norm="l1", steps=12),
+    MinEps(eps=4.0, norm="l1", boundary_steps=3, steps=2, bisections=3),
     MarginPGD(eps=0.1, steps=3, targets=1),
     MarginPGD(eps=0.8, norm="l2", steps=3, targets=1, restarts=2, loss="probabilities"),
     AdaptivePGD(eps=0.1, steps=4, objective=SQUARED_LEAD),
@@ -280,7 +287,7 @@ def test_a_part_in_training_mode_is_refused_by_name_and_its_statistics_stay(atta
 
 DIAMETERS = {"linf": 1.0, "l2": 8.0, "l1": 64.0}
 BYTES: list[Any] = [
-    (attack, norm) for attack in ATTACKS.values() for norm in ("l2", "l1") if norm == "l2" or issubclass(attack, APGDCE)
+    (attack, norm) for attack in ATTACKS.values() for norm in get_args(get_type_hints(attack)["norm"]) if norm != "linf"
 ]
 
 

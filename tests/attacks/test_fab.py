@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.stepwise import AttackState, ChunkedModel, ranked_targets
 from advdpnp.noise import IndexNoise
-from advdpnp.threat import distance
+from advdpnp.threat import Norm, distance
 from attacks.linear import LinearClassifier
 from attacks.robust import AttackTarget, digits, exact
 from reference.batch_generator import BatchGeneratorNoise
 from reference.hyperplane import displacement
 from reference.official_autoattack import NORMS, official
 
-ATTACKS = [FABT(eps=0.1), FABT(eps=0.5, norm="l2")]
-IDS = ["linf", "l2"]
+ATTACKS = [FABT(eps=0.1), FABT(eps=0.5, norm="l2"), FABT(eps=1.2, norm="l1")]
+IDS = ["linf", "l2", "l1"]
+ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
 
 
 class Rowwise(nn.Module):
@@ -51,7 +52,7 @@ def nearest(model: LinearClassifier, x: Tensor, y: int, norm: str) -> float:
     weight, bias, z = model.weight.detach().numpy(), model.bias.detach().numpy(), x.flatten().numpy()
     others = [k for k in range(len(weight)) if k != y]
     ways = [displacement(z, weight[k] - weight[y], bias[y] - bias[k], norm) for k in others]
-    return min(np.linalg.norm(way, np.inf if norm == "linf" else 2) for way in ways)
+    return min(np.linalg.norm(way, ORDERS[norm]) for way in ways)
 
 
 def after(attack: FABT, model: nn.Module, x: Tensor, index: Tensor, steps: int, attempt: int = 0) -> AttackState:
@@ -65,7 +66,7 @@ def after(attack: FABT, model: nn.Module, x: Tensor, index: Tensor, steps: int, 
 
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_the_nearest_image_of_a_linear_model_is_found_to_within_two_percent(norm: str, classes: int) -> None:
     generator = torch.Generator().manual_seed(classes)
     weight = torch.randn(classes, 48, generator=generator, dtype=torch.float64)
@@ -85,7 +86,7 @@ def test_verdicts_equal_the_official_ones_on_digits(norm: str, eps: float) -> No
     check_against_the_official_code(attack, exact(digits(60)))
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_the_nearest_images_found_are_the_official_ones(norm: str) -> None:
     model, x, y = exact(digits(60))
     right = labels(model, x) == y
@@ -114,7 +115,7 @@ def check_against_the_official_code(attack: FABT, subject: AttackTarget) -> None
 
 
 @pytest.mark.parametrize("attempt", [0, 1])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_rows_do_not_depend_on_the_number_or_the_age_of_their_neighbors(norm: str, attempt: int) -> None:
     attack, model, x = FABT(norm=norm, restarts=2), Rowwise(4), images()
     index = torch.arange(6)
@@ -143,9 +144,8 @@ def test_images_found_are_in_the_ball_and_misclassified_and_the_rest_is_untouche
     y = labels(model, x)
     found = attack(model, x, y)
     broken = labels(model, found) != y
-    order = float("inf") if attack.norm == "linf" else 2
     assert broken.any()
-    assert (torch.linalg.vector_norm((found - x).flatten(1), ord=order, dim=1) <= attack.eps * (1 + 1e-5)).all()
+    assert (distance(found, x, attack.norm) <= attack.eps * (1 + 1e-5)).all()
     assert found.min() >= 0 and found.max() <= 1
     assert torch.equal(found[~broken], x[~broken])
 
@@ -171,23 +171,21 @@ def test_without_a_gradient_the_point_stays_where_it_is(attack: FABT) -> None:
     assert torch.equal(attack(constant, x, torch.zeros(6).long()), x)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_restarts_begin_at_half_the_radius_and_the_first_attempt_at_the_image(norm: str) -> None:
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_restarts_begin_at_half_the_radius_and_the_first_attempt_at_the_image(norm: Norm) -> None:
     attack, x = FABT(eps=0.1, norm=norm, restarts=3), torch.full((5, 3, 4, 4), 0.5)
     y, noise = torch.zeros(5).long(), IndexNoise(0, torch.arange(5))
     starts = [attack.init(x, y, y, attempt, noise).point for attempt in range(6)]
     assert torch.equal(starts[0], x) and torch.equal(starts[3], x)
-    order = float("inf") if norm == "linf" else 2
     for start in (starts[1], starts[2], starts[4]):
-        length = torch.linalg.vector_norm((start - x).flatten(1), ord=order, dim=1)
-        torch.testing.assert_close(length, torch.full((5,), 0.05))
+        torch.testing.assert_close(distance(start, x, norm), torch.full((5,), 0.05))
     assert not torch.equal(starts[1], starts[2]) and not torch.equal(starts[1], starts[4])
 
 
 @pytest.mark.parametrize(
     "wrong, says",
     [
-        ({"norm": "l1"}, "norm must be"),
+        ({"norm": "l0"}, "norm must be"),
         ({"eps": 8}, "Did you mean"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"restarts": 0}, "restarts must be at least 1"),

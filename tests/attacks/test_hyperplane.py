@@ -5,15 +5,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyautoattack.fab_projections import projection_l2, projection_linf
+from pyautoattack.fab_projections import projection_l1, projection_l2, projection_linf
 from scipy.optimize import linprog
 from torch import Tensor
 
 from advdpnp.attacks.fab import to_hyperplane
 from reference.hyperplane import displacement
 
-NORMS = ("linf", "l2")
-OFFICIAL = {"linf": projection_linf, "l2": projection_l2}
+NORMS = ("linf", "l2", "l1")
+OFFICIAL = {"linf": projection_linf, "l2": projection_l2, "l1": projection_l1}
 
 WEIGHTS = st.one_of(st.just(0.0), st.floats(1e-3, 1e3), st.floats(-1e3, -1e-3))
 PIXELS = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))
@@ -69,6 +69,11 @@ def test_no_other_way_to_the_plane_is_shorter(seed: int) -> None:
     plane = [np.append(w, 0)]
     best = linprog(np.append(np.zeros(12), 1), sides, np.zeros(24), plane, [b - w @ z], bounds=[*box, (0, None)])
     assert best.fun == pytest.approx(np.abs(d["linf"]).max(), abs=1e-9)
+    # l1: the least sum of the ways up and down of all pixels.
+    ways = [(0, 1 - value) for value in z] + [(0, value) for value in z]
+    best = linprog(np.ones(24), A_eq=[np.append(w, -w)], b_eq=[b - w @ z], bounds=ways)
+    assert best.fun == pytest.approx(np.abs(d["l1"]).sum(), abs=1e-9)
+    assert w @ (z + d["l1"]) == pytest.approx(b, abs=1e-9)
 
 
 @pytest.mark.parametrize("share", [1e-3, 0.1, 0.5, 0.9, 0.99, 1.5])
@@ -77,7 +82,13 @@ def test_fp32_is_exact_to_rounding_on_images(norm: str, share: float) -> None:
     z, w, b = problem(0, share)
     # Rounding of a sum over 3,072 weights moves the plane; the less there is left to move, the farther.
     rounding = 10 * torch.finfo(torch.float32).eps / abs(1 - share)
-    torch.testing.assert_close(to_hyperplane(z, w, b, norm).double(), slow(z, w, b, norm), rtol=0, atol=rounding)
+    found, exact = to_hyperplane(z, w, b, norm).double(), slow(z, w, b, norm)
+    if norm == "l1":
+        # One pixel, the last and least steep that moves, makes up for all rounding: it may end a little elsewhere.
+        torch.testing.assert_close(found.abs().sum(dim=1), exact.abs().sum(dim=1), rtol=2e-6, atol=rounding)
+        assert ((found - exact).abs() > rounding).sum(dim=1).max() <= 2
+        return
+    torch.testing.assert_close(found, exact, rtol=0, atol=rounding)
 
 
 @pytest.mark.parametrize("share", [0.0, 1e-3, 0.01, 0.1, 0.5, 1.5])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from advdpnp.attacks.apgd_step import into_l1_ball
+from advdpnp.threat import into_l1_ball
 from reference import apgd as reference
 
 # Sixteenths give ties, pixels at the edges of the box and perturbations of zero.

@@ -12,9 +12,9 @@ from advdpnp.threat import distance
 from attacks.linear import LinearClassifier, two_classes
 from reference.hyperplane import displacement
 
-NORMS: list[Any] = ["linf", "l2"]
-WIDEST = {"linf": 1.0, "l2": 4.0}
-ORDERS = {"linf": np.inf, "l2": 2}
+NORMS: list[Any] = ["linf", "l2", "l1"]
+WIDEST = {"linf": 1.0, "l2": 4.0, "l1": 16.0}
+ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
 
 
 def images(n: int = 12, pixels: int = 16) -> Tensor:

@@ -69,6 +69,12 @@ def test_every_verdict_on_digits_is_the_official_one() -> None:
     assert_official(robust.digits(160), searches(robust.EPS["digits"], BUDGETS))
 
 
+def test_every_verdict_in_l1_on_digits_is_the_official_one() -> None:
+    # APGD in l1 is in test_apgd, with its phases.
+    attacks = [FABT(norm="l1", eps=1.5, steps=5, targets=3, restarts=2), Square(norm="l1", eps=2.0, steps=100)]
+    assert_official(robust.digits(100), attacks)
+
+
 @pytest.mark.parametrize("classes, eps", [(2, {"linf": 0.3, "l2": 1.5}), (3, {"linf": 0.2, "l2": 1.0})])
 def test_every_verdict_on_digits_of_few_classes_is_the_official_one(classes: int, eps: dict[str, float]) -> None:
     budgets: Budgets = [(APGDCE, {"steps": 10}), (FABT, {"steps": 5, "targets": classes - 1}), (Square, {"steps": 100})]

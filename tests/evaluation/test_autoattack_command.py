@@ -150,10 +150,7 @@ def test_json_is_the_stored_result_and_names_the_weights(run: Path, call: Any) -
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (
-            ["--attack", "autoattack:norm=l1"],
-            "autoattack is for linf and l2; got l1: there use apgd-t:norm=l1,multi_eps=true",
-        ),
+        (["--suite", "autoattack", "--norm", "l1"], "digits has no usual radius in l1: give one, as --eps 133/255"),
         (["--attack", "autoattack:steps=4"], "unknown field autoattack.steps; nearest: eps, norm"),
         (["--attack", "square:steps=0"], "steps must be at least 1; got 0"),
         (["--attack", "autoatack"], "nearest: autoattack"),

@@ -13,6 +13,7 @@ from advdpnp.api.protocol import Radii, attack_by_hand, suite_of
 from advdpnp.attacks import (
     APGDCE,
     PGD,
+    SLIDE,
     AutoAttack,
     AutoAttackPlus,
     CarliniWagner,
@@ -49,7 +50,7 @@ def test_every_suite_has_the_same_attacks_in_l2_under_a_name_of_its_own(name: st
 def test_the_usual_radius_in_l2_is_that_of_robustbench_where_there_is_one() -> None:
     assert suite_of("autoattack", CIFAR10, "l2") == suite("autoattack", 0.5, norm="l2")
     assert suite_of("autoattack", CIFAR10, "l2").attacks == (AutoAttack(eps=0.5, norm="l2"),)
-    assert spec("cifar10-c/fog/3").radii == {"linf": 8 / 255, "l2": 0.5}
+    assert spec("cifar10-c/fog/3").radii == {"linf": 8 / 255, "l2": 0.5, "l1": 2000 / 255}
     assert "l2" not in spec("cifar100").radii
     with pytest.raises(ValueError, match=r"digits has no usual radius in l2: give one, as --eps 59/255, or in"):
         suite_of("quick", DIGITS, "l2")
@@ -73,15 +74,46 @@ def test_attacks_by_hand_get_the_radius_of_their_own_norm() -> None:
     (own,) = suite_of(["apgd-ce"], CIFAR10, "l2").attacks
     assert own == APGDCE(eps=0.5, norm="l2")
     assert attack_by_hand("pgd:norm=l2", Radii(CIFAR10.usual, "x", 3072, 0.25)) == PGD(eps=0.25, norm="l2")
-    with pytest.raises(ValueError, match=r"no usual radius in l1: give one, as --eps 12"):
-        attack_by_hand("apgd-ce:norm=l1", CIFAR10)
 
 
-@pytest.mark.parametrize("norm", ["l1", "L2", 2, ""])
+def test_in_l1_the_radius_is_that_of_the_data_set_or_asked_for() -> None:
+    assert {name: spec(name).radii.get("l1") for name in SPECS} == {
+        "cifar10": 2000 / 255, "cifar100": 2000 / 255, "svhn": 2000 / 255, "mnist": 10.0, "digits": None
+    }  # fmt: skip
+    assert attack_by_hand("apgd-ce:norm=l1", CIFAR10) == APGDCE(eps=2000 / 255, norm="l1")
+    # 8/255 in linf is 2000/255 in l1 at 3x32x32, so 0.1 in linf is 0.1 x 250 x 64 / 3072 at 8x8: 133/255.
+    with pytest.raises(ValueError, match=r"no usual radius in l1: give one, as --eps 133/255, .*wide as 0.1 in linf"):
+        attack_by_hand("apgd-ce:norm=l1", DIGITS)
+
+
+def test_pgd_in_l1_has_a_hundred_steps_of_50_255_and_names_its_variant() -> None:
+    pgd = attack_by_hand("pgd:norm=l1,ascent=dense", CIFAR10)
+    assert pgd.steps == 100 and pgd.step_size == pytest.approx(50 / 255)
+    assert record(pgd)["ascent"] == "dense" and "ascent" not in record(attack_by_hand("pgd:norm=l1", CIFAR10))
+    assert record(attack_by_hand("slide", CIFAR10)) == record(SLIDE(eps=2000 / 255))
+    assert (PGD().steps, PGD(norm="l2").steps, PGD(norm="l1", steps=20).steps) == (20, 20, 20)
+    for refused in ("pgd:ascent=dense", "pgd:norm=l2,ascent=rescaled"):
+        with pytest.raises(ValueError, match=r"is a variant of PGD in l1; got norm l"):
+            attack_by_hand(refused, CIFAR10)
+
+
+@pytest.mark.parametrize("name", [name for name in suite_names() if name not in ("clean", "autoattack-plus")])
+def test_every_suite_is_there_in_l1(name: str) -> None:
+    found = suite(name, 2000 / 255, norm="l1")
+    assert found.name == f"{name}-l1" and {one.norm for one in found.attacks} == {"l1"}
+    assert found.features is None or found.attacks[found.features].name == "pgd"
+    if name == "quick":
+        assert found.attacks == (PGD(eps=2000 / 255, norm="l1"), SLIDE(eps=2000 / 255))
+    else:
+        assert [(one.name, one.steps) for one in found.attacks] == [
+            (one.name, one.steps) for one in suite(name, 0.1).attacks
+        ]
+
+
+@pytest.mark.parametrize("norm", ["L1", "L2", 2, ""])
 def test_a_norm_without_suites_is_refused_with_those_that_there_are(norm: Any) -> None:
-    with pytest.raises(ValueError, match=r"norm must be one of linf, l2; got") as refused:
+    with pytest.raises(ValueError, match=r"norm must be one of linf, l2, l1; got"):
         suite_of("quick", CIFAR10, norm)
-    assert ("apgd-ce:norm=l1" in str(refused.value)) == (norm == "l1")
 
 
 def test_a_wide_radius_in_linf_is_asked_about() -> None:

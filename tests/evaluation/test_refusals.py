@@ -50,7 +50,9 @@ def test_a_radius_in_bytes_is_refused_before_the_first_attack(attack: Any, diame
         ("cw:kappa=nan", "cw.kappa must be a number or a fraction"),
         ("square:steps=0", "steps must be at least 1; got 0"),
         ("fab-t:beta=0", "beta must be in (0, 1]; got 0.0"),
-        ("pgd:norm=l1", "pgd.norm must be one of linf, l2; got 'l1'"),
+        ("pgd:norm=l0", "pgd.norm must be one of linf, l2, l1; got 'l0'"),
+        ("slide:norm=l2", "slide.norm must be one of l1; got 'l2'"),
+        ("pgd:ascent=sparse", "pgd.ascent must be one of coordinate, dense, rescaled; got 'sparse'"),
     ],
 )
 def test_attacks_by_hand_are_refused_by_field(text: str, says: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import api
-from advdpnp.attacks import APGDCE, ATTACKS, PGD, CarliniWagner, Objective, Suite, suite, suite_names
+from advdpnp.attacks import APGDCE, APGDDLR, ATTACKS, PGD, CarliniWagner, Objective, Suite, suite, suite_names
 from advdpnp.attacks.attack import is_scale_free
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
@@ -32,6 +32,8 @@ CROSS_ENTROPY = Objective("at", AT().objective)
 # Budgets for which a test has time.
 SHORT = {
     "pgd": {"steps": 10},
+    # A radius of 0.1 in l1 breaks nothing.
+    "slide": {"steps": 20, "eps": 2.0},
     "apgd-ce": {"steps": 10},
     "apgd-dlr": {"steps": 10},
     "apgd-t": {"steps": 10, "targets": 3},
@@ -84,7 +86,7 @@ def test_only_attacks_on_the_cross_entropy_mind_logits_times_a_million(name: str
     attack = ATTACKS[name](**{"eps": 0.1} | SHORT.get(name, {}))
     plain, steep = (int(withstood(attack, factor).sum()) for factor in (1.0, 1e6))
     assert is_scale_free(attack) == (steep <= plain + 2), (plain, steep)
-    on_likelihoods = ("fgsm", "bim", "mi-fgsm", "pgd", "apgd-ce", "adaptive-pgd", "adaptive-apgd")
+    on_likelihoods = ("fgsm", "bim", "mi-fgsm", "pgd", "apgd-ce", "slide", "adaptive-pgd", "adaptive-apgd")
     assert is_scale_free(attack) == (name not in on_likelihoods)
 
 
@@ -121,10 +123,9 @@ def test_an_attack_at_a_class_gets_one_at_the_same_class() -> None:
     assert found == (CarliniWagner(eps=0.1, target=3), CarliniWagner(eps=0.1, target=4))
 
 
-def test_in_l1_there_is_none_to_add_and_the_result_says_so() -> None:
+def test_in_l1_it_is_one_that_is_strong_there() -> None:
     asked = Suite("l1", "", (APGDCE(norm="l1", eps=2.0, steps=2),), features=None)
-    assert added_attacks(asked, subject(Declared)[0]) == ()
-    assert "no attack here is scale-free" in result_of(subject(Declared)[0], asked)["warnings"][0]
+    assert added_attacks(asked, subject(Declared)[0]) == (APGDDLR(eps=2.0, norm="l1"),)
 
 
 def result_of(model: nn.Module, asked: Any) -> Json:

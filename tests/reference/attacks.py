@@ -95,6 +95,7 @@ def linear_optimum(w: Array, x: Array, norm: str, eps: float) -> Array:
     """argmax of w . x' over ||x' - x|| <= eps and x' in [0, 1]^n, in closed form: (n,), (n,) -> (n,).
 
     linf: every pixel goes eps along sign(w_i), or to the edge of the box.
+    l1: the pixels of the largest |w_i| go to the edge, one after the other, as far as the radius lasts.
     l2: pixel i moves min(t |w_i|, room_i) for one t (Karush, Kuhn and Tucker), room_i being its distance to the edge
     that w_i points to; t is the largest that stays in the ball. Where no edge is near this is x + eps w / ||w||.
     PGD, which projects first and cuts after, need not reach the l2 optimum once a pixel is at the edge.
@@ -102,6 +103,13 @@ def linear_optimum(w: Array, x: Array, norm: str, eps: float) -> Array:
     room = np.array([1 - value if slope > 0 else value for value, slope in zip(x, w, strict=True)])
     if norm == "linf":
         return x + np.sign(w) * np.minimum(eps, room)
+    if norm == "l1":
+        spent, result = 0.0, x.copy()
+        for i in np.argsort(-abs(w)):
+            move = min(eps - spent, room[i])
+            result[i] += np.sign(w[i]) * move
+            spent += move
+        return result
     moving = [i for i in range(len(w)) if w[i] != 0]
     moving.sort(key=lambda i: room[i] / abs(w[i]))
     length = np.zeros_like(x)

@@ -1,10 +1,12 @@
 """What the command line and Python users call: train, load, evaluate, predict, compare, export."""
 
+from advdpnp.api.collections import evaluate_collection
 from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
 from advdpnp.api.export import export
 from advdpnp.api.external import evaluate_external, evaluate_model
 from advdpnp.api.loading import chosen_checkpoint, load, load_checkpoint
+from advdpnp.api.out_of_distribution import ood, ood_external
 from advdpnp.api.predicting import predict
 from advdpnp.api.training import make_task, train
 
@@ -13,6 +15,7 @@ __all__ = [
     "compare",
     "environment",
     "evaluate",
+    "evaluate_collection",
     "evaluate_external",
     "evaluate_model",
     "evaluate_run",
@@ -21,6 +24,8 @@ __all__ = [
     "load",
     "load_checkpoint",
     "make_task",
+    "ood",
+    "ood_external",
     "predict",
     "resolve_device",
     "train",

@@ -27,7 +27,7 @@ from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.result_files import ResultFiles
 from advdpnp.runs import Json, Run
-from advdpnp.threat import Ball
+from advdpnp.threat import Norm
 
 
 @overload
@@ -36,7 +36,7 @@ def evaluate(
     suite: Protocol = "quick",
     *,
     eps: Radius | None = None,
-    norm: Ball | None = None,
+    norm: Norm | None = None,
     suite_name: str | None = None,
     on_data: Any = None,
     checkpoint: str | None = None,
@@ -55,7 +55,7 @@ def evaluate(
     *,
     suite: Protocol = "quick",
     eps: Radius | None = None,
-    norm: Ball | None = None,
+    norm: Norm | None = None,
     callback: EvaluationCallback | None = None,
     chunk: int | None = None,
     **options: Unpack[InMemoryKeywords],
@@ -76,6 +76,13 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
     """
     if isinstance(what, ExportedProgram):
         what = settle(what.module())
+    named = _collection_name(what, arguments, options)
+    if named is not None:
+        from advdpnp.api.collections import evaluate_collection
+
+        given = arguments if isinstance(what, nn.Module) else ()
+        options.pop("suite", None)
+        return evaluate_collection(what, named, *given, **options)
     if isinstance(what, nn.Module):
         return evaluate_model(what, *arguments, **options)
     if {"x", "y"} & options.keys() or any(map(is_array, arguments)):
@@ -86,6 +93,12 @@ def evaluate(what: Any, *arguments: Any, **options: Any) -> Json:
     return evaluate_run(what, *arguments, **options)
 
 
+def _collection_name(what: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> str | None:
+    """The table of the paper that is asked for, as "table3"; None where it is one suite."""
+    suite = options.get("suite", arguments[0] if arguments and not isinstance(what, nn.Module) else None)
+    return suite if isinstance(suite, str) and suite in attacks.COLLECTIONS else None
+
+
 @renamed(listener="callback")
 @as_stated()
 def evaluate_run(
@@ -93,7 +106,7 @@ def evaluate_run(
     suite: Protocol = "quick",
     *,
     eps: Radius | None = None,
-    norm: Ball | None = None,
+    norm: Norm | None = None,
     suite_name: str | None = None,
     on_data: Any = None,
     checkpoint: str | None = None,
@@ -109,7 +122,7 @@ def evaluate_run(
         suite: a suite's name, see `advdpnp list suites`, a suite, an attack such as `PGD(eps=8 / 255)`, or a list of
             attacks, as objects or texts such as "pgd:steps=40,step_size=0.01".
         eps: another radius than the data set's usual one, as 4 / 255 or "4/255"; the result is then named after it.
-        norm: "linf", or "l2" for the same attacks in l2, whose result is called <suite>-l2; None for linf.
+        norm: "linf"; "l2" or "l1" for the same attacks there, whose result is called <suite>-l2 or -l1; None for linf.
         suite_name: name of the result, if `suite` is an attack or a list of them; None for "custom".
         on_data: another test set of the same image shape and classes; writes eval/<suite>@<data>.json. Images in
             memory, as `advdpnp.given` takes them, are recognized where they are the run's own test images.

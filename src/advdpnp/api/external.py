@@ -36,7 +36,7 @@ from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision, tensors_sum
 from advdpnp.runs import Json, Run
-from advdpnp.threat import Ball
+from advdpnp.threat import Norm
 
 
 class InMemoryKeywords(MeasuringKeywords, total=False):
@@ -54,7 +54,7 @@ def evaluate_model(
     *,
     suite: Protocol = "quick",
     eps: Radius | None = None,
-    norm: Ball | None = None,
+    norm: Norm | None = None,
     callback: EvaluationCallback | None = None,
     chunk: int | None = None,
     resume: Path | str | None = None,
@@ -72,7 +72,7 @@ def evaluate_model(
             such as "pgd:steps=40,step_size=0.01".
         eps: radius of a suite by name, and of texts that give none, as 8 / 255 or "8/255"; None for 8/255, which is of
             linf alone.
-        norm: "linf", or "l2" for the same attacks in l2; None for linf.
+        norm: "linf", or "l2" or "l1" for the same attacks there; None for linf.
         callback: called as the evaluation proceeds, see `advdpnp.callbacks`.
         chunk: rows of every forward; None for the usual number: 128, fewer where there are fewer images.
         resume: a file that keeps what is found while the evaluation runs. Where it is there already, an evaluation of
@@ -87,8 +87,8 @@ def evaluate_model(
     """
     how, kept = EvaluationOptions(**options), _kept(resume)
     check_mode(model)
-    images = _images(x, y)
-    on, pixels = _device(model, images.pixels), math.prod(images.pixels.shape[1:])
+    images = in_memory_images(x, y)
+    on, pixels = network_device(model, images.pixels), math.prod(images.pixels.shape[1:])
     radii = Radii({"linf": 8 / 255}, "a set of images in memory", pixels, radius_of(eps), named=False)
     wanted = suite_of(suite, radii, norm)
     for attack in wanted.attacks:
@@ -129,7 +129,7 @@ def evaluate_external(
     suite: Protocol = "quick",
     *,
     eps: Radius | None = None,
-    norm: Ball | None = None,
+    norm: Norm | None = None,
     suite_name: str | None = None,
     out: Path | str = "runs",
     device: str | None = None,
@@ -201,7 +201,7 @@ def _kept(resume: Path | str | None) -> Path | None:
     return None if resume is None else Path(resume)
 
 
-def _images(x: Any, y: Any) -> Images:
+def in_memory_images(x: Any, y: Any) -> Images:
     if isinstance(x, DataSpec):
         return data.load(x, "test")
     pixels, labels = as_tensors(x, y)
@@ -213,7 +213,7 @@ def _images(x: Any, y: Any) -> Images:
     return Images(in_box(pixels), labels, levels=1)
 
 
-def _device(model: nn.Module, x: Tensor) -> torch.device:
+def network_device(model: nn.Module, x: Tensor) -> torch.device:
     return next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), x.device)
 
 

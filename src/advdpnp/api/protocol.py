@@ -9,7 +9,8 @@ from advdpnp import attacks
 from advdpnp.attacks import ATTACKS, Attack, AutoAttack, AutoAttackPlus, QuickAutoAttack, Suite, suite_names
 from advdpnp.attacks.adaptive import with_objective
 from advdpnp.attacks.attack import Objective
-from advdpnp.attacks.suites import check_suite_norm, l2_radius
+from advdpnp.attacks.collections import COLLECTIONS
+from advdpnp.attacks.suites import check_suite_norm, l1_radius, l2_radius
 from advdpnp.defenses import Defense
 from advdpnp.experiments.config import decode
 from advdpnp.ranges import Count, NonNegative, check, check_fields, nearest
@@ -52,11 +53,10 @@ class Radii:
         radius = self.usual.get(norm) if self.asked is None else self.asked
         if radius is None:
             linf = self.usual["linf"]
-            example = "12" if norm == "l1" else eps_text(l2_radius(linf, self.pixels))
-            why = "" if norm == "l1" else f" ({example} is about as wide as {eps_text(linf)} in linf)"
+            example = eps_text((l1_radius if norm == "l1" else l2_radius)(linf, self.pixels))
             raise ValueError(
                 f"{self.of} has no usual radius in {norm}: give one, as --eps {example}, or in an attack by hand as "
-                f"norm={norm},eps={example}{why}"
+                f"norm={norm},eps={example} ({example} is about as wide as {eps_text(linf)} in linf)"
             )
         return radius
 
@@ -118,7 +118,7 @@ def suite_of(protocol: Protocol, radii: Radii, norm: str | None = None, name: st
         protocol: a suite's name, a suite, an attack, or attacks.
         radii: of what gives none; a suite by name is called after a radius that is not the usual one, and after a norm
             other than linf, so that results do not meet.
-        norm: "linf" or "l2", of a suite by name and of texts that give none; None for linf.
+        norm: "linf", "l2" or "l1", of a suite by name and of texts that give none; None for linf.
         name: what attacks are called; None for "custom".
     Raises:
         ValueError: unknown names, no attacks, or a name that reads like another suite.
@@ -142,9 +142,12 @@ def adapted(suite: Suite, defense: Defense[Any]) -> Suite:
 
 
 def _suite_by_name(name: str, radii: Radii, norm: Any) -> Suite:
+    if name in COLLECTIONS:
+        parts = ", ".join(dict.fromkeys(part.suite for part in COLLECTIONS[name].parts))
+        raise ValueError(f"{name} is several evaluations ({parts}): ask advdpnp.evaluate for it, or for one of them")
     if name not in suite_names():
         by_hand = f"; {name} is an attack: give it by hand, as --attack {name}" if name in ATTACKS else ""
-        raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, suite_names())}{by_hand}")
+        raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, [*suite_names(), *COLLECTIONS])}{by_hand}")
     # A suite without attacks has no radius to ask for.
     norm = norm if attacks.suite(name, 0.0).attacks else "linf"
     radius = radii[norm]
@@ -216,7 +219,9 @@ def _check_name(name: str, members: Sequence[Attack]) -> None:
 def _check_own_name(name: str, members: Sequence[Attack]) -> None:
     """As `_check_name`; the name of a suite, and what a suite in another norm, radius or precision is called, too."""
     _check_name(name, members)
-    suites = (one for one in suite_names() if name == one or re.fullmatch(re.escape(one) + _VARIANT, name))
+    suites = (
+        one for one in [*suite_names(), *COLLECTIONS] if name == one or re.fullmatch(re.escape(one) + _VARIANT, name)
+    )
     taken = next(suites, "")
     if taken and (name == taken or not name.startswith("autoattack")):
         raise _taken(name, taken)

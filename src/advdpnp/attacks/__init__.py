@@ -4,6 +4,7 @@ from advdpnp.attacks.adaptive import AdaptiveAPGD, AdaptivePGD
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
 from advdpnp.attacks.attack import Attack, Objective, label, record
 from advdpnp.attacks.autoattack import AutoAttack, AutoAttackPlus, QuickAutoAttack
+from advdpnp.attacks.collections import COLLECTIONS
 from advdpnp.attacks.cw_l2 import CarliniWagnerL2
 from advdpnp.attacks.deepfool import DeepFool
 from advdpnp.attacks.fab import FABT
@@ -11,6 +12,7 @@ from advdpnp.attacks.margin_pgd import MarginPGD
 from advdpnp.attacks.mi_fgsm import MIFGSM
 from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import BIM, FGSM, PGD, CarliniWagner
+from advdpnp.attacks.slide import SLIDE
 from advdpnp.attacks.square import Square
 from advdpnp.attacks.suites import Suite, suite, suite_names
 
@@ -28,6 +30,7 @@ ATTACKS = {
         MinEps,
         AutoAttack,
         QuickAutoAttack,
+        SLIDE,
         AdaptivePGD,
         AdaptiveAPGD,
         MarginPGD,
@@ -45,10 +48,12 @@ __all__ = [
     "APGDT",
     "ATTACKS",
     "BIM",
+    "COLLECTIONS",
     "FABT",
     "FGSM",
     "MIFGSM",
     "PGD",
+    "SLIDE",
     "AdaptiveAPGD",
     "AdaptivePGD",
     "Attack",

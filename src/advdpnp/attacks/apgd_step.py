@@ -8,11 +8,10 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from advdpnp.attacks.stepwise import AttackState, LossGradient
 from advdpnp.noise import Noise
-from advdpnp.threat import Norm, ThreatModel
+from advdpnp.threat import Norm, ThreatModel, into_l1_ball
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -66,6 +65,9 @@ class APGDStep(Protocol[APGDStateT]):
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> APGDStateT:
         """Rows at a random point of the ball; `stream` names the draw."""
+
+    def begin(self, point: Tensor, x: Tensor, y: Tensor, target: Tensor) -> APGDStateT:
+        """Rows of age 0 at `point`, (B, channels, H, W)."""
 
     def next_point(self, state: APGDStateT, answer: LossGradient) -> Tensor:
         """The point after `state.point`, of which `answer` is the loss and gradient; writes to all else of `state`."""
@@ -198,42 +200,6 @@ class MomentumStep:
         return (x + self._unit(delta) * self._length(delta).clamp_max(self.eps)).clamp(0.0, 1.0)
 
 
-def into_l1_ball(delta: Tensor, x: Tensor, eps: float | Tensor) -> Tensor:
-    """What to add to a perturbation so that it is the nearest one with ||delta||_1 <= eps and x + delta in [0, 1].
-
-    Every pixel shrinks by the same amount, but by no less than it is outside of the box and by no more than its size.
-    What is added, and not the sum, is returned because x + delta + addition rounds as the official code does.
-
-    Args:
-        delta: (B, channels, H, W).
-        x: (B, channels, H, W) in [0, 1].
-        eps: radius, at least 0; (B,) for a radius of each row's own.
-    Returns:
-        (B, channels, H, W), of signs opposite to delta's.
-    """
-    rows = x.flatten(1)
-    change = delta.flatten(1)
-    size = change.abs()
-    outside = -torch.minimum(1 - rows - change, rows + change).clamp_max(0)
-    shrinkage = _shrinkage(outside, size, size.sum(dim=1) - eps)
-    return (-change.sign() * torch.minimum(torch.maximum(outside, shrinkage[:, None]), size)).view_as(delta)
-
-
-def _shrinkage(least: Tensor, most: Tensor, need: Tensor) -> Tensor:
-    """The t >= 0 with sum_i clamp(t, least_i, most_i) = need; 0 where t = 0 gives enough: (B, n), (B, n), (B,) -> (B,).
-
-    The sum is piecewise linear in t: its slope grows by 1 at each `least` and falls by 1 at each `most`.
-    """
-    corners, order = torch.cat((least, most), dim=1).sort(dim=1)
-    slopes = torch.where(order < least.shape[1], 1.0, -1.0).to(least.dtype).cumsum(dim=1)
-    base = least.sum(dim=1)
-    rises = (corners.diff(dim=1) * slopes[:, :-1]).cumsum(dim=1)
-    sums = base[:, None] + functional.pad(rises, (1, 0))
-    before = ((sums < need[:, None]).sum(dim=1, keepdim=True) - 1).clamp_min(0)
-    sum_before, slope, corner = (values.gather(1, before).squeeze(1) for values in (sums, slopes, corners))
-    return torch.where(base < need, (need - sum_before) / slope + corner, 0.0)
-
-
 @dataclass
 class SparseState(APGDState):
     """Rows in l1.
@@ -252,13 +218,17 @@ class SparseStep:
     """Steps along the largest entries of the gradient, as many as the best point suggests (2021, Algorithm 1).
 
     Args:
-        phases: (radius, steps) one after the other, each from the best point of the one before it.
+        phases: (radius, steps) one after the other, each from the best point of the one before it; a radius is a
+            number, or (B,) for one of each row's own.
     """
 
-    phases: tuple[tuple[float, int], ...]
+    phases: tuple[tuple[float | Tensor, int], ...]
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, noise: Noise, stream: str) -> SparseState:
-        point = self._start(x, noise, stream)
+        return self.begin(self._start(x, noise, stream), x, y, target)
+
+    def begin(self, point: Tensor, x: Tensor, y: Tensor, target: Tensor) -> SparseState:
+        """Rows of age 0 at `point`, (B, channels, H, W)."""
         zeros = x.new_zeros(len(x))
         return SparseState.start(
             point,
@@ -338,9 +308,9 @@ class SparseStep:
         return point.clamp(0.0, 1.0)
 
 
-def _choose(phase: Tensor, values: Sequence[float], dtype: torch.dtype = torch.int64) -> Tensor:
+def _choose(phase: Tensor, values: Sequence[float | Tensor], dtype: torch.dtype = torch.int64) -> Tensor:
     """values[phase]: (B,) int64 -> (B,); by comparisons, since a list would have to be copied to the device."""
-    chosen = torch.full(phase.shape, values[0], dtype=dtype, device=phase.device)
+    chosen = torch.zeros(phase.shape, dtype=dtype, device=phase.device) + values[0]
     for place, value in enumerate(values[1:], start=1):
         chosen = torch.where(phase == place, value, chosen)
     return chosen

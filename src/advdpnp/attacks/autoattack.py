@@ -1,6 +1,6 @@
 """AutoAttack: four attacks, one after the other, each on the images that are still classified correctly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from advdpnp.attacks.apgd import APGDCE, APGDDLR, APGDT
@@ -18,11 +18,12 @@ class AutoAttack(SequentialAttack):
     """Standard AutoAttack (Croce and Hein 2020): APGD-CE, APGD-T, FAB-T, Square, with the authors' budgets.
 
     Targets are the min(9, C - 1) likeliest other classes; where the targeted DLR loss is undefined (C < 4) APGD-T
-    maximizes a margin.
+    maximizes a margin. In l1 (Croce and Hein 2021) both APGD begin at larger radii, APGD-CE has five restarts, and
+    APGD-T five targets.
 
     Args:
         eps: radius in the units of the norm.
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
     """
 
     name: ClassVar[str] = "autoattack"
@@ -37,14 +38,15 @@ class AutoAttack(SequentialAttack):
     norm: Norm = "linf"
 
     def __post_init__(self) -> None:
-        if self.norm == "l1":
-            raise ValueError(f"{self.name} is for linf and l2; got l1: there use apgd-t:norm=l1,multi_eps=true")
         check_attack(self)
 
     @property
     def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
         fields: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
-        return APGDCE(**fields), APGDT(**fields), FABT(**fields), Square(**fields)
+        ce, targeted = APGDCE(**fields), APGDT(**fields)
+        if self.norm == "l1":
+            ce, targeted = replace(ce, restarts=5, multi_eps=True), replace(targeted, targets=5, multi_eps=True)
+        return ce, targeted, FABT(**fields), Square(**fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,8 @@ class QuickAutoAttack(AutoAttack):
     @property
     def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
         fields: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
-        return APGDCE(**fields, steps=50), APGDT(**fields, steps=50, targets=3), Square(**fields, steps=250)
+        ascent = fields | {"steps": 50, "multi_eps": self.norm == "l1"}
+        return APGDCE(**ascent), APGDT(**ascent, targets=3), Square(**fields, steps=250)
 
 
 @dataclass(frozen=True, kw_only=True)

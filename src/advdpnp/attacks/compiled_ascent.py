@@ -21,7 +21,7 @@ def make_iteration(forward: Forward, loss: AscentLoss, budget: Budget) -> Iterat
             return loss(forward(point), reference, row).sum()
 
         gradient = torch.func.grad(total)(x_adv)
-        return budget.threat.project(x_adv + budget.step_size * budget.threat.step(gradient), x)
+        return budget.threat.advance(x_adv, gradient, budget.step_size, x)
 
     return iteration
 

@@ -11,38 +11,54 @@ from advdpnp.attacks.stepwise import AttackState, ChunkedModel, LossGradient, Qu
 from advdpnp.losses import lead, margin
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, Range, Share, unknown
-from advdpnp.threat import Ball
+from advdpnp.threat import Norm
 
 # Steps of Newton's method, which is exact after a few; only planes that almost miss the box would take more.
 STEPS = 12
-# Weights the official AutoAttack code takes for 0 in the l_2 norm.
+# Weights the official AutoAttack code takes for 0 in the l_2 and l_1 norms.
 NEGLIGIBLE = 1e-8
 
 
-def to_hyperplane(points: Tensor, w: Tensor, b: Tensor, norm: Ball) -> Tensor:
+def to_hyperplane(points: Tensor, w: Tensor, b: Tensor, norm: Norm) -> Tensor:
     """The smallest displacements that put points on {z: w.z = b} without leaving [0, 1]^d.
 
     Args:
         points: (..., d) in [0, 1].
         w: (..., d) normals, broadcast to the points.
         b: (...).
-        norm: "linf" or "l2", in which the displacement is smallest.
+        norm: "linf", "l2" or "l1", in which the displacement is smallest.
     Returns:
         (..., d); where the plane misses the box, the displacement to the corner of the box that is nearest to the
         plane. 0 where w is 0.
     """
     height = (w * points).sum(dim=-1) - b
-    if norm == "l2":
+    if norm in ("l2", "l1"):
         w = functional.hardshrink(w, NEGLIGIBLE)
     elif norm != "linf":
-        raise unknown("norm", norm, Ball)
+        raise unknown("norm", norm, Norm)
     steepness = w.abs()
     direction = torch.where(height >= 0, -1.0, 1.0).to(w.dtype).unsqueeze(-1) * w.sign()
     # 1 - z upwards, z downwards. Branches over whole tensors, torch.where, are many times slower on a CPU.
     room = direction.clamp_min(0) - direction * points
+    if norm == "l1":
+        return direction * _steepest_first(height.abs(), steepness, room)
     pace = steepness if norm == "l2" else torch.ones_like(steepness)
     time = _arrival(height.abs(), steepness * pace, steepness * room)
     return direction * torch.minimum(time.unsqueeze(-1) * pace, room)
+
+
+def _steepest_first(height: Tensor, steepness: Tensor, room: Tensor) -> Tensor:
+    """How far each pixel goes if those of the largest weights go first, to the box, and the last as far as is left.
+
+    (...), (..., d), (..., d) -> (..., d) in [0, room].
+    """
+    slopes, order = steepness.sort(dim=-1, descending=True, stable=True)
+    order = order.expand_as(room)
+    limits = room.gather(-1, order)
+    before = functional.pad((slopes * limits).cumsum(dim=-1)[..., :-1], (1, 0))
+    left = (height.unsqueeze(-1) - before).clamp_min(0)
+    way = torch.minimum(left / slopes.clamp_min(torch.finfo(slopes.dtype).tiny), limits)
+    return torch.zeros_like(room).scatter(-1, order, way)
 
 
 def _arrival(height: Tensor, speed: Tensor, depth: Tensor) -> Tensor:
@@ -65,7 +81,7 @@ class FABT(StepwiseAttack[AttackState]):
 
     Args:
         eps: radius in the units of the norm.
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         steps: iterations for each target and restart.
         restarts: attempts at each target; the first starts at the image, others at a random point eps / 2 from it.
         targets: other classes that are aimed at, likeliest first; all of them where there are fewer.
@@ -83,7 +99,7 @@ class FABT(StepwiseAttack[AttackState]):
     random_start: ClassVar[bool] = False
     cost: ClassVar[float] = 1.4
 
-    norm: Ball = "linf"
+    norm: Norm = "linf"
     targets: Count = 9
     alpha_max: Share = 0.1
     eta: Annotated[float, Range("[1, inf)")] = 1.05
@@ -143,5 +159,7 @@ class FABT(StepwiseAttack[AttackState]):
 
     def _size(self, steps: Tensor) -> Tensor:
         """(..., d) -> (...), in the attack's norm."""
+        if self.norm == "l1":
+            return steps.abs().sum(dim=-1)
         size: Tensor = steps.abs().amax(dim=-1) if self.norm == "linf" else steps.square().sum(dim=-1).sqrt()
         return size

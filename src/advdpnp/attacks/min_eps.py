@@ -2,14 +2,22 @@
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.apgd import aimed_dlr, targeted_dlr
-from advdpnp.attacks.apgd_step import MomentumState, MomentumStep, per_image
+from advdpnp.attacks.apgd_step import (
+    APGDState,
+    APGDStep,
+    MomentumState,
+    MomentumStep,
+    SparseState,
+    SparseStep,
+    per_image,
+)
 from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.stepwise import (
     ChunkedModel,
@@ -22,7 +30,7 @@ from advdpnp.attacks.stepwise import (
 )
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count
-from advdpnp.threat import Ball, distance
+from advdpnp.threat import Norm, distance
 
 # What a row is doing: steps to the boundary, or Auto-PGD on the cross-entropy or on the DLR of the first target, the
 # second, ...
@@ -30,7 +38,7 @@ _BOUNDARY, _CROSS_ENTROPY, _DLR = 0, 1, 2
 
 
 @dataclass
-class MinEpsState(MomentumState):
+class MinEpsState(APGDState):
     """Rows of the search; the age is that of the row's ascent, or of its steps to the boundary.
 
     Args:
@@ -56,6 +64,16 @@ class MinEpsState(MomentumState):
     over: Tensor
 
 
+@dataclass
+class MomentumSearch(MomentumState, MinEpsState):
+    """Rows of the search in linf or l2."""
+
+
+@dataclass
+class SparseSearch(SparseState, MinEpsState):
+    """Rows of the search in l1."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MinEps(StepwiseAttack[MinEpsState]):
     """The smallest radius at which each image is broken: FAB's steps to the boundary, then bisection over Auto-PGD.
@@ -68,7 +86,7 @@ class MinEps(StepwiseAttack[MinEpsState]):
 
     Args:
         eps: the largest radius that is tried: images that it does not break are censored.
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         steps: points at which each ascent asks the network.
         boundary_steps: steps to each boundary.
         bisections: radii that are tried.
@@ -84,7 +102,7 @@ class MinEps(StepwiseAttack[MinEpsState]):
     random_start: ClassVar[bool] = False
     seeks_nearest: ClassVar[bool] = True
 
-    norm: Ball = "linf"
+    norm: Norm = "linf"
     steps: Count = 10
     boundary_steps: Count = 20
     bisections: Count = 10
@@ -103,7 +121,8 @@ class MinEps(StepwiseAttack[MinEpsState]):
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> MinEpsState:
         zeros, none = x.new_zeros(len(x)), torch.zeros_like(y)
-        return MinEpsState(
+        kind = SparseSearch if self.norm == "l1" else MomentumSearch
+        return kind(
             **_values(self._ascent(zeros).begin(x, x, y, target)),
             nearest=x.clone(),
             high=torch.full_like(zeros, torch.inf),
@@ -210,7 +229,10 @@ class MinEps(StepwiseAttack[MinEpsState]):
         for name, values in fresh.items():
             setattr(state, name, torch.where(rows.view(-1, *[1] * (values.dim() - 1)), values, getattr(state, name)))
 
-    def _ascent(self, radius: Tensor) -> MomentumStep:
+    # Which state belongs to which norm is known here only, hence Any.
+    def _ascent(self, radius: Tensor) -> APGDStep[Any]:
+        if self.norm == "l1":
+            return SparseStep(((radius, self.steps),))
         return MomentumStep(self.norm, per_image(radius), self.steps, rho=0.75)
 
     @cached_property
@@ -218,5 +240,5 @@ class MinEps(StepwiseAttack[MinEpsState]):
         return FABT(norm=self.norm, eps=self.eps)
 
 
-def _values(state: MomentumState) -> dict[str, Tensor]:
-    return {field.name: getattr(state, field.name) for field in fields(MomentumState)}
+def _values(state: APGDState) -> dict[str, Tensor]:
+    return {field.name: getattr(state, field.name) for field in fields(state)}

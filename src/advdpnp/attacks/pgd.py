@@ -1,13 +1,14 @@
 """FGSM, BIM, PGD and C&W: projected ascents with steps of one size."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.attack import Attack, Logits, Target, attack_call, check_attack
+from advdpnp.attacks.l1_variants import L1Ascent, l1_ball
 from advdpnp.attacks.projected_ascent import (
     AscentLoss,
     Budget,
@@ -20,18 +21,29 @@ from advdpnp.attacks.projected_ascent import (
 )
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.ranges import Count, NonNegative
-from advdpnp.threat import Ball, ThreatModel, check_level
+from advdpnp.threat import Ball, Norm, ThreatModel, check_level
+
+# Steps in linf and l2, and in l1, where a step along one coordinate moves one pixel.
+_STEPS, _L1_STEPS = 20, 100
+# Stands for these until the norm is known; a count that is given, 0 too, is checked like any other.
+_BY_NORM: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PGD:
     """Projected steepest ascent on the cross-entropy.
 
+    In l1 a steepest step moves one pixel, which the box soon stops: that is weak, and an accuracy under it says little.
+    `SLIDE` and APGD in l1 are the strong ones.
+
     Args:
         eps: radius in the units of the norm.
-        norm: "linf" or "l2".
-        steps: iterations.
+        norm: "linf", "l2" or "l1".
+        steps: iterations; by default 20, and 100 in l1.
         step_size: length of a step; 0 stands for 2.5 eps / steps, the rule behind every step size of Adv-DPNP's tables.
+        ascent: what PGD is in l1: "coordinate", steps along the steepest coordinate and exact projection (advertorch,
+            FSR); "dense", along the whole gradient with radial rescaling (foolbox); "rescaled", along the steepest
+            coordinate with radial rescaling (Adversarial Robustness Toolbox). "coordinate" in other norms.
         restarts: ascents from different starts; the widest misclassification of each image is kept.
         random_start: start at a random point of the ball, else at the image.
         target: class to aim at: ascent on its log likelihood; None for any wrong class.
@@ -40,19 +52,29 @@ class PGD:
     name: ClassVar[str] = "pgd"
 
     eps: NonNegative = 8 / 255
-    norm: Ball = "linf"
-    steps: Count = 20
+    norm: Norm = "linf"
+    steps: Count = _BY_NORM
     step_size: NonNegative = 0.0
+    ascent: L1Ascent = "coordinate"
     restarts: Count = 1
     random_start: bool = True
     target: Target = None
 
     def __post_init__(self) -> None:
+        if self.steps is None:
+            object.__setattr__(self, "steps", _L1_STEPS if self.norm == "l1" else _STEPS)
         check_attack(self)
         check_level(self.norm, self.step_size, "step_size")
         if self.step_size == 0:
             object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
+        if self.norm != "l1" and self.ascent != "coordinate":
+            raise ValueError(f"ascent {self.ascent} is a variant of PGD in l1; got norm {self.norm}: leave it out")
         budget_of(self)
+
+    @property
+    def threat(self) -> ThreatModel:
+        """The ball, with the steps of this attack."""
+        return l1_ball(self.eps, self.ascent) if self.norm == "l1" else ThreatModel(self.norm, self.eps)
 
     @attack_call
     def __call__(
@@ -68,7 +90,7 @@ class FGSM:
 
     Args:
         eps: radius, and length of the step.
-        norm: "linf", or "l2" for the fast gradient method.
+        norm: "linf"; "l2" for the fast gradient method; "l1", where one pixel changes.
         target: class to aim at, as in `PGD`.
     """
 
@@ -78,7 +100,7 @@ class FGSM:
     random_start: ClassVar[bool] = False
 
     eps: NonNegative = 8 / 255
-    norm: Ball = "linf"
+    norm: Norm = "linf"
     target: Target = None
 
     def __post_init__(self) -> None:
@@ -143,7 +165,7 @@ class CarliniWagner:
 
     Args:
         eps: radius in the units of the norm.
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         steps: iterations.
         step_size: length of a step; 0 stands for eps / 10 (FSR).
         kappa: confidence in logits, at least 0.
@@ -157,7 +179,7 @@ class CarliniWagner:
     scale_free: ClassVar[bool] = True
 
     eps: NonNegative = 8 / 255
-    norm: Ball = "linf"
+    norm: Norm = "linf"
     steps: Count = 30
     step_size: NonNegative = 0.0
     kappa: NonNegative = 50.0
@@ -196,7 +218,7 @@ class _FixedStepAttack(Attack, Protocol):
     """An attack that is a projected ascent, with steps of one size."""
 
     @property
-    def norm(self) -> Ball: ...
+    def norm(self) -> Norm: ...
     @property
     def steps(self) -> int: ...
     @property
@@ -242,7 +264,9 @@ def budget_of(attack: _FixedStepAttack) -> Budget:
     if attack.restarts > 1 and not attack.random_start:
         raise ValueError(f"{attack.restarts} restarts without a random start repeat one ascent: set random_start=True")
     start: Start = "uniform" if attack.random_start else "none"
-    return Budget(ThreatModel(attack.norm, attack.eps), attack.steps, attack.step_size, start)
+    # Attacks that move in a way of their own have a `threat`.
+    threat = getattr(attack, "threat", None) or ThreatModel(attack.norm, attack.eps)
+    return Budget(threat, attack.steps, attack.step_size, start)
 
 
 def _lead(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:

@@ -99,7 +99,7 @@ def pgd_steps(
             # The sum, not the mean: the direction is the same and small gradients do not underflow.
             total = loss(forward(x_adv), reference, row).sum()
         (gradient,) = torch.autograd.grad(total, x_adv)
-        x_adv = budget.threat.project(x_adv.detach() + budget.step_size * budget.threat.step(gradient), x)
+        x_adv = budget.threat.advance(x_adv.detach(), gradient, budget.step_size, x)
     return x_adv
 
 

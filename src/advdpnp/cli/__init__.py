@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from advdpnp.cli import data, deploy, evaluate, results, tools, train, weights
+from advdpnp.cli import data, deploy, evaluate, ood, results, tools, train, weights
 from advdpnp.cli.command import app, complain
 
 # Importing a module registers its commands.
-MODULES = (train, evaluate, results, deploy, tools, data, weights)
-ORDER = ("train", "evaluate", "predict", "compare", "report", "export", "demo", "bench", "show", "list")
+MODULES = (train, evaluate, ood, results, deploy, tools, data, weights)
+ORDER = ("train", "evaluate", "ood", "predict", "compare", "report", "export", "demo", "bench", "show", "list")
 app.registered_commands.sort(key=lambda info: ORDER.index(info.name or getattr(info.callback, "__name__", "")))
 
 

@@ -40,7 +40,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Attack by hand, repeatable: pgd:eps=0.3,steps=40,step_size=0.01.")
     ] = None,
     eps: Annotated[str | None, typer.Option(help="Radius instead of the data set's, as 4/255 or 0.3.")] = None,
-    norm: Annotated[str | None, typer.Option(help="linf (default), or l2 for the same attacks in l2.")] = None,
+    norm: Annotated[str | None, typer.Option(help="linf (default), l2 or l1: the same attacks there.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many test images.")] = None,
     indices: Annotated[str | None, typer.Option(help=_INDICES_HELP)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the attacks' noise.")] = 0,
@@ -94,8 +94,10 @@ def evaluate(
         model = None
     _check_asked(run, model, data, checkpoint, any(described))
     from advdpnp import api
+    from advdpnp.attacks import COLLECTIONS
     from advdpnp.progress import result_text
 
+    table = suite if attack is None and suite in COLLECTIONS else None
     how: dict[str, Any] = {
         "suite": attack or suite or "quick",
         "suite_name": suite,
@@ -114,12 +116,17 @@ def evaluate(
         "data_root": data_root,
         "resume": resume,
     }
+    if table:
+        how = {key: value for key, value in how.items() if key not in ("suite", "suite_name", "resume")}
     with showing_progress() as callback:
         if data and model:
             image_size = usual_size(data, image_size, model, callback.on_note)
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
         if run is not None:
-            result = api.evaluate_run(run, on_data=tested, checkpoint=checkpoint, callback=callback, **how)
+            of_run: dict[str, Any] = {"on_data": tested, "checkpoint": checkpoint, "callback": callback}
+            if table:
+                return _table_answer(api.evaluate_collection(run, table, **of_run, **how), run)
+            result = api.evaluate_run(run, **of_run, **how)
             return Answer(result, result_text(result), next=_then(result, run))
         from advdpnp.external import ExternalModel, parse_arguments
 
@@ -129,9 +136,20 @@ def evaluate(
             raise ValueError("--own-weights and --untrained contradict each other: give one of them")
         as_built: Any = "untrained" if untrained else "own" if own_weights else "refused"
         source = ExternalModel(model, weights, weights_key, arguments, *normalization, name, as_built)
-        result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
         folder = source.folder(out, tested)
+        if table:
+            whole = api.evaluate_collection(source, table, tested, out=out, callback=callback, **how)
+            return _table_answer(whole, folder)
+        result = api.evaluate_external(source, tested, out=out, callback=callback, **how)
         return Answer(result, f"{result_text(result)}\n{folder}", next=_then(result, folder))
+
+
+def _table_answer(whole: Json, folder: Path) -> Answer:
+    """The results of all suites of a table."""
+    from advdpnp.progress import result_text
+
+    texts = [result_text(result) for result in whole["evaluations"]]
+    return Answer(whole, "\n\n".join([*texts, str(folder)]), next=(shown("report", folder),))
 
 
 def _then(result: Json, folder: Path) -> tuple[str, ...]:

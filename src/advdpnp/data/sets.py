@@ -24,6 +24,9 @@ _CIFAR100_CLASSES = tuple(
     "tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm".split()
 )
 
+# That of Adv-DPNP, Tramer and Boneh 2019 and Madaan et al. 2021; AutoAttack's authors take 12 on CIFAR-10.
+_EPS_L1 = 2000 / 255
+
 SPECS: dict[str, NamedSpec] = {
     entry.name: entry
     for entry in (
@@ -40,6 +43,7 @@ SPECS: dict[str, NamedSpec] = {
             archives=sources.CIFAR10,
             # That of RobustBench, which has no l2 for CIFAR-100.
             eps_l2=0.5,
+            eps_l1=_EPS_L1,
         ),
         NamedSpec(
             "cifar100",
@@ -52,6 +56,7 @@ SPECS: dict[str, NamedSpec] = {
             augmentation=_CROP_AND_FLIP,
             reader=readers.read_cifar100,
             archives=sources.CIFAR100,
+            eps_l1=_EPS_L1,
         ),
         NamedSpec(
             "svhn",
@@ -65,6 +70,7 @@ SPECS: dict[str, NamedSpec] = {
             augmentation=_CROP,
             reader=readers.read_svhn,
             archives=sources.SVHN,
+            eps_l1=_EPS_L1,
         ),
         NamedSpec(
             "mnist",
@@ -77,6 +83,8 @@ SPECS: dict[str, NamedSpec] = {
             augmentation=Augmentation(),
             reader=readers.read_mnist,
             archives=sources.MNIST,
+            # That of Tramer and Boneh 2019, and of Maini et al. 2020.
+            eps_l1=10.0,
         ),
         NamedSpec(
             "digits",
@@ -106,8 +114,20 @@ def _corrupted(name: str) -> NamedSpec:
     _, severity = parse_corruption(name)
     clean = SPECS["cifar10"]
     images = clean.test_size * (SEVERITIES if severity is None else 1)
-    facts = (name, clean.image_shape, clean.class_names, 0, images, clean.eps, 0, Augmentation())
-    return NamedSpec(*facts, reader=readers.read_cifar10_c, archives=sources.CIFAR10_C, eps_l2=clean.eps_l2)
+    return NamedSpec(
+        name,
+        clean.image_shape,
+        clean.class_names,
+        train_size=0,
+        test_size=images,
+        eps=clean.eps,
+        holdout=0,
+        augmentation=Augmentation(),
+        reader=readers.read_cifar10_c,
+        archives=sources.CIFAR10_C,
+        eps_l2=clean.eps_l2,
+        eps_l1=clean.eps_l1,
+    )
 
 
 def spec(name: str) -> NamedSpec:

@@ -87,14 +87,16 @@ class NamedSpec(DataSpec):
             ValueError where one is not what the facts say.
         archives: what `advdpnp data download` fetches; none for a set that needs no download.
         origin: where the images of a set without archives come from, in a few words.
-        eps_l2: the field's usual l2 radius, for images in [0, 1]; None where there is none.
+        eps_l2, eps_l1: the field's usual radii in l2 and l1, for images in [0, 1]; None where there is none.
     """
 
     reader: Reader
     archives: tuple[Archive, ...] = ()
     origin: str = "files of your own"
     eps_l2: NonNegative | None = None
+    eps_l1: NonNegative | None = None
 
     @property
     def radii(self) -> dict[str, float]:
-        return super().radii | ({} if self.eps_l2 is None else {"l2": self.eps_l2})
+        others = {"l2": self.eps_l2, "l1": self.eps_l1}
+        return super().radii | {norm: eps for norm, eps in others.items() if eps is not None}

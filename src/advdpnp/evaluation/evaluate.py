@@ -36,6 +36,7 @@ from advdpnp.evaluation.single_pass import (
 from advdpnp.evaluation.state import EvaluationState, PassProgress
 from advdpnp.evaluation.transfer import TransferSource, check_source
 from advdpnp.evaluation.verdicts import check_evaluated
+from advdpnp.evaluation.weak_in_l1 import with_l1_warning
 from advdpnp.indices import indices_text, shard_text
 from advdpnp.metrics import pack
 from advdpnp.models.classifier import Classifier
@@ -197,7 +198,7 @@ def _evaluated(model: nn.Module, images: Images, evaluation: Evaluation, callbac
         else:
             if "shard" not in result:
                 check_evaluated(result, evaluation.partial)
-            return stated(result, asked, evaluation.suite, crafting)
+            return with_l1_warning(stated(result, asked, evaluation.suite, crafting), evaluation.suite.attacks)
 
 
 def _run_suite(

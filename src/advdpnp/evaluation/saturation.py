@@ -1,15 +1,13 @@
 """Networks whose logits saturate: they are attacked on a scale-free loss too, and their results say so."""
 
 from dataclasses import replace
-from typing import cast, get_args
 
 from torch import nn
 
-from advdpnp.attacks import Attack, CarliniWagner, Suite
+from advdpnp.attacks import APGDDLR, Attack, CarliniWagner, Suite
 from advdpnp.attacks.attack import is_scale_free
 from advdpnp.models.classifier import logits_saturate
 from advdpnp.runs import Json
-from advdpnp.threat import Ball
 
 ADDED = "added, since the logits of this network saturate and the suite has no scale-free attack"
 
@@ -17,13 +15,13 @@ ADDED = "added, since the logits of this network saturate and the suite has no s
 def added_attacks(suite: Suite, model: nn.Module) -> tuple[Attack, ...]:
     """What a suite lacks for this network: C&W in each ball and at each target class, if no attack is scale-free.
 
-    C&W has no l1 ball, so none is added there.
+    In l1, where C&W moves single pixels and is weak, APGD on the DLR.
     """
     if not logits_saturate(model) or any(map(is_scale_free, suite.attacks)):
         return ()
-    fitting = [attack for attack in suite.attacks if attack.norm in get_args(Ball)]
-    goals = dict.fromkeys((attack.norm, attack.eps, getattr(attack, "target", None)) for attack in fitting)
-    return tuple(CarliniWagner(eps=eps, norm=cast(Ball, norm), target=target) for norm, eps, target in goals)
+    goals = dict.fromkeys((attack.norm, attack.eps, getattr(attack, "target", None)) for attack in suite.attacks)
+    kinds = {norm: APGDDLR if norm == "l1" else CarliniWagner for norm, _, _ in goals}
+    return tuple(kinds[norm](eps=eps, norm=norm, target=target) for norm, eps, target in goals)
 
 
 def with_added_attacks(suite: Suite, model: nn.Module) -> Suite:

@@ -52,5 +52,4 @@ class ExportedModel:
         return same and (result.checkpoint, result.epoch) == (self.checkpoint, self.epoch)
 
     def _all_results(self) -> list[EvaluationResult]:
-        curve = self.stored.curve
-        return [*self.stored.suites, *([] if curve is None else [curve])]
+        return [*self.stored.suites, *self.stored.curves]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from advdpnp.data import Images
 from advdpnp.evaluation import CHUNK, logits_alone
 from advdpnp.evaluation.single_pass import chunks
+from advdpnp.metrics.distances import angles_degrees, distances, or_none
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.heads import LinearHead, PrototypeHead
-from advdpnp.predicting.distances import angles_degrees, distances, or_none
 from advdpnp.predicting.predictions import ClassCenter, ClassProbability, Prediction, TrainingImage
 from advdpnp.predicting.training_set import TrainingSet
 from advdpnp.ranges import Count, Natural, check_fields

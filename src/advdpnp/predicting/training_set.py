@@ -14,8 +14,8 @@ from torch import Tensor
 from advdpnp.data import Images
 from advdpnp.evaluation import CHUNK, EvaluationCallback
 from advdpnp.evaluation.single_pass import chunks
+from advdpnp.metrics.distances import angles_degrees, distances, or_none
 from advdpnp.models.classifier import Classifier
-from advdpnp.predicting.distances import angles_degrees, distances, or_none
 from advdpnp.predicting.predictions import TrainingImage
 from advdpnp.runs import Run
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from advdpnp.attack_words import attack_name
 from advdpnp.indices import of_the_first, short_indices
-from advdpnp.report import figures
+from advdpnp.report import figures, ood_figures, ood_section
 from advdpnp.report.corruption_tables import corrupted, corruption_tables, source_text
 from advdpnp.report.methods import color
 from advdpnp.report.paper_tables import CAPTION, paper_csv, paper_tables
@@ -84,24 +84,27 @@ def _paper(runs: list[RunResults]) -> list[Section]:
 
 def _curves(runs: list[RunResults]) -> Section:
     pictures = []
-    for results in together([Result(run, run.curve) for run in runs if run.curve]):
-        data, backbone, _, n, indices = results[0].group
+    for results in together([Result(run, curve) for run in runs for curve in run.curves]):
+        data, backbone, suite, n, indices = results[0].group
         # Of chosen images; there may be several sets of them.
         chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
         attack = attack_keys(results)[0].label
         names = list(dict.fromkeys(result.run.method for result in results))
         build = _binding(figures.accuracy_against_eps, results)
-        title = f"{results[0].place}: accuracy falls as the perturbation grows{chosen}"
+        # Further ones than `curve` are told apart by their attack.
+        further = "" if suite == "curve" else f" under {attack}"
+        title = f"{results[0].place}: accuracy{further} falls as the perturbation grows{chosen}"
         alt = f"Line chart of accuracy under {attack} against its radius for {', '.join(names)}."
         caption = (
             f"{n:,} test images{chosen}, {attack} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson "
             "intervals, from the lowest to the highest seed where there are several."
         )
-        pictures.append(_picture(f"accuracy-against-eps-{data}-{backbone}-{n}{chosen}", title, alt, caption, build))
+        name = f"accuracy-against-eps-{data}-{backbone}-{n}{chosen}" + (f"-{suite}" if further else "")
+        pictures.append(_picture(name, title, alt, caption, build))
     text = (
         "As the radius grows, accuracy must fall to zero; a curve that levels off above it points to masked gradients."
     )
-    missing = _lacking(runs, lambda run: run.curve)
+    missing = _lacking(runs, lambda run: run.curves)
     return Section("curve", "Accuracy against the radius of the attack", text, missing, pictures=pictures)
 
 
@@ -138,6 +141,27 @@ def _corruptions(groups: list[list[Result]]) -> list[Section]:
         "other, and not with Table 5 and Figure 3 of the paper."
     )
     return [Section("corruptions", "Common corruptions", text, [], tables, pictures)] if tables else []
+
+
+def _outside(runs: list[RunResults]) -> list[Section]:
+    """The part on images from outside, where a run has any: it is no gap where none has."""
+    tables, pictures = ood_section.ood_tables(runs), []
+    for run in runs:
+        if run.ood is None:
+            continue
+        names = ", ".join(row.name for row in run.ood.outside)
+        for number, part in enumerate(_parts(run.ood.outside, ood_figures.SETS_PER_FIGURE), start=1):
+            title, score = f"{run.name} ({run.place}): test images and others", ood_figures.shown_score(run.ood)
+            alt = f"Histograms of the {score} score and ROC curves of all scores against {names}."
+            caption = f"Above: shares of the images by {score} score. Below: ROC curves; dotted, 95 % TPR and chance."
+            build = _binding(ood_figures.scores_against, run.ood, part)
+            pictures.append(_picture(_file(f"outside-{number}", run), title, alt, caption, build))
+        title = f"{run.name} ({run.place}): accuracy of what is accepted"
+        alt = "Line charts of accuracy against the share of accepted test images, clean and attacked."
+        caption = "The test images of the highest scores are accepted first. Dotted: accuracy of all of them."
+        build = _binding(ood_figures.accuracy_of_accepted, run.ood)
+        pictures.append(_picture(_file("accepted", run), title, alt, caption, build))
+    return [Section("outside", ood_section.TITLE, ood_section.TEXT, [], tables, pictures)] if tables else []
 
 
 def _geometry(runs: list[RunResults], groups: list[list[Result]]) -> Section:
@@ -225,6 +249,7 @@ def _sections(runs: list[RunResults], groups: list[list[Result]], tables: list[T
         _curves(runs),
         *_radii(groups),
         *_corruptions(corrupted(groups)),
+        *_outside(runs),
         _geometry(ours, groups),
         _images(ours),
         _plane(ours),

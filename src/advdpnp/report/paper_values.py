@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from advdpnp.indices import of_the_first
 from advdpnp.report.published.protocols import SHARED_PGD20
 from advdpnp.report.published.tables import PrintedColumn
 from advdpnp.report.read import Result, RunResults
-from advdpnp.results import AttackResult
-
-if TYPE_CHECKING:
-    from advdpnp.result_files import Verdicts
+from advdpnp.runs import Json
 
 # Two methods are apart where chance alone would explain the difference less often than this.
 LEVEL = 0.05
@@ -28,13 +25,13 @@ class Value:
         number: in the unit of the paper's column: percent, nats, degrees, or a ratio.
         limits: 95 % interval, in the same unit; None where there is none.
         result: where it is from.
-        verdicts: of each image, where it is an accuracy under one attack or none.
+        verdicts: packed, as stored, of each image, where it is an accuracy under one attack or none.
     """
 
     number: float
     limits: tuple[float, float] | None
     result: Result
-    verdicts: Verdicts | None = None
+    verdicts: Json | None = None
 
 
 def value_of(column: PrintedColumn, run: RunResults) -> Value | None:
@@ -48,7 +45,7 @@ def _preference(value: Value) -> tuple[int, bool]:
 
 
 def _values(column: PrintedColumn, run: RunResults) -> Iterator[Value]:
-    suites = [*run.suites, *([run.curve] if run.curve else [])]
+    suites = [*run.suites, *run.curves]
     for suite in suites:
         if suite.data != run.data or not of_the_first(suite.indices, suite.n):
             continue
@@ -62,10 +59,11 @@ def _value(column: PrintedColumn, result: Result) -> Value | None:
     match column.kind:
         case "clean":
             suite = result.suite
-            verdicts = _verdicts(suite.clean_verdicts, suite.n)
+            verdicts = _verdicts(suite.clean_verdicts)
             return _percent(suite.clean_accuracy, suite.clean_interval95, result, verdicts)
         case "attack" if rows:
-            return _percent(rows[0].robust_accuracy, rows[0].interval95, result, _row_verdicts(rows[0], result.suite.n))
+            verdicts = _verdicts(rows[0].verdicts, rows[0].unevaluated_bits)
+            return _percent(rows[0].robust_accuracy, rows[0].interval95, result, verdicts)
         case "loss" if rows and rows[0].mean_cross_entropy is not None:
             return Value(rows[0].mean_cross_entropy, None, result)
         case "average" if rows:
@@ -82,7 +80,7 @@ def _value(column: PrintedColumn, result: Result) -> Value | None:
     return None
 
 
-def _percent(fraction: float, interval: Sequence[float], result: Result, verdicts: Verdicts | None) -> Value:
+def _percent(fraction: float, interval: Sequence[float], result: Result, verdicts: Json | None) -> Value:
     low, high = interval
     return Value(100 * fraction, (100 * low, 100 * high), result, verdicts)
 
@@ -99,19 +97,8 @@ def _geometry(column: PrintedColumn, result: Result) -> Value | None:
     return None if number is None else Value(float(number), None, result)
 
 
-def _verdicts(packed: str, n: int) -> Verdicts | None:
-    return _read({"verdicts": packed}, n) if packed else None
-
-
-def _row_verdicts(row: AttackResult, n: int) -> Verdicts | None:
-    stored = {"verdicts": row.verdicts, "unevaluated_bits": row.unevaluated_bits}
-    return _read(stored, n) if row.verdicts else None
-
-
-def _read(stored: dict[str, Any], n: int) -> Verdicts:
-    from advdpnp.result_files import Verdicts
-
-    return Verdicts.read(stored, n)
+def _verdicts(packed: str, bits: str = "") -> Json | None:
+    return {"verdicts": packed, "unevaluated_bits": bits} if packed else None
 
 
 def apart(better: Sequence[Value], worse: Sequence[Value]) -> bool:
@@ -127,12 +114,12 @@ def apart(better: Sequence[Value], worse: Sequence[Value]) -> bool:
 
 
 def _apart(better: Value, worse: Value) -> bool:
-    from advdpnp.result_files import paired_p
+    from advdpnp.result_files import Verdicts, paired_p
 
-    first, second = better.verdicts, worse.verdicts
-    alike = better.result.suite.indices == worse.result.suite.indices
-    if first is None or second is None or not alike:
+    ours, theirs = better.result.suite, worse.result.suite
+    if better.verdicts is None or worse.verdicts is None or ours.indices != theirs.indices:
         return False
+    first, second = Verdicts.read(better.verdicts, ours.n), Verdicts.read(worse.verdicts, theirs.n)
     kept = ~(first.unevaluated | second.unevaluated)
     only_better, only_worse = first.robust & ~second.robust & kept, second.robust & ~first.robust & kept
     gained, lost = int(only_better.sum()), int(only_worse.sum())

@@ -9,6 +9,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from advdpnp.ood_results import OodResult, stored_ood
 from advdpnp.report.methods import FOREIGN, METHODS, method
 from advdpnp.results import Accuracy, AttackKey, EvaluationResult, evaluations
 from advdpnp.runs import Run, checked
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA = 1
+# Suites of one attack at growing radius, which are drawn and not listed.
+CURVES = ("curve", "curve-pgd", "curve-fgsm")
 
 # What config.json must hold for a run to be named, and what it may hold.
 _CONFIG: dict[str, Any] = {"data": (str, dict), "backbone": str, "seed": int, "tag": str}
@@ -57,9 +60,15 @@ class RunResults:
     environment: dict[str, Any]
     epochs: list[dict[str, Any]]
     suites: list[EvaluationResult]
-    curve: EvaluationResult | None
+    curves: list[EvaluationResult]
     samples: Samples | None
     embedding: Embedding | None
+    ood: OodResult | None = None
+
+    @property
+    def curve(self) -> EvaluationResult | None:
+        """Suite `curve`."""
+        return next((suite for suite in self.curves if suite.name == "curve"), None)
 
     @property
     def data(self) -> str:
@@ -279,16 +288,17 @@ def read_run(folder: Path) -> RunResults:
     data = data_name(config)
     suites = evaluations(run, data)
     # Of the run's own test set; on another one it is a table.
-    curve = next((suite for suite in suites if (suite.name, suite.data) == ("curve", data)), None)
+    curves = [suite for suite in suites if suite.name in CURVES and suite.data == data]
     return RunResults(
         folder=folder,
         config=config,
         environment=_environment(folder / "environment.json"),
         epochs=_epochs(run),
-        suites=[suite for suite in suites if suite is not curve],
-        curve=curve,
+        suites=[suite for suite in suites if suite not in curves],
+        curves=curves,
         samples=_arrays(run.eval_path("samples.npz"), Samples),
         embedding=_arrays(run.eval_path("embedding.npz"), Embedding),
+        ood=stored_ood(run),
     )
 
 

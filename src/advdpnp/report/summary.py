@@ -139,7 +139,7 @@ def origin(run: RunResults) -> dict[str, Any]:
     """How the numbers of a run were made: pairs of name and text, the commands, and the whole configuration."""
     facts = _foreign(run, run.foreign) if run.foreign else _training(run)
     commands = [run.environment["command"]] if "command" in run.environment else []
-    for suite in [*run.suites, *([run.curve] if run.curve else [])]:
+    for suite in [*run.suites, *run.curves]:
         weights = suite.checkpoint if suite.epoch is None else f"{suite.checkpoint} checkpoint (epoch {suite.epoch})"
         searched = f" ({'; '.join(suite.manner)})" if suite.manner else ""
         measured = f"{weights}, images {short_indices(suite.indices)}, {suite.precision}{searched}, "

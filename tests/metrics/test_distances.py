@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from advdpnp.predicting.distances import angles_degrees, distances, or_none
+from advdpnp.metrics.distances import angles_degrees, distances, or_none
 
 
 def test_an_embedding_on_its_prototype_has_distance_and_angle_zero() -> None:
