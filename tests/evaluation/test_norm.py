@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return api.train(experiment("digits/tiny/at", settings=settings), tmp_path_factory.mktemp("runs")).folder
 
 
-@pytest.mark.parametrize("name", [name for name in suite_names() if name != "clean"])
+@pytest.mark.parametrize("name", [name for name in suite_names() if name not in ("clean", "corruptions")])
 def test_every_suite_has_the_same_attacks_in_l2_under_a_name_of_its_own(name: str) -> None:
     found, linf = suite(name, 0.5, norm="l2"), suite(name, 0.1)
     assert found.name == f"{name}-l2" and {one.norm for one in found.attacks} == {"l2"}
@@ -97,13 +97,19 @@ def test_pgd_in_l1_has_a_hundred_steps_of_50_255_and_names_its_variant() -> None
             attack_by_hand(refused, CIFAR10)
 
 
-@pytest.mark.parametrize("name", [name for name in suite_names() if name not in ("clean", "autoattack-plus")])
+@pytest.mark.parametrize(
+    "name", [name for name in suite_names() if name not in ("clean", "corruptions", "autoattack-plus")]
+)
 def test_every_suite_is_there_in_l1(name: str) -> None:
     found = suite(name, 2000 / 255, norm="l1")
     assert found.name == f"{name}-l1" and {one.norm for one in found.attacks} == {"l1"}
     assert found.features is None or found.attacks[found.features].name == "pgd"
     if name == "quick":
         assert found.attacks == (PGD(eps=2000 / 255, norm="l1"), SLIDE(eps=2000 / 255))
+    elif name == "norms":
+        # The paper: step 50/255, 100 iterations.
+        weak = PGD(eps=2000 / 255, norm="l1", steps=100, step_size=50 / 255)
+        assert found.attacks == (weak, SLIDE(eps=2000 / 255)) == suite(name, 8 / 255).attacks[2:]
     else:
         assert [(one.name, one.steps) for one in found.attacks] == [
             (one.name, one.steps) for one in suite(name, 0.1).attacks

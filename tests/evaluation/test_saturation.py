@@ -102,7 +102,8 @@ def test_autoattack_is_scale_free_as_its_parts_are_and_what_says_nothing_is_not(
 @pytest.mark.parametrize(
     ("name", "balls"),
     [("pgd20", 1), ("text", 1), ("curve", 8), ("quick", 0), ("fsr", 0), ("demo", 0), ("clean", 0), ("autoattack", 0),
-     ("autoattack-quick", 0), ("min-eps", 0), ("autoattack-plus", 0)],
+     ("autoattack-quick", 0), ("min-eps", 0), ("autoattack-plus", 0), ("corruptions", 0), ("norms", 3), ("small-eps", 3), ("steps", 1),
+     ("restarts", 1), ("objective", 1), ("curve-pgd", 10), ("curve-fgsm", 10)],
 )  # fmt: skip
 def test_a_suite_without_a_scale_free_attack_gets_one_in_each_of_its_balls(name: str, balls: int) -> None:
     asked = suite(name, 0.1, 64)
@@ -114,7 +115,7 @@ def test_a_suite_without_a_scale_free_attack_gets_one_in_each_of_its_balls(name:
 
 
 def test_every_suite_is_in_the_table_above() -> None:
-    assert len(suite_names()) == 11
+    assert len(suite_names()) == 19
 
 
 def test_an_attack_at_a_class_gets_one_at_the_same_class() -> None:

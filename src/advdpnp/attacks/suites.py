@@ -124,8 +124,12 @@ def _autoattack_plus(eps: float, pixels: int, norm: Norm) -> Suite:
 
 def _min_eps(eps: float, pixels: int, norm: Norm) -> Suite:
     text = "the smallest eps that breaks each image, up to 4 times the usual one: FAB, then bisection over APGD"
-    widest = {"linf": 1.0, "l2": math.sqrt(pixels), "l1": float(pixels)}[norm]
-    return Suite("min-eps", text, (MinEps(eps=min(4 * eps, widest), norm=norm),), features=None)
+    return Suite("min-eps", text, (MinEps(eps=min(4 * eps, _widest(pixels, norm)), norm=norm),), features=None)
+
+
+def _widest(pixels: int, norm: Norm) -> float:
+    """The radius at which every image is in reach of every other."""
+    return {"linf": 1.0, "l2": math.sqrt(pixels), "l1": float(pixels)}[norm]
 
 
 def _corruptions(eps: float, pixels: int, norm: Norm) -> Suite:
@@ -134,14 +138,19 @@ def _corruptions(eps: float, pixels: int, norm: Norm) -> Suite:
 
 
 def _norms(eps: float, pixels: int, norm: Norm) -> Suite:
-    attacks: list[Attack] = [PGD(eps=eps, norm=norm, steps=20, step_size=eps / 8)]
+    text = "PGD in the norms of Adv-DPNP's Table 1: step eps / 8, in l1 eps / 40 and 100 steps, with SLIDE beside it"
+    if norm == "l1":
+        return Suite("norms", text, _in_l1(eps), features=None)
+    attacks: tuple[Attack, ...] = (PGD(eps=eps, norm=norm, steps=20, step_size=eps / 8),)
     if norm == "linf":
         wide = l2_radius(eps, pixels)
-        attacks.append(PGD(eps=wide, norm="l2", steps=20, step_size=wide / 8))
-        far = l1_radius(eps, pixels)
-        # The paper's l1 attack is weak, so a strong one stands beside it.
-        attacks += [PGD(eps=far, norm="l1", steps=100, step_size=far / 40), SLIDE(eps=far)]
-    return Suite("norms", "PGD in the norms of Adv-DPNP's Table 1, step eps / 8", tuple(attacks), features=None)
+        attacks += (PGD(eps=wide, norm="l2", steps=20, step_size=wide / 8), *_in_l1(l1_radius(eps, pixels)))
+    return Suite("norms", text, attacks, features=None)
+
+
+def _in_l1(eps: float) -> tuple[Attack, ...]:
+    """The paper's attack in l1, which is weak, and a strong one."""
+    return PGD(eps=eps, norm="l1", steps=100, step_size=eps / 40), SLIDE(eps=eps)
 
 
 def _small_eps(eps: float, pixels: int, norm: Norm) -> Suite:
@@ -185,8 +194,8 @@ def _pgd_of_figure_4(eps: float, norm: Norm) -> PGD:
 
 def _wide_radii(eps: float, pixels: int, norm: Norm) -> list[float]:
     """From 1/4 to 8 times eps, up to the radius at which all images are in reach."""
-    widest = 1.0 if norm == "linf" else math.sqrt(pixels)
-    return [eps * times for times in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8) if eps * times <= widest]
+    multiples = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8)
+    return [eps * times for times in multiples if eps * times <= _widest(pixels, norm)]
 
 
 _SUITES: dict[str, Callable[[float, int, Norm], Suite]] = {
