@@ -12,13 +12,14 @@ from torch import Tensor
 from advdpnp.attacks.apgd import AutoPGD
 from advdpnp.attacks.apgd_step import APGDState
 from advdpnp.attacks.attack import Attack, Logits, Objective, attack_call, check_attack
+from advdpnp.attacks.l1_variants import l1_ball
 from advdpnp.attacks.monitored_model import monitored_objective
 from advdpnp.attacks.pgd import budget_of, strongest_restart
 from advdpnp.attacks.projected_ascent import Tensors
 from advdpnp.attacks.stepwise import ChunkedModel, LossGradient
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative
-from advdpnp.threat import Ball, check_level
+from advdpnp.threat import Norm, ThreatModel, check_level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class AdaptivePGD:
         objective: what is maximized. The evaluation of a run fills in that of its defense; elsewhere it must be given,
             as `Objective("adv-dpnp", AdvDPNP().objective)`.
         eps: radius in the units of the norm.
-        norm: "linf" or "l2".
+        norm: "linf", "l2", or "l1" with steps along the steepest coordinate, as PGD there.
         steps: iterations.
         step_size: length of a step; 0 stands for 2.5 eps / steps.
         restarts: ascents from different starts; the widest misclassification of each image is kept.
@@ -42,7 +43,7 @@ class AdaptivePGD:
 
     objective: Objective | None = None
     eps: NonNegative = 8 / 255
-    norm: Ball = "linf"
+    norm: Norm = "linf"
     steps: Count = 20
     step_size: NonNegative = 0.0
     restarts: Count = 1
@@ -54,6 +55,11 @@ class AdaptivePGD:
         if self.step_size == 0:
             object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
         budget_of(self)
+
+    @property
+    def threat(self) -> ThreatModel:
+        """The ball, with the steps of this attack."""
+        return l1_ball(self.eps, "coordinate") if self.norm == "l1" else ThreatModel(self.norm, self.eps)
 
     @attack_call
     def __call__(self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None) -> Tensor:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
 
 from advdpnp.attacks.adaptive import AdaptivePGD
 from advdpnp.attacks.attack import Attack
@@ -12,7 +11,7 @@ from advdpnp.attacks.min_eps import MinEps
 from advdpnp.attacks.pgd import FGSM, PGD, CarliniWagner
 from advdpnp.attacks.slide import SLIDE
 from advdpnp.ranges import Count, Natural, NonNegative, check, check_fields, nearest
-from advdpnp.threat import Ball, Norm, check_level
+from advdpnp.threat import Norm, check_level
 
 
 @dataclass(frozen=True)
@@ -171,8 +170,7 @@ def _restarts(eps: float, pixels: int, norm: Norm) -> Suite:
 def _objective(eps: float, pixels: int, norm: Norm) -> Suite:
     attacks = (
         PGD(eps=eps, norm=norm, steps=20, step_size=eps / 8),
-        # In l1 it has no ball, and says so.
-        AdaptivePGD(eps=eps, norm=cast(Ball, norm), steps=20, step_size=eps / 8),
+        AdaptivePGD(eps=eps, norm=norm, steps=20, step_size=eps / 8),
     )
     text = "PGD-20 on the cross-entropy, and on the objective that the network was trained with; step eps / 8"
     return Suite("objective", text, attacks, features=None)
