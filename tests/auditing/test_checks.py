@@ -130,6 +130,16 @@ def test_gradients_that_lead_astray_are_found(model: nn.Module, wanted: dict[str
     assert {name: found[name].verdict for name in wanted} == wanted
 
 
+def test_coarse_logits_are_no_wrong_gradients() -> None:
+    # A right gradient, of logits that bfloat16 rounds to 8 bits: differences cannot tell.
+    class Coarse(Mean):
+        def forward(self, x: Tensor) -> Tensor:
+            z = super().forward(x.float())
+            return z + (z.bfloat16().float() - z).detach()
+
+    assert gradients(Coarse())["finite differences"].verdict in ("passed", "not measured")
+
+
 def test_the_ratio_of_a_scaled_gradient_is_measured() -> None:
     # Autograd says 10 times the slope of the function.
     assert gradients(with_gradient(lambda g: 10 * g))["finite differences"].numbers["ratio"] == pytest.approx(10)

@@ -82,16 +82,16 @@ def _accuracy(subject: Subject) -> dict[str, float]:
 def _weighed(checks: list[Check], rounds: Rounds) -> list[Check]:
     """What was found before the attacks, in the light of them.
 
-    A loss without a gradient, or a gradient that vanishes, masks where an attack is stronger than PGD; where none is,
-    or where the loss still rises along the gradient, it is only a sign. A gradient that is not the function's masks,
-    where anything is stronger than what follows it.
+    A gradient that vanishes masks where an attack is stronger than PGD; where none is and the loss still rises along
+    the gradient, it is only a sign. A gradient that is not the function's masks where anything is stronger than what
+    follows it.
     """
     claimed, n = int(rounds.alone[PGD_NAME].sum()), rounds.subject.n
     harmed = exceeds(claimed - int(rounds.standing.sum()), n, 0.06)
     uphill = any(check.name == "loss along the gradient" and check.verdict == "passed" for check in checks)
 
     def weighed(check: Check) -> Check:
-        if check.name in ("saturated loss", "finite differences") and check.verdict == "suspicious" and harmed:
+        if check.name == "finite differences" and check.verdict == "suspicious" and harmed:
             return replace(check, verdict="masked")
         if check.name == "vanishing gradients" and check.verdict == "masked" and uphill and not harmed:
             return replace(check, verdict="suspicious")
