@@ -1,6 +1,7 @@
 """What a training step of each defense costs beside one of AT: processor time, one thread, rounds taken in turn.
 
     python benchmarks/defenses.py benchmarks/results/defenses-resnet8.json
+    python benchmarks/defenses.py OUT at oc pcl fsr dio        only these, AT among them
 
 Processor time instead of the clock, so that other work on the machine disturbs less; ratios within one round, so that
 what disturbs disturbs all of them.
@@ -25,6 +26,7 @@ AWP = "recipe.weight_perturbation.gamma=0.005"
 EMA = "recipe.averaging.kind=ema"
 ROWS = {
     **{name: (name, []) for name in ("st", "at", "trades", "mart", "at-he", "hat", "ikl", "alp", "dpnp", "adv-dpnp")},
+    **{name: (name, []) for name in ("oc", "pcl", "fsr", "dio")},
     "adv-dpnp + AWP": ("adv-dpnp", [AWP]),
     "adv-dpnp + EMA": ("adv-dpnp", [EMA]),
 }
@@ -54,12 +56,12 @@ def seconds_per_step(training: Training, steps: int) -> float:
     return (time.process_time() - began) / steps
 
 
-def main(out: Path) -> None:
+def main(out: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
-    runs = {name: started(*row) for name, row in ROWS.items()}
+    runs = {name: started(*ROWS[name]) for name in names or ROWS}
     rounds = [{name: seconds_per_step(run, STEPS) for name, run in runs.items()} for _ in range(ROUNDS)]
     rows = []
-    for name in ROWS:
+    for name in runs:
         ratio = statistics.median(taken[name] / taken["at"] for taken in rounds)
         seconds = statistics.median(taken[name] for taken in rounds)
         rows.append({"defense": name, "seconds_per_step": round(seconds, 4), "steps_of_at": round(ratio, 3)})
@@ -69,4 +71,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "defenses.json"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "defenses.json"), sys.argv[2:])
