@@ -94,6 +94,20 @@ def test_what_is_finished_is_shown_and_not_measured_again(run: Path, short: str)
     assert told.lines.count("clean: 9") == 2
 
 
+def test_the_forecast_counts_every_corruption(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    def forecast(probe: object, left: list[tuple[object, int]]) -> float:
+        counted.append(sum(images for _, images in left))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("advdpnp.api.collections.forecast", forecast)
+    with pytest.raises(KeyboardInterrupt):
+        advdpnp.evaluate(run, "table5", limit=7)
+    # Clean, and 19 corruptions at 5 severities.
+    assert counted == [7 * (1 + 19 * 5)]
+
+
 def test_from_the_command_line(run: Path, short: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("evaluate", str(run), "--suite", short, "--limit", "8") == 0
     told = capsys.readouterr()

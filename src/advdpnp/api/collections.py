@@ -22,9 +22,12 @@ from advdpnp.attacks import COLLECTIONS, Attack, Suite, record
 from advdpnp.attacks.collections import Collection, Part
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
+from advdpnp.data.corruption_sources import GENERATED
+from advdpnp.data.corruptions import CORRUPTIONS, SEVERITIES
 from advdpnp.evaluation import EvaluationCallback
+from advdpnp.evaluation.corruptions import time_corruption
 from advdpnp.evaluation.forecast import forecast, time_gradient
-from advdpnp.evaluation.single_pass import as_stated, model_to_attack, usual_chunk
+from advdpnp.evaluation.single_pass import AttackTarget, as_stated, model_to_attack, usual_chunk
 from advdpnp.external import ExternalModel
 from advdpnp.ranges import nearest
 from advdpnp.result_files import ResultFiles
@@ -165,15 +168,14 @@ def _all(
     finished: Callable[[Suite], bool],
     callback: EvaluationCallback,
 ) -> Json:
-    n, chosen = how.which(len(images))
+    n, _ = how.which(len(images))
     suites = [suite_of(part.suite, replaced(radii, part)) for part in collection.parts]
     for line in protocol_lines(collection, suites, n):
         callback.on_note(line)
     left = [suite for suite in suites if not finished(suite)]
-    attacks: list[tuple[Attack | None, int]] = [(attack, n) for suite in left for attack in (None, *suite.attacks)]
-    if attacks:
+    if left:
         callback.on_note(f"{len(left)} of {len(suites)} evaluations are still to be made; together:")
-        _tell_forecast(model, images, n, chosen, attacks, callback)
+        _tell_forecast(model, images, how, left, callback)
     results: list[Json] = []
     for part, suite in zip(collection.parts, suites, strict=True):
         callback.on_note(f"{suite.name} ({len(results) + 1} of {len(suites)})")
@@ -182,18 +184,19 @@ def _all(
 
 
 def _tell_forecast(
-    model: nn.Module,
-    images: Images,
-    n: int,
-    chosen: tuple[int, ...] | None,
-    attacks: list[tuple[Attack | None, int]],
-    callback: EvaluationCallback,
+    model: nn.Module, images: Images, how: EvaluationOptions, left: list[Suite], callback: EvaluationCallback
 ) -> None:
+    n, chosen = how.which(len(images))
+    places = torch.tensor(chosen) if chosen else torch.arange(n)
+    target = AttackTarget(model, model_to_attack(model), images, places.to(images.labels.device), how.seed)
+    attacks: list[tuple[Attack | None, int]] = [(attack, n) for suite in left for attack in (None, *suite.attacks)]
+    corrupted = sum(n * len(CORRUPTIONS) * SEVERITIES for suite in left if suite.corruptions)
     chunk = usual_chunk(n)
-    places = torch.tensor(chosen[:chunk]) if chosen else torch.arange(min(n, chunk))
     try:
-        measured = images.select(places.to(images.labels.device))
-        callback.on_forecast(forecast(time_gradient(model_to_attack(model), measured, chunk), attacks))
+        measured = images.select(target.places[:chunk])
+        passes = forecast(time_gradient(target.attacked_model, measured, chunk), [*attacks, (None, corrupted)])
+        # Published ones are only read.
+        callback.on_forecast(passes + (corrupted * time_corruption(target, GENERATED) if corrupted else 0.0))
     except Exception:
         # A network that fails here is refused in a line by the first evaluation, which examines it.
         callback.on_note("no forecast: the network cannot be called as it is")
