@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import advdpnp
 from advdpnp.audit_files import audit_name, is_audit
 from advdpnp.auditing import Audit
+from advdpnp.callbacks import Silent
 from advdpnp.cli import app
 from advdpnp.evaluation.lone_attacks import with_lone_attack_warnings
 from advdpnp.results import evaluations
@@ -64,6 +65,22 @@ def test_a_network_that_is_no_function_is_refused_and_not_attacked() -> None:
     found = audited(Mean(after=lambda z: z + torch.randn_like(z)))
     assert found.verdict == "refused" and "claimed" not in found.numbers
     assert found.checks[-1].name == "randomness"
+
+
+def test_a_forecast_comes_before_the_attacks_which_are_told_one_by_one() -> None:
+    told: list[Any] = []
+
+    class Told(Silent):
+        def on_forecast(self, seconds: float) -> None:
+            told.append(seconds)
+
+        def on_attack(self, name: str, images: int) -> None:
+            told.append((name, images))
+
+    advdpnp.audit(Mean(), *NEAR, eps=0.15, callback=Told())
+    assert isinstance(told[0], float) and 0 < told[0] < 60
+    # All are broken by the first attack, so none is left for the others at this radius.
+    assert told[1:4] == [("PGD-20", 24), ("random noise", 0), ("FGSM", 0)]
 
 
 def test_one_output_is_two_classes() -> None:

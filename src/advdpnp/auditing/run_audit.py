@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from advdpnp.attacks.attack import Objective
 from advdpnp.auditing.attack_checks import PGD_NAME, WHITE_BOX, attack_checks, norm_check, sweep_check
+from advdpnp.auditing.budget import forecast
 from advdpnp.auditing.findings import Audit, Check, overall
 from advdpnp.auditing.function_checks import function_checks, replayed
 from advdpnp.auditing.gradient_checks import gradient_checks
@@ -52,6 +53,7 @@ def run_audit(
     if overall(checks) == "refused":
         return _ended(checks, _accuracy(subject), {"along": curve}, protocol)
     rounds = Rounds(subject, callback or Silent(), subject.right.clone())
+    rounds.callback.on_forecast(forecast(subject))
     checks += attack_checks(rounds, objective)
     swept, sweep = sweep_check(rounds)
     checks += [swept, norm_check(rounds), replayed(subject, twin, *rounds.seen())]
