@@ -1,7 +1,6 @@
 """`advdpnp ood` as a person uses it: what it stores, keeps and refuses."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,27 +8,16 @@ import pytest
 from PIL import Image
 
 import advdpnp
-from advdpnp import cli
 from advdpnp.report import write_report
 from advdpnp.runs import Json
+from commands import call, train_quickly
 
-QUICK = ["--set", "recipe.epochs=1", "--set", "recipe.train_images=64", "--set", "recipe.holdout=40",
-         "--set", "recipe.attack.steps=1", "--threads", "1"]  # fmt: skip
 SMALL = ["--limit", "40", "--attack", "pgd:steps=2"]
-
-
-def call(*arguments: str) -> int:
-    sys.argv = ["advdpnp", *arguments]
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs")
-    assert call("train", "digits/tiny/adv-dpnp", "--out", str(out), *QUICK) == 0
-    return out / "digits/tiny/adv-dpnp/seed-0"
+    return train_quickly(tmp_path_factory.mktemp("runs"))
 
 
 def stored(run: Path) -> Json:

@@ -215,6 +215,12 @@ TINY = Scale(
     extras=(Extra("mean", "clean", 16),),
 )
 
+
+def _extras(*labels: str) -> tuple[Extra, ...]:
+    """The other suites of two arms, each suite on both before the next."""
+    return tuple(Extra(label, suite, limit) for suite, limit in (("fsr", 2000), ("curve", 1000)) for label in labels)
+
+
 # AT and Adv-DPNP for 30 epochs each, with what slot A measured in the place of a ladder.
 PAIR = replace(
     REAL,
@@ -226,12 +232,7 @@ PAIR = replace(
     epoch_seconds={"step": 5.1, "graph": 6.6, "compiled": 12.4, "folded": 19.1, "eager": 25.4},
     seconds=(150.0, 565.0, 180.0),
     whole_minutes=(4.5, 12.0, 14.5),
-    extras=(
-        Extra("mean", "fsr", 2000),
-        Extra("at", "fsr", 2000),
-        Extra("mean", "curve", 1000),
-        Extra("at", "curve", 1000),
-    ),
+    extras=_extras("mean", "at"),
 )
 
 # The same for the next of the paper's Table 1: what B's two arms are compared with.
@@ -241,12 +242,7 @@ TRADES_IKL = replace(
     slot="C",
     arms=(Arm("trades", "trades", 27), Arm("ikl", "ikl", 27)),
     seconds=(150.0, 582.0, 200.0),
-    extras=(
-        Extra("trades", "fsr", 2000),
-        Extra("ikl", "fsr", 2000),
-        Extra("trades", "curve", 1000),
-        Extra("ikl", "curve", 1000),
-    ),
+    extras=_extras("trades", "ikl"),
 )
 
 # The whole recipe, in pieces that go on from each other.

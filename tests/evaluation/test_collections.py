@@ -1,7 +1,6 @@
 """A table of the paper on digits: protocol and forecast first, each suite stored, finished ones skipped."""
 
 import json
-import sys
 import warnings
 from pathlib import Path
 
@@ -10,13 +9,11 @@ import torch
 from torch import nn
 
 import advdpnp
-from advdpnp import api, cli, data
+from advdpnp import api, data
 from advdpnp.attacks import COLLECTIONS, suite
 from advdpnp.attacks.collections import Collection, Part
 from advdpnp.callbacks import Silent
-
-QUICK = ["--set", "recipe.epochs=1", "--set", "recipe.train_images=64", "--set", "recipe.holdout=40",
-         "--set", "recipe.attack.steps=1", "--threads", "1"]  # fmt: skip
+from commands import call, train_quickly
 
 
 class Told(Silent):
@@ -33,18 +30,9 @@ class Told(Silent):
         self.lines.append(f"{name}: {images}")
 
 
-def call(*arguments: str) -> int:
-    sys.argv = ["advdpnp", *arguments]
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs")
-    assert call("train", "digits/tiny/adv-dpnp", "--out", str(out), *QUICK) == 0
-    return out / "digits/tiny/adv-dpnp/seed-0"
+    return train_quickly(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture

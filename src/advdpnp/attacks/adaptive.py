@@ -14,12 +14,12 @@ from advdpnp.attacks.apgd_step import APGDState
 from advdpnp.attacks.attack import Attack, Logits, Objective, attack_call, check_attack
 from advdpnp.attacks.l1_variants import l1_ball
 from advdpnp.attacks.monitored_model import monitored_objective
-from advdpnp.attacks.pgd import budget_of, strongest_restart
+from advdpnp.attacks.pgd import budget_of, settle_step, strongest_restart
 from advdpnp.attacks.projected_ascent import Tensors
 from advdpnp.attacks.stepwise import ChunkedModel, LossGradient
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative
-from advdpnp.threat import Norm, ThreatModel, check_level
+from advdpnp.threat import Norm, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,7 @@ class AdaptivePGD:
 
     def __post_init__(self) -> None:
         check_attack(self)
-        check_level(self.norm, self.step_size, "step_size")
-        if self.step_size == 0:
-            object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
+        settle_step(self, 2.5 * self.eps / self.steps)
         budget_of(self)
 
     @property

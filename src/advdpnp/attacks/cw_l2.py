@@ -8,7 +8,7 @@ from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.apgd_step import per_image
-from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, StepwiseAttack, check_one_search
+from advdpnp.attacks.stepwise import AttackState, ChunkedModel, NearestSearch, Queries
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative, Positive
 
@@ -46,7 +46,7 @@ class CarliniWagnerL2State(AttackState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarliniWagnerL2(StepwiseAttack[CarliniWagnerL2State]):
+class CarliniWagnerL2(NearestSearch[CarliniWagnerL2State]):
     """The nearest adversarial image in l2: Adam on ||x' - x||^2 + c f(x'), and a binary search over c.
 
     f is max(z_y - max_{k != y} z_k, 0), or with a target max(max_{k != t} z_k - z_t, 0) (f_6 of the paper), without
@@ -66,9 +66,6 @@ class CarliniWagnerL2(StepwiseAttack[CarliniWagnerL2State]):
     """
 
     name: ClassVar[str] = "cw-l2"
-    scale_free: ClassVar[bool] = True
-    random_start: ClassVar[bool] = False
-    seeks_nearest: ClassVar[bool] = True
 
     eps: NonNegative = 0.5
     norm: Literal["l2"] = "l2"
@@ -76,10 +73,6 @@ class CarliniWagnerL2(StepwiseAttack[CarliniWagnerL2State]):
     bisections: Count = 9
     learning_rate: Positive = 0.01
     first_weight: Positive = 0.001
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_one_search(self)
 
     @property
     def length(self) -> int:

@@ -13,9 +13,8 @@ from advdpnp.attacks.stepwise import (
     AttackState,
     ChunkedModel,
     LossGradient,
+    NearestSearch,
     Queries,
-    StepwiseAttack,
-    check_one_search,
     chosen,
     rivals,
 )
@@ -44,7 +43,7 @@ class DeepFoolState(AttackState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool(StepwiseAttack[DeepFoolState]):
+class DeepFool(NearestSearch[DeepFoolState]):
     """Steps to the nearest linearized boundary with another class, added up and stretched by the overshoot.
 
     It seeks a near adversarial image of any radius and ends at the first one; `eps` decides which ones count. On an
@@ -64,18 +63,11 @@ class DeepFool(StepwiseAttack[DeepFoolState]):
     """
 
     name: ClassVar[str] = "deepfool"
-    scale_free: ClassVar[bool] = True
-    random_start: ClassVar[bool] = False
-    seeks_nearest: ClassVar[bool] = True
 
     norm: Ball = "linf"
     steps: Count = 50
     targets: Count = 9
     overshoot: NonNegative = 0.02
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_one_search(self)
 
     @property
     def length(self) -> int:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from advdpnp.attacks.attack import Logits, Target, attack_call, check_attack
+from advdpnp.attacks.pgd import settle_step
 from advdpnp.attacks.projected_ascent import AscentLoss, Forward, cross_entropy, likelihood
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative
-from advdpnp.threat import Ball, ThreatModel, check_level
+from advdpnp.threat import Ball, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,7 @@ class MIFGSM:
 
     def __post_init__(self) -> None:
         check_attack(self)
-        check_level(self.norm, self.step_size, "step_size")
-        if self.step_size == 0:
-            object.__setattr__(self, "step_size", self.eps / self.steps)
+        settle_step(self, self.eps / self.steps)
 
     @attack_call
     def __call__(

@@ -22,9 +22,8 @@ from advdpnp.attacks.fab import FABT
 from advdpnp.attacks.stepwise import (
     ChunkedModel,
     LossGradient,
+    NearestSearch,
     Queries,
-    StepwiseAttack,
-    check_one_search,
     chosen,
     rivals,
 )
@@ -75,7 +74,7 @@ class SparseSearch(SparseState, MinEpsState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinEps(StepwiseAttack[MinEpsState]):
+class MinEps(NearestSearch[MinEpsState]):
     """The smallest radius at which each image is broken: FAB's steps to the boundary, then bisection over Auto-PGD.
 
     FAB goes to the boundaries with the likeliest other classes, each from the image. Then radii are tried, between the
@@ -97,20 +96,12 @@ class MinEps(StepwiseAttack[MinEpsState]):
     """
 
     name: ClassVar[str] = "min-eps"
-    # FAB and the DLR are.
-    scale_free: ClassVar[bool] = True
-    random_start: ClassVar[bool] = False
-    seeks_nearest: ClassVar[bool] = True
 
     norm: Norm = "linf"
     steps: Count = 10
     boundary_steps: Count = 20
     bisections: Count = 10
     targets: Count = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_one_search(self)
 
     @property
     def length(self) -> int:

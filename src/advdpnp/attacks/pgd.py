@@ -29,8 +29,47 @@ _STEPS, _L1_STEPS = 20, 100
 _BY_NORM: Any = None
 
 
+class _FixedStepAttack(Attack, Protocol):
+    """An attack that is a projected ascent, with steps of one size."""
+
+    @property
+    def norm(self) -> Norm: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def step_size(self) -> float: ...
+
+
+class CrossEntropyAscent:
+    """What PGD, FGSM, BIM and SLIDE have in common: the strongest of the restarts on the cross-entropy.
+
+    With a target it is the ascent on the target's log likelihood.
+    """
+
+    @attack_call
+    def __call__(
+        self: _FixedStepAttack,
+        logits_fn: Logits,
+        x: Tensor,
+        y: Tensor,
+        *,
+        noise: Noise | None = None,
+        target: Tensor | None = None,
+    ) -> Tensor:
+        """(B, channels, H, W) in [0, 1], labels (B,) -> adversarial images like x; see `advdpnp.attacks.Attack`."""
+        loss = cross_entropy if target is None else likelihood
+        return strongest_restart(self, logits_fn, loss, x, y, noise, (), target)
+
+
+def settle_step(attack: Any, usual: float) -> None:
+    """Put the usual step size in the place of 0, in a frozen attack; ValueError on one longer than the box."""
+    check_level(attack.norm, attack.step_size, "step_size")
+    if attack.step_size == 0:
+        object.__setattr__(attack, "step_size", usual)
+
+
 @dataclass(frozen=True, kw_only=True)
-class PGD:
+class PGD(CrossEntropyAscent):
     """Projected steepest ascent on the cross-entropy.
 
     In l1 a steepest step moves one pixel, which the box soon stops: that is weak, and an accuracy under it says little.
@@ -64,9 +103,7 @@ class PGD:
         if self.steps is None:
             object.__setattr__(self, "steps", _L1_STEPS if self.norm == "l1" else _STEPS)
         check_attack(self)
-        check_level(self.norm, self.step_size, "step_size")
-        if self.step_size == 0:
-            object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
+        settle_step(self, 2.5 * self.eps / self.steps)
         if self.norm != "l1" and self.ascent != "coordinate":
             raise ValueError(f"ascent {self.ascent} is a variant of PGD in l1; got norm {self.norm}: leave it out")
         budget_of(self)
@@ -76,16 +113,9 @@ class PGD:
         """The ball, with the steps of this attack."""
         return l1_ball(self.eps, self.ascent) if self.norm == "l1" else ThreatModel(self.norm, self.eps)
 
-    @attack_call
-    def __call__(
-        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
-    ) -> Tensor:
-        loss = cross_entropy if target is None else likelihood
-        return strongest_restart(self, logits_fn, loss, x, y, noise, (), target)
-
 
 @dataclass(frozen=True, kw_only=True)
-class FGSM:
+class FGSM(CrossEntropyAscent):
     """One cross-entropy step of length eps from the image.
 
     Args:
@@ -111,16 +141,9 @@ class FGSM:
     def step_size(self) -> float:
         return self.eps
 
-    @attack_call
-    def __call__(
-        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
-    ) -> Tensor:
-        loss = cross_entropy if target is None else likelihood
-        return strongest_restart(self, logits_fn, loss, x, y, noise, (), target)
-
 
 @dataclass(frozen=True, kw_only=True)
-class BIM:
+class BIM(CrossEntropyAscent):
     """The basic iterative method (Kurakin et al. 2017): FGSM in small steps from the image.
 
     Args:
@@ -143,17 +166,8 @@ class BIM:
 
     def __post_init__(self) -> None:
         check_attack(self)
-        check_level(self.norm, self.step_size, "step_size")
-        if self.step_size == 0:
-            object.__setattr__(self, "step_size", 1.25 * self.eps / self.steps)
+        settle_step(self, 1.25 * self.eps / self.steps)
         budget_of(self)
-
-    @attack_call
-    def __call__(
-        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
-    ) -> Tensor:
-        loss = cross_entropy if target is None else likelihood
-        return strongest_restart(self, logits_fn, loss, x, y, noise, (), target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,9 +203,7 @@ class CarliniWagner:
 
     def __post_init__(self) -> None:
         check_attack(self)
-        check_level(self.norm, self.step_size, "step_size")
-        if self.step_size == 0:
-            object.__setattr__(self, "step_size", 0.1 * self.eps)
+        settle_step(self, 0.1 * self.eps)
         budget_of(self)
 
     @attack_call
@@ -212,17 +224,6 @@ def clipped_target_margin(output: Tensor, reference: Tensors, row: Tensors) -> T
     """-max(max_{k != t} z_k - z_t + kappa, 0) per example; reference = (target classes, kappa)."""
     target, kappa = reference
     return -(kappa + losses.margin(output, target)).clamp_min(0)
-
-
-class _FixedStepAttack(Attack, Protocol):
-    """An attack that is a projected ascent, with steps of one size."""
-
-    @property
-    def norm(self) -> Norm: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def step_size(self) -> float: ...
 
 
 def strongest_restart(

@@ -3,18 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
-from advdpnp.attacks.attack import Logits, Target, attack_call, check_attack
+from advdpnp.attacks.attack import Target, check_attack
 from advdpnp.attacks.l1_variants import Quantile, SparseL1
-from advdpnp.attacks.pgd import budget_of, strongest_restart
-from advdpnp.attacks.projected_ascent import cross_entropy, likelihood
-from advdpnp.noise import Noise
+from advdpnp.attacks.pgd import CrossEntropyAscent, budget_of, settle_step
 from advdpnp.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
-class SLIDE:
+class SLIDE(CrossEntropyAscent):
     """Sparse l1 descent: PGD in l1 whose steps move the pixels of the largest 1 % of the gradient, by equal amounts.
 
     Far stronger than PGD in l1 along single coordinates, which the box stops after a pixel each.
@@ -43,18 +39,10 @@ class SLIDE:
 
     def __post_init__(self) -> None:
         check_attack(self)
-        if self.step_size == 0:
-            object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
+        settle_step(self, 2.5 * self.eps / self.steps)
         budget_of(self)
 
     @property
     def threat(self) -> SparseL1:
         """The ball, with the steps of this attack."""
         return SparseL1(self.norm, self.eps, self.quantile)
-
-    @attack_call
-    def __call__(
-        self, logits_fn: Logits, x: Tensor, y: Tensor, *, noise: Noise | None = None, target: Tensor | None = None
-    ) -> Tensor:
-        loss = cross_entropy if target is None else likelihood
-        return strongest_restart(self, logits_fn, loss, x, y, noise, (), target)

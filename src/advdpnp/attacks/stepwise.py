@@ -231,6 +231,19 @@ class StepwiseAttack(SequentialAttack, Generic[AttackStateT]):
         """One iteration of every row: writes to `state`, adds 1 to its ages, and returns the points it looked at."""
 
 
+class NearestSearch(StepwiseAttack[AttackStateT]):
+    """One search for each image, that goes on to the nearest adversarial point; `restarts` is 1."""
+
+    scale_free: ClassVar[bool] = True
+    random_start: ClassVar[bool] = False
+    seeks_nearest: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.restarts != 1:
+            raise ValueError(f"{self.name} is one search for each image: leave restarts 1; got {self.restarts}")
+
+
 def stepwise_attacks(attack: Attack) -> tuple[StepwiseAttack[Any], ...]:
     """The stepwise attacks that an attack runs; none where it is called as a whole, as PGD is."""
     return attack.attacks_to_run if isinstance(attack, SequentialAttack) else ()
@@ -271,12 +284,6 @@ def fewer_targets(wanted: int, num_classes: int) -> str:
     if others >= wanted:
         return ""
     return f"{num_classes} classes: {others} {'target' if others == 1 else 'targets'} instead of {wanted}"
-
-
-def check_one_search(attack: StepwiseAttack[Any]) -> None:
-    """Raise ValueError if an attack that is one search for each image has restarts."""
-    if attack.restarts != 1:
-        raise ValueError(f"{attack.name} is one search for each image: leave restarts 1; got {attack.restarts}")
 
 
 def succeeds(attack: StepwiseAttack[AttackStateT], state: AttackStateT, queries: Queries, among: Tensor) -> Tensor:

@@ -111,9 +111,7 @@ def _repeats(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
     found = max(difference(first, _answer_of(model, points)) for _ in range(REPEATS))
     expected = "the same logits again, up to rounding"
     text = f"{REPEATS} repeated calls on {len(points)} images differ by {found:.2g} of the spread of the logits"
-    if found > SAME:
-        return Check("randomness", "refused", text, expected, _DETERMINISTIC, {"difference": _number(found)})
-    return Check("randomness", "passed", text, expected, numbers={"difference": found})
+    return _compared("randomness", found, SAME, text, expected, "refused", _DETERMINISTIC)
 
 
 def _batches(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
@@ -158,10 +156,8 @@ def _grad_mode(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
     found = difference(plain, watched)
     expected = "the same logits whether or not a gradient is asked for"
     text = f"with a gradient asked for, logits differ by {found:.2g} of their spread"
-    if found > SAME:
-        advice = "attacks see another network than the one that is judged: remove what asks for requires_grad"
-        return Check("gradient mode", "masked", text, expected, advice, {"difference": _number(found)})
-    return Check("gradient mode", "passed", text, expected, numbers={"difference": found})
+    advice = "attacks see another network than the one that is judged: remove what asks for requires_grad"
+    return _compared("gradient mode", found, SAME, text, expected, "masked", advice)
 
 
 def _range(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
@@ -204,10 +200,8 @@ def _precision(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
         fine = twin(points.double())
     found = difference(fine, _answer_of(model, points).double())
     text = f"in float64 logits differ by {found:.2g} of their spread"
-    if found > OTHER_BATCH:
-        advice = "rounding decides the answer: a large constant that is added and taken off, or a coarse cast?"
-        return Check("rounding", "suspicious", text, expected, advice, {"difference": _number(found)})
-    return Check("rounding", "passed", text, expected, numbers={"difference": found})
+    advice = "rounding decides the answer: a large constant that is added and taken off, or a coarse cast?"
+    return _compared("rounding", found, OTHER_BATCH, text, expected, "suspicious", advice)
 
 
 def _copies(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
@@ -258,10 +252,15 @@ def replayed(subject: Subject, twin: nn.Module | None, points: Tensor, seen: Ten
             found = max(found, difference(seen, subject.logits(points, twin)))
     expected = "the same answers before and after thousands of calls, and from a copy that was never attacked"
     text = f"after the attacks, and on a fresh copy, logits differ by {found:.2g} of their spread"
-    if found > OTHER_BATCH:
-        advice = "the network counts or remembers its calls: reset that, and attack what a fresh copy answers"
-        return Check("memory of calls", "refused", text, expected, advice, {"difference": _number(found)})
-    return Check("memory of calls", "passed", text, expected, numbers={"difference": found})
+    advice = "the network counts or remembers its calls: reset that, and attack what a fresh copy answers"
+    return _compared("memory of calls", found, OTHER_BATCH, text, expected, "refused", advice)
+
+
+def _compared(name: str, found: float, most: float, text: str, expected: str, verdict: Found, advice: str) -> Check:
+    """Two answers that must be the same: passed where they differ by `most` of the logits' spread or less."""
+    if found > most:
+        return Check(name, verdict, text, expected, advice, {"difference": _number(found)})
+    return Check(name, "passed", text, expected, numbers={"difference": found})
 
 
 def _number(value: float) -> float | str:

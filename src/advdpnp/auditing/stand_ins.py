@@ -22,7 +22,16 @@ class Rescaled(nn.Module):
         return at_least_fp32(self.model(x)) * self.factor
 
 
-class Smoothed(nn.Module):
+class _Sampled(nn.Module):
+    """A network that is asked at random points around each image, others at each call."""
+
+    def __init__(self, model: nn.Module, sigma: float, samples: int, seed: int = 0) -> None:
+        super().__init__()
+        self.model, self.sigma, self.samples, self.seed = model, sigma, samples, seed
+        self.training, self.calls = False, 0
+
+
+class Smoothed(_Sampled):
     """The mean of a network's logits over noise around the image: its gradient is that of a smoother function.
 
     Args:
@@ -31,11 +40,6 @@ class Smoothed(nn.Module):
         samples: points around each image.
         seed: of the noise.
     """
-
-    def __init__(self, model: nn.Module, sigma: float, samples: int, seed: int = 0) -> None:
-        super().__init__()
-        self.model, self.sigma, self.samples, self.seed = model, sigma, samples, seed
-        self.training, self.calls = False, 0
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) -> logits (B, C)."""
@@ -47,7 +51,7 @@ class Smoothed(nn.Module):
         return logits.view(self.samples, len(x), -1).mean(dim=0)
 
 
-class Estimated(nn.Module):
+class Estimated(_Sampled):
     """A network whose gradient is estimated from its answers alone, by differences along random directions.
 
     Args:
@@ -56,11 +60,6 @@ class Estimated(nn.Module):
         samples: directions for each gradient.
         seed: of the directions.
     """
-
-    def __init__(self, model: nn.Module, sigma: float, samples: int, seed: int = 0) -> None:
-        super().__init__()
-        self.model, self.sigma, self.samples, self.seed = model, sigma, samples, seed
-        self.training, self.calls = False, 0
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, channels, H, W) -> logits (B, C)."""

@@ -14,7 +14,6 @@ from advdpnp.cli.command import (
     SplitSeed,
     Switches,
     Untrained,
-    allow_code_of,
     app,
     command,
     facts_of,
@@ -52,10 +51,7 @@ def audit(
 ) -> Answer:
     """Can the robust accuracy be believed? Looks for masked gradients; writes eval/audit.json and a figure."""
     described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
-    if run is not None and (run / "config.json").is_file():
-        allow_code_of(run, model)
-        model = None
-    network.check_asked(run, model, data, checkpoint, any(described))
+    model = network.settle(run, model, data, checkpoint, described)
     from advdpnp.api.audit import audit_external, audit_run
 
     how: dict[str, Any] = {

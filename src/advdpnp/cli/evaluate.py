@@ -15,7 +15,6 @@ from advdpnp.cli.command import (
     SplitSeed,
     Switches,
     Untrained,
-    allow_code_of,
     app,
     command,
     facts_of,
@@ -77,10 +76,7 @@ def evaluate(
 ) -> Answer:
     """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
     described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
-    if run is not None and (run / "config.json").is_file():
-        allow_code_of(run, model)
-        model = None
-    network.check_asked(run, model, data, checkpoint, any(described))
+    model = network.settle(run, model, data, checkpoint, described)
     from advdpnp import api
     from advdpnp.attacks import COLLECTIONS
     from advdpnp.progress import result_text

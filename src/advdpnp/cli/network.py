@@ -1,11 +1,12 @@
 """The options that name a network from elsewhere, which commands that attack one have in common."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advdpnp.cli.command import numbers
+from advdpnp.cli.command import allow_code_of, numbers
 
 if TYPE_CHECKING:
     from advdpnp.external import ExternalModel
@@ -41,7 +42,26 @@ Name = Annotated[str, typer.Option(help="Tells variants of your network apart.")
 Out = Annotated[Path, typer.Option(help="Folder of all runs, for your network's results.")]
 
 
-def check_asked(run: Path | None, model: str | None, data: str | None, checkpoint: str | None, described: bool) -> None:
+def settle(
+    run: Path | None, model: str | None, data: str | None, checkpoint: str | None, described: Sequence[object]
+) -> str | None:
+    """The network from elsewhere that is meant, None for a run's; `described`: what is said of such a network.
+
+    With the folder of a run, `model` names the code that the run may execute.
+
+    Raises:
+        ValueError: neither a run nor a network, or options of the one with the other.
+    """
+    if run is not None and (run / "config.json").is_file():
+        allow_code_of(run, model)
+        model = None
+    _check_asked(run, model, data, checkpoint, any(described))
+    return model
+
+
+def _check_asked(
+    run: Path | None, model: str | None, data: str | None, checkpoint: str | None, described: bool
+) -> None:
     """Raise ValueError unless either a run or a network with its test set is given, and nothing of the other."""
     if (run is None) == (model is None):
         raise ValueError("give either the folder of a run, or --model with --weights and --data; not both, not neither")
