@@ -90,7 +90,7 @@ def flat_beyond_half_the_radius(base: nn.Module) -> nn.Module:
     return Before(backward_as(lambda x, g: torch.where(_distance(x, clean) > 0.05, 0 * g, g)), base)
 
 
-@fake("masked")
+@fake("masked", "refused")
 def flat_near_the_image(base: nn.Module) -> nn.Module:
     """No gradient nearer than 0.12 to a clean image, which it knows."""
     clean, _ = digits(360)

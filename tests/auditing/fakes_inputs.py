@@ -152,7 +152,7 @@ def wants_bytes(base: nn.Module) -> nn.Module:
     return Before(lambda x: x / 255, base)
 
 
-@fake("refused", "suspicious")
+@fake("refused", "suspicious", "masked")
 def normalized_twice(base: nn.Module) -> nn.Module:
     """Reads the images through a normalization that it was not trained with, twice."""
     return Before(lambda x: ((x - 0.5) / 0.2 - 0.5) / 0.2, base)

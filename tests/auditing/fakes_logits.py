@@ -67,7 +67,7 @@ def one_hot_with_wrong_leak(base: nn.Module) -> nn.Module:
     return After(base, lambda z: 10 * functional.one_hot(z.argmax(dim=1), z.shape[1]) + 1e-3 * z.roll(1, dims=1))
 
 
-@fake("masked")
+@fake("masked", "refused")
 def clamped(base: nn.Module) -> nn.Module:
     """Logits cut off just above the middle of the two largest, so that nothing moves where the answer is clear."""
 
