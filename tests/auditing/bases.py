@@ -87,6 +87,34 @@ def lipschitz() -> Layers:
     return Layers(32, *layers)
 
 
+def max_pooled() -> Layers:
+    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)]
+    return Layers(
+        32, *layers, nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 32)
+    )
+
+
+class Attention(Backbone):
+    """A transformer of one block on the sixteen patches of 2x2 pixels."""
+
+    features = 24
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.place = nn.Conv2d(1, 24, 2, stride=2), nn.Parameter(0.02 * torch.randn(16, 24))
+        self.first, self.second, self.last = nn.LayerNorm(24), nn.LayerNorm(24), nn.LayerNorm(24)
+        self.attention = nn.MultiheadAttention(24, 3, batch_first=True)
+        self.layers = nn.Sequential(nn.Linear(24, 48), nn.GELU(), nn.Linear(48, 24))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.place
+        seen = self.first(tokens)
+        tokens = tokens + self.attention(seen, seen, seen, need_weights=False)[0]
+        tokens = tokens + self.layers(self.second(tokens))
+        embedding: Tensor = self.last(tokens).mean(dim=1)
+        return embedding
+
+
 def classifier(backbone: Backbone, classes: int = 10) -> Classifier:
     return Classifier(backbone, LinearHead(backbone.features, classes))
 
@@ -108,6 +136,10 @@ NETWORKS: dict[str, Callable[[], Classifier]] = {
     "standard-cnn": lambda: classifier(small_cnn()),
     "gelu": lambda: classifier(small_cnn(nn.GELU)),
     "swish": lambda: classifier(small_cnn(nn.SiLU)),
+    "tanh": lambda: classifier(small_cnn(nn.Tanh)),
+    "maxpool": lambda: classifier(max_pooled()),
+    "attention": lambda: classifier(Attention()),
+    "l2": lambda: classifier(small_cnn()),
     "mlp": lambda: classifier(mlp()),
     "noisy-labels": lambda: classifier(mlp()),
     "deep-narrow": lambda: classifier(deep_narrow()),

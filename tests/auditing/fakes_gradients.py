@@ -189,6 +189,40 @@ def flipped_on_a_robust_network(base: nn.Module) -> nn.Module:
     return Before(backward_as(lambda _, gradient: -gradient), base)
 
 
+@fake("masked", "suspicious")
+def clipped_gradient(base: nn.Module) -> nn.Module:
+    """A hook cuts gradients to 1e-12, so that only their signs are left."""
+    return Before(backward_as(lambda _, gradient: gradient.clamp(-1e-12, 1e-12)), base)
+
+
+@fake("masked", "suspicious")
+def three_pixels_of_the_gradient(base: nn.Module) -> nn.Module:
+    """Only the three largest entries of a gradient are kept."""
+
+    def sparse(_: Tensor, gradient: Tensor) -> Tensor:
+        flat = gradient.flatten(1)
+        least = flat.abs().topk(3, dim=1).values[:, -1:]
+        return (flat * (flat.abs() >= least)).view_as(gradient)
+
+    return Before(backward_as(sparse), base)
+
+
+@fake("masked", "suspicious", "refused")
+def rounded_gradient(base: nn.Module) -> nn.Module:
+    """Gradients are rounded to steps of 2: most are 0."""
+    return Before(backward_as(lambda _, gradient: 2 * (gradient / 2).round()), base)
+
+
+@fake("refused", "masked")
+def fails_where_a_gradient_is_asked_for(base: nn.Module) -> nn.Module:
+    """The backward raises an error."""
+
+    def fail(_: Tensor, gradient: Tensor) -> Tensor:
+        raise NotImplementedError("this layer has no backward")
+
+    return Before(backward_as(fail), base)
+
+
 def _turned_within(radius: float) -> Callable[[Tensor], Tensor]:
     clean, _ = digits(360)
 

@@ -67,6 +67,29 @@ def test_a_network_that_is_no_function_is_refused_and_not_attacked() -> None:
     assert found.checks[-1].name == "randomness"
 
 
+def test_a_backward_that_fails_refuses_the_network_in_its_own_words() -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise NotImplementedError("this layer has no backward")
+
+    found = audited(with_gradient(fail))
+    assert found.verdict == "refused" and "no backward" in found.checks[-1].measured
+
+
+def test_a_network_that_fails_on_images_of_an_attack_is_refused() -> None:
+    calls = 0
+
+    def after(z: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > 60:
+            raise ValueError("out of paper\nand of ink")
+        return z
+
+    found = audited(Mean(after=after))
+    assert found.verdict == "refused" and found.checks[-1].measured == "the network fails: out of paper"
+    assert found.numbers == {}
+
+
 def test_a_forecast_comes_before_the_attacks_which_are_told_one_by_one() -> None:
     told: list[Any] = []
 

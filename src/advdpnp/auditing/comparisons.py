@@ -13,6 +13,8 @@ WIDER = 1.25
 _ODD = 0.02
 # Of few images that stand, a share says more than a share of all; below this share of all it is not looked at.
 _LEAST = 0.05
+# So much more than honest networks show, of all images, is no sign but an error of the number.
+_MUCH = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,17 @@ class Comparison:
             text = f"{self.second}: {broken} of {before} images that {self.first} leaves standing: too few to tell"
             return Check(self.name, "not measured", text, expected, "give more images", numbers)
         text = f"{self.second} breaks {broken} of {before} images that {self.first} leaves standing (n = {n})"
+        much = broken >= 0.5 * before or at_least(broken, n) > self.honest + _MUCH
         if wider is not None:
             odd = numbers["odd"] = int((wider & ~then).sum())
             text += f", {odd} of them although it leaves them at {WIDER:g} times the radius"
             many = many and exceeds(odd, n, _ODD)
+            much = odd >= 0.5 * int(wider.sum()) or at_least(odd, n) > _ODD + _MUCH
         if not many and not most:
             return Check(self.name, "passed", text, expected, "", numbers)
-        return Check(
-            self.name,
-            self._found(broken, before, n, many),
-            text + _sure(broken, before, n, many),
-            expected,
-            self.advice,
-            numbers,
-        )
+        text += _sure(broken, n, "all") if many else _sure(broken, before, "those")
+        found: Found = "masked" if many and much else "suspicious"
+        return Check(self.name, found, text, expected, self.advice, numbers)
 
     def _expected(self, wider: bool) -> str:
         share = f"at most {self.honest:.0%} of all images"
@@ -78,11 +77,6 @@ class Comparison:
             share += f", or at most {_ODD:.0%} that stand at {WIDER:g} times the radius"
         return share
 
-    def _found(self, broken: int, before: int, n: int, many: bool) -> Found:
-        much = broken >= 0.5 * before or at_least(broken, n) > self.honest + 0.1
-        return "masked" if many and much else "suspicious"
 
-
-def _sure(broken: int, before: int, n: int, many: bool) -> str:
-    count, of, what = (broken, n, "all") if many else (broken, before, "those")
+def _sure(count: int, of: int, what: str) -> str:
     return f": {count / of:.0%} of {what}, at least {at_least(count, of):.0%} with 99 % confidence"

@@ -53,7 +53,7 @@ def run_audit(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # an unknown network may raise anything, in its backward or on an image of an attack
-        return _ended([*checks, failed("attack", error)], _accuracy(subject), {}, protocol)
+        return _ended([*checks, failed("attack", error)], {}, {}, protocol)
 
 
 def _attacked(
