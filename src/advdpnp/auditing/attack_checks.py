@@ -1,5 +1,6 @@
 """The attacks of an audit: each on the images that those before it leave standing."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from advdpnp.losses import cross_entropy
 from advdpnp.metrics.significance import exceeds
 from advdpnp.threat import Ball
 
-PGD_NAME, WHITE_BOX = "PGD-20", "white box"
+PGD_NAME, WHITE_BOX, OTHER_NORM = "PGD-20", "white box", "other norm"
 _NOISE_POINTS = 20
 _UNSCALED = "the cross-entropy of these logits misleads: trust scale-free attacks, and do not quote FGSM or PGD"
 _MASKED = "attacks without the network's own gradient are stronger than those with it: it is masked; quote the lowest"
@@ -204,9 +205,11 @@ def norm_check(rounds: Rounds) -> Check:
     rest = other.run(f"{norm} FAB-T", FABT(**ball, steps=40, targets=3), left)
     rest = other.run(f"{norm} Square", Square(**ball, steps=500), rest)
     advice = f"quote no PGD or APGD number in {norm} for this network: trust fab-t, square and min-eps there"
-    return Comparison(
-        f"other norm ({norm})", f"PGD and APGD in {norm} at {eps:.3g}", "FAB-T or Square", 0.03, advice
+    found = Comparison(
+        f"{OTHER_NORM} ({norm})", f"PGD and APGD in {norm} at {eps:.3g}", "FAB-T or Square", 0.03, advice
     ).check(left, rest)
+    # The number that was asked for may be right all the same.
+    return replace(found, verdict="suspicious") if found.verdict == "masked" else found
 
 
 def _other_ball(subject: Subject) -> tuple[Ball, float]:

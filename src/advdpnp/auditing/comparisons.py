@@ -62,7 +62,7 @@ class Comparison:
             odd = numbers["odd"] = int((wider & ~then).sum())
             text += f", {odd} of them although it leaves them at {WIDER:g} times the radius"
             many = many and exceeds(odd, n, _ODD)
-            much = odd >= 0.5 * int(wider.sum()) or at_least(odd, n) > _ODD + _MUCH
+            much = much and odd >= broken / 3
         if not many and not most:
             return Check(self.name, "passed", text, expected, "", numbers)
         text += _sure(broken, n, "all") if many else _sure(broken, before, "those")

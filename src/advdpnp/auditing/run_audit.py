@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.attack import Objective
-from advdpnp.auditing.attack_checks import PGD_NAME, WHITE_BOX, attack_checks, norm_check, sweep_check
+from advdpnp.auditing.attack_checks import OTHER_NORM, PGD_NAME, WHITE_BOX, attack_checks, norm_check, sweep_check
 from advdpnp.auditing.budget import forecast
 from advdpnp.auditing.findings import Audit, Check, overall
 from advdpnp.auditing.function_checks import failed, function_checks, replayed
@@ -140,6 +140,9 @@ def _conclusion(verdict: str, checks: list[Check], numbers: dict[str, float], n:
         return f"no number of this network means anything yet ({signs})"
     if verdict == "no sign of masking":
         return f"{said}; every check came out as for an honest network{few}"
+    if all(check.name.startswith(OTHER_NORM) for check in checks if check.verdict == verdict):
+        other = next(check for check in checks if check.verdict == verdict)
+        return f"{said}, as of an honest network. In the {other.name} PGD and APGD are misled: {other.measured}{few}"
     if claimed - lowest < 0.05:
         return f"no attack here lowers the number much, but there are signs that they are misled: {said} ({signs}){few}"
     if lowest < 0.25 * claimed:
