@@ -42,10 +42,12 @@ def read_weights(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any], bool]"
 
     try:
         with safe_open(path, framework="pt") as file:
-            facts = dict(json.loads((file.metadata() or {})[_ENTRY]))
+            facts = json.loads((file.metadata() or {})[_ENTRY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise _damaged(path, f"{error}") from None
+    if not isinstance(facts, dict):
+        raise _damaged(path, "what it says of its weights is no object")
     stored = facts.pop("sha256", None)
     if stored is not None and stored != _checksum(weights, facts):
         raise _damaged(path, "its content has another checksum than it was written with")
