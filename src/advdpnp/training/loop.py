@@ -31,6 +31,9 @@ def fit(task: Task, run: Run, callback: TrainingCallback, resume: bool, checkpoi
         training.restore(run.read_state())
     else:
         task.defense.between_epochs(task.model, 0)
+    if (logged := len(run.epochs())) < training.epoch:
+        lost = f"{run.log_path} holds {logged} of {training.epoch} epochs: the curves of the others are lost"
+        callback.on_note(f"{lost}, and the weights are not")
     run.keep_epochs(training.epoch)
     for note in training.notes():
         callback.on_note(note)
