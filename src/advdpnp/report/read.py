@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from advdpnp.audit_files import StoredAudit, stored_audits
 from advdpnp.ood_results import OodResult, stored_ood
 from advdpnp.report.methods import FOREIGN, METHODS, method
 from advdpnp.results import Accuracy, AttackKey, EvaluationResult, evaluations
@@ -64,6 +65,7 @@ class RunResults:
     samples: Samples | None
     embedding: Embedding | None
     ood: OodResult | None = None
+    audits: list[StoredAudit] = field(default_factory=list)
 
     @property
     def curve(self) -> EvaluationResult | None:
@@ -265,9 +267,7 @@ def _arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
     def read() -> Arrays:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names, attack = [str(name) for name in stored["class_names"]], str(stored["attack"])
-            arrays = {
-                field.name: stored[field.name] for field in fields(kind) if field.name not in ("class_names", "attack")
-            }
+            arrays = {one.name: stored[one.name] for one in fields(kind) if one.name not in ("class_names", "attack")}
             return kind(**arrays, class_names=names, attack=attack)
 
     return checked(path, "evaluate the run again", read) if path.is_file() else None
@@ -299,6 +299,7 @@ def read_run(folder: Path) -> RunResults:
         samples=_arrays(run.eval_path("samples.npz"), Samples),
         embedding=_arrays(run.eval_path("embedding.npz"), Embedding),
         ood=stored_ood(run),
+        audits=stored_audits(run),
     )
 
 
