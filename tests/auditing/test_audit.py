@@ -11,7 +11,12 @@ from typer.testing import CliRunner
 
 import advdpnp
 from advdpnp.audit_files import audit_name, is_audit
-from advdpnp.auditing import Audit
+from advdpnp.auditing import Audit, Check
+from advdpnp.auditing.attack_checks import PGD_NAME
+from advdpnp.auditing.findings import Found
+from advdpnp.auditing.rounds import Rounds
+from advdpnp.auditing.run_audit import concluded, weigh
+from advdpnp.auditing.subject import Subject
 from advdpnp.callbacks import Silent
 from advdpnp.cli import app
 from advdpnp.evaluation.lone_attacks import with_lone_attack_warnings
@@ -88,6 +93,41 @@ def test_a_network_that_fails_on_images_of_an_attack_is_refused() -> None:
     found = audited(Mean(after=after))
     assert found.verdict == "refused" and found.checks[-1].measured == "the network fails: out of paper"
     assert found.numbers == {}
+
+
+def weighed(name: str, verdict: Found, claimed: int, lowest: int) -> str:
+    """What becomes of a check that PGD leaves `claimed` of 100 images of, and all attacks `lowest`."""
+    x, y = images(100)
+    rounds = Rounds(Subject(Mean(), x, y, "linf", 0.1), Silent(), torch.arange(100) < lowest)
+    rounds.alone[PGD_NAME] = torch.arange(100) < claimed
+    (check,) = weigh([Check(name, verdict, "", "")], rounds)
+    return check.verdict
+
+
+@pytest.mark.parametrize(
+    "name, verdict, claimed, lowest, wanted",
+    [
+        # A loss without a gradient, where PGD is right all the same.
+        ("saturated loss", "masked", 80, 80, "suspicious"),
+        ("saturated loss", "masked", 90, 80, "masked"),
+        ("confidence", "suspicious", 80, 80, "suspicious"),
+        ("confidence", "suspicious", 80, 60, "masked"),
+        ("finite differences", "suspicious", 80, 60, "masked"),
+    ],
+)
+def test_signs_weigh_more_where_the_number_is_wrong(
+    name: str, verdict: Found, claimed: int, lowest: int, wanted: str
+) -> None:
+    assert weighed(name, verdict, claimed, lowest) == wanted
+
+
+def test_a_norm_that_is_masked_leaves_the_other_its_number() -> None:
+    checks = [
+        Check("white box", "passed", "", ""),
+        Check("other norm (l2)", "suspicious", "FAB-T or Square breaks 19 of 25 images", "", "trust fab-t there"),
+    ]
+    said = concluded("suspicious", checks, {"claimed": 0.7, "scale_free": 0.68, "lowest": 0.68}, 100)
+    assert "as of an honest network" in said and "In the other norm (l2) PGD and APGD are misled: FAB-T" in said
 
 
 def test_a_forecast_comes_before_the_attacks_which_are_told_one_by_one() -> None:

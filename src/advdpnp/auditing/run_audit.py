@@ -75,7 +75,7 @@ def _attacked(
     checks += attack_checks(rounds, objective)
     swept, sweep = sweep_check(rounds)
     checks += [swept, norm_check(rounds), replayed(subject, twin, *rounds.seen())]
-    checks = _weighed(checks, rounds)
+    checks = weigh(checks, rounds)
     numbers = _accuracy(subject) | {
         "claimed": _share(rounds.alone[PGD_NAME]),
         "scale_free": _share(rounds.alone[WHITE_BOX]),
@@ -99,7 +99,7 @@ def _accuracy(subject: Subject) -> dict[str, float]:
     return {"clean": _share(subject.right)}
 
 
-def _weighed(checks: list[Check], rounds: Rounds) -> list[Check]:
+def weigh(checks: list[Check], rounds: Rounds) -> list[Check]:
     """What was found before the attacks, in the light of them.
 
     A gradient that vanishes masks where an attack is stronger than PGD; where none is and the loss still rises along
@@ -125,11 +125,12 @@ def _weighed(checks: list[Check], rounds: Rounds) -> list[Check]:
 def _ended(checks: list[Check], numbers: dict[str, float], curves: dict[str, Any], protocol: dict[str, Any]) -> Audit:
     verdict = overall(checks)
     return Audit(
-        verdict, _conclusion(verdict, checks, numbers, protocol["n"]), tuple(checks), dict(numbers), curves, protocol
+        verdict, concluded(verdict, checks, numbers, protocol["n"]), tuple(checks), dict(numbers), curves, protocol
     )
 
 
-def _conclusion(verdict: str, checks: list[Check], numbers: dict[str, float], n: int) -> str:
+def concluded(verdict: str, checks: list[Check], numbers: dict[str, float], n: int) -> str:
+    """The sentence behind the verdict: which number cannot be believed, or that the robustness is not there."""
     signs = ", ".join(check.name for check in checks if check.verdict == verdict)
     if "claimed" not in numbers:
         return f"no number of this network means anything yet ({signs})"
