@@ -124,10 +124,12 @@ def test_signs_weigh_more_where_the_number_is_wrong(
 def test_a_norm_that_is_masked_leaves_the_other_its_number() -> None:
     checks = [
         Check("white box", "passed", "", ""),
-        Check("other norm (l2)", "suspicious", "FAB-T or Square breaks 19 of 25 images", "", "trust fab-t there"),
+        Check("other norm (l2)", "suspicious", "19 of 25 images fall under FAB-T", "", "trust fab-t there"),
     ]
     said = concluded("suspicious", checks, {"claimed": 0.7, "scale_free": 0.68, "lowest": 0.68}, 100)
-    assert "as of an honest network" in said and "In the other norm (l2) PGD and APGD are misled: FAB-T" in said
+    assert (
+        "as of an honest network" in said and "In the other norm (l2) PGD and APGD are misled: 19 of 25 images" in said
+    )
 
 
 def test_a_forecast_comes_before_the_attacks_which_are_told_one_by_one() -> None:

@@ -49,18 +49,19 @@ class Comparison:
         broken = before - after
         numbers = {"n": n, "left": before, "broken": broken}
         expected = self._expected(wider is not None)
+        fallen = f"{broken} of {before} images that stand under {self.first} fall under {self.second}"
         if before == 0:
-            return Check(self.name, "passed", f"{self.first} leaves none of {n} images standing", expected, "", numbers)
+            return Check(self.name, "passed", f"none of {n} images stands under {self.first}", expected, "", numbers)
         many = exceeds(broken, n, self.honest)
         most = broken >= _LEAST * n and exceeds(broken, before, self.of_left)
         if not most and (not tells(n, self.honest) or (broken and not exceeds(before, n, self.honest))):
-            text = f"{self.second}: {broken} of {before} images that {self.first} leaves standing: too few to tell"
+            text = f"{fallen}: too few to tell"
             return Check(self.name, "not measured", text, expected, "give more images", numbers)
-        text = f"{self.second} breaks {broken} of {before} images that {self.first} leaves standing (n = {n})"
+        text = f"{fallen} (n = {n})"
         much = broken >= 0.5 * before or at_least(broken, n) > self.honest + _MUCH
         if wider is not None:
             odd = numbers["odd"] = int((wider & ~then).sum())
-            text += f", {odd} of them although it leaves them at {WIDER:g} times the radius"
+            text += f", {odd} of them although they stand under the first at {WIDER:g} times the radius"
             many = many and exceeds(odd, n, _ODD)
             much = much and odd >= broken / 3
         if not many and not most:
