@@ -10,11 +10,12 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from advdpnp.stored_values import parsed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,7 @@ def write_json(path: Path, content: Json) -> None:
 def read_json(path: Path) -> Json:
     """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there."""
     try:
-        content = json.loads(path.read_text())
+        content = parsed(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
     if not isinstance(content, dict):
@@ -68,8 +69,11 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     """What `read` gives; ValueError with the file's name and a cure where its content is not what it must be."""
     try:
         return read()
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, EOFError, zipfile.BadZipFile) as error:
-        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+    except OSError:
+        # Not its content, and it names the file.
+        raise
+    except Exception as error:  # of any kind: libraries raise what they like on bytes that are not theirs
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}" or type(error).__name__
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from advdpnp.report.corruption_tables import corrupted, corruption_tables
 from advdpnp.report.methods import color
 from advdpnp.report.paper_tables import paper_csv
-from advdpnp.report.read import grouped, read_runs
+from advdpnp.report.read import grouped, read_all, warn_of
 from advdpnp.report.sections import page_sections
+from advdpnp.report.sections.unread import unread_section
 from advdpnp.report.summary import findings, origin, scope
 from advdpnp.report.tables import accuracy_table, mark, to_csv, to_latex
 from advdpnp.runs import write_bytes
@@ -31,7 +32,8 @@ def _render(**content: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+    # Names of files may hold bytes that are no text.
+    write_bytes(path, text.encode(errors="replace"))
 
 
 def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
@@ -45,16 +47,18 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         title: heading of the page.
     Returns:
         Path of index.html, which needs no other file and no network. The same runs give the same bytes.
+    What cannot be read is left out, named on the page, and warned of.
+
     Raises:
-        FileNotFoundError: a folder holds no run.
-        ValueError: no runs, the same run twice, or a damaged file, which is named.
+        ValueError: no runs, or none that can be read.
     """
-    stored = read_runs(runs)
+    found = read_all(runs)
+    stored = found.runs
     groups = grouped(stored)
     # Of a result without attacks that measures corruptions, the clean accuracy is with these.
     attacked = [group for group in groups if not all(one.suite.corruptions and not one.suite.rows for one in group)]
     accuracies = list(map(accuracy_table, attacked))
-    parts = page_sections(stored, groups, accuracies)
+    parts = [*page_sections(stored, groups, accuracies), *unread_section(found.unread)]
     places = list(dict.fromkeys(run.place for run in stored))
     page = _render(
         title=title or f"Robust accuracy: {', '.join(places)}",
@@ -73,4 +77,5 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         _write(out / "paper.csv", paper_csv(beside))
     _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
     _write(out / "index.html", page)
+    warn_of(found.unread)
     return out / "index.html"

@@ -72,11 +72,11 @@ def _measurements(table: PaperTable, runs: Sequence[RunResults]) -> Iterator[_Me
     A table of one method alone is of that method alone.
     """
     printed = {place.defense for place in table.rows}
-    methods: dict[tuple[str, str, str], list[RunResults]] = {}
+    methods: dict[tuple[str, str], list[RunResults]] = {}
     for run in runs:
         if len(printed) == 1 and run.defense not in printed:
             continue
-        methods.setdefault((run.defense, run.tag, run.recipe), []).append(run)
+        methods.setdefault((run.method, run.recipe), []).append(run)
     for seeds in methods.values():
         values = ([value_of(column, run) for run in seeds] for column in table.columns)
         yield _Measured(seeds, tuple(tuple(value for value in found if value is not None) for found in values))

@@ -34,7 +34,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page. `missing` names the runs for which it was not measured."""
+    """A part of the page.
+
+    Args:
+        missing: the runs for which it was not measured.
+        remarks: pairs of what is spoken of and what is said.
+    """
 
     anchor: str
     title: str
@@ -42,6 +47,7 @@ class Section:
     missing: list[str]
     tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
 
 
 def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
@@ -49,7 +55,7 @@ def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], F
 
 
 def file_name(kind: str, run: RunResults) -> str:
-    variant = f"{run.defense}+{run.tag}" if run.tag else run.defense
+    variant = "+".join(filter(None, (run.defense, run.tag, run.collection)))
     return f"{kind}-{run.data}-{run.backbone}-{variant}-seed-{run.seed}"
 
 
