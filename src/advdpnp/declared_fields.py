@@ -26,9 +26,9 @@ def _declared(cls: type) -> dict[str, Any]:
 
 @cache
 def stored_kinds(cls: type) -> dict[str, Any]:
-    """What the stored fields of a dataclass may be, as its annotations say."""
+    """What the stored fields of a dataclass may be, as their mark "kind" says, or else their annotations."""
     hints = get_type_hints(cls)
-    return {name: hints[found.name] for name, found in _declared(cls).items()}
+    return {name: found.metadata.get("kind", hints[found.name]) for name, found in _declared(cls).items()}
 
 
 def declared_values(cls: type, stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -154,7 +154,7 @@ class OodResult:
     epoch: int | None = None
     weights: str = ""
     notes: list[str] = field(default_factory=list)
-    environment: Environment = field(default_factory=Environment)
+    environment: dict[str, Any] = field(default_factory=dict, metadata={"kind": Environment})
 
     def json(self) -> Json:
         """As it is stored."""

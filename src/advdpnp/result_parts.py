@@ -132,7 +132,7 @@ def check_verdicts(row: Mapping[str, Any], n: int, name: str, accuracy: float) -
         raise ValueError(f"{name} say that {robust} of {n} images are right, and the accuracy is {accuracy!r}")
 
 
-def check_corruptions(found: Corruptions, n: int) -> None:
+def check_corruptions(found: Mapping[str, Any], n: int) -> None:
     """ValueError unless every corruption has a number for every severity, none above the n images."""
     severities = len(found["severity_accuracy"])
     if not found["right"] or not severities or found["right"].keys() != found["corruption_accuracy"].keys():

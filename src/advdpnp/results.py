@@ -178,15 +178,15 @@ class AttackResult:
     # Whether it is no part of the suite, but was added for want of a scale-free attack on logits that saturate.
     added: bool = False
     # Of an attack at a class of the caller's choice, see `advdpnp.result_files.targeted`.
-    targeted: Targeted | None = field(default=None, metadata={"merged": "targeted"})
+    targeted: Json | None = field(default=None, metadata={"merged": "targeted", "kind": Targeted | None})
     # Of a search for the smallest radius of each image, see `advdpnp.radii.radius_fields`.
     radii: str = ""
-    smallest_eps: SmallestEps | None = None
+    smallest_eps: Json | None = field(default=None, metadata={"kind": SmallestEps | None})
     # What the attack says of itself, such as fewer targets for want of classes.
     notes: list[str] = field(default_factory=list)
     searches: list[Json] = field(default_factory=list)
     # What the first of the searches are by themselves, such as AutoAttack within autoattack-plus.
-    tiers: list[Tier] = field(default_factory=list)
+    tiers: list[Json] = field(default_factory=list, metadata={"kind": list[Tier]})
 
     @property
     def accuracy(self) -> Accuracy:
@@ -240,16 +240,19 @@ class EvaluationResult:
     # What searches were made in; verdicts are always those of `precision`.
     search_precision: str = field(default="fp32", metadata=_PAIRED)
     eot: int = field(default=1, metadata=_PAIRED)  # draws of a randomized network in each answer
-    transfer: Transfer | None = field(default=None, metadata=_PAIRED)  # source and weights that images are of
+    # Source and weights that images are of.
+    transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED | {"kind": Transfer | None})
+        default=None, metadata=_PAIRED | {"kind": Transfer | None}
+    )  # source and weights that images are of
     shard: list[int] | None = field(default=None, metadata=_OWN)
     geometry: dict[str, Any] | None = None
     # "published" for CIFAR-10-C or "generated", see `advdpnp.result_files.corruption_fields`; "" where not measured.
     corruption_source: str = field(default="", metadata=_PAIRED)
-    corruptions: Corruptions | None = field(default=None, metadata=_OWN)
+    corruptions: dict[str, Any] | None = field(default=None, metadata=_OWN | {"kind": Corruptions | None})
     # Count, mean and spread over seeds of the attacks' noise; None for one seed.
-    seeds: Seeds | None = None
+    seeds: dict[str, Any] | None = field(default=None, metadata={"kind": Seeds | None})
     warnings: list[str] = field(default_factory=list, metadata=_OWN)
-    environment: Environment = field(default_factory=Environment, metadata=_OWN)
+    environment: dict[str, Any] = field(default_factory=dict, metadata=_OWN | {"kind": Environment})
     path: Path = field(default=Path(), metadata={"stored": ""})  # where it is stored
 
     @property

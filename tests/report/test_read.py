@@ -210,7 +210,7 @@ def test_a_run_without_a_configuration_is_named_among_others(make_run: MakeRun, 
     assert [run.folder for run in found.runs] == [folder]
     (unread,) = found.unread
     assert unread.path == broken and f"{broken / 'config.json'} is damaged" in unread.reason
-    with pytest.raises(ValueError, match="no run can be read: .*is damaged") as caught:
+    with pytest.raises(ValueError, match=r"no run can be read: .*is damaged") as caught:
         read_all([broken])
     assert "\n" not in str(caught.value)
 

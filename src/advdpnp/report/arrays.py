@@ -66,6 +66,7 @@ def _check(found: Samples | Embedding) -> None:
     """ValueError unless the arrays have the shapes of each other, finite numbers, and classes that have a name."""
     import numpy as np
 
+    points: dict[str, tuple[int, ...]]
     count, named = len(found.labels), len(found.class_names)
     if isinstance(found, Samples):
         shape = (count, *found.clean.shape[1:])

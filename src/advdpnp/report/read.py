@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from advdpnp.ood_results import OodResult, ood_path, stored_ood
-from advdpnp.report.arrays import Embedding, Samples, read_arrays
+from advdpnp.report.arrays import Embedding as Embedding
+from advdpnp.report.arrays import Samples as Samples
+from advdpnp.report.arrays import read_arrays
 from advdpnp.report.equal_runs import told_apart
 from advdpnp.report.methods import FOREIGN, METHODS, method
 from advdpnp.report.run_files import (
@@ -245,7 +248,7 @@ def read_whole_run(folder: Path) -> RunResults:
 
 
 @dataclass(frozen=True)
-class Found:
+class Readable:
     """What there is to report on.
 
     Args:
@@ -257,7 +260,7 @@ class Found:
     unread: list[Unread]
 
 
-def read_all(folders: Sequence[Path]) -> Found:
+def read_all(folders: Sequence[Path]) -> Readable:
     """All runs of these folders that can be read, each once, and what cannot.
 
     Two runs of the same method, tag and seed are told apart by where they lie; a copy of one is left out.
@@ -268,13 +271,13 @@ def read_all(folders: Sequence[Path]) -> Found:
     if not folders:
         raise ValueError("a report needs at least one run folder; got none: train and evaluate a run first")
     reading = Reading()
-    read = [reading(folder, lambda folder=folder: read_run(folder), None) for folder in _each_once(folders)]
+    read = [reading(folder, partial(read_run, folder), None) for folder in _each_once(folders)]
     runs = told_apart(sorted((run for run in read if run is not None), key=lambda run: run.order), reading)
     unread = [*reading.unread, *(one for run in runs for one in run.unread)]
     if not runs:
         more = f" (and {len(unread) - 1} more folders)" if len(unread) > 1 else ""
         raise ValueError(f"no run can be read: {unread[0].reason}{more}")
-    return Found(runs, unread)
+    return Readable(runs, unread)
 
 
 def _each_once(folders: Sequence[Path]) -> list[Path]:

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, TypeVar
 
@@ -192,7 +193,7 @@ def read_epochs(run: Run, reading: Reading) -> list[Json]:
     path, epochs, damaged, gaps = run.log_path, list[Json](), list[int](), list[int]()
     if not reading(path, lambda: is_there(path), False):
         return []
-    lines = reading(path, lambda: path.read_bytes().splitlines(), [])
+    lines = reading(path, path.read_bytes, b"").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
             epoch, whole = _epoch(line)
@@ -233,6 +234,10 @@ def _lines(numbers: list[int]) -> str:
     return f"line {shown}" if len(numbers) == 1 else f"lines {shown}"
 
 
+def _result(path: Path) -> EvaluationResult | None:
+    return read_result(path) if is_there(path) else None
+
+
 def read_results(run: Run, reading: Reading) -> list[EvaluationResult]:
     """The evaluations that can be read; those that are damaged or unfinished are kept in mind."""
     folder, found = run.eval_path(""), list[EvaluationResult]()
@@ -240,7 +245,7 @@ def read_results(run: Run, reading: Reading) -> list[EvaluationResult]:
         # A glob is silent about a folder that must not be read.
         reading(folder, lambda: next(folder.iterdir(), None), None)
     for path in result_files(run):
-        result = reading(path, lambda path=path: read_result(path) if is_there(path) else None, None)
+        result = reading(path, partial(_result, path), None)
         found += [] if result is None else [result]
     for path in result_files(run, finished=False):
         suite = path.name.removesuffix(PARTIAL).partition(".seed-")[0].partition("@")[0]
