@@ -33,7 +33,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
     "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
-    "runs": ({"stored_values"}, {"torch", "numpy", "safetensors"}),
+    "signals": (set(), set()),
+    "lock": (set(), set()),
+    "weights_file": (set(), {"torch", "safetensors"}),
+    "runs": ({"stored_values", "weights_file"}, {"torch", "numpy"}),
     "training": (
         {
             "cuda_graphs",
@@ -47,6 +50,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "metrics",
             "losses",
             "noise",
+            "signals",
             "threat",
         },
         NUMERIC,

@@ -242,8 +242,6 @@ class EvaluationResult:
     eot: int = field(default=1, metadata=_PAIRED)  # draws of a randomized network in each answer
     # Source and weights that images are of.
     transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED | {"kind": Transfer | None})
-        default=None, metadata=_PAIRED | {"kind": Transfer | None}
-    )  # source and weights that images are of
     shard: list[int] | None = field(default=None, metadata=_OWN)
     geometry: dict[str, Any] | None = None
     # "published" for CIFAR-10-C or "generated", see `advdpnp.result_files.corruption_fields`; "" where not measured.
