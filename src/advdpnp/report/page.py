@@ -9,6 +9,8 @@ from advdpnp.report.corruption_tables import corrupted, corruption_tables
 from advdpnp.report.methods import color
 from advdpnp.report.paper_tables import paper_csv
 from advdpnp.report.read import grouped, read_all, warn_of
+from advdpnp.report.reproduction import FILE as REPRODUCTION
+from advdpnp.report.reproduction import has_rows, reproduction_page
 from advdpnp.report.sections import page_sections
 from advdpnp.report.sections.unread import unread_section
 from advdpnp.report.summary import findings, origin, scope
@@ -39,7 +41,8 @@ def _write(path: Path, text: str) -> None:
 def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     """Write index.html, results.csv, results.tex and figures/*.svg from the stored results of runs.
 
-    Where the runs have a place in the tables of the paper, paper.csv has those.
+    Where the runs have a place in the tables of the paper, paper.csv has those, and reproduction.html says of every
+    number of the paper whether it is reproduced.
 
     Args:
         runs: run folders, runs/<data>/<backbone>/<defense>[+tag]/seed-<n>, in any order.
@@ -68,6 +71,7 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         origins=list(map(origin, stored)),
         color=color,
         mark=mark,
+        reproduction=REPRODUCTION if has_rows(stored) else "",
     )
     for picture in (picture for part in parts for picture in part.pictures):
         _write(out / "figures" / f"{picture.name}.svg", picture.svg)
@@ -76,6 +80,8 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     if beside := [table for part in parts if part.anchor == "paper" for table in part.tables]:
         _write(out / "paper.csv", paper_csv(beside))
     _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
+    if has_rows(stored):
+        _write(out / REPRODUCTION, reproduction_page(stored))
     _write(out / "index.html", page)
     warn_of(found.unread)
     return out / "index.html"

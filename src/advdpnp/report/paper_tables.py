@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from advdpnp.report.declared_metrics import MISSING
 from advdpnp.report.methods import METHODS, method
-from advdpnp.report.paper_values import Value, apart, value_of
+from advdpnp.report.paper_values import Value, apart, number_text, signed_text, value_of
 from advdpnp.report.published import departures
 from advdpnp.report.published.tables import TABLES, PaperTable, Place, PrintedColumn
 from advdpnp.report.read import RunResults
@@ -90,7 +90,7 @@ def _rows(
     for defense in dict.fromkeys(order):
         numbers = printed.get(defense)
         if numbers is not None:
-            cells = [Cell(_text(column, number)) for column, number in zip(table.columns, numbers, strict=True)]
+            cells = [Cell(number_text(column, number)) for column, number in zip(table.columns, numbers, strict=True)]
             yield Row("published", defense, method(defense).title, "the paper", cells)
         for measured in (one for one in ours if one.runs[0].defense == defense):
             if any(measured.values):
@@ -120,10 +120,10 @@ def _cell(column: PrintedColumn, values: Sequence[Value], printed: float | None,
     limits = values[0].limits if len(values) == 1 else _extremes(values)
     told = dict.fromkeys(text for value in values for text in departures(value.result))
     footnotes += [text for text in told if text not in footnotes]
-    difference = "" if printed is None else f"{_signed(column, number - printed)} from the paper"
+    difference = "" if printed is None else f"{signed_text(column, number - printed)} from the paper"
     return Cell(
-        text=_text(column, number),
-        interval="" if limits is None else "–".join(_text(column, limit) for limit in limits),
+        text=number_text(column, number),
+        interval="" if limits is None else "–".join(number_text(column, limit) for limit in limits),
         value=number,
         limits=limits,
         difference=difference,
@@ -134,21 +134,6 @@ def _cell(column: PrintedColumn, values: Sequence[Value], printed: float | None,
 def _extremes(values: Sequence[Value]) -> tuple[float, float]:
     numbers = [value.number for value in values]
     return min(numbers), max(numbers)
-
-
-def _decimals(column: PrintedColumn) -> int:
-    if column.kind == "loss":
-        return 4
-    return 3 if column.kind == "geometry" and not column.metric.endswith("_degrees") else 2
-
-
-def _text(column: PrintedColumn, number: float) -> str:
-    return f"{number:.{_decimals(column)}f}"
-
-
-def _signed(column: PrintedColumn, number: float) -> str:
-    # A minus sign, as wide as the plus sign.
-    return f"{number:+.{_decimals(column)}f}".replace("-", "−")
 
 
 def _mark_apart(table: PaperTable, rows: list[Row], ours: Sequence[_Measured]) -> list[Row]:
@@ -199,11 +184,17 @@ def _commands(table: PaperTable, place: Place, printed: Iterable[str], ours: Seq
     """What fills the cells that are empty: for each method of the paper, its training or its evaluation."""
     for defense in printed:
         own = [one for one in ours if one.runs[0].defense == defense and not one.runs[0].tag]
-        if not own:
-            yield f"advdpnp train {place.data}/{place.backbone}/{defense} --recipe paper"
-        for measured in own:
-            for run in measured.runs if not all(measured.values) else ():
-                yield f"advdpnp evaluate {run.folder} --suite table{table.number}"
+        lacking = [run for measured in own for run in measured.runs if not all(measured.values)]
+        if lacking or not own:
+            yield from filling_commands(table, place._replace(defense=defense), lacking)
+
+
+def filling_commands(table: PaperTable, place: Place, runs: Sequence[RunResults]) -> Iterator[str]:
+    """What measures a row of the paper: evaluations of these runs of its method, or its training if there are none."""
+    if not runs:
+        yield f"advdpnp train {place.data}/{place.backbone}/{place.defense} --recipe paper"
+    for run in runs:
+        yield f"advdpnp evaluate {run.folder} --suite table{table.number}"
 
 
 _HEAD = (

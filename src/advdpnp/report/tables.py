@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -321,15 +322,18 @@ def to_csv(tables: Iterable[Table]) -> str:
 
 
 _LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "^": r"\^{}", "~": r"\~{}",
     "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "–": "--", "“": "``", "”": "''", "ε": r"$\varepsilon$",
     "ℓ∞": r"$\ell_\infty$", "ℓ2": r"$\ell_2$", "ℓ1": r"$\ell_1$", "°": r"($^\circ$)", "|": "$|$",
 }  # fmt: skip
 
 
+_LATEX_SIGNS = re.compile("|".join(map(re.escape, _LATEX)))
+
+
 def _latex(text: str) -> str:
-    for plain, code in _LATEX.items():
-        text = text.replace(plain, code)
-    return text
+    # In one pass, since the code of one sign holds others.
+    return _LATEX_SIGNS.sub(lambda found: _LATEX[found[0]], text)
 
 
 def _latex_cell(cell: Cell) -> str:
@@ -349,7 +353,8 @@ def mark(index: int) -> str:
 def to_latex(table: Table) -> str:
     """A LaTeX tabular that needs no package; title, caption and footnotes as comments above it."""
     footnotes = [f"{mark(index)}: {text}" for index, text in enumerate(table.footnotes)]
-    comments = "".join(f"% {line}\n" for line in (table.title, table.caption, *footnotes))
+    # A line end would end the comment.
+    comments = "".join(f"% {' '.join(line.split())}\n" for line in (table.title, table.caption, *footnotes))
     heads = [_latex(f"{column.head} {column.budget}".strip()) for column in table.columns]
     lines = [rf"{' & '.join(['Method', *heads])} \\ \hline"]
     for row in table.rows:

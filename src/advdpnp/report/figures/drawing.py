@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,10 @@ def to_svg(build: Callable[[], Figure], title: str) -> str:
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context(fname=Path(__file__).with_name("style.mplstyle")):
+    style = Path(__file__).with_name("style.mplstyle")
+    with matplotlib.rc_context(fname=style), warnings.catch_warnings():
+        # Of a name in a script that the font does not have: boxes are drawn.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         build().savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None, "Title": title})
     return text.getvalue()
 

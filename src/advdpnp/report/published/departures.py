@@ -10,7 +10,7 @@ from advdpnp.indices import of_the_first, short_indices
 from advdpnp.ranges import parse_eps
 
 if TYPE_CHECKING:
-    from advdpnp.report.read import Result
+    from advdpnp.report.read import Result, RunResults
 
 # Test images of the data sets that the paper reports; a run on any other is not the paper's protocol.
 PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
@@ -57,7 +57,15 @@ def departures(result: Result) -> list[str]:
     if run.foreign:
         return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
     found += suite.warnings
-    recipe = run.config["recipe"]
+    found += training_departures(run)
+    if suite.checkpoint != "last":
+        found.append(f"{suite.checkpoint} checkpoint (epoch {suite.epoch})")
+    return found
+
+
+def training_departures(run: RunResults) -> list[str]:
+    """What sets the training of a run of ours apart from the paper's, in words; empty if nothing does."""
+    recipe, found = run.config["recipe"], list[str]()
     if run.recipe != "paper":
         held_out = recipe.get("holdout", 0)
         found.append(f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else ""))
@@ -67,8 +75,6 @@ def departures(result: Result) -> list[str]:
         found += _other_attack(recipe["attack"], *PAPER_TRAINING_ATTACK[run.data])
     if recipe.get("train_images"):
         found.append(f"trained on {recipe['train_images']:,} images")
-    if suite.checkpoint != "last":
-        found.append(f"{suite.checkpoint} checkpoint (epoch {suite.epoch})")
     return found
 
 
