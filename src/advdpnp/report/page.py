@@ -12,6 +12,7 @@ from advdpnp.report.read import grouped, read_all, warn_of
 from advdpnp.report.reproduction import FILE as REPRODUCTION
 from advdpnp.report.reproduction import has_rows, reproduction_page
 from advdpnp.report.sections import page_sections
+from advdpnp.report.sections.limits import within_limits
 from advdpnp.report.sections.unread import unread_section
 from advdpnp.report.summary import findings, origin, scope
 from advdpnp.report.tables import accuracy_table, mark, to_csv, to_latex
@@ -61,7 +62,7 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     # Of a result without attacks that measures corruptions, the clean accuracy is with these.
     attacked = [group for group in groups if not all(one.suite.corruptions and not one.suite.rows for one in group)]
     accuracies = list(map(accuracy_table, attacked))
-    parts = [*page_sections(stored, groups, accuracies), *unread_section(found.unread)]
+    parts = [*within_limits(page_sections(stored, groups, accuracies)), *unread_section(found.unread)]
     places = list(dict.fromkeys(run.place for run in stored))
     page = _render(
         title=title or f"Robust accuracy: {', '.join(places)}",

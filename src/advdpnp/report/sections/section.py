@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from advdpnp.report.figures.drawing import to_svg
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: file name without suffix, heading, what it shows in words, how to read it, and the SVG itself."""
+    """A figure: file name without suffix, heading, what it shows in words, how to read it, and what draws it."""
 
     name: str
     title: str
     alt: str
     caption: str
-    svg: str
+    build: Callable[[], Figure] = field(repr=False, compare=False)
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure itself; drawn when it is first asked for, since a page may leave it out."""
+        return to_svg(self.build, self.title)
 
     @property
     def source(self) -> str:
@@ -39,6 +45,7 @@ class Section:
     Args:
         missing: the runs for which it was not measured.
         remarks: pairs of what is spoken of and what is said.
+        left_out: titles of the figures that a page of many runs leaves out.
     """
 
     anchor: str
@@ -48,10 +55,11 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     remarks: list[tuple[str, str]] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
 
 
 def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
-    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, to_svg(build, title))
+    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, build)
 
 
 def file_name(kind: str, run: RunResults) -> str:
