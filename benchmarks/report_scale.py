@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/report_scale.py 50 200 --out benchmarks/results/report-scale.json
 
-The runs are copies of those under results/, each with a seed of its own: evaluations, logs, and arrays for figures where
-the original has them. CPU seconds are those of the process, which a busy neighbor changes less than the clock on the wall.
+The runs are copies of those under results/, each with a seed of its own: evaluations, logs, and arrays for figures
+where the original has them. CPU seconds are those of the process, which a busy neighbor changes less than the clock on
+the wall.
 """
 
 import argparse
