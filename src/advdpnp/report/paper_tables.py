@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from advdpnp.report.csv_text import csv_text
 from advdpnp.report.declared_metrics import MISSING
 from advdpnp.report.methods import METHODS, method
 from advdpnp.report.paper_values import Value, apart, number_text, signed_text, value_of
@@ -209,9 +208,10 @@ def paper_csv(tables: Iterable[Table]) -> str:
     Args:
         tables: of `paper_tables`.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEAD)
+    return csv_text(_HEAD, _lines(tables))
+
+
+def _lines(tables: Iterable[Table]) -> Iterator[tuple[object, ...]]:
     for table in tables:
         data, backbone, name, *_ = table.group
         for row in table.rows:
@@ -221,5 +221,4 @@ def paper_csv(tables: Iterable[Table]) -> str:
                 departed = "; ".join(table.footnotes[index] for index in sorted({*row.footnotes, *cell.footnotes}))
                 value = cell.text if cell.value is None else cell.value
                 where = (name, data, backbone, row.kind, row.method, row.source, column.head)
-                writer.writerow((*where, value, *(cell.limits or ("", "")), cell.difference, departed))
-    return text.getvalue()
+                yield (*where, value, *(cell.limits or ("", "")), cell.difference, departed)

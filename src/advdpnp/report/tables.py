@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +10,7 @@ from itertools import groupby
 from advdpnp.attack_words import attack_name, worst_case_name
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import published
+from advdpnp.report.csv_text import csv_text
 from advdpnp.report.declared_metrics import MISSING, Declared, declared, number
 from advdpnp.report.methods import method
 from advdpnp.report.published import departures
@@ -303,9 +302,6 @@ def to_csv(tables: Iterable[Table]) -> str:
     Returns:
         CSV with a header; `low` and `high` are the 95 % interval of a run, the extremes of a mean, empty if published.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEAD)
     lines: dict[tuple[object, ...], None] = {}
     for table in tables:
         data, backbone, *images, indices = table.group
@@ -317,8 +313,7 @@ def to_csv(tables: Iterable[Table]) -> str:
                     where = (data, row.backbone or backbone, *images, row.kind, row.method, row.source, departed)
                     # A network from elsewhere stands in several tables.
                     lines[(*where, column.head, column.budget, cell.value, *(cell.limits or ("", "")))] = None
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_text(_HEAD, lines)
 
 
 _LATEX = {
