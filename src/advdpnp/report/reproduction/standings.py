@@ -110,7 +110,7 @@ def _standing(column: PrintedColumn, printed: float, place: Place, methods: Sequ
     candidates = [(values, _departures(values, place)) for values in measured if values]
     if not candidates:
         return Standing(column, printed, "not measured")
-    values, departed = max(candidates, key=lambda one: _nearness(*one, place))
+    values, departed = max(candidates, key=lambda one: _nearness(one[0], one[1], place))
     number = sum(value.number for value in values) / len(values)
     limits = _limits(values)
     verdict, reason = _verdict(column, printed, number, limits)
