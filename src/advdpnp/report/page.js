@@ -142,8 +142,8 @@
   };
 
   const nextOrder = (table, head) => {
-    const first = table.tBodies[0].rows[table.matches(".ranking") ? 1 : 0];
-    const numeric = first && !Number.isNaN(numberOf(textOf(first.cells[head.cellIndex])));
+    const cells = all("tbody tr:not(.group)", table).map((row) => row.cells[head.cellIndex]);
+    const numeric = cells.some((cell) => cell && !Number.isNaN(numberOf(textOf(cell))));
     // A rank is better when it is low.
     const orders = numeric && head.cellIndex ? ["descending", "ascending"] : ["ascending", "descending"];
     const now = orders.indexOf(head.getAttribute("aria-sort"));
@@ -212,7 +212,9 @@
     const row = one("th[scope=row]", cell.parentElement);
     const small = one("small", cell)?.textContent ?? "";
     const spread = cell.parentElement.matches(".mean") ? "lowest and highest seed" : "95 % interval";
-    const lines = [`${textOf(row)}, ${title(row).join(", ")}`, `${column}: ${textOf(cell)}`];
+    const share = state.share && cell.querySelector("[data-accuracy]");
+    const number = share ? `${share.dataset.accuracy}, ${textOf(cell)} % of clean` : textOf(cell);
+    const lines = [`${textOf(row)}, ${title(row).join(", ")}`, `${column}: ${number}`];
     if (/^[\d.]+–[\d.]+$/.test(small)) lines.push(`${spread}: ${small.replace("–", " to ")}`);
     lines.push(...[cell.dataset.details ?? head.dataset.details].filter(Boolean), ...notesOf(cell));
     return lines;
@@ -245,13 +247,12 @@
   }
 
   const cellAt = (node) => node.closest?.(".scroll > table > tbody > tr:not(.group) > *, .scroll > table > thead th");
+  let waiting = 0;
   document.addEventListener("mouseover", (event) => {
+    clearTimeout(waiting);
     const cell = cellAt(event.target);
-    if (cell && cell !== told) tell(cell);
-    else if (!cell && !tip.contains(event.target)) {
-      const focused = cellAt(document.activeElement);
-      if (focused !== told) hush();
-    }
+    if (tip.contains(event.target) || (cell ?? cellAt(document.activeElement)) === told) return;
+    waiting = setTimeout(() => (cell ? tell(cell) : hush()), 250);
   });
   document.addEventListener("focusin", (event) => {
     const cell = cellAt(event.target);
@@ -266,13 +267,14 @@
 
   // Figures in large.
   const zoom = one("#zoom"), field = one("#zoomed");
+  const legible = 640;
   let opener = null, scale = 1;
 
+  const fitting = (image) => Math.min(field.clientWidth, (field.clientHeight * image.naturalWidth) / image.naturalHeight);
   const resize = (next, x = field.clientWidth / 2, y = field.clientHeight / 2) => {
     const image = one("img", field), before = scale;
     scale = Math.max(0.25, Math.min(12, next));
-    const width = Math.min(field.clientWidth, (field.clientHeight * image.naturalWidth) / image.naturalHeight);
-    image.style.width = `${width * scale}px`;
+    image.style.width = `${fitting(image) * scale}px`;
     image.style.margin = scale <= 1 ? "0 auto" : "0";
     field.scrollLeft = ((field.scrollLeft + x) * scale) / before - x;
     field.scrollTop = ((field.scrollTop + y) * scale) / before - y;
@@ -285,7 +287,12 @@
     zoom.showModal();
     field.focus();
     const image = one("img", field);
-    image.decode().catch(() => {}).then(() => { scale = 1; resize(1); });
+    // On a small screen letters would be too small in a figure that fits.
+    image.decode().catch(() => {}).then(() => {
+      scale = 1;
+      resize(Math.max(1, legible / fitting(image)));
+      field.scrollTo(0, 0);
+    });
   };
   const keys = { "+": () => resize(scale * 1.25), "=": () => resize(scale * 1.25), "-": () => resize(scale / 1.25), 0: () => resize(1) };
   zoom.addEventListener("keydown", (event) => {
