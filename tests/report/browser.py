@@ -28,7 +28,7 @@ class Opened:
 def browsers() -> Iterator[Opener]:
     """A function that opens a file in a window of its own; skips where there is no browser."""
     api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-    program = which("chromium")
+    program = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.skip("needs a browser: apt-get install chromium")
     with api.sync_playwright() as driver:

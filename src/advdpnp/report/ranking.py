@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 
 from advdpnp.attack_words import NORMS
 from advdpnp.indices import of_the_first, short_indices
@@ -257,9 +258,9 @@ def _together(measured: Sequence[Measured]) -> list[RankedTogether]:
 
 def _strongest(found: Sequence[Measured]) -> tuple[tuple[AttackKey, ...], list[Measured]]:
     """The attacks that a method met, and of the one of lowest mean accuracy what each seed kept."""
-    by_attack: dict[AttackKey | None, dict[int, Measured]] = {}
+    by_attack: dict[AttackKey | None, dict[Path, Measured]] = {}
     for one in found:
-        by_attack.setdefault(one.key, {}).setdefault(one.result.run.seed, one)
+        by_attack.setdefault(one.key, {}).setdefault(one.result.run.folder, one)
     strongest = min(by_attack.values(), key=lambda ones: _mean(one.accuracy.value for one in ones.values()))
     return tuple(sorted((key for key in by_attack if key), key=repr)), list(strongest.values())
 
