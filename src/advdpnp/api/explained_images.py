@@ -157,9 +157,10 @@ def _labels(label: object, count: int, class_names: Sequence[str]) -> list[int |
     given = [*label] if isinstance(label, list | tuple) else [label]
     if len(given) == 1:
         given *= count
+    expected = "1" if count == 1 else f"1 or {count}"
     if len(given) != count or not count:
         raise ValueError(
-            f"labels are for image files, one for all or one for each: expected 1 or {count}; got {len(given)}"
+            f"labels are for image files, one for all or one for each: expected {expected}; got {len(given)}"
             if count
             else "images of the test set have labels: leave label out, or give image files too"
         )

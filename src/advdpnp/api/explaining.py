@@ -25,7 +25,6 @@ from advdpnp.attacks.suites import l1_radius, l2_radius, widest
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.data.memory.tensors import channels_first, tensor_of
-from advdpnp.defenses import Defense
 from advdpnp.evaluation import check_mode
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.model_checks import gradient_warnings
@@ -36,8 +35,9 @@ from advdpnp.explaining import Explainer, Explanations, check_folder, write_expl
 from advdpnp.external.external_model import single_precision
 from advdpnp.losses import class_logits, is_one_output
 from advdpnp.mode import settle
+from advdpnp.models.classifier import Classifier
 from advdpnp.ood_results import OodResult, stored_ood
-from advdpnp.predicting import Failure, Predictor, from_tensor
+from advdpnp.predicting import Failure, Predictor, TrainingSet, from_tensor
 from advdpnp.progress import duration
 from advdpnp.ranges import Natural, check
 from advdpnp.runs import Run
@@ -140,7 +140,7 @@ class _Wanted:
             reach = _REACH if _seeks_nearest(self.attack) else 1
             radii = {name: min(reach * eps, widest(pixels, name)) for name, eps in usual.items()}
             suite = suite_of([self.attack], Radii(radii, subject.data, pixels), self.norm)
-        attack = (suite if subject.defense is None else adapted(suite, subject.defense)).attacks[0]
+        attack = (suite if subject.trained is None else adapted(suite, subject.trained.done.defense)).attacks[0]
         check_target(attack, len(subject.class_names))
         return attack if self.target is None else self._aimed(attack, subject.class_names)
 
@@ -174,15 +174,40 @@ class _Subject:
     radii: dict[str, float]
     levels: int
     notes: list[str]
-    data: str = ""
-    checkpoint: str | None = None
-    run: Run | None = None
-    done: Experiment | None = None
+    trained: "_Trained | None" = None
 
     @property
-    def defense(self) -> Defense[Any] | None:
-        """Of a run."""
-        return None if self.done is None else self.done.defense
+    def data(self) -> str:
+        """Name of the data set; "" for a model without a run."""
+        return "" if self.trained is None else self.trained.done.data.name
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """The network of a run."""
+
+    run: Run
+    done: Experiment
+    checkpoint: str
+    model: Classifier
+
+    def training_set(self, data_root: Path | None, callback: Silent) -> tuple[TrainingSet | None, list[str]]:
+        """Its training images, and notes on what is missing."""
+        return training_set(self.run, self.checkpoint, self.model, self.done, data_root, callback)
+
+    def scores_of_test_images(self) -> tuple[OodResult | None, list[str]]:
+        """What is stored of them under these very weights; or None, and why there is none."""
+        lacking = "no place of the scores among those of the test images:"
+        try:
+            stored = stored_ood(self.run)
+        except ValueError as error:
+            return None, [f"{lacking} {error}"]
+        if stored is None:
+            return None, [f"{lacking} none are stored, which advdpnp ood measures"]
+        weights = hashlib.sha256(self.run.stored_weights_path(self.checkpoint).read_bytes()).hexdigest()
+        if (stored.weights, stored.data) != (weights, self.done.data.name):
+            return None, [f"{lacking} those that are stored are of other weights or images: run advdpnp ood again"]
+        return stored, []
 
 
 def _of_run(
@@ -208,10 +233,7 @@ def _of_run(
         radii=done.data.radii,
         levels=in_bytes(done.data).levels,
         notes=[],
-        data=done.data.name,
-        checkpoint=checkpoint,
-        run=run,
-        done=done,
+        trained=_Trained(run, done, checkpoint, model),
     )
 
 
@@ -237,14 +259,14 @@ def _explained(
 ) -> Explanations:
     attack, model, x = wanted.on(subject), subject.model, subject.images.x
     centers, notes = centers_or_note(model)
-    training = stored = None
     notes += _tried(model, x, attack, callback)
-    if subject.run is not None and subject.done is not None and subject.checkpoint is not None:
-        stored, missing = _scores_of_test_images(subject.run, subject.checkpoint, subject.data)
+    training = stored = None
+    if subject.trained is not None:
+        stored, missing = subject.trained.scores_of_test_images()
         notes += missing
-        if neighbors:
-            training, missing = training_set(subject.run, subject.checkpoint, model, subject.done, data_root, callback)
-            notes += missing
+    if subject.trained is not None and neighbors:
+        training, missing = subject.trained.training_set(data_root, callback)
+        notes += missing
     predictor = Predictor(
         model, subject.class_names, centers, training, len(subject.class_names), neighbors, subject.levels
     )
@@ -252,7 +274,7 @@ def _explained(
     answers = iter(explainer(subject.images.names, x, subject.images.labels))
     return Explanations(
         source=subject.source,
-        checkpoint=subject.checkpoint,
+        checkpoint=None if subject.trained is None else subject.trained.checkpoint,
         data=subject.data,
         prototypes_are=None if centers is None else centers.kind,
         attack=record(attack),
@@ -276,18 +298,3 @@ def _tried(model: nn.Module, x: Tensor, attack: Attack, callback: Silent) -> lis
     if seconds > _LONG:
         callback.on_note(f"the search for adversarial images takes at most about {duration(seconds)}")
     return found
-
-
-def _scores_of_test_images(run: Run, checkpoint: str, name: str) -> tuple[OodResult | None, list[str]]:
-    """What is stored of the scores of the test images under these very weights; or None, and why there is none."""
-    lacking = "no place of the scores among those of the test images:"
-    try:
-        stored = stored_ood(run)
-    except ValueError as error:
-        return None, [f"{lacking} {error}"]
-    if stored is None:
-        return None, [f"{lacking} none are stored, which advdpnp ood measures"]
-    weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
-    if (stored.weights, stored.data) != (weights, name):
-        return None, [f"{lacking} those that are stored are of other weights or images; advdpnp ood measures them anew"]
-    return stored, []

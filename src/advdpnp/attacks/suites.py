@@ -126,7 +126,7 @@ def _min_eps(eps: float, pixels: int, norm: Norm) -> Suite:
     return Suite("min-eps", text, (MinEps(eps=min(4 * eps, widest(pixels, norm)), norm=norm),), features=None)
 
 
-def widest(pixels: int, norm: Norm) -> float:
+def widest(pixels: int, norm: str) -> float:
     """The radius at which every image is in reach of every other."""
     return {"linf": 1.0, "l2": math.sqrt(pixels), "l1": float(pixels)}[norm]
 

@@ -87,8 +87,8 @@ class Explainer:
     def _scores(self, x: Tensor) -> list[dict[str, Score]]:
         """The scores of each image, with their places."""
         scorer, found = Scorer(self.predictor.model), list[dict[str, Score]]()
-        for part in x.split(CHUNK):
-            scores, _ = scorer(part)
+        for first in range(0, len(x), CHUNK):
+            scores, _ = scorer(x[first : first + CHUNK])
             columns = [
                 [placed(name, value, self.stored) for value in values.tolist()] for name, values in scores.items()
             ]

@@ -62,7 +62,9 @@ def drawn_lines(image: Explanation) -> list[Line]:
     return [line for line in lines if line.class_name in wanted]
 
 
-def axis_end(lines: Sequence[Line]) -> int:
-    """The end of an axis of angles that has them all, in degrees, a multiple of 30 from 90 to 180."""
-    largest = max((angle for line in lines for angle in line.angles), default=0.0)
-    return next(end for end in (90, 120, 150, 180) if largest <= end)
+def axis_ticks(lines: Sequence[Line]) -> list[int]:
+    """Ticks of an axis that has all angles between its ends, in degrees, evenly spaced."""
+    angles = [angle for line in lines for angle in line.angles] or [0.0, 90.0]
+    step = 10 if max(angles) - min(angles) < 60 else 30
+    first, last = int(min(angles) - 1) // step * step, -(int(-max(angles) - 1) // step) * step
+    return list(range(max(first, 0), min(last, 180) + 1, step))

@@ -8,9 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from advdpnp.explaining.explanation import Explanation, Explanations, Score
-from advdpnp.explaining.lines import Line, all_lines, axis_end, drawn_lines
+from advdpnp.explaining.lines import Line, all_lines, axis_ticks, drawn_lines
 from advdpnp.explaining.thumbnails import data_uri, difference, shades
-from advdpnp.explaining.words import answer, attack_text, degrees, in_short, percent, radius, sentences, share_below
+from advdpnp.explaining.words import (
+    amplification,
+    answer,
+    attack_text,
+    degrees,
+    in_short,
+    percent,
+    radius,
+    sentences,
+    share_below,
+)
 from advdpnp.ood_results import SCORES
 from advdpnp.predicting import Prediction, TrainingImage
 from advdpnp.predicting.text import printable
@@ -83,13 +93,14 @@ def _part(image: Explanation, number: int, of: Explanations) -> dict[str, Any]:
         "sentences": sentences(image, of),
         "pictures": _pictures(image, of),
         "dots": _dots(lines),
-        "ticks": [(_x(tick, axis_end(lines)), tick) for tick in range(0, axis_end(lines) + 1, 30)],
+        "ticks": [(_x(tick, axis_ticks(lines)), tick) for tick in axis_ticks(lines)],
         "bottom": _ROW * len(lines) + 8,
         "others": len(image.prediction.prototypes) - len(lines),
         "rows": _rows(image),
         "left_out": max(len(image.prediction.top) - _ROWS, 0),
         "neighbors": {to: _neighbors(image, to, of) for to in ("image", "prototype")},
         "scores": _score_rows(image),
+        "known": any(score.threshold is not None for score in image.scores.values()),
     }
 
 
@@ -118,23 +129,23 @@ def _pictures(image: Explanation, of: Explanations) -> list[Shown]:
         shown.append(
             Shown(
                 data_uri(change, _SIDE),
-                f"The difference of the two, {times:.3g} times amplified",
+                f"The difference of the two, {amplification(times)} times amplified",
                 "Difference",
-                f"times {times:.3g}; grey where nothing changes",
+                f"times {amplification(times)}; grey where nothing changes",
             )
         )
     return shown
 
 
-def _x(angle: float, end: int) -> float:
-    return round(_NAMES + (_WIDTH - _NAMES - 14) * angle / end, 1)
+def _x(angle: float, ticks: Sequence[int]) -> float:
+    return round(_NAMES + (_WIDTH - _NAMES - 18) * (angle - ticks[0]) / (ticks[-1] - ticks[0]), 1)
 
 
 def _dots(lines: Sequence[Line]) -> list[Dot]:
-    end = axis_end(lines)
+    ticks = axis_ticks(lines)
 
     def place(angle: float | None) -> float | None:
-        return None if angle is None else _x(angle, end)
+        return None if angle is None else _x(angle, ticks)
 
     return [
         Dot(

@@ -8,9 +8,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from advdpnp.explaining.explanation import Explanation, Explanations
-from advdpnp.explaining.lines import axis_end, drawn_lines
+from advdpnp.explaining.lines import axis_ticks, drawn_lines
 from advdpnp.explaining.thumbnails import Shades, difference, shades
-from advdpnp.explaining.words import answer, in_short, percent
+from advdpnp.explaining.words import amplification, answer, in_short, percent
 from advdpnp.predicting.picture import ROWS, STYLE, Sheet, drawable, font_families
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _draw_images(sheet: Sheet, top: float, row: Explanation, of: Explanations) -
     if (found := row.adversarial) is not None:
         shown.append((shades(found.answer.pixels, of.levels), _of(found.answer.class_name, found.answer.probability)))
         change, times = difference(found.x, row.prediction.pixels, of.levels)
-        shown.append((change, f"times {times:.3g}"))
+        shown.append((change, f"times {amplification(times)}"))
     for number, (image, caption) in enumerate(shown):
         left = _GAP + number * (_PANEL + _GAP)
         _show(sheet.panel(left, top, _PANEL, _PANEL), image)
@@ -82,9 +82,8 @@ def _of(class_name: str, probability: float) -> str:
 
 def _draw_angles(sheet: Sheet, left: float, top: float, row: Explanation) -> None:
     axes, lines = sheet.panel(left, top, _PLOT, _PANEL + 0.1), drawn_lines(row)
-    end = axis_end(lines)
-    ticks = range(0, end + 1, 30)
-    axes.set(xlim=(0, end), ylim=(max(len(lines), 2) - 0.5, -0.5), xticks=ticks)
+    ticks = axis_ticks(lines)
+    axes.set(xlim=(ticks[0], ticks[-1]), ylim=(max(len(lines), 2) - 0.5, -0.5), xticks=ticks)
     axes.set_xticklabels([f"{tick}°" for tick in ticks], fontsize=6)
     axes.tick_params(length=0, pad=2, labelcolor=_SOFT)
     axes.grid(axis="x", color=_GRID, linewidth=0.6)
@@ -101,7 +100,8 @@ def _draw_angles(sheet: Sheet, left: float, top: float, row: Explanation) -> Non
         color = _IMAGE if line.predicted else _ADVERSARIAL if line.becomes else _SOFT
         weight = "bold" if line.predicted or line.becomes else "normal"
         style: dict[str, Any] = {"fontsize": 6.5, "color": color, "weight": weight}
-        axes.text(-end / 50, place, drawable(line.class_name, 17), ha="right", va="center", **style)
+        name = drawable(line.class_name, 17)
+        axes.text(-0.02, place, name, transform=axes.get_yaxis_transform(), ha="right", va="center", **style)
 
 
 def _draw_neighbors(sheet: Sheet, left: float, top: float, row: Explanation, of: Explanations) -> None:

@@ -23,8 +23,8 @@ _TOGETHER = 16
 # How much farther from the image the found point may be put, until the network itself says so: what is found lies at a
 # boundary, where the last bits of the folded copy decide.
 _CONFIRM = (1.0, 1.0001, 1.001, 1.01)
-# The same in whole levels, where half a level may be lost.
-_ROUND = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0)
+# The same in whole levels, where half a level may be lost; and the levels that a smaller change is stretched to.
+_ROUND, _AT_LEAST = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0), (1.0, 2.0, 3.0, 4.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,8 @@ class Search:
             return []
         self.callback.on_attack(self.attack.name, len(x))
         attacked, results = model_to_attack(self.predictor.model), list[tuple[FoundPoint, FoundPoint] | None]()
-        for rows in torch.arange(len(x), device=x.device).split(_TOGETHER):
+        for first in range(0, len(x), _TOGETHER):
+            rows = torch.arange(first, min(first + _TOGETHER, len(x)), device=x.device)
             # The same for all: what is found of an image shall not depend on its place among others.
             noise = IndexNoise(0, torch.zeros_like(rows))
             found = self.attack(attacked, x[rows], y[rows], noise=noise)
@@ -83,12 +84,15 @@ class Search:
     def _judged(self, x: Tensor, found: Tensor) -> list[list[FoundPoint]]:
         """For each image the points that may be chosen: first as they are, then in whole levels."""
         levels = self.predictor.levels
-        factors = torch.tensor(_CONFIRM + _ROUND, device=x.device).view(1, -1, 1, 1, 1)
-        points = (x[:, None] + factors * (found - x)[:, None]).clamp(0, 1)
+        change = found - x
+        largest = change.flatten(1).abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
+        stretched = change.new_tensor(_AT_LEAST) / levels / largest
+        factors = torch.cat([change.new_tensor(_CONFIRM + _ROUND).expand(len(x), -1), stretched.clamp_min(1)], dim=1)
+        points = (x[:, None] + factors[:, :, None, None, None] * change[:, None]).clamp(0, 1)
         # The very point that was found: adding a difference again would round.
         points[:, 0] = found
         points[:, len(_CONFIRM) :] = (points[:, len(_CONFIRM) :] * levels).round() / levels
-        flat, each = points.flatten(0, 1), factors.numel()
+        flat, each = points.flatten(0, 1), points.shape[1]
         far = distance(flat, x.repeat_interleave(each, dim=0), self.attack.norm).tolist()
         answers = self.predictor([""] * len(flat), unlabeled(flat))
         judged = [FoundPoint(*facts) for facts in zip(flat, far, answers)]

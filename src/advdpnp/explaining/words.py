@@ -67,6 +67,11 @@ def degrees(angle: float | None) -> str:
     return "undefined" if angle is None else f"{angle:.1f}°"
 
 
+def amplification(times: float) -> str:
+    """By how much a difference is amplified."""
+    return f"{times:.2g}" if times < 10 else f"{times:,.0f}"
+
+
 def attack_text(of: Explanations) -> str:
     """The attack, and how far it looked."""
     name = attack_label(of.attack["name"], of.attack["steps"])
@@ -111,7 +116,7 @@ def share_below(score: Score) -> str:
     """The share of the test images that score lower, as stored histograms bound it; "" where it is not known."""
     if score.below is None:
         return ""
-    low, high = (f"{100 * share:.3g}" for share in score.below)
+    low, high = (f"{100 * share:.1f}" for share in score.below)
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
@@ -166,10 +171,11 @@ def _moved(image: Explanation, found: Adversarial) -> str:
     one, other = image.prediction.class_name, found.answer.class_name
     if any(angles.get(name) is None for angles in (before, after) for name in (one, other)):
         return ""
-    return (
-        f"It moves the embedding from {degrees(before[one])} to {degrees(after[one])} of {one}, and from "
-        f"{degrees(before[other])} to {degrees(after[other])} of {other}."
-    )
+    ways = [(degrees(before[name]), degrees(after[name]), name) for name in (one, other)]
+    if all(start == end for start, end, _ in ways):
+        return ""
+    (start, end, _), (other_start, other_end, _) = ways
+    return f"Its angle to {one} goes from {start} to {end}, that to {other} from {other_start} to {other_end}."
 
 
 def _stored(found: Adversarial, image: Explanation, of: Explanations) -> str:
@@ -190,7 +196,7 @@ def _stored(found: Adversarial, image: Explanation, of: Explanations) -> str:
 
 
 def _place(center: ClassCenter) -> str:
-    return f"distance {center.distance:.3g}, angle {degrees(center.angle_degrees)}"
+    return f"distance {center.distance:.4g}, angle {degrees(center.angle_degrees)}"
 
 
 def _number(value: float, of: Explanations) -> str:
