@@ -52,7 +52,7 @@ def test_the_page_has_the_numbers_of_the_json(told: Told, page: Tags) -> None:
         place = f"{nearest['class']} (distance {nearest['distance']:.4g}, angle {nearest['angle_degrees']:.1f}°)"
         assert f"The nearest prototype by angle is {place}" in page.text
         if image["adversarial"] is not None:
-            assert f"{255 * image['smallest_eps']:.3g}/255 in ℓ∞" in page.text
+            assert f"{image['smallest_eps']:.3g} in ℓ∞" in page.text
             assert image["adversarial"]["class"] != image["label"]
     assert "0.1, the usual radius of digits" in page.text
 

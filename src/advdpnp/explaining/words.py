@@ -200,4 +200,5 @@ def _place(center: ClassCenter) -> str:
 
 
 def _number(value: float, of: Explanations) -> str:
-    return f"{255 * value:.3g}/255" if of.norm == "linf" else f"{value:.3g}"
+    # As the radius that was tried is written.
+    return f"{255 * value:.3g}/255" if "/" in eps_text(of.largest_eps) and of.norm == "linf" else f"{value:.3g}"
