@@ -107,6 +107,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
     ),
+    "explaining": (
+        {"attack_words", "attacks", "data", "evaluation", "noise", "ood_results", "predicting", "runs", "threat"},
+        {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
+    ),
     "exporting": (
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
