@@ -9,7 +9,8 @@ from advdpnp.loggers.entries import entry_of
 from advdpnp.loggers.logger import LoggedRun, Logger, Place
 from advdpnp.runs import Json, Run, read_json, write_json
 
-_NOTHING: Mapping[str, Any] = {}
+Shown = Mapping[str, Any]
+_NOTHING: Shown = {}
 
 
 @contextlib.contextmanager
@@ -54,7 +55,7 @@ class _Followed:
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
         self._callback.on_step(epoch, step, steps, epochs)
 
-    def on_view(self, distributions: Mapping[str, Any], images: Mapping[str, Any]) -> None:
+    def on_view(self, distributions: Shown, images: Shown) -> None:
         self._view = distributions, images
         if isinstance(self._callback, TrainingViewer):
             self._callback.on_view(distributions, images)

@@ -27,13 +27,15 @@ class TensorBoardLogger:
         return "tensorboard" if self._folder is None else f"tensorboard {self._folder}"
 
     def begin(self, run: LoggedRun, known: Place) -> Place:
-        folder = run.folder / "tensorboard" if self._folder is None else Path(self._folder)
-        done = known.epochs if known.identity == str(folder) and folder.is_dir() else 0
+        # A run may be moved, and its folder of events with it.
+        identity = "tensorboard" if self._folder is None else str(Path(self._folder).absolute())
+        folder = run.folder / identity
+        done = known.epochs if known.identity == identity and folder.is_dir() else 0
         # Epochs from this one on that a kill left behind half-logged are not shown.
         self._writer = self._tool.SummaryWriter(str(folder), purge_step=done + 1 if done else None)
         if not done:
             self._writer.add_text("config", f"```json\n{json.dumps(run.config, indent=1)}\n```")
-        return Place(str(folder), done)
+        return Place(identity, done)
 
     def log(self, entry: Entry) -> None:
         for name, value in entry.scalars.items():

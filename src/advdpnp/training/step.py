@@ -180,8 +180,8 @@ class Training:
         optimizer: SGD on the defense's parameter groups.
         terms: names of the loss terms, in order, once a step is done.
         sums: (T,) float64, each term summed over the images of the epoch so far; None before its first step.
-        distributions, images: of the last epoch that is done, what its line in the log has no room for: norms and cosines
-            of the class centers, and what `Validation` holds.
+        distributions, images: of the last epoch that is done, what its line in the log has no room for: norms and
+            cosines of the class centers, and what `Validation` holds.
     """
 
     def __init__(self, task: Task) -> None:

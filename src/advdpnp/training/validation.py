@@ -48,8 +48,8 @@ class Validation:
 
     Args:
         accuracy: shares of the images that are right, and "n", their number.
-        distributions: "holdout/margin_clean" and "holdout/margin_robust", (N,): the label's logit less the largest other
-            one, positive where right; NaN where the attack had no gradient to follow.
+        distributions: "holdout/margin_clean" and "holdout/margin_robust", (N,): the label's logit less the largest
+            other one, positive where right; NaN where the attack had no gradient to follow.
         images: "clean" and "adversarial", (S, channels, H, W) in [0, 1]: some of the images.
     """
 
