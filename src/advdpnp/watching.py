@@ -13,12 +13,15 @@ from advdpnp.run_status import RunStatus, read_status, runs_at
 from advdpnp.runs import Json
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
 # Lines of a terminal that the table's rows do not get.
 AROUND = 6
 # From so many columns on there is room for the loss terms of several runs.
 WIDE = 160
+# Of what is no terminal.
+ENDLESS = 240
 
 
 class Watched:
@@ -49,7 +52,7 @@ def watch_table(watched: Watched, seconds: float) -> list[RunStatus]:
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def show(found: list[RunStatus]) -> None:
-            live.update(_table(found, console.width, console.height - AROUND), refresh=True)
+            live.update(_view(found, console.width, console.height - AROUND), refresh=True)
 
         return _follow(watched, found, seconds, show)
 
@@ -90,8 +93,8 @@ def statuses_text(found: Sequence[RunStatus]) -> str:
     """The table as plain text, as wide as the terminal, or wide where there is none."""
     from rich.console import Console
 
-    text, width = StringIO(), shutil.get_terminal_size((WIDE, 24)).columns
-    Console(file=text, width=width, color_system=None, force_terminal=False).print(_table(found, width, None))
+    text, width = StringIO(), shutil.get_terminal_size((ENDLESS, 24)).columns
+    Console(file=text, width=width, color_system=None, force_terminal=False).print(_view(found, width, None))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).rstrip()
 
 
@@ -127,8 +130,17 @@ def _title(status: RunStatus) -> str:
     return f"{_name(status)}  {done}{state_text(status)}"
 
 
-def _table(found: Sequence[RunStatus], width: int, rows: int | None) -> "Table":
-    return _one_run(found[0], rows) if len(found) == 1 else _several_runs(found, width, rows)
+def _view(found: Sequence[RunStatus], width: int, rows: int | None) -> "Group":
+    """A title and a table below it."""
+    from rich.console import Group
+    from rich.text import Text
+
+    if len(found) == 1:
+        table, title = _one_run(found[0], rows), _title(found[0])
+    else:
+        within = os.path.commonpath([status.folder.parent.absolute() for status in found])
+        table, title = _several_runs(found, within, width, rows), f"runs in {printable(within)}"
+    return Group(Text(title, "bold"), *([table] if table.columns else []))
 
 
 def _one_run(status: RunStatus, rows: int | None) -> "Table":
@@ -145,22 +157,21 @@ def _one_run(status: RunStatus, rows: int | None) -> "Table":
         ]
         for line in lines
     ]
-    return _filled(_title(status), heads if lines else [], cells)
+    return _filled(heads if lines else [], cells)
 
 
-def _several_runs(found: Sequence[RunStatus], width: int, rows: int | None) -> "Table":
+def _several_runs(found: Sequence[RunStatus], within: str, width: int, rows: int | None) -> "Table":
     """The last epoch of each run; where there are more than rows, those that are finished are left out first."""
     shown = list(found) if rows is None or len(found) <= rows else sorted(found, key=lambda s: s.state == "finished")
-    within = os.path.commonpath([status.folder.parent for status in found])
     heads = ["run", "epoch", "loss", "clean", "robust", "lr", "state", *(["terms"] if width >= WIDE else [])]
     cells = [_row(status, within)[: len(heads)] for status in shown[:rows]]
     if left_out := len(shown) - len(cells):
         cells.append([f"and {left_out} more", *[""] * (len(heads) - 1)])
-    return _filled(f"runs in {printable(within)}", heads, cells)
+    return _filled(heads, cells)
 
 
 def _row(status: RunStatus, within: str) -> list[str]:
-    name, line = os.path.relpath(status.folder, within), status.last
+    name, line = os.path.relpath(status.folder.absolute(), within), status.last
     if line is None:
         return [name, _done(status), "", "", "", "", state_text(status), ""]
     terms = "  ".join(f"{term} {value:.3f}" for term, value in line["loss"].items() if term != "total")
@@ -181,12 +192,12 @@ def _share(line: Json, measure: str) -> str:
     return f"{held[measure]:.1%}" if measure in held else ""
 
 
-def _filled(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> "Table":
+def _filled(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> "Table":
     """A table whose numbers are never cut, however narrow the terminal is."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, title=Text(title), title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
     for at, head in enumerate(heads):
         words = head in ("run", "state", "terms")
         widest = None if words else max(len(row[at]) for row in cells)

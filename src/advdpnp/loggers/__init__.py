@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from advdpnp.loggers.following import following
+from advdpnp.loggers.followed import following
 from advdpnp.loggers.logger import Entry, LoggedRun, Logger, Place
 from advdpnp.loggers.mlflow import MlflowLogger
 from advdpnp.loggers.tensorboard import TensorBoardLogger
