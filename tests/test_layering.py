@@ -30,7 +30,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
     "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
-    "runs": (set(), {"torch", "numpy", "safetensors"}),
+    "signals": (set(), set()),
+    "lock": (set(), set()),
+    "weights_file": (set(), {"torch", "safetensors"}),
+    "runs": ({"weights_file"}, {"torch", "numpy"}),
     "training": (
         {
             "cuda_graphs",
@@ -44,6 +47,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "metrics",
             "losses",
             "noise",
+            "signals",
             "threat",
         },
         NUMERIC,
@@ -107,7 +111,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich", "torch"}),
+    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),
+    "loggers": ({"runs"}, {"numpy"}),
+    "run_status": ({"runs"}, set()),
+    "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from advdpnp import run_status, watching
 from advdpnp.run_status import read_status, runs_at
-from advdpnp.runs import Json, write_json
+from advdpnp.runs import Json, Run, write_json
 from advdpnp.watching import Watched, printable, statuses_text, watch_lines
 from test_cli import call, refused
 
@@ -77,6 +78,25 @@ def test_a_checkpoint_within_an_epoch_is_a_sign_of_life(tmp_path: Path) -> None:
 def test_a_killed_run_says_how_long_ago_and_what_goes_on(tmp_path: Path) -> None:
     status = read_status(made(tmp_path, done=2, age=3600), NOW)
     assert watching.state_text(status) == "silent for 60 min: interrupted? --resume goes on"
+
+
+@pytest.mark.parametrize(
+    "process, host, age, state",
+    [
+        (os.getpid(), socket.gethostname(), 1e5, "training"),
+        (2**22 + 1, socket.gethostname(), 5, "interrupted"),
+        (2**22 + 1, "elsewhere", 5, "training"),
+        (2**22 + 1, "elsewhere", 1e5, "silent"),
+        ("many", socket.gethostname(), 5, "training"),
+    ],
+)
+def test_the_lock_says_whether_the_process_is_there(
+    process: object, host: str, age: float, state: str, tmp_path: Path
+) -> None:
+    """Linux has no processes of numbers above 2^22."""
+    made(tmp_path, done=2, age=age)
+    Run(tmp_path).lock_path.write_text(json.dumps({"process": process, "host": host}))
+    assert read_status(tmp_path, NOW).state == state
 
 
 def test_a_run_is_finished_with_its_last_weights(tmp_path: Path) -> None:

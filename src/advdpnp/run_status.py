@@ -1,5 +1,8 @@
 """How far the training of a run is, read from its folder alone."""
 
+import json
+import os
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +10,11 @@ from typing import Literal
 
 from advdpnp.runs import Json, Run, list_runs, read_json
 
-State = Literal["not begun", "training", "silent", "finished", "damaged"]
+State = Literal["not begun", "training", "silent", "interrupted", "finished", "damaged"]
 # So many of the last epochs say how long one takes.
 RECENT = 5
-# Without a sign of life for so many seconds, or so many epochs, a run counts as silent. Training stores its state every
-# minute, if not told otherwise.
+# Where nothing tells whether the process lives, a run is silent after so many seconds, and so many epochs, without a sign
+# of life. Training stores its state every minute, if not told otherwise.
 SILENT_SECONDS, SILENT_EPOCHS = 180.0, 3.0
 
 
@@ -21,7 +24,8 @@ class RunStatus:
 
     Args:
         folder: the run's.
-        state: "silent" is a training that has not written anything for long, as one that was killed.
+        state: "interrupted" if its process is gone; "silent" if nothing was written for long, and nothing is known of
+            the process, as on another machine.
         lines: of train.jsonl, one for each epoch that is done.
         epochs: how many there will be; 0 as long as nothing says so.
         idle: seconds since anything was written; 0 where nothing was.
@@ -78,7 +82,7 @@ def read_status(folder: Path, now: float | None = None) -> RunStatus:
     if len(lines) >= epochs and run.weights_path("last").is_file():
         return RunStatus(folder, "finished", lines, epochs, idle)
     seconds = _seconds_of_an_epoch(lines)
-    state: State = "silent" if idle > max(SILENT_SECONDS, SILENT_EPOCHS * (seconds or 0.0)) else "training"
+    state = _state(_lives(run), idle > max(SILENT_SECONDS, SILENT_EPOCHS * (seconds or 0.0)))
     return RunStatus(folder, state, lines, epochs, idle, _left(run, epochs - len(lines), seconds, now))
 
 
@@ -101,6 +105,29 @@ def _is_line(line: object) -> bool:
     wanted = [line.get(name) for name in ("epoch", "epochs", "lr", "seconds")] + [line["loss"].get("total")]
     wanted += [*line["loss"].values(), *(held.get(name, 0.0) for name in ("clean_accuracy", "robust_accuracy"))]
     return isinstance(held, dict) and all(isinstance(number, int | float) for number in wanted)
+
+
+def _state(lives: bool | None, long_silent: bool) -> State:
+    if lives is None:
+        return "silent" if long_silent else "training"
+    return "training" if lives else "interrupted"
+
+
+def _lives(run: Run) -> bool | None:
+    """Whether the process that trains is there, as its lock file says; None where nothing does."""
+    try:
+        owner = json.loads(run.lock_path.read_text())
+        if owner["host"] != socket.gethostname() or os.name == "nt":
+            return None
+        # Signal 0 reaches nobody: it only asks. Taking the lock would keep out a training that begins just now.
+        os.kill(int(owner["process"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return True
 
 
 def _last_written(run: Run) -> float:

@@ -107,6 +107,8 @@ def state_text(status: RunStatus) -> str:
             return f"damaged: {printable(status.problem)}"
         case "finished":
             return "finished"
+        case "interrupted":
+            return f"interrupted, last sign {duration(status.idle)} ago: --resume goes on"
         case "silent":
             return f"silent for {duration(status.idle)}: interrupted? --resume goes on"
     return "in its first epoch" if status.left is None else f"about {duration(status.left)} left"

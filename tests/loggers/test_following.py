@@ -135,7 +135,7 @@ def test_a_record_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("seconds", [0, 1e9])
 def test_a_resumed_run_logs_each_epoch_once(seconds: float, tmp_path: Path) -> None:
-    # Three steps an epoch: killed in the second one, with a checkpoint after each step, or none, so that it begins anew.
+    # Three steps an epoch: killed in the second one, with a checkpoint after each step, or none: it begins anew.
     run, first, second = created(tmp_path), Recorder(), Recorder()
     with pytest.raises(KeyboardInterrupt):
         trained(run, first, callback=StopAt(4), seconds=seconds)

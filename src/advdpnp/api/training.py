@@ -19,6 +19,7 @@ from advdpnp.data import given as make_given
 from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, experiment, experiment_on, from_config
+from advdpnp.lock import only_process
 from advdpnp.loggers import Logger, following, make_loggers
 from advdpnp.progress import duration
 from advdpnp.runs import Json, Run
@@ -93,8 +94,8 @@ def train(
         log: where every epoch is logged: "tensorboard", "wandb", "mlflow", or a `Logger` of your own.
     Raises:
         StopTraining: the callback's; the state is stored.
-        ValueError: the folder holds another configuration, or this one without `resume`; a logger is unknown, or its
-            package not installed.
+        ValueError: the folder holds another configuration, or this one without `resume`, or another process is
+            training it; a logger is unknown, or its package not installed.
     """
     loggers = make_loggers(log)
     on, out, told = resolve_device(device), Path(out), callback or Silent()
@@ -112,19 +113,20 @@ def train(
     check_task(task)
     if not run.state_path.exists():
         load_initial(task.model, wanted, data_root, told.on_note)
-    record = _recorded_helper(run) if helper is None else _record(helper, out)
-    run.create_or_verify(_config(wanted, record), _completed)
-    run.remove_torn_writes()
-    remember_images(run, wanted.data, data_root)
-    if helper is not None:
-        task.defense.install(task.model, helper.read_weights("last")[0])
-    if wanted.recipe.compiles:
-        # Another network or batch compiles the same functions again; after eight the compiler would give up.
-        torch.compiler.reset()
-    with cudnn_benchmark(benchmark_cudnn):
-        check_environment(run, environment(on))
-        with following(told, run, loggers, len(task.train)) as followed:
-            fit(task, run, followed, resume, checkpoint_seconds)
+    with only_process(run.lock_path, str(run.folder)):
+        record = _recorded_helper(run) if helper is None else _record(helper, out)
+        run.create_or_verify(_config(wanted, record), _completed)
+        run.remove_torn_writes()
+        remember_images(run, wanted.data, data_root)
+        if helper is not None:
+            task.defense.install(task.model, helper.read_weights("last")[0])
+        if wanted.recipe.compiles:
+            # Another network or batch compiles the same functions again; after eight the compiler would give up.
+            torch.compiler.reset()
+        with cudnn_benchmark(benchmark_cudnn):
+            check_environment(run, environment(on))
+            with following(told, run, loggers, len(task.train)) as followed:
+                fit(task, run, followed, resume, checkpoint_seconds)
     return run
 
 
