@@ -13,8 +13,8 @@ from advdpnp.runs import Json, Run, list_runs, read_json
 State = Literal["not begun", "training", "silent", "interrupted", "finished", "damaged"]
 # So many of the last epochs say how long one takes.
 RECENT = 5
-# Where nothing tells whether the process lives, a run is silent after so many seconds, and so many epochs, without a sign
-# of life. Training stores its state every minute, if not told otherwise.
+# Where nothing tells whether the process lives, a run is silent after so many seconds, and so many epochs, without a
+# sign of life. Training stores its state every minute, if not told otherwise.
 SILENT_SECONDS, SILENT_EPOCHS = 180.0, 3.0
 
 

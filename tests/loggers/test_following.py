@@ -13,7 +13,7 @@ import torch
 
 from advdpnp import api
 from advdpnp.callbacks import Silent, StopTraining
-from advdpnp.loggers import Entry, LoggedRun, Place, following, make_loggers
+from advdpnp.loggers import Entry, LoggedRun, LogPlace, following, make_loggers
 from advdpnp.loggers.entries import scalars_of
 from advdpnp.runs import Json, Run
 from advdpnp.training import fit
@@ -28,17 +28,17 @@ class Recorder:
     def __init__(self, name: str = "recorder", fails_in: str = "") -> None:
         self.name, self._fails_in = name, fails_in
         self.entries: list[Entry] = []
-        self.known: list[Place] = []
+        self.known: list[LogPlace] = []
         self.closed: list[bool] = []
 
     def _maybe(self, method: str) -> None:
         if self._fails_in == method:
             raise OSError(errno.ENOSPC, "no space\nleft")
 
-    def begin(self, run: LoggedRun, known: Place) -> Place:
+    def begin(self, run: LoggedRun, known: LogPlace) -> LogPlace:
         self._maybe("begin")
         self.known.append(known)
-        return Place("somewhere", known.epochs)
+        return LogPlace("somewhere", known.epochs)
 
     def log(self, entry: Entry) -> None:
         self._maybe("log")
@@ -141,7 +141,7 @@ def test_a_resumed_run_logs_each_epoch_once(seconds: float, tmp_path: Path) -> N
         trained(run, first, callback=StopAt(4), seconds=seconds)
     assert first.epochs == [1] and first.closed == [False]
     trained(run, second, resume=True)
-    assert second.known == [Place("somewhere", 1)]
+    assert second.known == [LogPlace("somewhere", 1)]
     assert second.epochs == [2] and second.closed == [True]
 
 

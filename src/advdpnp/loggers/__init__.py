@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from advdpnp.loggers.followed import following
-from advdpnp.loggers.logger import Entry, LoggedRun, Logger, Place
+from advdpnp.loggers.logger import Entry, LoggedRun, Logger, LogPlace
 from advdpnp.loggers.mlflow import MlflowLogger
 from advdpnp.loggers.tensorboard import TensorBoardLogger
 from advdpnp.loggers.weights_and_biases import WandbLogger
@@ -31,4 +31,4 @@ def _named(name: str) -> Logger:
     return LOGGERS[name]()
 
 
-__all__ = ["LOGGERS", "Entry", "LoggedRun", "Logger", "Place", "following", "make_loggers"]
+__all__ = ["LOGGERS", "Entry", "LoggedRun", "Logger", "LogPlace", "following", "make_loggers"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from advdpnp.callbacks import TrainingCallback, TrainingViewer
 from advdpnp.loggers.entries import entry_of
-from advdpnp.loggers.logger import LoggedRun, Logger, Place
+from advdpnp.loggers.logger import LoggedRun, Logger, LogPlace
 from advdpnp.runs import Json, Run, read_json, write_json
 
 Shown = Mapping[str, Any]
@@ -43,7 +43,7 @@ class _Followed:
     def __init__(self, callback: TrainingCallback, run: Run, loggers: Sequence[Logger], images: int) -> None:
         self._callback, self._run, self._images = callback, run, images
         self._loggers = list(loggers)
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, LogPlace] = {}
         self._view = _NOTHING, _NOTHING
         self._each(self._begin)
         for line in run.epochs():
@@ -82,7 +82,7 @@ class _Followed:
             place, epoch = self._places[logger.name], line["epoch"]
             if epoch > place.epochs:
                 logger.log(entry_of(line, self._images, distributions, images))
-                self._remember(logger, Place(place.identity, epoch))
+                self._remember(logger, LogPlace(place.identity, epoch))
 
         self._each(log)
 
@@ -99,11 +99,11 @@ class _Followed:
                     "logs what is missing"
                 )
 
-    def _remembered(self, name: str) -> Place:
+    def _remembered(self, name: str) -> LogPlace:
         path = self._run.loggers_path
-        return Place(**read_json(path).get(name, {})) if path.is_file() else Place()
+        return LogPlace(**read_json(path).get(name, {})) if path.is_file() else LogPlace()
 
-    def _remember(self, logger: Logger, place: Place) -> None:
+    def _remember(self, logger: Logger, place: LogPlace) -> None:
         self._places[logger.name] = place
         path = self._run.loggers_path
         others = read_json(path) if path.is_file() else {}

@@ -50,7 +50,7 @@ class LoggedRun:
 
 
 @dataclass(frozen=True)
-class Place:
+class LogPlace:
     """Where the log of a run is, and how far.
 
     Args:
@@ -69,7 +69,7 @@ class Logger(Protocol):
     def name(self) -> str:
         """As what the run remembers it."""
 
-    def begin(self, run: LoggedRun, known: Place) -> Place:
+    def begin(self, run: LoggedRun, known: LogPlace) -> LogPlace:
         """Begin the log of a run, or go on with the one that `known` names; returns where it is and how far."""
 
     def log(self, entry: Entry) -> None:

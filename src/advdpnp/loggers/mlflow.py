@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from advdpnp.loggers.logger import Entry, LoggedRun, Place
+from advdpnp.loggers.logger import Entry, LoggedRun, LogPlace
 from advdpnp.loggers.optional import needed
 
 # MLflow has no histograms: these quantiles of one are metrics.
@@ -30,7 +30,7 @@ class MlflowLogger:
         self._client: Any = None
         self._id = ""
 
-    def begin(self, run: LoggedRun, known: Place) -> Place:
+    def begin(self, run: LoggedRun, known: LogPlace) -> LogPlace:
         self._client = self._tool.MlflowClient()
         if known.identity and self._is_there(known.identity):
             self._id = known.identity
@@ -38,7 +38,7 @@ class MlflowLogger:
         else:
             self._id = self._created(run)
         logged = self._client.get_metric_history(self._id, LAST)
-        return Place(self._id, max((metric.step for metric in logged), default=0))
+        return LogPlace(self._id, max((metric.step for metric in logged), default=0))
 
     def _is_there(self, identity: str) -> bool:
         try:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from advdpnp.loggers.logger import Entry, LoggedRun, Place
+from advdpnp.loggers.logger import Entry, LoggedRun, LogPlace
 from advdpnp.loggers.optional import needed
 
 
@@ -26,7 +26,7 @@ class TensorBoardLogger:
     def name(self) -> str:
         return "tensorboard" if self._folder is None else f"tensorboard {self._folder}"
 
-    def begin(self, run: LoggedRun, known: Place) -> Place:
+    def begin(self, run: LoggedRun, known: LogPlace) -> LogPlace:
         # A run may be moved, and its folder of events with it.
         identity = "tensorboard" if self._folder is None else str(Path(self._folder).absolute())
         folder = run.folder / identity
@@ -35,7 +35,7 @@ class TensorBoardLogger:
         self._writer = self._tool.SummaryWriter(str(folder), purge_step=done + 1 if done else None)
         if not done:
             self._writer.add_text("config", f"```json\n{json.dumps(run.config, indent=1)}\n```")
-        return Place(identity, done)
+        return LogPlace(identity, done)
 
     def log(self, entry: Entry) -> None:
         for name, value in entry.scalars.items():

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from advdpnp.loggers.logger import Entry, LoggedRun, Place
+from advdpnp.loggers.logger import Entry, LoggedRun, LogPlace
 from advdpnp.loggers.optional import needed
 
 
@@ -20,7 +20,7 @@ class WandbLogger:
         self._tool = needed("wandb", "wandb")
         self._run: Any = None
 
-    def begin(self, run: LoggedRun, known: Place) -> Place:
+    def begin(self, run: LoggedRun, known: LogPlace) -> LogPlace:
         project = os.environ.get("WANDB_PROJECT") or "advdpnp"
         of_project, _, identity = known.identity.rpartition("/")
         goes_on = of_project == project
@@ -34,7 +34,7 @@ class WandbLogger:
             # It would put itself between this program and its output.
             settings=self._tool.Settings(console="off"),
         )
-        return Place(f"{project}/{self._run.id}", known.epochs if goes_on else 0)
+        return LogPlace(f"{project}/{self._run.id}", known.epochs if goes_on else 0)
 
     def log(self, entry: Entry) -> None:
         histograms = {name: self._tool.Histogram(values) for name, values in entry.histograms.items()}
