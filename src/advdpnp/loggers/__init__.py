@@ -31,4 +31,4 @@ def _named(name: str) -> Logger:
     return LOGGERS[name]()
 
 
-__all__ = ["LOGGERS", "Entry", "LoggedRun", "Logger", "LogPlace", "following", "make_loggers"]
+__all__ = ["LOGGERS", "Entry", "LogPlace", "LoggedRun", "Logger", "following", "make_loggers"]

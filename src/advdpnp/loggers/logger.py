@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,8 @@ class Entry:
 
     epoch: int
     scalars: dict[str, float]
-    histograms: "dict[str, NDArray[np.float32]]" = field(default_factory=dict)
-    images: "dict[str, NDArray[np.uint8]]" = field(default_factory=dict)
+    histograms: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

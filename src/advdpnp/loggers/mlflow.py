@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from advdpnp.loggers.logger import Entry, LoggedRun, LogPlace
 from advdpnp.loggers.optional import needed
 
@@ -61,8 +63,6 @@ class MlflowLogger:
         return identity
 
     def log(self, entry: Entry) -> None:
-        import numpy as np
-
         for name, image in entry.images.items():
             self._client.log_image(self._id, image, key=name, step=entry.epoch)
         values = {

@@ -1,17 +1,14 @@
 """One picture of held-out images: clean, adversarial, and what the attack has changed."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 # Small images are enlarged to at least so many pixels, by whole factors.
 SIDE = 64
 GAP = 2
 
 
-def attack_picture(clean: "NDArray[np.float32]", adversarial: "NDArray[np.float32]") -> "NDArray[np.uint8]":
+def attack_picture(clean: NDArray[np.float32], adversarial: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Three rows, an image in each column: clean, adversarial, and their difference.
 
     Args:
@@ -19,8 +16,6 @@ def attack_picture(clean: "NDArray[np.float32]", adversarial: "NDArray[np.float3
     Returns:
         (height, width, 3) bytes. A difference of 0 is middle gray, the largest one of all black or white.
     """
-    import numpy as np
-
     change = adversarial - clean
     largest = max(float(np.abs(change).max()), 1e-12)
     rows = np.stack([clean, adversarial, 0.5 + change / (2 * largest)])
