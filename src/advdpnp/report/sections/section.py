@@ -57,6 +57,11 @@ class Section:
     remarks: list[tuple[str, str]] = field(default_factory=list)
     left_out: tuple[str, ...] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.tables or self.pictures or self.remarks)
+
 
 def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
     return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, build)
