@@ -42,7 +42,7 @@ class SmallestEps(TypedDict):
 
 
 Targeted = TypedDict(
-    "Targeted", {"class": int, "images": int, "reached": int, "success": NotRequired[float],
+    "Targeted", {"class": int, "images": int, "reached": NotRequired[int], "success": NotRequired[float],
                  "interval95": NotRequired[list[float]]}
 )  # fmt: skip
 

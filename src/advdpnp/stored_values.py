@@ -104,8 +104,8 @@ def _problem(name: str, value: Any, kind: Any) -> str:
         return ""
     if origin in (Union, UnionType):
         problems = [_problem(name, value, part) for part in parts]
-        # The one that is about something inside says most.
-        return max(problems, key=len) if all(problems) else ""
+        inside = [problem for problem in problems if not problem.startswith(f"{name} is ")]
+        return (inside or problems)[0] if all(problems) else ""
     if origin in (NotRequired, Required):
         return _problem(name, value, parts[0])
     if is_typeddict(kind):
