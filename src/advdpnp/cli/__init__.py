@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 
 from advdpnp.cli import audit as audit
-from advdpnp.cli import data, deploy, evaluate, ood, results, tools, train, weights
+from advdpnp.cli import data, deploy, evaluate, illustrate, ood, results, tools, train, weights
 from advdpnp.cli.command import app, complain
 
 # Importing a module registers its commands.
-MODULES = (train, evaluate, audit, ood, results, deploy, tools, data, weights)
-ORDER = ("train", "evaluate", "audit", "ood", "predict", "compare", "report", "export", "demo", "bench", "show", "list")
+MODULES = (train, evaluate, audit, ood, illustrate, results, deploy, tools, data, weights)
+ORDER = (
+    *("train", "evaluate", "audit", "ood", "illustrate", "predict", "compare", "report", "export", "demo", "bench"),
+    *("show", "list"),
+)
 app.registered_commands.sort(key=lambda info: ORDER.index(info.name or getattr(info.callback, "__name__", "")))
 
 

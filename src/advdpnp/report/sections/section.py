@@ -57,6 +57,11 @@ def lacking(runs: list[RunResults], has: Callable[[RunResults], Any]) -> list[st
     return [f"{run.name} ({run.place})" for run in runs if not has(run)]
 
 
+def first_seeds(runs: list[RunResults]) -> list[RunResults]:
+    """Of each method the run of the lowest seed: pictures of all of them would be many and alike."""
+    return list({run.order[:-1]: run for run in reversed(runs)}.values())[::-1]
+
+
 def binding(draw: Callable[..., Figure], *arguments: Any) -> Callable[[], Figure]:
     return lambda: draw(*arguments)
 
