@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from advdpnp.report.figures.confusion import confusion_maps
 from advdpnp.report.read import RunResults
-from advdpnp.report.sections.section import Section, binding, file_name, first_seeds, lacking, picture
+from advdpnp.report.sections.section import Section, binding, drawn, file_name, lacking, picture
 
 # Pairs of classes that the caption names.
 _PAIRS = 5
@@ -15,7 +15,8 @@ _NAMED = 30
 def confusion_section(runs: list[RunResults]) -> list[Section]:
     """The part on confusion, where a run has any: it is no gap where none has."""
     pictures = []
-    for run in first_seeds([run for run in runs if run.illustration]):
+    shown, left_out = drawn([run for run in runs if run.illustration])
+    for run in shown:
         found = run.illustration
         assert found is not None
         pairs = ", ".join(found.confused_texts("adversarial", _PAIRS)) or "none"
@@ -33,6 +34,7 @@ def confusion_section(runs: list[RunResults]) -> list[Section]:
     text = (
         "Of the images of each class (rows), the share that the network takes for each class (columns); on the "
         "diagonal it is right. Gray: no images. The same images on both sides; of several seeds the first is drawn."
+        + left_out
     )
     missing = lacking([run for run in runs if not run.foreign], lambda run: run.illustration)
     return [Section("confusion", "Confused classes", text, missing, pictures=pictures)] if pictures else []

@@ -5,13 +5,14 @@ from __future__ import annotations
 from advdpnp.attack_words import attack_name
 from advdpnp.report.figures.projection import projections
 from advdpnp.report.read import RunResults
-from advdpnp.report.sections.section import Section, binding, file_name, first_seeds, picture
+from advdpnp.report.sections.section import Section, binding, drawn, file_name, picture
 
 
 def projection_section(runs: list[RunResults]) -> list[Section]:
     """The part on projected features, where a run has any: it is no gap where none has."""
     pictures = []
-    for run in first_seeds([run for run in runs if run.projection]):
+    shown, left_out = drawn([run for run in runs if run.projection])
+    for run in shown:
         found = run.projection
         assert found is not None
         n, attack = len(found.labels), attack_name(found.attack)
@@ -30,6 +31,6 @@ def projection_section(runs: list[RunResults]) -> list[Section]:
         "compares them with its class centers (a cosine classifier's have length 1). PCA is a flat view: what looks "
         "apart in it is apart, what overlaps may be apart in other directions. t-SNE keeps neighbors together and "
         "nothing else: distances between clusters, their sizes and the space between them mean nothing. The table of "
-        "the geometry measures; these pictures illustrate. Of several seeds the first is drawn."
+        "the geometry measures; these pictures illustrate. Of several seeds the first is drawn." + left_out
     )
     return [Section("projection", "Features, projected", text, [], pictures=pictures)] if pictures else []
