@@ -53,7 +53,7 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Projection:
+class ProjectedFeatures:
     """Features wider than two, clean and adversarial, in a plane: by PCA and by t-SNE (N, 2), with labels (N,).
 
     Args:
@@ -88,7 +88,7 @@ class RunResults:
     samples: Samples | None
     embedding: Embedding | None
     ood: OodResult | None = None
-    projection: Projection | None = None
+    projection: ProjectedFeatures | None = None
     illustration: Illustration | None = None
 
     @property
@@ -232,7 +232,7 @@ def by_method(results: Iterable[Result]) -> list[list[Result]]:
     return list(seeds.values())
 
 
-Arrays = TypeVar("Arrays", Samples, Embedding, Projection)
+Arrays = TypeVar("Arrays", Samples, Embedding, ProjectedFeatures)
 
 
 def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
@@ -323,7 +323,7 @@ def read_run(folder: Path) -> RunResults:
         samples=_arrays(run.eval_path(SAMPLES), Samples),
         embedding=_arrays(run.eval_path(EMBEDDING), Embedding),
         ood=stored_ood(run),
-        projection=_arrays(run.eval_path(PROJECTION), Projection),
+        projection=_arrays(run.eval_path(PROJECTION), ProjectedFeatures),
         illustration=stored_illustration(run),
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from advdpnp.attack_words import attack_name
 from advdpnp.report.figures.classes import NAMED_CLASSES, class_colors, scatter_classes, star
 from advdpnp.report.figures.drawing import new_figure
-from advdpnp.report.read import Projection
+from advdpnp.report.read import ProjectedFeatures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def projections(projection: Projection) -> Figure:
+def projections(projection: ProjectedFeatures) -> Figure:
     """Four panels: PCA above, t-SNE below; clean features left, attacked ones right, on the same scales."""
     figure = new_figure(9.2, 9.9)
     (top_left, top_right), (bottom_left, bottom_right) = figure.subplots(2, 2)
