@@ -24,6 +24,7 @@ from advdpnp.evaluation.pictures import Pictured, feature_width, pictured
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.illustrations import EMBEDDING, PROJECTION, SAMPLES, Illustration, illustration_path, read_illustration
+from advdpnp.lock import only_process
 from advdpnp.ranges import Count, check
 from advdpnp.results import SCHEMA
 from advdpnp.runs import Json, Run
@@ -192,13 +193,15 @@ def _store(
         environment=environment(images.labels.device),
     ).json()
     read_illustration(told)
-    for name, content in arrays.items():
-        if content is None:
-            # Of an earlier call, under another attack.
-            run.eval_path(name).unlink(missing_ok=True)
-        else:
-            run.write_arrays(name, content)
-    runs.write_json(illustration_path(run), told)
+    path = illustration_path(run)
+    with only_process(path.with_suffix(".lock"), str(path.parent)):
+        for name, content in arrays.items():
+            if content is None:
+                # Of an earlier call, under another attack.
+                run.eval_path(name).unlink(missing_ok=True)
+            else:
+                run.write_arrays(name, content)
+        runs.write_json(path, told)
     return told
 
 
