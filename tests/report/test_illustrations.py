@@ -10,8 +10,9 @@ import pytest
 
 from advdpnp.illustrations import illustration_text, mean_over_classes, read_illustration
 from advdpnp.report.figures.confusion import confusion_maps, shares
+from advdpnp.report.figures.plane import feature_plane
 from advdpnp.report.figures.projection import projections
-from advdpnp.report.read import read_run, read_runs
+from advdpnp.report.read import Embedding, read_run, read_runs
 from advdpnp.report.sections.confusion import confusion_section
 from advdpnp.report.sections.plane import plane_section
 from advdpnp.report.sections.projection import projection_section
@@ -148,7 +149,18 @@ def test_the_protocol_of_figure_2_is_said_or_what_departs_from_it(make_run: Make
     assert (
         "Not the protocol of the paper's Figure 2: 500 of 10,000 test images; attack other than PGD-40" in two.caption
     )
-    assert "Stars: rows of the linear layer" in two.caption
+    assert "Dashed: directions of the rows of the linear layer" in two.caption
+
+
+def test_rows_of_a_linear_layer_are_directions_and_do_not_set_the_scale() -> None:
+    # The row (30, 40) is longer than all features; as a direction it ends within them.
+    points, labels = np.array([[1.0, 0.0], [0.0, -2.0]]), np.array([0, 0])
+    embedding = Embedding(points, points, labels, np.array([[30.0, 40.0]]), ["c0"], "pgd-40 linf 0.3")
+    (ray,) = feature_plane(embedding, rows=True).axes[0].get_lines()
+    x, y = (line[1] for line in ray.get_data())
+    assert (x, y) == pytest.approx((0.88 * 2.24 * 0.6, 0.88 * 2.24 * 0.8))
+    ray, star = feature_plane(embedding).axes[0].get_lines()
+    assert [line[1] for line in ray.get_data()] == [30, 40] and star.get_marker() == "*"
 
 
 def test_arrays_of_an_earlier_version_are_drawn_and_marked(make_run: MakeRun) -> None:

@@ -9,6 +9,8 @@ from advdpnp.report.published.departures import figure_2_departures
 from advdpnp.report.read import RunResults
 from advdpnp.report.sections.section import Section, binding, file_name, lacking, picture
 
+_STARS = "Stars: class centers; rays lead to them from the origin."
+
 
 def plane_section(runs: list[RunResults]) -> Section:
     pictures = []
@@ -19,13 +21,13 @@ def plane_section(runs: list[RunResults]) -> Section:
         attack = attack_name(run.embedding.attack) if drawn is None else drawn.key.details
         title = f"{run.name} ({run.place})"
         alt = f"Scatter plots of the two features of {n} test images by class, clean and under {attack}."
-        stars = "rows of the linear layer" if drawn is not None and drawn.centers == "rows" else "class centers"
+        rows = drawn is not None and drawn.centers == "rows"
+        centers = "Dashed: directions of the rows of the linear layer." if rows else _STARS
         departures = "; ".join(figure_2_departures(run, drawn))
-        caption = (
-            f"{n:,} test images, colored by true class; {attack}. Stars: {stars}; rays lead to them from the origin. "
-            + (f"Not the protocol of the paper's Figure 2: {departures}." if departures else "Figure 2's protocol.")
+        caption = f"{n:,} test images, colored by true class; {attack}. {centers} " + (
+            f"Not the protocol of the paper's Figure 2: {departures}." if departures else "Figure 2's protocol."
         )
-        build = binding(feature_plane, run.embedding)
+        build = binding(feature_plane, run.embedding, rows)
         pictures.append(picture(file_name("features", run), title, alt, caption, build))
     text = "Features of networks whose embedding has two dimensions, as in Figure 2 of the paper: nothing is projected."
     # Wider embeddings are no gap in the measurements, unless there is no picture at all.
