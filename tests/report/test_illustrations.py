@@ -167,9 +167,10 @@ def test_arrays_of_an_earlier_version_are_drawn_and_marked(make_run: MakeRun) ->
     run = read_run(make_run("adv-dpnp", everything=True))
     assert run.illustration is None and run.samples is not None and run.samples.attack == "pgd-40 linf 0.1"
     (picture,) = plane_section([run]).pictures
-    assert "Not the protocol of the paper's Figure 2: digits/tiny, not mnist/lenets++; step of the attack not" in (
-        picture.caption
-    )
+    assert picture.caption.endswith("Not the protocol of the paper's Figure 2: digits/tiny, not mnist/lenets++.")
+    paper = read_run(make_run("at", data="mnist", backbone="lenets++", everything=True))
+    (picture,) = plane_section([paper]).pictures
+    assert "Figure 2: step of the attack not recorded; recipe “default”" in picture.caption
 
 
 def test_the_spread_is_a_mean_over_the_classes_that_have_one(make_run: MakeRun) -> None:

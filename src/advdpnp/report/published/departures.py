@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from advdpnp.illustrations import Illustration
     from advdpnp.report.read import Result, RunResults
 
-# Test images of the data sets that the paper reports; a run on any other is not the paper's protocol.
+# Test images of the data sets that the paper reports; of any other there is nothing to depart from.
 PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
 # Of CIFAR-10-C, one corruption at one severity; its own order is severity by severity.
 CORRUPTED, SEVERITIES = "cifar10-c/", 5
@@ -48,7 +48,10 @@ def paper_test_images(data: str) -> int | None:
 
 
 def departures(result: Result) -> list[str]:
-    """What sets a result apart from the protocol of the paper, in words; empty if nothing does."""
+    """What sets a result apart from the protocol of the paper, in words; empty if nothing does.
+
+    On data that the paper does not report: what is to be known of the result besides.
+    """
     run, suite = result.run, result.suite
     found = [*_other_images(suite.data, suite.n, suite.indices), *suite.manner, *suite.notes]
     if run.foreign:
@@ -63,10 +66,11 @@ def figure_2_departures(run: RunResults, drawn: Illustration | None) -> list[str
         run: a classifier of ours.
         drawn: what is stored of its illustration; None for arrays of an earlier version, which do not say all.
     """
-    found = [] if run.place == FIGURE_2_PLACE else [f"{run.place}, not {FIGURE_2_PLACE}"]
+    if run.place != FIGURE_2_PLACE:
+        return [f"{run.place}, not {FIGURE_2_PLACE}"]
     if drawn is None:
-        return [*found, "step of the attack not recorded", *_other_training(run)]
-    found += _other_images(drawn.data, drawn.n, drawn.indices)
+        return ["step of the attack not recorded", *_other_training(run)]
+    found = [*_other_images(drawn.data, drawn.n, drawn.indices)]
     if not FIGURE_2.fits(drawn.key):
         found.append("attack other than PGD-40 with steps of 0.01 at 0.3")
     return [*found, *_other_training(run), *_other_checkpoint(drawn.checkpoint, drawn.epoch)]
@@ -75,9 +79,7 @@ def figure_2_departures(run: RunResults, drawn: Illustration | None) -> list[str
 def _other_images(data: str, n: int, indices: str) -> Iterator[str]:
     """Where test images are not all of a data set of the paper, in words."""
     images = paper_test_images(data)
-    if images is None:
-        yield f"{data} is not a data set of the paper"
-    elif n != images or not of_the_first(indices, n):
+    if images is not None and (n != images or not of_the_first(indices, n)):
         chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
         yield f"{n:,} of {images:,} test images{chosen}"
 
