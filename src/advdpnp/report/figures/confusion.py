@@ -43,11 +43,14 @@ def confusion_maps(found: Illustration) -> Figure:
 
 def _heat_map(axes: Axes, values: np.ndarray, names: list[str]) -> AxesImage:
     import numpy as np
+    from matplotlib.colors import PowerNorm
 
     count = len(names)
     axes.grid(visible=False)
     axes.set_facecolor("#DDDDDD")
-    drawn = axes.imshow(values, cmap="Blues", vmin=0, vmax=100, interpolation="none")
+    # Among many classes each wrong one has a small share, which shows where colors follow its root.
+    norm = PowerNorm(1.0 if count <= _NAMED else 0.5, 0, 100)
+    drawn = axes.imshow(values, cmap="Blues", norm=norm, interpolation="none")
     if count <= _NUMBERED:
         for (row, column), value in np.ndenumerate(values):
             # A share that is 0 in print is left out, so that the others are seen.

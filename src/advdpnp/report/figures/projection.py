@@ -69,7 +69,7 @@ def _panels(panels: tuple[Axes, Axes], points: tuple[np.ndarray, np.ndarray, np.
         scatter_classes(axes, features, labels, colors)
         for label, (x, y) in enumerate(stars):
             if not np.isnan(x):
-                star(axes, (x, y), colors[label], 12 if len(colors) <= NAMED_CLASSES else 6)
+                star(axes, (x, y), colors[label], 12 if len(colors) <= NAMED_CLASSES else 9)
         axes.set_box_aspect(1)
 
 

@@ -20,7 +20,11 @@ def confusion_section(runs: list[RunResults]) -> list[Section]:
         found = run.illustration
         assert found is not None
         pairs = ", ".join(found.confused_texts("adversarial", _PAIRS)) or "none"
-        numbers = " Classes are numbered in the order of their data set." if len(found.class_names) > _NAMED else ""
+        numbers = (
+            " Classes are numbered in the order of their data set; colors follow the root of the share."
+            if len(found.class_names) > _NAMED
+            else ""
+        )
         title = f"{run.name} ({run.place}): which classes are taken for which"
         alt = (
             f"Two heat maps of true against predicted class, clean and attacked; {found.accuracy('clean'):.1%} and "
