@@ -96,6 +96,7 @@ MADE = {
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
+    "advdpnp.loggers.logger",
     "advdpnp.metrics.detection",
     "advdpnp.models.libraries.base",
     "advdpnp.external.conversion",
@@ -106,6 +107,7 @@ MADE = {
     "advdpnp.report.paper_values",
     "advdpnp.report.read",
     "advdpnp.results",
+    "advdpnp.run_status",
     "advdpnp.report.tables",
 }
 

@@ -115,7 +115,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich", "torch"}),
+    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),
+    "loggers": ({"runs"}, {"numpy"}),
+    "run_status": ({"runs"}, set()),
+    "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}
