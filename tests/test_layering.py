@@ -104,9 +104,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"attack_words", "declared_fields", "indices", "result_parts", "results", "runs", "stored_values"},
         set(),
     ),
+    "illustrations": ({"declared_fields", "indices", "result_parts", "results", "runs", "stored_values"}, set()),
     "report": (
         {
             "attack_words",
+            "illustrations",
             "indices",
             "ood_results",
             "result_files",

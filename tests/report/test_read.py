@@ -139,7 +139,7 @@ def test_no_runs_is_an_error_with_a_cure() -> None:
 
 
 def test_a_folder_without_run_is_an_error_with_a_cure(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"not a run folder: expected config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"holds no run: expected config\.json"):
         read_run(tmp_path)
 
 

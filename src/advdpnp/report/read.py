@@ -10,10 +10,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from advdpnp.illustrations import (
+    EMBEDDING,
+    PROJECTION,
+    SAMPLES,
+    Illustration,
+    illustration_path,
+    stored_illustration,
+)
 from advdpnp.ood_results import OodResult, ood_path, stored_ood
+from advdpnp.report.arrays import Arrays, read_arrays
 from advdpnp.report.arrays import Embedding as Embedding
+from advdpnp.report.arrays import ProjectedFeatures as ProjectedFeatures
 from advdpnp.report.arrays import Samples as Samples
-from advdpnp.report.arrays import read_arrays
 from advdpnp.report.equal_runs import told_apart
 from advdpnp.report.methods import FOREIGN, METHODS, method
 from advdpnp.report.run_files import (
@@ -53,6 +62,8 @@ class RunResults:
     samples: Samples | None
     embedding: Embedding | None
     ood: OodResult | None = None
+    projection: ProjectedFeatures | None = None
+    illustration: Illustration | None = None
     unread: tuple[Unread, ...] = ()
     collection: str = ""
 
@@ -219,7 +230,12 @@ def read_run(folder: Path) -> RunResults:
     # Of the run's own test set; on another one it is a table.
     curves = [suite for suite in suites if suite.name in CURVES and suite.data == data]
     environment, ood = folder / "environment.json", ood_path(run)
-    samples, embedding = run.eval_path("samples.npz"), run.eval_path("embedding.npz")
+    drawn = illustration_path(run)
+
+    def arrays(name: str, kind: type[Arrays]) -> Arrays | None:
+        path = run.eval_path(name)
+        return reading(path, partial(read_arrays, path, kind), None)
+
     return RunResults(
         folder=folder,
         config=config,
@@ -227,9 +243,11 @@ def read_run(folder: Path) -> RunResults:
         epochs=read_epochs(run, reading),
         suites=[suite for suite in suites if suite not in curves],
         curves=curves,
-        samples=reading(samples, lambda: read_arrays(samples, Samples), None),
-        embedding=reading(embedding, lambda: read_arrays(embedding, Embedding), None),
+        samples=arrays(SAMPLES, Samples),
+        embedding=arrays(EMBEDDING, Embedding),
         ood=reading(ood, lambda: stored_ood(run) if is_there(ood) else None, None),
+        projection=arrays(PROJECTION, ProjectedFeatures),
+        illustration=reading(drawn, lambda: stored_illustration(run) if is_there(drawn) else None, None),
         unread=tuple(reading.unread),
     )
 

@@ -160,7 +160,7 @@ def read_config(folder: Path) -> Json:
     """config.json of a run; FileNotFoundError where there is none, ValueError where it is not what it must be."""
     path = folder / "config.json"
     if not is_there(path):
-        what = "is not there" if not os.path.lexists(folder) else "is not a run folder: expected config.json in it"
+        what = "is not there" if not os.path.lexists(folder) else "holds no run: expected config.json in it"
         raise FileNotFoundError(f"{folder} {what}; give folders such as runs/digits/tiny/adv-dpnp/seed-0")
 
     def read() -> Json:
