@@ -9,7 +9,7 @@ import pytest
 
 from advdpnp.report import write_report
 from advdpnp.report.corruption_tables import corrupted, corruption_tables
-from advdpnp.report.figures import accuracy_against_severity, corruption_maps
+from advdpnp.report.figures.corruptions import accuracy_against_severity, corruption_maps
 from advdpnp.report.paper_tables import paper_tables
 from advdpnp.report.read import by_method, grouped, read_runs
 from advdpnp.result_files import corruption_fields

@@ -5,7 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advdpnp.report import figures
+from advdpnp.report.figures.drawing import _spread_apart, to_svg
+from advdpnp.report.figures.images import amplification, attacked_images
+from advdpnp.report.figures.plane import feature_plane
+from advdpnp.report.figures.radius import accuracy_against_eps
+from advdpnp.report.figures.training import term_names, training_curves
 from advdpnp.report.read import Result, Samples, read_run, read_runs
 
 MakeRun = Callable[..., Path]
@@ -23,30 +27,30 @@ def images(perturbation: float) -> Samples:
 
 def test_a_figure_is_the_same_bytes_every_time(make_run: MakeRun) -> None:
     results = curves(make_run(everything=True))
-    first, second = (figures.to_svg(lambda: figures.accuracy_against_eps(results), "title") for _ in range(2))
+    first, second = (to_svg(lambda: accuracy_against_eps(results), "title") for _ in range(2))
     assert first == second and ElementTree.fromstring(first).tag.endswith("svg")
 
 
 def test_a_curve_starts_at_the_clean_accuracy_and_averages_seeds(make_run: MakeRun) -> None:
     options = {"everything": True, "suite": "demo"}
     results = curves(make_run(seed=0, clean=0.9, **options), make_run(seed=1, clean=0.8, **options))
-    (axes,) = figures.accuracy_against_eps(results).axes
+    (axes,) = accuracy_against_eps(results).axes
     x, y = axes.get_lines()[0].get_data()
     assert x == pytest.approx([0, 0.025, 0.05, 0.1, 0.2])
     assert y == pytest.approx([85 * (1 - 3 * eps) for eps in x])
 
 
 def test_labels_beside_lines_keep_their_distance() -> None:
-    assert figures._spread_apart([1.0, 2.0, 50.0], 4.0) == [1.0, 5.0, 50.0]
+    assert _spread_apart([1.0, 2.0, 50.0], 4.0) == [1.0, 5.0, 50.0]
 
 
 @pytest.mark.parametrize(("perturbation", "factor"), [(0.1, 5), (8 / 255, 15), (0.3, 1), (0.0, 1)])
 def test_amplified_perturbations_stay_in_range(perturbation: float, factor: int) -> None:
-    assert figures.amplification(images(perturbation)) == factor
+    assert amplification(images(perturbation)) == factor
 
 
 def test_predictions_are_marked_right_or_wrong_by_more_than_color() -> None:
-    axes = figures.attacked_images(images(0.1)).axes
+    axes = attacked_images(images(0.1)).axes
     words = {panel.get_xlabel() for panel in axes} - {""}
     assert words == {"cat ✓", "dog ✓", "dog ✗", "cat ✗"}
     colors = {panel.get_xlabel()[-1]: panel.xaxis.label.get_color() for panel in axes if panel.get_xlabel()}
@@ -56,7 +60,7 @@ def test_predictions_are_marked_right_or_wrong_by_more_than_color() -> None:
 def test_the_feature_plane_has_equal_scales_and_a_star_for_each_class(make_run: MakeRun) -> None:
     embedding = read_run(make_run(everything=True)).embedding
     assert embedding is not None
-    clean, attacked = figures.feature_plane(embedding).axes
+    clean, attacked = feature_plane(embedding).axes
     assert clean.get_xlim() == clean.get_ylim() == attacked.get_xlim()
     assert clean.get_box_aspect() == attacked.get_box_aspect() == 1
     assert sum(line.get_marker() == "*" for line in clean.get_lines()) == 10
@@ -66,7 +70,7 @@ def test_negative_terms_get_a_panel_of_their_own(make_run: MakeRun) -> None:
     run = read_run(make_run(everything=True, terms=("ce_clean", "dnp")))
     for line in run.epochs:
         line["loss"]["dnp"] *= -100
-    panels = [panel for panel in figures.training_curves([[run]], ["total", "ce_clean", "dnp"]).axes if panel.axison]
+    panels = [panel for panel in training_curves([[run]], ["total", "ce_clean", "dnp"]).axes if panel.axison]
     assert [panel.get_ylabel() for panel in panels] == [
         "weighted loss",
         "loss, negative part",
@@ -81,5 +85,5 @@ def test_a_run_without_held_out_images_has_no_panel_for_them(make_run: MakeRun) 
     run = read_run(make_run(everything=True))
     for line in run.epochs:
         line["holdout"] = None
-    labels = {panel.get_ylabel() for panel in figures.training_curves([[run]], figures.term_names([run])).axes}
+    labels = {panel.get_ylabel() for panel in training_curves([[run]], term_names([run])).axes}
     assert "held-out accuracy (%)" not in labels

@@ -236,6 +236,6 @@ def _write(run: Run, name: str, found: Audit, facts: Json, on: torch.device, beg
     seconds = round(time.perf_counter() - began, 1)
     content = {"schema": 1, **facts, **found.as_json(), "seconds": seconds, "environment": environment(on)}
     runs.write_json(run.eval_path(f"{name}.json"), content)
-    from advdpnp.report.audit_figure import audit_figure
+    from advdpnp.report.figures.audit import audit_figure
 
     runs.write_bytes(run.eval_path(f"{name}.svg"), audit_figure(content).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from advdpnp.report.figures import new_figure, to_svg
+from advdpnp.report.figures.drawing import new_figure, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,77 @@
+"""Accuracy under common corruptions: against their severity, as in Figure 3 of the paper, and one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from advdpnp.report.corruption_tables import stored_corruptions, words
+from advdpnp.report.figures.drawing import METHODS_PER_FIGURE, label_lines, new_figure
+from advdpnp.report.methods import color, method
+from advdpnp.report.read import Result, by_method
+from advdpnp.report.tables import spread
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+
+def _mean_over_seeds(seeds: Sequence[Result], read: Callable[[dict[str, Any]], Any]) -> np.ndarray:
+    """What `read` takes from the stored corruptions of each seed, in percent."""
+    import numpy as np
+
+    return np.asarray(100 * np.mean([read(stored_corruptions(seed)) for seed in seeds], axis=0))
+
+
+def accuracy_against_severity(results: list[Result]) -> Figure:
+    """Mean accuracy over the corruptions at each severity (Figure 3 of the paper), clean at 0: a line for each method.
+
+    Args:
+        results: of corruptions, on the same images and from the same source.
+    """
+    figure = new_figure(7.6, 4.2)
+    axes = figure.subplots()
+    ends, last = [], 0
+    for seeds in by_method(results):
+        run, clean = seeds[0].run, spread([seed.suite.clean for seed in seeds]).value
+        y = [100 * clean, *_mean_over_seeds(seeds, lambda stored: stored["severity_accuracy"])]
+        last = len(y) - 1
+        style, marker = "--" if run.tag else "-", method(run.defense).marker
+        axes.plot(range(len(y)), y, style, color=color(run.defense), marker=marker, markersize=4.5)
+        ends.append((y[-1], run))
+    label_lines(axes, ends, last)
+    source = results[0].suite.corruption_source
+    axes.set(xlim=(0, 1.01 * last), ylim=(0, 101), xlabel=f"severity of the corruptions ({source})")
+    axes.set_ylabel("mean accuracy (%)")
+    return figure
+
+
+def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
+    """Accuracy under each corruption at each severity, in percent: a heat map for each method.
+
+    Args:
+        methods: at most `METHODS_PER_FIGURE` methods, each with its seeds, of which the mean is drawn.
+    """
+    names = list(stored_corruptions(methods[0][0])["right"])
+    figure = new_figure(10.4, 0.5 + 0.24 * len(names))
+    grid = figure.subplots(1, METHODS_PER_FIGURE, squeeze=False)[0]
+    for axes, seeds in zip(grid, methods, strict=False):
+        n = seeds[0].suite.n
+        shares = _mean_over_seeds(seeds, lambda stored: [stored["right"][name] for name in names]) / n
+        axes.grid(visible=False)
+        axes.imshow(shares, cmap="viridis", vmin=0, vmax=100, aspect="auto")
+        for (row, column), share in _cells(shares):
+            ink = "white" if share < 60 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=7)
+        labels = list(map(words, names)) if axes is grid[0] else [""] * len(names)
+        axes.set_yticks(range(len(names)), labels=labels)
+        axes.set_xticks(range(shares.shape[1]), labels=[str(k + 1) for k in range(shares.shape[1])])
+        axes.set_title(seeds[0].run.method, color=color(seeds[0].run.defense))
+        axes.set_xlabel("severity")
+    for empty in grid[len(methods) :]:
+        empty.set_axis_off()
+    return figure
+
+
+def _cells(values: np.ndarray) -> Iterator[tuple[tuple[int, int], float]]:
+    return (((row, column), float(value)) for row, line in enumerate(values) for column, value in enumerate(line))

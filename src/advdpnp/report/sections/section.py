@@ -1,0 +1,68 @@
+"""A part of the page, and what all parts share."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from advdpnp.report.figures.drawing import to_svg
+from advdpnp.report.read import RunResults
+from advdpnp.report.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: file name without suffix, heading, what it shows in words, how to read it, and the SVG itself."""
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    svg: str
+
+    @property
+    def source(self) -> str:
+        """The SVG as a data URI, which keeps its ids apart from those of other figures."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page. `missing` names the runs for which it was not measured."""
+
+    anchor: str
+    title: str
+    text: str
+    missing: list[str]
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
+    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, to_svg(build, title))
+
+
+def file_name(kind: str, run: RunResults) -> str:
+    variant = f"{run.defense}+{run.tag}" if run.tag else run.defense
+    return f"{kind}-{run.data}-{run.backbone}-{variant}-seed-{run.seed}"
+
+
+def lacking(runs: list[RunResults], has: Callable[[RunResults], Any]) -> list[str]:
+    return [f"{run.name} ({run.place})" for run in runs if not has(run)]
+
+
+def binding(draw: Callable[..., Figure], *arguments: Any) -> Callable[[], Figure]:
+    return lambda: draw(*arguments)
+
+
+def parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Items in as few parts of at most `size` as can be, as even as can be."""
+    count = -(-len(items) // size)
+    for part in range(count):
+        yield items[part * len(items) // count : (part + 1) * len(items) // count]
