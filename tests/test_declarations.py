@@ -69,6 +69,9 @@ SAMPLES: list[Any] = [
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
 MADE = {
+    "advdpnp.api.explained_images",
+    "advdpnp.api.explaining",
+    "advdpnp.api.illustration",
     "advdpnp.api.out_of_distribution",
     "advdpnp.api.outside_sets",
     "advdpnp.api.run_images",
@@ -86,20 +89,28 @@ MADE = {
     "advdpnp.data.folder.listing",
     "advdpnp.data.download.sources",
     "advdpnp.evaluation.batching",
+    "advdpnp.evaluation.pictures",
     "advdpnp.evaluation.single_pass",
+    "advdpnp.explaining.explanation",
+    "advdpnp.explaining.lines",
+    "advdpnp.explaining.page",
+    "advdpnp.explaining.search",
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
+    "advdpnp.loggers.logger",
     "advdpnp.metrics.detection",
     "advdpnp.models.libraries.base",
     "advdpnp.external.conversion",
     "advdpnp.external.stored_tensors",
     "advdpnp.external.weights",
+    "advdpnp.illustrations",
     "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
     "advdpnp.report.paper_values",
     "advdpnp.report.read",
     "advdpnp.results",
+    "advdpnp.run_status",
     "advdpnp.report.tables",
 }
 

@@ -98,8 +98,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "results": ({"attack_words", "audit_files", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
     "ood_results": ({"attack_words", "indices", "results", "runs"}, set()),
+    "illustrations": ({"indices", "results", "runs"}, set()),
     "report": (
-        {"attack_words", "indices", "ood_results", "result_files", "results", "runs"},
+        {"attack_words", "illustrations", "indices", "ood_results", "result_files", "results", "runs"},
         {"numpy", "matplotlib", "jinja2"},
     ),
     "external": ({"data", "mode", "models", "importing"}, {"torch", "safetensors"}),
@@ -107,11 +108,18 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
     ),
+    "explaining": (
+        {"attack_words", "attacks", "data", "evaluation", "noise", "ood_results", "predicting", "runs", "threat"},
+        {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
+    ),
     "exporting": (
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich", "torch"}),
+    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),
+    "loggers": ({"runs"}, {"numpy"}),
+    "run_status": ({"runs"}, set()),
+    "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}
