@@ -133,7 +133,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
     "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),
-    "loggers": ({"runs"}, {"numpy"}),
+    "loggers": ({"runs"}, {"numpy", "tensorboard"}),
     "run_status": ({"runs"}, set()),
     "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }
