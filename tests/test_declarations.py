@@ -112,6 +112,7 @@ MADE = {
     "advdpnp.report.reproduction.standings",
     "advdpnp.report.site",
     "advdpnp.report.paper_values",
+    "advdpnp.report.ranking",
     "advdpnp.report.read",
     "advdpnp.results",
     "advdpnp.run_status",
