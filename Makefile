@@ -9,7 +9,7 @@ export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file_
 export NEW_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit(f'advdpnp needs Python 3.11 or newer; got {sys.version.split()[0]} as $(PYTHON): make install PYTHON=python3.12')
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
-.PHONY: install demo test slow lint wheel docs rehearse-gpu clean
+.PHONY: install demo test slow lint wheel docs report rehearse-gpu clean
 
 install: .venv/installed
 
@@ -24,7 +24,7 @@ install: .venv/installed
 	else \
 	  echo '1/2 making the environment .venv with $(PYTHON)'; \
 	  $(PYTHON) -m venv .venv && \
-	  echo '2/2 installing torch and some 100 other packages into .venv, 1.7 GB on disk: some minutes' && \
+	  echo '2/2 installing torch and some 140 other packages into .venv, 1.9 GB on disk: some minutes' && \
 	  $(BIN)/python -m pip install -c constraints.txt -e '.[dev]'; \
 	fi
 	@touch .venv/installed
@@ -55,6 +55,10 @@ wheel: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site is at $(CURDIR)/site/index.html"
+
+# The stored results as a site: a report for each folder of results/, and what of the paper is reproduced.
+report: install
+	$(BIN)/python scripts/report_results.py results --out report/results
 
 # Everything that would run on a GPU that one has for a limited time, tiny and on a CPU.
 rehearse-gpu: install

@@ -1,12 +1,12 @@
 """Files of masking audits, in the folder of a run's evaluations: what they are called, and how they are read."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from advdpnp.ranges import eps_text
 from advdpnp.runs import Run, checked
+from advdpnp.stored_values import check_schema, check_value, parsed_to_show
 
 AUDIT = "audit"
 
@@ -58,35 +58,61 @@ class StoredAudit:
     content: dict[str, Any]
 
 
-def stored_audits(run: Run) -> list[StoredAudit]:
-    """The audits of a run, by the names of their files.
+class _Check(TypedDict):
+    name: str
+    verdict: str
+    measured: str
+    expected: str
+    advice: str
+
+
+class _AgainstEps(TypedDict):
+    eps: list[float]
+    accuracy: list[float]
+
+
+class _Along(TypedDict):
+    shares: list[float]
+    along: list[float]
+    across: list[float]
+
+
+class _Audit(TypedDict):
+    norm: str
+    eps: str
+    n: int
+    verdict: Literal["no sign of masking", "suspicious", "masked", "refused"]
+    conclusion: str
+    checks: list[_Check]
+    curves: dict[str, dict[str, Any]]
+    clean: NotRequired[float]
+    claimed: NotRequired[float]
+    lowest: NotRequired[float]
+
+
+def audit_paths(run: Run) -> list[Path]:
+    """The files of a run's audits, sorted."""
+    return [path for path in sorted(run.eval_path("").glob("*.json")) if is_audit(path)]
+
+
+def read_audit(path: Path) -> StoredAudit:
+    """One audit.
 
     Raises:
-        ValueError: a file is damaged, or of another version.
+        ValueError: the file is damaged, or of another version.
     """
-    paths = [path for path in sorted(run.eval_path("").glob("*.json")) if is_audit(path)]
-    return [
-        checked(path, "remove it, and audit again with advdpnp audit", lambda path=path: _read(path)) for path in paths
-    ]  # type: ignore[misc]
+    return checked(path, "remove it, and audit again with advdpnp audit", lambda: _read(path))
 
 
 def _read(path: Path) -> StoredAudit:
-    content = json.loads(path.read_text())
-    if content["schema"] != 1:
-        raise ValueError(f"schema {content['schema']}, this version reads 1")
-    checks = [
-        {key: str(check[key]) for key in ("name", "verdict", "measured", "expected", "advice")}
-        for check in content["checks"]
-    ]
-    shares = {name: float(content[name]) for name in ("clean", "claimed", "lowest") if name in content}
-    words = [str(content[key]) for key in ("norm", "eps")]
-    return StoredAudit(
-        path.stem,
-        *words,
-        int(content["n"]),
-        str(content["verdict"]),
-        str(content["conclusion"]),
-        checks,
-        shares,
-        content,
-    )
+    content = parsed_to_show(path.read_text())
+    check_schema(content, 1)
+    check_value("the audit", content, _Audit)
+    for name, kind in {"eps": _AgainstEps, "along": _Along, "attacks": dict[str, float]}.items():
+        if curve := content["curves"].get(name):
+            check_value(name, curve, kind)
+            if name != "attacks" and len({len(values) for values in curve.values()}) != 1:
+                raise ValueError(f"the curve {name} has lists of several lengths")
+    shares = {name: content[name] for name in ("clean", "claimed", "lowest") if name in content}
+    facts = {name: content[name] for name in ("norm", "eps", "n", "verdict", "conclusion", "checks")}
+    return StoredAudit(name=path.stem, **facts, shares=shares, content=content)

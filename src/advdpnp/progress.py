@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from advdpnp.attack_words import aim_text, radii_texts, tier_text, worst_case_name
@@ -51,8 +52,9 @@ def result_text(result: Json) -> str:
         lines += _other_answers_text(attack.get("other_answers", {}))
         for tier in attack.get("tiers", ()):
             lines.append(row(f"  {tier['name']} alone", Accuracy.read(tier)))
-        for search in attack.get("searches", ()):
-            lines.append(row(f"  after {_search_text(search)}", Accuracy.read(search)))
+        searches = attack.get("searches", ())
+        for text, search in zip(_search_texts(searches), searches, strict=True):
+            lines.append(row(f"  after {text}", Accuracy.read(search)))
         lines += [f"  {tier_text(tier, attack['robust_accuracy'], result['n'])}" for tier in attack.get("tiers", ())]
         lines += [f"  {text}" for text in _remarks(attack)]
     worst_case = Accuracy.read(result, "worst case")
@@ -115,9 +117,13 @@ def _attack_text(attack: Json) -> str:
     return f"{attack['name']} {attack['norm']} {attack['eps']}{steps}{size}{settings}"
 
 
-def _search_text(search: Json) -> str:
-    """A search of an attack, with what tells it from others of the same name."""
-    return ", ".join([search["name"], *AttackKey.read(search).settings_texts])
+def _search_texts(searches: Sequence[Json]) -> list[str]:
+    """The searches of an attack, with what tells them from others of the same name."""
+    texts = [", ".join([search["name"], *AttackKey.read(search).settings_texts]) for search in searches]
+    return [
+        f"{text}, {search['restarts']} x {search['steps']} steps" if texts.count(text) > 1 else text
+        for text, search in zip(texts, searches, strict=True)
+    ]
 
 
 def _remarks(attack: Json) -> list[str]:
@@ -335,37 +341,3 @@ class Bars(Silent):
     def on_steps(self, left: int, bound: float) -> None:
         description = f"{self._name}: at most {bound:.1%} robust"
         self._progress.update(self._task, completed=self._steps - left, description=description)
-
-
-class TensorBoard(Silent):
-    """Passes all calls on to another callback, and writes epochs to TensorBoard.
-
-    Args:
-        inner: the other callback.
-        folder: where the event files go.
-    Raises:
-        ValueError: tensorboard is not installed.
-    """
-
-    def __init__(self, inner: Silent, folder: str) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ValueError(
-                "--tensorboard needs the tensorboard package: pip install 'advdpnp[tensorboard]'"
-            ) from None
-        self._inner = inner
-        self._writer: Any = SummaryWriter(folder)
-
-    def on_note(self, text: str) -> None:
-        self._inner.on_note(text)
-
-    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
-        self._inner.on_step(epoch, step, steps, epochs)
-
-    def on_epoch(self, line: Json) -> None:
-        self._inner.on_epoch(line)
-        for group in ("loss", "centers", "holdout"):
-            for name, value in (line[group] or {}).items():
-                self._writer.add_scalar(f"{group}/{name}", value, line["epoch"])
-        self._writer.flush()

@@ -94,27 +94,6 @@ def max_pooled() -> Layers:
     )
 
 
-class Attention(Backbone):
-    """A transformer of one block on the sixteen patches of 2x2 pixels."""
-
-    features = 24
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patches, self.place = nn.Conv2d(1, 24, 2, stride=2), nn.Parameter(0.02 * torch.randn(16, 24))
-        self.first, self.second, self.last = nn.LayerNorm(24), nn.LayerNorm(24), nn.LayerNorm(24)
-        self.attention = nn.MultiheadAttention(24, 3, batch_first=True)
-        self.layers = nn.Sequential(nn.Linear(24, 48), nn.GELU(), nn.Linear(48, 24))
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.place
-        seen = self.first(tokens)
-        tokens = tokens + self.attention(seen, seen, seen, need_weights=False)[0]
-        tokens = tokens + self.layers(self.second(tokens))
-        embedding: Tensor = self.last(tokens).mean(dim=1)
-        return embedding
-
-
 def classifier(backbone: Backbone, classes: int = 10) -> Classifier:
     return Classifier(backbone, LinearHead(backbone.features, classes))
 
@@ -138,7 +117,6 @@ NETWORKS: dict[str, Callable[[], Classifier]] = {
     "swish": lambda: classifier(small_cnn(nn.SiLU)),
     "tanh": lambda: classifier(small_cnn(nn.Tanh)),
     "maxpool": lambda: classifier(max_pooled()),
-    "attention": lambda: classifier(Attention()),
     "l2": lambda: classifier(small_cnn()),
     "mlp": lambda: classifier(mlp()),
     "noisy-labels": lambda: classifier(mlp()),

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advdpnp import data
 from auditing.bases import base as trained
 from auditing.bases import digits
 from auditing.zoo import After, Around, Before, fake, hash_noise
@@ -217,19 +216,6 @@ def detector_of_the_data(base: nn.Module) -> nn.Module:
         near = ((distance.values > 0) & (distance.values < 0.25))[:, None]
         logits: Tensor = model(x)
         return torch.where(near, model(clean[distance.indices]).detach() + 0 * logits, logits)
-
-    return Around(base, answer)
-
-
-@fake("masked")
-def votes_of_neighbors(base: nn.Module) -> nn.Module:
-    """A vote of 400 training images by softmax of their squared distance over 0.003: the nearest one decides."""
-    known, labels = data.load("digits", "train").batch(torch.arange(400))
-    classes = functional.one_hot(labels, 10).float()
-
-    def answer(_: nn.Module, x: Tensor) -> Tensor:
-        distance = torch.cdist(x.flatten(1), known.flatten(1)).square()
-        return 10 * (-distance / 0.003).softmax(dim=1) @ classes
 
     return Around(base, answer)
 

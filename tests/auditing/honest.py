@@ -39,7 +39,6 @@ for _name, _says, _of in (
 
 for _name, _says, _of in (
     ("trained_in_l2", "Adversarial training in l2, audited in linf.", "l2"),
-    ("attention", "Adversarial training of a transformer: patches, LayerNorm, attention, GELU.", "attention"),
     ("max_pooling", "Adversarial training with BatchNorm and max-pooling.", "maxpool"),
     ("tanh", "Adversarial training with tanh: bounded features.", "tanh"),
 ):
@@ -93,12 +92,6 @@ def float32_alone(base: nn.Module) -> nn.Module:
 @honest(of="cosine")
 def float32_alone_cosine(base: nn.Module) -> nn.Module:
     """The same, of a cosine head."""
-    return Before(lambda x: x.float(), base)
-
-
-@honest(of="attention")
-def float32_alone_attention(base: nn.Module) -> nn.Module:
-    """The same, of a transformer."""
     return Before(lambda x: x.float(), base)
 
 

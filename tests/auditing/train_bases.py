@@ -44,7 +44,6 @@ PLANS = {
     "winners": Plan("st", _LONG),
     **{name: Plan("at", _LONG) for name in ("cnn", "gelu", "swish", "mlp", "noisy-labels", "only-pooled", "binary")},
     **{name: Plan("at", _LONG) for name in ("tanh", "maxpool")},
-    "attention": Plan("at", (("epochs", 60), ("lr", 0.1))),
     "l2": Plan("at", _LONG, (("norm", "l2"), ("eps", 0.8), ("step_size", 0.2))),
     "deep-narrow": Plan("at", (("epochs", 60), ("lr", 0.02))),
     "linear": Plan("at", _LONG),

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from advdpnp.audit_files import stored_audits
+from advdpnp.audit_files import read_audit
 from advdpnp.report.page import write_report
 from advdpnp.report.read import read_run
 from advdpnp.report.sections.audit import audit_section
-from advdpnp.runs import Run
 from report.conftest import Json, MakeRun
 
 
@@ -63,4 +62,14 @@ def test_an_audit_that_refused_has_no_numbers_and_one_without_audits_no_part(mak
 def test_a_damaged_audit_is_named(make_run: MakeRun) -> None:
     folder = audited(make_run, "audit@mnist.json", {"schema": 1})
     with pytest.raises(ValueError, match=r"audit@mnist.json is damaged .* audit again with advdpnp audit"):
-        stored_audits(Run(folder))
+        read_audit(folder / "eval" / "audit@mnist.json")
+    # The report goes on without it.
+    run = read_run(folder)
+    assert run.audits == [] and "audit@mnist.json" in run.unread[0].reason
+
+
+def test_curves_of_several_lengths_are_damage(make_run: MakeRun) -> None:
+    content = audit() | {"curves": {"eps": {"eps": [0.0, 0.1], "accuracy": [1.0]}}}
+    folder = audited(make_run, "audit.json", content)
+    with pytest.raises(ValueError, match="lists of several lengths"):
+        read_audit(folder / "eval" / "audit.json")

@@ -33,7 +33,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data.strip())
 
     def attributes(self, tag: str) -> list[dict[str, str | None]]:
@@ -52,14 +52,16 @@ def page(full_runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pag
 def test_the_page_is_well_formed_and_accessible(page: Page) -> None:
     assert page.open == []
     assert all(image["alt"] for image in page.attributes("img")) and len(page.attributes("img")) == 6
-    assert all(head["scope"] in ("col", "row") for head in page.attributes("th"))
+    assert all(head["scope"] in ("col", "row", "rowgroup") for head in page.attributes("th"))
     assert page.attributes("html")[0]["lang"] == "en"
     anchors = {link["href"] for link in page.attributes("a") if (link["href"] or "").startswith("#")}
-    assert anchors == {f"#{section['id']}" for section in page.attributes("section")}
+    targets = {f"#{attributes['id']}" for _, attributes in page.tags if "id" in attributes}
+    assert anchors <= targets and {f"#{section['id']}" for section in page.attributes("section")} <= anchors
 
 
 def test_the_page_loads_nothing_from_outside(page: Page) -> None:
-    assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"} == set()
+    assert {tag for tag, _ in page.tags} & {"link", "iframe", "object"} == set()
+    assert page.attributes("script") == [{}]
     assert all((image["src"] or "").startswith("data:image/svg+xml;base64,") for image in page.attributes("img"))
     outside = [link["href"] for link in page.attributes("a") if "//" in (link["href"] or "")]
     assert outside == ["https://arxiv.org/abs/2504.03782"]
@@ -103,7 +105,7 @@ def test_what_was_not_measured_is_said(make_run: MakeRun, tmp_path: Path) -> Non
     page = Page(write_report([make_run(), make_run("st", suite=None)], tmp_path / "out").read_text())
     assert page.open == []
     assert "Not measured: ST, seed 0 (digits/tiny)." in page.text
-    assert page.text.count("Not measured.") == 5
+    assert "Not measured Accuracy against the radius of the attack Geometry of the features Adversarial" in page.text
     assert page.attributes("img") == []
 
 
@@ -121,11 +123,25 @@ def test_an_earlier_report_is_replaced_whole_and_no_temporary_file_stays(make_ru
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_damaged_run_leaves_an_earlier_report_untouched(make_run: MakeRun, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named_on_the_page_and_the_rest_is_there(make_run: MakeRun, tmp_path: Path) -> None:
+    folder, broken, out = make_run(everything=True), make_run("st"), tmp_path / "out"
+    path = folder / "eval" / "demo.json"
+    path.write_text("{")
+    (broken / "config.json").write_text("{")
+    with pytest.warns(UserWarning, match="left out: ") as said:
+        page = Page(write_report([folder, broken, tmp_path / "nothing"], out).read_text())
+    assert page.open == [] and len(page.attributes("img")) == 4
+    text = page.text[page.text.rindex("What could not be read") :]
+    for name in (path, broken, tmp_path / "nothing"):
+        assert str(name) in text and any(f"left out: {name}" in str(one.message) for one in said)
+    assert "evaluate the run again" in text and "train the run again" in text and "is not there" in text
+
+
+def test_without_a_run_that_can_be_read_an_earlier_report_stays(make_run: MakeRun, tmp_path: Path) -> None:
     folder, out = make_run(), tmp_path / "out"
     before = write_report([folder], out).read_text()
-    (folder / "eval" / "demo.json").write_text("{")
-    with pytest.raises(ValueError, match=r"demo\.json is damaged"):
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"no run can be read: .*config\.json is damaged"):
         write_report([folder], out)
     assert (out / "index.html").read_text() == before
 

@@ -81,8 +81,8 @@ def _margin_pgd(subject: Subject, steps: int, eps: float | None = None, start: b
 
 def _white_box(rounds: Rounds, claimed: Tensor, objective: Objective | None) -> list[Check]:
     subject, ball = rounds.subject, _ball(rounds.subject)
-    wider = claimed & rounds.beyond("PGD-20 beyond", PGD(norm=subject.norm, eps=_beyond(subject)), claimed)
     single = rounds.run("FGSM", FGSM(**ball), claimed)
+    wider = claimed & rounds.beyond("PGD-20 beyond", PGD(norm=subject.norm, eps=_beyond(subject)), claimed)
     more = rounds.run("PGD-100", PGD(**ball, steps=100), claimed, stream=1)
     again = rounds.run("5 restarts", PGD(**ball, restarts=5), claimed, stream=2)
     scale = median_margin(subject.clean[subject.right], subject.y[subject.right]) if subject.right.any() else 1.0
