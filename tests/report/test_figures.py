@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advdpnp.report.figures.drawing import _spread_apart, to_svg
+from advdpnp.report.figures.drawing import to_svg
 from advdpnp.report.figures.images import amplification, attacked_images
 from advdpnp.report.figures.plane import feature_plane
 from advdpnp.report.figures.radius import accuracy_against_eps
@@ -38,10 +38,6 @@ def test_a_curve_starts_at_the_clean_accuracy_and_averages_seeds(make_run: MakeR
     x, y = axes.get_lines()[0].get_data()
     assert x == pytest.approx([0, 0.025, 0.05, 0.1, 0.2])
     assert y == pytest.approx([85 * (1 - 3 * eps) for eps in x])
-
-
-def test_labels_beside_lines_keep_their_distance() -> None:
-    assert _spread_apart([1.0, 2.0, 50.0], 4.0) == [1.0, 5.0, 50.0]
 
 
 @pytest.mark.parametrize(("perturbation", "factor"), [(0.1, 5), (8 / 255, 15), (0.3, 1), (0.0, 1)])

@@ -29,10 +29,12 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.")],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("report"),
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    formats: Annotated[str, typer.Option(help="Of the files in figures/: some of svg,png,pdf.")] = "svg",
 ) -> Answer:
-    """Write one self-contained HTML page, CSV, LaTeX and figures from stored results."""
+    """Write one self-contained HTML page, CSV, LaTeX, Markdown and figures from stored results."""
     from advdpnp.report import write_report
     from advdpnp.runs import runs_below
 
-    page = write_report([folder for path in runs for folder in runs_below(path)], out, title)
+    kinds = [kind.strip() for kind in formats.split(",")]
+    page = write_report([folder for path in runs for folder in runs_below(path)], out, title, kinds)
     return Answer({"page": str(page)}, str(page), next=(f"open {page.resolve()} in a browser",))

@@ -1,11 +1,14 @@
-"""The report as files: one self-contained page with tables and figures, the tables as CSV and LaTeX, figures as SVG."""
+"""The report as files: one self-contained page; the tables as CSV, LaTeX and Markdown; figures as SVG, PNG and PDF."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from advdpnp.report.corruption_tables import corrupted, corruption_tables
+from advdpnp.report.figures.drawing import FORMATS, check_formats
+from advdpnp.report.markdown import to_markdown
 from advdpnp.report.methods import color
 from advdpnp.report.paper_tables import paper_csv
 from advdpnp.report.read import grouped, read_runs
@@ -34,8 +37,10 @@ def _write(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
-    """Write index.html, results.csv, results.tex and figures/*.svg from the stored results of runs.
+def write_report(
+    runs: list[Path], out: Path, title: str | None = None, formats: Sequence[str] = FORMATS[:1]
+) -> Path:
+    """Write index.html, results.csv, results.tex, results.md and figures/ from the stored results of runs.
 
     Where the runs have a place in the tables of the paper, paper.csv has those.
 
@@ -43,12 +48,14 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         runs: run folders, runs/<data>/<backbone>/<defense>[+tag]/seed-<n>, in any order.
         out: folder of the report; files of an earlier report in it are replaced.
         title: heading of the page.
+        formats: of the files in figures/: "svg", "png" (200 dots per inch) and "pdf".
     Returns:
         Path of index.html, which needs no other file and no network. The same runs give the same bytes.
     Raises:
         FileNotFoundError: a folder holds no run.
-        ValueError: no runs, the same run twice, or a damaged file, which is named.
+        ValueError: no runs, the same run twice, another format, or a damaged file, which is named.
     """
+    check_formats(formats)
     stored = read_runs(runs)
     groups = grouped(stored)
     # Of a result without attacks that measures corruptions, the clean accuracy is with these.
@@ -66,11 +73,13 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         mark=mark,
     )
     for picture in (picture for part in parts for picture in part.pictures):
-        _write(out / "figures" / f"{picture.name}.svg", picture.svg)
+        for kind in formats:
+            write_bytes(out / "figures" / f"{picture.name}.{kind}", picture.file(kind))
     listed = [table for group in corrupted(groups) for table in corruption_tables(group)]
     _write(out / "results.csv", to_csv([*accuracies, *listed]))
     if beside := [table for part in parts if part.anchor == "paper" for table in part.tables]:
         _write(out / "paper.csv", paper_csv(beside))
     _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
+    _write(out / "results.md", to_markdown(parts))
     _write(out / "index.html", page)
     return out / "index.html"

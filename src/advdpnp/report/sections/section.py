@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from advdpnp.report.figures.drawing import to_svg
+from advdpnp.report.figures.drawing import to_bytes, to_svg
 from advdpnp.report.read import RunResults
 from advdpnp.report.tables import Table
 
@@ -18,18 +18,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: file name without suffix, heading, what it shows in words, how to read it, and the SVG itself."""
+    """A figure: file name without suffix, heading, what it shows in words, how to read it, SVG, and what draws it."""
 
     name: str
     title: str
     alt: str
     caption: str
     svg: str
+    build: Callable[[], Figure] = field(repr=False, compare=False)
 
     @property
     def source(self) -> str:
         """The SVG as a data URI, which keeps its ids apart from those of other figures."""
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode("ascii")
+
+    def file(self, kind: str) -> bytes:
+        """The figure as a file of one of the formats of `advdpnp.report.figures.drawing.FORMATS`."""
+        return self.svg.encode() if kind == "svg" else to_bytes(self.build, self.title, kind)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Section:
 
 
 def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
-    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, to_svg(build, title))
+    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, to_svg(build, title), build)
 
 
 def file_name(kind: str, run: RunResults) -> str:
