@@ -71,6 +71,7 @@ def test_negative_terms_get_a_panel_of_their_own(make_run: MakeRun) -> None:
         "weighted loss",
         "loss, negative part",
         "held-out accuracy (%)",
+        "norm of class centers",
         "angle of class centers (°)",
     ]
     assert [line.get_label() for line in panels[0].get_lines()] == ["total", "CE clean"]

@@ -37,9 +37,7 @@ def _write(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_report(
-    runs: list[Path], out: Path, title: str | None = None, formats: Sequence[str] = FORMATS[:1]
-) -> Path:
+def write_report(runs: list[Path], out: Path, title: str | None = None, formats: Sequence[str] = FORMATS[:1]) -> Path:
     """Write index.html, results.csv, results.tex, results.md and figures/ from the stored results of runs.
 
     Where the runs have a place in the tables of the paper, paper.csv has those.
