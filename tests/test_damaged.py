@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from advdpnp import api, cli
 from advdpnp.experiments import experiment
 from advdpnp.runs import list_runs
+from advdpnp.weights_file import weights_bytes
 
 SETTINGS = ("recipe.epochs=1", "recipe.train_images=64", "recipe.holdout=40", "recipe.attack.steps=1")
 
@@ -81,7 +82,12 @@ def rewritten(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, s
     with safe_open(path, "pt") as file:
         tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     change(tensors, metadata)
-    save_file(tensors, path, metadata)
+    if "sha256" in metadata.get("advdpnp", ""):
+        facts = json.loads(metadata["advdpnp"])
+        facts.pop("sha256")
+        path.write_bytes(weights_bytes(tensors, facts))
+    else:
+        save_file(tensors, path, metadata)
 
 
 WEIGHTS: dict[str, tuple[Callable[[dict[str, torch.Tensor], dict[str, str]], Any], str]] = {

@@ -205,6 +205,9 @@ def test_configurations_have_no_numbers_made_of_truth_or_infinity() -> None:
     for changes, says in (
         ({"recipe": {"epochs": True}}, r"recipe\.epochs must be a whole number; got True"),
         ({"recipe": {"epochs": math.inf}}, r"recipe\.epochs must be a whole number; got inf"),
+        ({"recipe": {"epochs": 10**400}}, r"recipe\.epochs must be a whole number; got 1000+\.\.\.$"),
+        ({"tag": ["a"]}, r"tag must be a text; got \['a'\]"),
+        ({"backbone": None}, r"backbone must be a text; got None"),
         ({"recipe": {"lr": True}}, r"recipe\.lr must be a number"),
         ({"recipe": {"lr": math.nan}}, r"recipe\.lr must be finite, at least 0; got nan"),
         ({"recipe": {"lr": "1e400"}}, r"recipe\.lr must be a number"),

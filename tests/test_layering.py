@@ -30,7 +30,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
     "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
-    "runs": (set(), {"torch", "numpy", "safetensors"}),
+    "signals": (set(), set()),
+    "lock": (set(), set()),
+    "weights_file": (set(), {"torch", "safetensors"}),
+    "runs": ({"weights_file"}, {"torch", "numpy"}),
     "training": (
         {
             "cuda_graphs",
@@ -44,6 +47,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "metrics",
             "losses",
             "noise",
+            "signals",
             "threat",
         },
         NUMERIC,

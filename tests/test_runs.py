@@ -125,3 +125,21 @@ def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
         run.write_weights("last", weights, 1)
         files.append(run.weights_path("last").read_bytes())
     assert files[0] == files[1]
+
+
+def test_json_that_is_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    with pytest.raises(ValueError, match=r"deep\.json is damaged"):
+        read_json(path)
+
+
+def test_a_damaged_byte_of_a_state_is_seen(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    run.write_state({"weights": torch.arange(5000.0)})
+    whole = run.state_path.read_bytes()
+    assert torch.equal(run.read_state()["weights"], torch.arange(5000.0))
+    middle = len(whole) // 2
+    run.state_path.write_bytes(whole[:middle] + bytes(512) + whole[middle + 512 :])
+    with pytest.raises(ValueError, match=r"another checksum than it was written with.*remove it to start"):
+        run.read_state()

@@ -10,11 +10,14 @@ import io
 import json
 import os
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from advdpnp import weights_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +29,13 @@ T = TypeVar("T")
 EXPORTED_WEIGHTS = "model.safetensors"
 # What an exported folder holds, and of which checkpoint.
 EXPORT_MANIFEST = "export.json"
+
+
+# What reading a damaged or foreign file raises; RecursionError, where it is nested too deeply.
+_DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError),
+    zipfile.BadZipFile,
+)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -57,7 +67,7 @@ def read_json(path: Path) -> Json:
     """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there."""
     try:
         content = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged (expected an object): run the command that wrote it again")
@@ -68,7 +78,7 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     """What `read` gives; ValueError with the file's name and a cure where its content is not what it must be."""
     try:
         return read()
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
 
@@ -101,6 +111,11 @@ class Run:
     @property
     def state_path(self) -> Path:
         return self.folder / "checkpoints" / "state.pt"
+
+    @property
+    def lock_path(self) -> Path:
+        """Held by the process that trains this run."""
+        return self.folder / ".lock"
 
     @property
     def log_path(self) -> Path:
@@ -179,9 +194,10 @@ class Run:
         return True
 
     def remove_torn_writes(self) -> None:
-        """Remove what writes that were killed half-way left behind."""
-        for path in self.folder.rglob(".*.*.????????"):
-            path.unlink()
+        """Remove what writes of a training that was killed half-way left behind, once no other one writes here."""
+        for folder in (self.folder, self.state_path.parent):
+            for path in folder.glob(".*.*.????????"):
+                path.unlink(missing_ok=True)
 
     def check_belongs(self, stored_config: Json, path: Path) -> None:
         """ValueError if a checkpoint was written by another experiment than this run's."""
@@ -193,19 +209,9 @@ class Run:
             )
 
     def write_weights(self, which: str, weights: "Mapping[str, Tensor]", epoch: int) -> None:
-        """Store weights as checkpoints/<which>.safetensors with epoch and configuration in its metadata."""
-        from safetensors.torch import save
-
-        tensors, stored = {}, set()
-        for name, tensor in weights.items():
-            whole = tensor.detach().cpu().contiguous()
-            memory = whole.untyped_storage().data_ptr()
-            # safetensors refuses tensors that share memory, as tied weights do.
-            tensors[name] = whole.clone() if memory in stored else whole
-            stored.add(memory)
-        # One entry: safetensors writes several in random order, and equal weights shall be equal files.
-        metadata = {"advdpnp": json.dumps({"epoch": epoch, "config": self.config()})}
-        write_bytes(self.weights_path(which), save(tensors, metadata))
+        """Store weights as checkpoints/<which>.safetensors with epoch, configuration and a checksum in its metadata."""
+        content = weights_file.weights_bytes(weights, {"epoch": epoch, "config": self.config()})
+        write_bytes(self.weights_path(which), content)
 
     def read_weights(self, which: str) -> "tuple[dict[str, Tensor], int]":
         """Weights and the epochs that they were trained for.
@@ -213,8 +219,6 @@ class Run:
         Raises:
             FileNotFoundError: not written yet. ValueError: damaged, or of another experiment.
         """
-        from safetensors import SafetensorError, safe_open
-
         path = self.stored_weights_path(which)
         if not path.is_file():
             done = len(self.epochs())
@@ -223,33 +227,29 @@ class Run:
                 + ("; best needs a recipe with holdout images" if which == "best" else "")
             )
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = json.loads((file.metadata() or {})["advdpnp"])
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            config, epoch = dict(metadata["config"]), int(metadata["epoch"])
-        except (SafetensorError, ValueError, TypeError) as error:
-            raise ValueError(f"{path} is damaged ({error}): restore it, or train again with --resume") from None
+            weights, facts, verified = weights_file.read_weights(path)
+            config, epoch = dict(facts["config"]), int(facts["epoch"])
         except KeyError:
             raise ValueError(
                 f"{path} does not say which run it is of: it was not written by advdpnp, so put the run's own "
                 "checkpoint back, or evaluate it with --model and --weights"
             ) from None
+        except TypeError as error:
+            raise ValueError(f"{path} is damaged ({error}): restore it, or train again with --resume") from None
         self.check_belongs(config, path)
+        if not verified:
+            warnings.warn(
+                f"{path} has no checksum, since an earlier version wrote it: damage would not be seen", stacklevel=2
+            )
         return weights, epoch
 
     def trained_epochs(self, which: str) -> int | None:
         """The epochs that weights were trained for, as their file says; None where there is no such file."""
-        from safetensors import SafetensorError, safe_open
-
         path = self.weights_path(which)
-        if not path.is_file():
-            return None
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return int(json.loads((file.metadata() or {})["advdpnp"])["epoch"])
-        except (SafetensorError, KeyError, ValueError, TypeError):
-            # Damaged: whoever reads the weights says so.
-            return None
+        facts = weights_file.read_facts(path) if path.is_file() else None
+        epoch = (facts or {}).get("epoch")
+        # Damaged: whoever reads the weights says so.
+        return epoch if isinstance(epoch, int) else None
 
     def write_state(self, state: Json) -> None:
         """Store everything that `--resume` needs."""
@@ -264,6 +264,10 @@ class Run:
         import torch
 
         try:
+            # torch writes the checksums of a zip file, and does not verify them.
+            with zipfile.ZipFile(self.state_path) as file:
+                if (part := file.testzip()) is not None:
+                    raise ValueError(f"{part} in it has another checksum than it was written with")
             state: Json = torch.load(self.state_path, map_location="cpu", weights_only=True)
             config: Json = state["config"]
         except Exception as error:
@@ -290,7 +294,7 @@ class Run:
         for number, line in enumerate(lines, start=1):
             try:
                 parsed.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 if number < len(lines):
                     raise ValueError(f"{path} is damaged in line {number}: restore it from a copy") from None
         return parsed

@@ -329,6 +329,14 @@ def test_links_are_followed_and_a_link_to_a_parent_ends(pictures: Path, tmp_path
     assert spec.train_size + spec.test_size == 61 + 4 + 4
 
 
+@pytest.mark.parametrize("target", ["/", "..", "../.."])
+def test_a_link_to_a_folder_around_this_one_is_refused(target: str, pictures: Path) -> None:
+    link = pictures / "船" / "up"
+    link.symlink_to(pictures / target if target != "/" else "/", target_is_directory=True)
+    with pytest.raises(ValueError, match=r"up is a link to /.*, a folder that this one is in: remove the link"):
+        folder_spec(pictures, 16)
+
+
 def test_names_are_composed_unicode_whatever_the_system_wrote(pictures: Path, tmp_path: Path) -> None:
     (pictures / "avión").rename(pictures / "avio\u0301n")
     assert folder_spec(pictures, 16).class_names[0] == "avi\u00f3n"

@@ -279,3 +279,20 @@ def test_a_corruption_that_is_missing_is_named(tmp_path: Path) -> None:
     write_corrupted(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"got no snow.npy: .*data download cifar10-c`"):
         read(corrupted("cifar10-c/snow/1"), "test", tmp_path)
+
+
+def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    whole = path.read_bytes()
+    path.unlink()
+    with gzip.open(path.with_name(path.name + ".gz"), "wb", compresslevel=1) as file:
+        file.write(whole)
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    message = fails("mnist", tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "416 bytes in all; got more than 416 bytes" in message
+    assert peak < 8 << 20

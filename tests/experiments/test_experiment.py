@@ -187,3 +187,20 @@ def test_named_data_keep_the_batch_and_the_rate_of_the_papers() -> None:
     for name, rate in {"digits": 0.1, "cifar10": 0.1, "mnist": 0.01}.items():
         recipe = experiment(f"{name}/tiny/at").recipe
         assert (recipe.batch_size, recipe.lr) == (128, rate)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("recipe: {epochs: 1}\nrecipe: {epochs: 3}", "'recipe' is there twice"),
+        ("recipe: {epochs: 1, epochs: 3}", "'epochs' is there twice"),
+        ("recipe: " + "{a: " * 3000 + "1" + "}" * 3000, "is no YAML"),
+        ("recipe: [", "is no YAML"),
+    ],
+)
+def test_a_file_that_could_mean_two_things_or_is_no_yaml_is_refused(text: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "changes.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=says) as error:
+        read_changes(path)
+    assert str(path) in str(error.value)

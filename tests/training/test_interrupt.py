@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from advdpnp.callbacks import Silent
+from advdpnp.signals import deferred_interrupt
 from advdpnp.training import StopTraining, fit
-from advdpnp.training.interrupt import deferred_interrupt
 from training.small import created, small_task, trained
 
 
@@ -135,7 +135,7 @@ def test_a_thread_or_a_handler_of_the_caller_is_left_alone() -> None:
             assert signal.getsignal(signal.SIGINT) is other and not pressed()
     finally:
         signal.signal(signal.SIGINT, before)
-    seen: list[bool] = []
+    seen: list[object] = []
 
     def work() -> None:
         with deferred_interrupt() as pressed:
@@ -144,20 +144,33 @@ def test_a_thread_or_a_handler_of_the_caller_is_left_alone() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [False]
+    assert seen == [None]
+
+
+def test_a_run_whose_log_is_gone_goes_on_and_says_so(tmp_path: Path) -> None:
+    whole = trained(tmp_path, small_task(), created(tmp_path / "whole"))
+    run, callback = created(tmp_path / "interrupted"), PressAt(4)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_task(), run, callback, resume=False, checkpoint_seconds=1e9)
+    run.log_path.unlink()
+    fit(small_task(), run, callback, resume=True)
+    assert "holds 0 of 1 epochs: the curves of the others are lost" in callback.notes
+    weights, _ = run.read_weights("last")
+    assert all(torch.equal(whole[name], weights[name]) for name in weights)
 
 
 @pytest.mark.slow
-def test_the_command_that_is_named_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_command_that_is_named_goes_on(number: int, status: int, tmp_path: Path) -> None:
     arguments = ["train", "digits/tiny/at", "--threads", "1", "--out", "my runs", "--set", "recipe.epochs=40"]
     command = [sys.executable, "-m", "advdpnp", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stderr is not None
     while "epoch   1/" not in process.stderr.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     (line,) = [line for line in told.splitlines() if line.startswith("advdpnp: ")]
     again = shlex.split(line.partition("go on with: ")[2])
     assert again == ["advdpnp", *arguments, "--resume"]

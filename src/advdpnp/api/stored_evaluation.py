@@ -23,6 +23,7 @@ from advdpnp.evaluation.randomness import rows_with_draws
 from advdpnp.evaluation.single_pass import SearchPrecision, check_precision, usual_chunk
 from advdpnp.evaluation.transfer import TransferSource
 from advdpnp.indices import parse_indices, short_indices
+from advdpnp.lock import only_process
 from advdpnp.ranges import Count, Natural, check_fields
 from advdpnp.result_files import ResultFiles, shard_differences
 from advdpnp.results import attack_of, result_name
@@ -239,8 +240,16 @@ class StoredEvaluation:
         Raises:
             UnevaluatedError: a ValueError, where too many images are unevaluated. Nothing is written to the result's
                 place, and what was found stays where an interrupted evaluation is kept, or in the shards.
+            ValueError: another process measures the same.
         """
         callback = callback or Silent()
+        own = self.files.partial(self.options.seed, *self.options.part())
+        with only_process(own.with_suffix(".lock"), str(own)):
+            return self._measure(model, device, callback, warnings)
+
+    def _measure(
+        self, model: nn.Module, device: torch.device, callback: EvaluationCallback, warnings: Sequence[str] | None
+    ) -> Json:
         result = summed_up([self._seed(seed, model, callback) for seed in self.options.each_seed])
         if warnings is not None:
             result["warnings"] = [*warnings, *result.get("warnings", [])]

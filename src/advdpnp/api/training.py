@@ -18,6 +18,7 @@ from advdpnp.data import given as make_given
 from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, experiment, experiment_on, from_config
+from advdpnp.lock import only_process
 from advdpnp.progress import duration
 from advdpnp.runs import Json, Run
 from advdpnp.training import Task, TrainingCallback, check_task, fit
@@ -89,7 +90,8 @@ def train(
         benchmark_cudnn: cuDNN tries its algorithms and keeps the fastest; see `cudnn_benchmark`.
     Raises:
         StopTraining: the callback's; the state is stored.
-        ValueError: the folder holds another configuration, or this one without `resume`.
+        ValueError: the folder holds another configuration, or this one without `resume`, or another process is
+            training it.
     """
     on, out, told = resolve_device(device), Path(out), callback or Silent()
     wanted = _experiment(what, data, told)
@@ -105,18 +107,19 @@ def train(
     check_task(task)
     if not run.state_path.exists():
         load_initial(task.model, wanted, data_root, told.on_note)
-    record = _recorded_helper(run) if helper is None else _record(helper, out)
-    run.create_or_verify(_config(wanted, record), _completed)
-    run.remove_torn_writes()
-    remember_images(run, wanted.data, data_root)
-    if helper is not None:
-        task.defense.install(task.model, helper.read_weights("last")[0])
-    if wanted.recipe.compiles:
-        # Another network or batch compiles the same functions again; after eight the compiler would give up.
-        torch.compiler.reset()
-    with cudnn_benchmark(benchmark_cudnn):
-        check_environment(run, environment(on))
-        fit(task, run, told, resume, checkpoint_seconds)
+    with only_process(run.lock_path, str(run.folder)):
+        record = _recorded_helper(run) if helper is None else _record(helper, out)
+        run.create_or_verify(_config(wanted, record), _completed)
+        run.remove_torn_writes()
+        remember_images(run, wanted.data, data_root)
+        if helper is not None:
+            task.defense.install(task.model, helper.read_weights("last")[0])
+        if wanted.recipe.compiles:
+            # Another network or batch compiles the same functions again; after eight the compiler would give up.
+            torch.compiler.reset()
+        with cudnn_benchmark(benchmark_cudnn):
+            check_environment(run, environment(on))
+            fit(task, run, told, resume, checkpoint_seconds)
     return run
 
 

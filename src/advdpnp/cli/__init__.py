@@ -9,6 +9,7 @@ import typer
 from advdpnp.cli import audit as audit
 from advdpnp.cli import data, deploy, evaluate, ood, results, tools, train, weights
 from advdpnp.cli.command import app, complain
+from advdpnp.signals import exit_status, raised_when_terminated
 
 # Importing a module registers its commands.
 MODULES = (train, evaluate, audit, ood, results, deploy, tools, data, weights)
@@ -36,7 +37,8 @@ def main() -> None:
     """Entry point."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr, flush=True)
     try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
+        with raised_when_terminated():
+            app(standalone_mode=True)
+    except KeyboardInterrupt as interrupt:
         complain("interrupted")
-        raise SystemExit(130) from None
+        raise SystemExit(exit_status(interrupt)) from None

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from advdpnp.signals import exit_status
+
 if TYPE_CHECKING:
     from advdpnp.data import DataSpec
 
@@ -274,7 +276,7 @@ def _use_threads(threads: int | None) -> None:
 
 @contextlib.contextmanager
 def _ending(debug: bool, resumes: bool) -> Iterator[None]:
-    """Errors of the user become one line and exit status 2; Ctrl-C says how to go on."""
+    """Errors of the user become one line and exit status 2; Ctrl-C and SIGTERM say how to go on."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -282,8 +284,8 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
             raise
         complain(one_line(error))
         raise typer.Exit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
         again = shown(*arguments, *(["--resume"] if resumes else []))
         complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; run again: {again}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_status(interrupt)) from None

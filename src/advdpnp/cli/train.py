@@ -99,7 +99,9 @@ def train(
             benchmark_cudnn=cudnn_benchmark,
         )
     then = shown("evaluate", run.folder), shown("report", run.folder)
-    return Answer({"run": str(run.folder), "last_epoch": run.epochs()[-1]}, str(run.folder), next=then)
+    return Answer(
+        {"run": str(run.folder), "last_epoch": next(reversed(run.epochs()), None)}, str(run.folder), next=then
+    )
 
 
 def check_names(name: str | None, data: str | None, model: str | None, defense: str | None) -> None:

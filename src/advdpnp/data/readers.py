@@ -133,22 +133,24 @@ def _cifar_file(path: Path, label_key: bytes, n: int, spec: DataSpec) -> Arrays:
     return data.reshape(n, *spec.image_shape), _labels(content.get(label_key), n, spec, path)
 
 
-def _content(path: Path) -> bytes:
-    if path.suffix != ".gz":
-        return path.read_bytes()
+def _content(path: Path, limit: int) -> bytes:
+    """At most so many bytes of a file, unpacked: a few kilobytes of gzip can hold gigabytes."""
     try:
-        return gzip.decompress(path.read_bytes())
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(limit)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} must be a gzip file; got a damaged one ({error}): {CURE}") from None
 
 
 def _idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An idx file of bytes, which must have this shape."""
-    content = _content(path)
     header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
-    if content[: len(header)] != header or len(content) != len(header) + prod(shape):
+    size = len(header) + prod(shape)
+    content = _content(path, size + 1)
+    if content[: len(header)] != header or len(content) != size:
+        got = f"{len(content)}" if len(content) <= size else f"more than {size}"
         raise ValueError(
-            f"{path} must be an idx file of bytes of shape {shape}, {len(header) + prod(shape)} bytes in all; "
-            f"got {len(content)} bytes that begin {content[: len(header)].hex(' ', 4)}: {CURE}"
+            f"{path} must be an idx file of bytes of shape {shape}, {size} bytes in all; "
+            f"got {got} bytes that begin {content[: len(header)].hex(' ', 4)}: {CURE}"
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)

@@ -3,6 +3,7 @@
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -10,6 +11,14 @@ from advdpnp.ranges import nearest
 from advdpnp.threat import parse_eps
 
 T = TypeVar("T")
+
+# What a value must be, in words.
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    float: "a number or a fraction such as 8/255",
+    int: "a whole number",
+    str: "a text",
+}
 
 
 def encode(value: Any) -> Any:
@@ -72,10 +81,19 @@ def _scalar(kind: type, value: Any, path: str) -> Any:
             return parse_eps(value) if isinstance(value, str) else float(value)
         if kind is int and not isinstance(value, str) and int(value) != value:
             raise ValueError
+        # Longer ones are no count of anything, and no tensor holds them.
+        if kind is int and abs(int(value)) >= 2**63:
+            raise ValueError
+        if kind is str and not isinstance(value, str):
+            raise ValueError
         return kind(value)
     except (KeyError, OverflowError, TypeError, ValueError):
-        name = {bool: "true or false", float: "a number or a fraction such as 8/255", int: "a whole number"}
-        raise ValueError(f"{path} must be {name.get(kind, kind.__name__)}; got {value!r}") from None
+        raise ValueError(f"{path} must be {_KINDS.get(kind, kind.__name__)}; got {_brief(value)}") from None
+
+
+def _brief(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
 def override(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -114,12 +132,28 @@ def read_changes(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no configuration file at {path}: give a YAML file with fields such as recipe.epochs")
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        content = yaml.load(path.read_text(encoding="utf-8"), _unique_keys())
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML ({error}): expected lines such as `recipe: {{epochs: 2}}`") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a group of fields, such as `recipe: {{epochs: 2}}`; got {content!r}")
     return content
+
+
+@cache
+def _unique_keys() -> Any:
+    """PyYAML's safe loader, which would silently take the last of equal keys."""
+    import yaml
+
+    class UniqueKeys(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            again = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+            if again is not None:
+                raise yaml.constructor.ConstructorError(None, None, f"{again!r} is there twice", node.start_mark)
+            return dict(super().construct_mapping(node, deep))
+
+    return UniqueKeys
 
 
 def paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:

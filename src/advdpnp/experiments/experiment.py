@@ -178,6 +178,9 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
     data = _read_data(values.pop("data"))
     if "initial" in values:
         values["initial"] = config.decode(Initial, values["initial"], "initial")
+    for field in ("backbone", "tag"):
+        if not isinstance(values.get(field, ""), str):
+            raise ValueError(f"{field} must be a text; got {values[field]!r}")
     return Experiment(data, defense=defense, recipe=recipe, **{**values, "seed": int(values["seed"])})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from advdpnp import noise
 from advdpnp.callbacks import StopTraining, TrainingCallback
 from advdpnp.runs import Run
-from advdpnp.training.interrupt import deferred_interrupt
+from advdpnp.signals import deferred_interrupt
 from advdpnp.training.step import Task, Training
 
 CHECK_INTERVAL = 50
@@ -23,7 +23,7 @@ def fit(task: Task, run: Run, callback: TrainingCallback, resume: bool, checkpoi
         checkpoint_seconds: a checkpoint is written when the last one is older than this, mid-epoch too, and at the end.
     Raises:
         NonFiniteLossError: a loss or weight is NaN or infinite; the last good checkpoint is kept.
-        KeyboardInterrupt: Ctrl-C was pressed; the step in progress is finished and the state stored.
+        KeyboardInterrupt: Ctrl-C, or another signal that asks to end; the step is finished and the state stored.
         StopTraining: the callback's, likewise once the state is stored. A run that is finished with it just returns.
     """
     training = Training(task)
@@ -31,6 +31,9 @@ def fit(task: Task, run: Run, callback: TrainingCallback, resume: bool, checkpoi
         training.restore(run.read_state())
     else:
         task.defense.between_epochs(task.model, 0)
+    if (logged := len(run.epochs())) < training.epoch:
+        lost = f"{run.log_path} holds {logged} of {training.epoch} epochs: the curves of the others are lost"
+        callback.on_note(f"{lost}, and the weights are not")
     run.keep_epochs(training.epoch)
     for note in training.notes():
         callback.on_note(note)
@@ -82,7 +85,7 @@ def _checkpoint(training: Training, callback: TrainingCallback, run: Run, due: "
 class _Due:
     """Says whether it is time for a checkpoint: `seconds` have passed since the last one, or the run is to stop."""
 
-    def __init__(self, seconds: float, interrupted: Callable[[], bool]) -> None:
+    def __init__(self, seconds: float, interrupted: Callable[[], KeyboardInterrupt | None]) -> None:
         self._seconds, self._last, self._interrupted = seconds, time.monotonic(), interrupted
         self._told: StopTraining | None = None
 
@@ -95,8 +98,8 @@ class _Due:
 
     @property
     def stop(self) -> BaseException | None:
-        """What ends the run after the next checkpoint: the callback's wish, or Ctrl-C."""
-        return self._told or (KeyboardInterrupt() if self._interrupted() else None)
+        """What ends the run after the next checkpoint: the callback's wish, or a signal."""
+        return self._told or self._interrupted()
 
     def __call__(self) -> bool:
         if time.monotonic() - self._last < self._seconds and self.stop is None:

@@ -139,10 +139,17 @@ def as_text(name: str) -> str:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """All files but hidden ones and those of systems; links are followed, into each folder once."""
+    """All files but hidden ones and those of systems; links are followed, into each folder once.
+
+    Raises:
+        ValueError: a link leads to a folder that holds this one, such as the root of the file system.
+    """
     seen: set[Path] = set()
+    begin = folder.resolve()
     for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = Path(parent).resolve()
+        if real != begin and real in begin.parents:
+            raise ValueError(f"{parent} is a link to {real}, a folder that this one is in: remove the link")
         # In place: the walk goes into no folder that is left out here.
         kept = (name for name in folders if not name.startswith(".") and name not in _SYSTEM_FOLDERS)
         folders[:] = [] if real in seen else sorted(kept)

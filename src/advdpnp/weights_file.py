@@ -1,0 +1,80 @@
+"""Files of weights: safetensors with what they belong to, and a checksum that is verified on reading."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# The one entry of the metadata: safetensors writes several in random order, and equal weights shall be equal files.
+_ENTRY = "advdpnp"
+
+
+def weights_bytes(weights: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> bytes:
+    """The content of a file of weights.
+
+    Args:
+        weights: tensors by name, on any device; some may share memory, as tied weights do.
+        facts: JSON values that say what the weights are.
+    """
+    from safetensors.torch import save
+
+    tensors, stored = {}, set()
+    for name, tensor in weights.items():
+        whole = tensor.detach().cpu().contiguous()
+        memory = whole.untyped_storage().data_ptr()
+        # safetensors refuses tensors that share memory.
+        tensors[name] = whole.clone() if memory in stored else whole
+        stored.add(memory)
+    return save(tensors, {_ENTRY: json.dumps({**facts, "sha256": _checksum(tensors, facts)})})
+
+
+def read_weights(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any], bool]":
+    """What `weights_bytes` was given, and whether there is a checksum: files of earlier versions have none.
+
+    Raises:
+        ValueError: damaged. KeyError: it does not say what its weights are.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})[_ENTRY])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, f"{error}") from None
+    if not isinstance(facts, dict):
+        raise _damaged(path, "what it says of its weights is no object")
+    stored = facts.pop("sha256", None)
+    if stored is not None and stored != _checksum(weights, facts):
+        raise _damaged(path, "its content has another checksum than it was written with")
+    return weights, facts, stored is not None
+
+
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """The facts of a file of weights alone, unverified; None where there are none. Imports no torch."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(json.loads((file.metadata() or {})[_ENTRY]))
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def _damaged(path: Path, problem: str) -> ValueError:
+    return ValueError(f"{path} is damaged ({problem}): restore it, or train again with --resume")
+
+
+def _checksum(weights: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> str:
+    """SHA-256 of names, types, shapes and bytes of all tensors, whatever their order, and of the facts."""
+    import torch
+
+    total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from advdpnp.weights_file import read_facts, read_weights, weights_bytes
+
+WEIGHTS = {"b": torch.arange(2000.0).reshape(40, 50), "a": torch.tensor([1, 2, 3]), "scalar": torch.tensor(0.5)}
+FACTS = {"epoch": 3, "config": {"seed": 0}}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "last.safetensors"
+    path.write_bytes(weights_bytes(WEIGHTS, FACTS))
+    return path
+
+
+def test_what_was_written_is_read_and_equal_weights_are_equal_files(path: Path) -> None:
+    weights, facts, verified = read_weights(path)
+    assert verified and facts == FACTS and all(torch.equal(weights[name], WEIGHTS[name]) for name in WEIGHTS)
+    assert weights_bytes(dict(reversed(WEIGHTS.items())), FACTS) == path.read_bytes()
+    stored = read_facts(path)
+    assert stored is not None and stored["epoch"] == 3
+
+
+def test_every_damaged_byte_is_seen(path: Path) -> None:
+    whole = path.read_bytes()
+    places = [*range(8), *range(8, len(whole), 97), len(whole) - 1]
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with pytest.raises((ValueError, KeyError)):
+            read_weights(path)
+
+
+@pytest.mark.parametrize("begin", [600, 4000])
+def test_zeroed_bytes_are_seen(path: Path, begin: int) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:begin] + bytes(2048) + whole[begin + 2048 :])
+    with pytest.raises(ValueError, match=r"last\.safetensors is damaged .*restore it"):
+        read_weights(path)
+
+
+def test_a_file_of_an_earlier_version_is_read_unverified(path: Path) -> None:
+    save_file(load_file(path), path, {"advdpnp": '{"epoch": 3, "config": {"seed": 0}}'})
+    weights, facts, verified = read_weights(path)
+    assert not verified and facts == FACTS and torch.equal(weights["b"], WEIGHTS["b"])
