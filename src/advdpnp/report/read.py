@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp.ood_results import OodResult, stored_ood
 from advdpnp.report.methods import FOREIGN, METHODS, method
+from advdpnp.report.similarity import Similarity, stored_similarity
 from advdpnp.results import Accuracy, AttackKey, EvaluationResult, evaluations
 from advdpnp.runs import Run, checked
 
@@ -64,6 +65,7 @@ class RunResults:
     samples: Samples | None
     embedding: Embedding | None
     ood: OodResult | None = None
+    similarity: Similarity | None = None
 
     @property
     def curve(self) -> EvaluationResult | None:
@@ -299,6 +301,7 @@ def read_run(folder: Path) -> RunResults:
         samples=_arrays(run.eval_path("samples.npz"), Samples),
         embedding=_arrays(run.eval_path("embedding.npz"), Embedding),
         ood=stored_ood(run),
+        similarity=stored_similarity(run),
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
-from advdpnp.report.corruption_tables import stored_corruptions, words
+from advdpnp.report.corruption_tables import printed_mean, stored_corruptions, words
 from advdpnp.report.figures.drawing import METHODS_PER_FIGURE, draw_line, line_styles, name_lines, new_figure
 from advdpnp.report.methods import color
 from advdpnp.report.read import Result, by_method
-from advdpnp.report.tables import spread
+from advdpnp.report.tables import percent, spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,9 @@ def accuracy_against_severity(results: list[Result]) -> Figure:
 
 
 def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
-    """Accuracy under each corruption at each severity, in percent: a heat map for each method.
+    """Accuracy under each corruption at each severity, in percent: a heat map for each method, and the mean below.
+
+    Beside the mean that of Table 5, for published images alone.
 
     Args:
         methods: at most `METHODS_PER_FIGURE` methods, each with its seeds, of which the mean is drawn.
@@ -67,7 +69,8 @@ def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
         axes.set_yticks(range(len(names)), labels=labels)
         axes.set_xticks(range(shares.shape[1]), labels=[str(k + 1) for k in range(shares.shape[1])])
         axes.set_title(seeds[0].run.method, color=color(seeds[0].run.defense))
-        axes.set_xlabel("severity")
+        printed, mean = printed_mean(seeds[0]), f"mean {percent(shares.mean() / 100, n)} %"
+        axes.set_xlabel("severity\n" + mean + ("" if printed is None else f", the paper {printed:.2f} %"))
     for empty in grid[len(methods) :]:
         empty.set_axis_off()
     return figure

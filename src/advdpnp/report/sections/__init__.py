@@ -14,6 +14,7 @@ from advdpnp.report.sections.outside import outside_section
 from advdpnp.report.sections.paper import paper_section
 from advdpnp.report.sections.plane import plane_section
 from advdpnp.report.sections.section import Section
+from advdpnp.report.sections.similarity import similarity_section
 from advdpnp.report.sections.smallest_eps import smallest_eps_section
 from advdpnp.report.sections.tradeoff import tradeoff_section
 from advdpnp.report.sections.training import training_section
@@ -40,6 +41,7 @@ def page_sections(runs: list[RunResults], groups: list[list[Result]], tables: li
         *corruptions_section(corrupted(groups)),
         *outside_section(runs),
         geometry_section(ours, groups),
+        *similarity_section(ours),
         images_section(ours),
         plane_section(ours),
         training_section(ours),
