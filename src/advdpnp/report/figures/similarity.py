@@ -77,6 +77,7 @@ def _mark_rivals(axes: Axes, similarity: Similarity, largest: float, numbered: b
 
 def _write(axes: Axes, row: int, column: int, cosine: np.floating, largest: float, nearest: bool) -> None:
     ink = "white" if abs(cosine) > 0.7 * largest else "black"
-    text = f"{cosine:.2f}".replace("-", "−").replace("0.", ".")
+    # Adding 0 makes 0 of what rounds to -0.
+    text = f"{round(float(cosine), 2) + 0.0:.2f}".replace("-", "−").replace("0.", ".")
     weight = "bold" if nearest else "normal"
     axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=7, fontweight=weight)

@@ -24,7 +24,7 @@ def corruptions_section(groups: list[list[Result]]) -> list[Section]:
         title = f"{place}: accuracy falls as corruptions grow ({source})"
         alt = f"Line chart of the mean accuracy over corruptions against their severity for {names}."
         build = binding(accuracy_against_severity, results)
-        pictures.append(picture(f"severity-{name}", title, alt, f"{images} The axis is cut.", build))
+        pictures.append(picture(f"severity-{name}", title, alt, f"{images} Accuracy does not begin at 0.", build))
         for number, part in enumerate(parts(by_method(results), METHODS_PER_FIGURE), start=1):
             names = ", ".join(seeds[0].run.method for seeds in part)
             title, alt = f"{place}: each corruption ({source})", f"Heat map of accuracies by corruption, {names}."
