@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from advdpnp.report.figures.drawing import to_bytes, to_svg
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: file name without suffix, heading, what it shows in words, how to read it, SVG, and what draws it."""
+    """A figure: file name without suffix, heading, what it shows in words, how to read it, and what draws it."""
 
     name: str
     title: str
     alt: str
     caption: str
-    svg: str
     build: Callable[[], Figure] = field(repr=False, compare=False)
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure itself; drawn when it is first asked for, since a page may leave it out."""
+        return to_svg(self.build, self.title)
 
     @property
     def source(self) -> str:
@@ -50,7 +55,7 @@ class Section:
 
 
 def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
-    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, to_svg(build, title), build)
+    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, build)
 
 
 def file_name(kind: str, run: RunResults) -> str:
