@@ -151,3 +151,17 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_verdicts(tmp_path: Path) 
     first, second = json.loads(whole.stdout), json.loads(again.stdout)
     assert first["attacks"][0]["verdicts"] == second["attacks"][0]["verdicts"]
     assert first["clean_verdicts"] == second["clean_verdicts"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has")
+def test_an_answer_for_a_full_disk_or_for_a_reader_that_has_left_ends_in_at_most_one_line() -> None:
+    command = [sys.executable, "-m", "advdpnp", "list", "defenses"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("advdpnp: no space left to write standard output") and done.stderr.count("\n") == 1
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

@@ -1,11 +1,13 @@
 """What all commands share: options, the result as text or JSON, and the exit on an error or Ctrl-C."""
 
 import contextlib
+import errno
 import functools
 import inspect
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -224,8 +226,6 @@ def complain(line: str) -> None:
 
 def one_line(error: BaseException) -> str:
     """The message of an error, on one line."""
-    import errno
-
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left to write {error.filename}: free some, or choose another --out; nothing was overwritten"
     return " ".join(str(error).split()) or type(error).__name__
@@ -243,7 +243,7 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
         with _ending(switches.debug, resumes):
             _read_plugins(references)
             answer = function(switches, **values)
-        print(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text, flush=True)
+            _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text)
         if answer.next and not switches.json:
             print("\n".join(["next:", *(f"  {line}" for line in answer.next)]), file=sys.stderr, flush=True)
         if answer.status:
@@ -258,6 +258,18 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
     run.__signature__ = inspect.Signature([*keyword_only, *common])  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*keyword_only, *common]}
     return run
+
+
+def _say(text: str) -> None:
+    """An answer on standard output, which may be a file on a full disk, or a pipe whose reader has enough."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What could not be written would be tried again, and fail again, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(128 + signal.SIGPIPE) from None
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 def _read_plugins(references: Sequence[str]) -> None:
