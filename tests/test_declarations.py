@@ -99,6 +99,7 @@ MADE = {
     "advdpnp.predicting.predictions",
     "advdpnp.report.paper_values",
     "advdpnp.report.read",
+    "advdpnp.report.similarity",
     "advdpnp.results",
     "advdpnp.report.tables",
 }

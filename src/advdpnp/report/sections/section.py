@@ -25,7 +25,7 @@ class Picture:
     title: str
     alt: str
     caption: str
-    build: Callable[[], Figure] = field(repr=False, compare=False)
+    build: Callable[[], Any] = field(repr=False, compare=False)
 
     @cached_property
     def svg(self) -> str:
