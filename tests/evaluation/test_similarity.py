@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from advdpnp import api
+from advdpnp.api.loading import load_checkpoint
 from advdpnp.evaluation.similarity import MOST_CLASSES, center_similarity, store_similarity
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Run
@@ -43,3 +45,14 @@ def test_networks_without_centers_or_with_too_many_store_nothing(tmp_path: Path)
     store_similarity(Run(tmp_path), Centers(torch.eye(many)), tuple(map(str, range(many))), "last")
     store_similarity(Run(tmp_path), Centers(None), ("a", "b"), "last")
     assert not (tmp_path / "eval").exists()
+
+
+def test_an_evaluation_of_geometry_stores_those_of_the_weights_that_it_measured(run: Path) -> None:
+    api.evaluate(run, "clean", limit=20, checkpoint="last")
+    assert not (run / "eval" / "centers.npz").exists()
+    api.evaluate(run, "pgd20", limit=20, checkpoint="best")
+    model, _ = load_checkpoint(Run(run), "best", torch.device("cpu"))
+    unit = torch.nn.functional.normalize(model.class_centers())
+    with np.load(run / "eval" / "centers.npz") as stored:
+        assert stored["cosines"] == pytest.approx((unit @ unit.T).numpy(), abs=1e-6)
+        assert stored["class_names"].tolist() == list("0123456789") and str(stored["checkpoint"]) == "best"

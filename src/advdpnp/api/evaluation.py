@@ -167,7 +167,8 @@ def evaluate_run(
         warnings.warn(line, stacklevel=5)
     remarks = {"warnings": said} if said else {}
     result = evaluation.begin(on, callback) or evaluation.measure(model, on, callback, **remarks)
-    store_similarity(run, classifier, done.data.class_names, checkpoint)
+    if wanted.features is not None:
+        store_similarity(run, classifier, done.data.class_names, checkpoint)
     return result
 
 
