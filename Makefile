@@ -24,7 +24,7 @@ install: .venv/installed
 	else \
 	  echo '1/2 making the environment .venv with $(PYTHON)'; \
 	  $(PYTHON) -m venv .venv && \
-	  echo '2/2 installing torch and some 100 other packages into .venv, 1.7 GB on disk: some minutes' && \
+	  echo '2/2 installing torch and some 140 other packages into .venv, 1.9 GB on disk: some minutes' && \
 	  $(BIN)/python -m pip install -c constraints.txt -e '.[dev]'; \
 	fi
 	@touch .venv/installed

@@ -69,6 +69,8 @@ SAMPLES: list[Any] = [
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
 MADE = {
+    "advdpnp.api.explained_images",
+    "advdpnp.api.explaining",
     "advdpnp.api.out_of_distribution",
     "advdpnp.api.outside_sets",
     "advdpnp.api.run_images",
@@ -87,9 +89,14 @@ MADE = {
     "advdpnp.data.download.sources",
     "advdpnp.evaluation.batching",
     "advdpnp.evaluation.single_pass",
+    "advdpnp.explaining.explanation",
+    "advdpnp.explaining.lines",
+    "advdpnp.explaining.page",
+    "advdpnp.explaining.search",
     "advdpnp.exporting.agreement",
     "advdpnp.exporting.paper_reference",
     "advdpnp.exporting.exported_model",
+    "advdpnp.loggers.logger",
     "advdpnp.metrics.detection",
     "advdpnp.models.libraries.base",
     "advdpnp.external.conversion",
@@ -101,6 +108,7 @@ MADE = {
     "advdpnp.report.read",
     "advdpnp.report.similarity",
     "advdpnp.results",
+    "advdpnp.run_status",
     "advdpnp.report.tables",
 }
 

@@ -107,11 +107,18 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
     ),
+    "explaining": (
+        {"attack_words", "attacks", "data", "evaluation", "noise", "ood_results", "predicting", "runs", "threat"},
+        {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
+    ),
     "exporting": (
         {"experiments", "models", "report.read", "results", "runs", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich", "torch"}),
+    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),
+    "loggers": ({"runs"}, {"numpy"}),
+    "run_status": ({"runs"}, set()),
+    "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}

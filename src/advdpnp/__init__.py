@@ -9,7 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "advdpnp.api": ("audit", "compare", "evaluate", "export", "load", "ood", "predict", "train"),
+    "advdpnp.api": ("audit", "compare", "evaluate", "explain", "export", "load", "ood", "predict", "train"),
     "advdpnp.attacks": (
         "APGDCE",
         "APGDDLR",

@@ -1,6 +1,7 @@
 """Callbacks: methods that training, an evaluation or a download calls as it proceeds."""
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 
 class StopTraining(Exception):
@@ -22,6 +23,20 @@ class TrainingCallback(Protocol):
 
     def on_epoch(self, line: dict[str, Any]) -> None:
         """An epoch is done; `line` is its line of train.jsonl."""
+
+
+@runtime_checkable
+class TrainingViewer(Protocol):
+    """A callback of a training that has this method too is shown, after each epoch, what no line of a log holds."""
+
+    def on_view(self, distributions: Mapping[str, Any], images: Mapping[str, Any]) -> None:
+        """Called before `on_epoch`, with tensors on the device of the training.
+
+        Args:
+            distributions: one-dimensional, by name: "centers/norm", "centers/cosine", and of held-out images
+                "holdout/margin_clean" and "holdout/margin_robust".
+            images: "clean" and "adversarial", (S, channels, H, W) in [0, 1]; empty without held-out images.
+        """
 
 
 class EvaluationCallback(Protocol):

@@ -335,37 +335,3 @@ class Bars(Silent):
     def on_steps(self, left: int, bound: float) -> None:
         description = f"{self._name}: at most {bound:.1%} robust"
         self._progress.update(self._task, completed=self._steps - left, description=description)
-
-
-class TensorBoard(Silent):
-    """Passes all calls on to another callback, and writes epochs to TensorBoard.
-
-    Args:
-        inner: the other callback.
-        folder: where the event files go.
-    Raises:
-        ValueError: tensorboard is not installed.
-    """
-
-    def __init__(self, inner: Silent, folder: str) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ValueError(
-                "--tensorboard needs the tensorboard package: pip install 'advdpnp[tensorboard]'"
-            ) from None
-        self._inner = inner
-        self._writer: Any = SummaryWriter(folder)
-
-    def on_note(self, text: str) -> None:
-        self._inner.on_note(text)
-
-    def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
-        self._inner.on_step(epoch, step, steps, epochs)
-
-    def on_epoch(self, line: Json) -> None:
-        self._inner.on_epoch(line)
-        for group in ("loss", "centers", "holdout"):
-            for name, value in (line[group] or {}).items():
-                self._writer.add_scalar(f"{group}/{name}", value, line["epoch"])
-        self._writer.flush()

@@ -4,6 +4,7 @@ runs/<data>/<backbone>/<defense>[+tag]/seed-<n>/
     config.json        the experiment, fully resolved      environment.json   versions, device, commit, command
     train.jsonl        one object per epoch                checkpoints/       state.pt, last and best .safetensors
     eval/              <suite>.json with verdicts, samples.npz, embedding.npz, centers.npz
+    loggers.json       where its logs are, if it has any
 """
 
 import io
@@ -123,6 +124,11 @@ class Run:
     def log_path(self) -> Path:
         """train.jsonl, one line for each epoch."""
         return self.folder / "train.jsonl"
+
+    @property
+    def loggers_path(self) -> Path:
+        """Where the logs of this run are, and how far."""
+        return self.folder / "loggers.json"
 
     def weights_path(self, which: str) -> Path:
         return self.folder / "checkpoints" / f"{which}.safetensors"

@@ -23,7 +23,7 @@ from advdpnp.progress import result_text
 from advdpnp.results import read_evaluation
 from advdpnp.runs import Json, Run
 from advdpnp.training.recipe import InnerAttack
-from advdpnp.training.validation import holdout_accuracy
+from advdpnp.training.validation import validate
 from attacks.robust import digits
 from training.small import small_experiment
 
@@ -208,7 +208,7 @@ def test_weights_are_not_chosen_by_an_attack_without_a_gradient() -> None:
     _, x, y = subject()
     attack = InnerAttack(eps=0.1, step_size=0.025, steps=10)
     accuracy = {
-        (kind, factor): holdout_accuracy(subject(kind, factor)[0], Images(x, y, 1), attack, 16)["robust_accuracy"]
+        (kind, factor): validate(subject(kind, factor)[0], Images(x, y, 1), attack, 16).accuracy["robust_accuracy"]
         for kind in (Steep, Declared)
         for factor in (1.0, 1e6)
     }

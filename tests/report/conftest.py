@@ -1,16 +1,20 @@
 """Synthetic run folders, written as the file layout says and by no code of the package."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from report.browser import Opened, Opener, browsers
+
 Json = dict[str, Any]
 MakeRun = Callable[..., Path]
 
+# The name of a run that must stay a name.
+SCRIPT = "<script>alert(1)"
 ATTACKS = (("fgsm", "0.1", 1, "0.1"), ("pgd", "0.1", 40, "0.0063"), ("cw", "0.1", 30, "0.01"))
 
 
@@ -191,3 +195,41 @@ def full_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two runs that hold everything, to be read only."""
     make = make_run_under(tmp_path_factory.mktemp("full"))
     return [make("adv-dpnp", everything=True), make("at", everything=True, clean=0.8)]
+
+
+@pytest.fixture(scope="session")
+def opener() -> Iterator[Opener]:
+    """Opens files in a browser, see `report.browser`."""
+    yield from browsers()
+
+
+@pytest.fixture(scope="session")
+def page_file(full_runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of AT with two seeds, TRADES with a name that is a script, ST and Adv-DPNP; AutoAttack on two of them."""
+    from advdpnp.report import write_report
+
+    make = make_run_under(tmp_path_factory.mktemp("page"))
+    others = [
+        make("at", seed=1, clean=0.82, robust=(0.72, 0.62, 0.52)),
+        make("trades", tag=SCRIPT, clean=0.7, robust=(0.65, 0.6, 0.55)),
+        make("st", clean=0.99, robust=(0.3, 0.0, 0.0)),
+    ]
+    autoattack = (("autoattack", "0.1", None, None),)
+    make("at", seed=1, clean=0.82, suite="autoattack", attacks=autoattack, robust=(0.41,))
+    make("trades", tag=SCRIPT, clean=0.7, suite="autoattack", attacks=autoattack, robust=(0.54,))
+    return write_report([*full_runs, *others], tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture
+def open_page(opener: Opener, page_file: Path) -> Iterator[Callable[..., Opened]]:
+    """Opens the page; nothing may be said on the console, thrown, or asked of a network."""
+    opened: list[Opened] = []
+
+    def open_it(width: int = 1280, **options: Any) -> Opened:
+        opened.append(opener(page_file, width, **options))
+        return opened[-1]
+
+    yield open_it
+    for one in opened:
+        assert one.said == [] and one.asked == []
+        one.close()

@@ -18,7 +18,7 @@ from advdpnp.training import fit
 from advdpnp.training import step as training_step
 from advdpnp.training.averaging import WeightAverage, batch_norms, measure_statistics
 from advdpnp.training.step import Training, statistics_batches
-from advdpnp.training.validation import holdout_accuracy
+from advdpnp.training.validation import validate
 from reference import averaging as reference
 from training.small import StopAt, created, small_task, trained
 
@@ -243,7 +243,7 @@ def test_what_is_loaded_validated_and_called_best_is_the_average(settings: tuple
     model = load(run.folder, "best", "cpu")
     line = run.epochs()[run.read_weights("best")[1] - 1]
     assert task.holdout is not None
-    assert holdout_accuracy(model, task.holdout, task.recipe.attack, task.batch_size) == line["holdout"]
+    assert validate(model, task.holdout, task.recipe.attack, task.batch_size).accuracy == line["holdout"]
     assert run.config()["recipe"]["averaging"]["kind"] == task.recipe.averaging.kind
 
 

@@ -13,7 +13,7 @@ from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.training import InnerAttack, fit, step
 from advdpnp.training.crafting import MovingBudget
 from advdpnp.training.step import Training, make_batch
-from advdpnp.training.validation import holdout_accuracy
+from advdpnp.training.validation import validate
 from reference import schedule as reference
 from training.small import RATE_ERROR, StopAt, created, double_task, in_double, small_task, train_in_double, trained
 
@@ -101,7 +101,7 @@ def test_validation_attacks_with_the_whole_radius(tmp_path: Path) -> None:
     trained(tmp_path, task, run)
     constant = small_task("at").recipe.attack
     assert task.holdout is not None
-    assert run.epochs()[0]["holdout"] == holdout_accuracy(task.model, task.holdout, constant, 32)
+    assert run.epochs()[0]["holdout"] == validate(task.model, task.holdout, constant, 32).accuracy
 
 
 def uncompiled(*functions: Callable[..., Any], **_: Any) -> Callable[..., Any]:

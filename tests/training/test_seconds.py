@@ -27,7 +27,7 @@ class Device:
         self._wrap(patch, Training, "advance", self.enqueue)
         self._wrap(patch, Training, "check", self.wait)
         self._wrap(patch, Training, "save", lambda: self.spend(STORE))
-        self._wrap(patch, step, "holdout_accuracy", lambda: self.spend(VALIDATE))
+        self._wrap(patch, step, "validate", lambda: self.spend(VALIDATE))
 
     @staticmethod
     def _wrap(patch: pytest.MonkeyPatch, owner: Any, name: str, before: Any) -> None:

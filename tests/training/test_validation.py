@@ -8,14 +8,14 @@ import torch
 from advdpnp.data import Images
 from advdpnp.models.classifier import Classifier
 from advdpnp.training.recipe import InnerAttack
-from advdpnp.training.validation import center_statistics, holdout_accuracy
+from advdpnp.training.validation import center_statistics, validate
 from attacks.broken import Holes, NoGradient, off_grid
 from attacks.robust import digits
 
 
 def found(wrapped: Any) -> tuple[float, float]:
     _, x, y = digits(40)
-    held = holdout_accuracy(wrapped, Images(x, y, 1), InnerAttack(eps=0.1, step_size=0.05, steps=3), batch_size=16)
+    held = validate(wrapped, Images(x, y, 1), InnerAttack(eps=0.1, step_size=0.05, steps=3), batch_size=16).accuracy
     return held["clean_accuracy"], held["robust_accuracy"]
 
 

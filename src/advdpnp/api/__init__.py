@@ -4,6 +4,7 @@ from advdpnp.api.audit import audit
 from advdpnp.api.collections import evaluate_collection
 from advdpnp.api.environment import environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
+from advdpnp.api.explaining import explain
 from advdpnp.api.export import export
 from advdpnp.api.external import evaluate_external, evaluate_model
 from advdpnp.api.loading import chosen_checkpoint, load, load_checkpoint
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate_external",
     "evaluate_model",
     "evaluate_run",
+    "explain",
     "export",
     "illustrate",
     "load",

@@ -1,6 +1,6 @@
 """Predictions of a run, or a model, for images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,15 +94,15 @@ def predict(
     run, on = Run(Path(source)), resolve_device(device)
     done = stored_experiment(run)
     callback = callback or Silent()
-    facts = _in_bytes(done.data)
-    inputs = _inputs(images, facts, invert, callback)
+    facts = in_bytes(done.data)
+    inputs = inputs_of(images, facts, invert, callback.on_note)
     use_tf32(False)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, _ = load_checkpoint(run, checkpoint, on)
-    centers, notes = _centers(model)
+    centers, notes = centers_or_note(model)
     training = None
     if neighbors and inputs.names:
-        training, missing = _training_set(run, checkpoint, model, done, data_root, callback)
+        training, missing = training_set(run, checkpoint, model, done, data_root, callback)
         notes += missing
     predictor = Predictor(model, done.data.class_names, centers, training, top, neighbors, facts.levels)
     return _answers(str(source), checkpoint, predictor, inputs, on, notes)
@@ -115,29 +115,38 @@ def _predict_with_model(
         raise ValueError("a model takes a tensor of images; give files to a run's folder, which knows size and classes")
     check_mode(model)
     model, notes = single_precision(model)
-    centers, missing = _centers(model)
+    centers, missing = centers_or_note(model)
     notes += missing
     predictor = Predictor(model, class_names, centers, None, top, 0)
     return _answers(type(model).__name__, None, predictor, from_tensor(images, 255, invert), images.device, notes)
 
 
-def _in_bytes(facts: data.DataSpec) -> data.DataSpec:
+def in_bytes(facts: data.DataSpec) -> data.DataSpec:
     """Facts of the form in which images are read and shown: bytes, also where a run was trained on floats."""
     return replace(facts, levels=255) if facts.levels == 1 else facts
 
 
-def _inputs(
-    images: Path | str | Sequence[Path | str] | Tensor, spec: data.DataSpec, invert: bool, callback: Silent
+def inputs_of(
+    images: Path | str | Sequence[Path | str] | Tensor, spec: data.DataSpec, invert: bool, tell: Callable[[str], None]
 ) -> Inputs:
+    """The images that a caller names, in the form of a data set; ValueError or FileNotFoundError where there is none.
+
+    Args:
+        images: files and folders, or a tensor.
+        spec: of the data set.
+        invert: make dark light.
+        tell: called with lines of progress.
+    """
     if isinstance(images, Tensor):
         if images.shape[1:] != spec.image_shape:
             raise ValueError(f"images of {spec.name} are (N, *{spec.image_shape}); got {tuple(images.shape)}")
         return from_tensor(images, spec.levels, invert)
     paths = [images] if isinstance(images, Path | str) else images
-    return from_files(find_images([Path(path) for path in paths]), spec, invert, callback.on_note)
+    return from_files(find_images([Path(path) for path in paths]), spec, invert, tell)
 
 
-def _centers(model: nn.Module) -> tuple[Centers | None, list[str]]:
+def centers_or_note(model: nn.Module) -> tuple[Centers | None, list[str]]:
+    """The class centers of a network; or None, and a line that says so."""
     try:
         return centers_of(model), []
     except TypeError as error:
@@ -164,7 +173,7 @@ def _whole(found: RunImages) -> data.Images:
     return found.images
 
 
-def _training_set(
+def training_set(
     run: Run, checkpoint: str, model: Classifier, done: Experiment, data_root: Path | None, callback: Silent
 ) -> tuple[TrainingSet | None, list[str]]:
     """The embeddings that are stored with the run, or new ones, which are then stored; and notes on what is missing."""

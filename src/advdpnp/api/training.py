@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, experiment, experiment_on, from_config
 from advdpnp.lock import only_process
+from advdpnp.loggers import Logger, following, make_loggers
 from advdpnp.progress import duration
 from advdpnp.runs import Json, Run
 from advdpnp.training import Task, TrainingCallback, check_task, fit
@@ -73,6 +75,7 @@ def train(
     callback: TrainingCallback | None = None,
     checkpoint_seconds: float = 60.0,
     benchmark_cudnn: bool = False,
+    log: Sequence[str | Logger] = (),
 ) -> Run:
     """Train an experiment into its run folder, and before it the experiment that it needs, if it needs one.
 
@@ -88,11 +91,13 @@ def train(
         callback: told of every step and epoch.
         checkpoint_seconds: how much work a kill may cost.
         benchmark_cudnn: cuDNN tries its algorithms and keeps the fastest; see `cudnn_benchmark`.
+        log: where every epoch is logged: "tensorboard", "wandb", "mlflow", or a `Logger` of your own.
     Raises:
         StopTraining: the callback's; the state is stored.
         ValueError: the folder holds another configuration, or this one without `resume`, or another process is
-            training it.
+            training it; a logger is unknown, or its package not installed.
     """
+    loggers = make_loggers(log)
     on, out, told = resolve_device(device), Path(out), callback or Silent()
     wanted = _experiment(what, data, told)
     run = Run(wanted.folder(out))
@@ -101,7 +106,8 @@ def train(
         run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
     options = {"checkpoint_seconds": checkpoint_seconds, "benchmark_cudnn": benchmark_cudnn}
-    helper = _helper(wanted, run, out, told, device=device, data_root=data_root, **options)
+    by_name = [name for name in log if isinstance(name, str)]
+    helper = _helper(wanted, run, out, told, device=device, data_root=data_root, log=by_name, **options)
     use_tf32(wanted.recipe.precision == "tf32")
     task = make_task(wanted, on, data_root)
     check_task(task)
@@ -119,7 +125,8 @@ def train(
             torch.compiler.reset()
         with cudnn_benchmark(benchmark_cudnn):
             check_environment(run, environment(on))
-            fit(task, run, told, resume, checkpoint_seconds)
+            with following(told, run, loggers, len(task.train)) as followed:
+                fit(task, run, followed, resume, checkpoint_seconds)
     return run
 
 

@@ -123,10 +123,10 @@ def _autoattack_plus(eps: float, pixels: int, norm: Norm) -> Suite:
 
 def _min_eps(eps: float, pixels: int, norm: Norm) -> Suite:
     text = "the smallest eps that breaks each image, up to 4 times the usual one: FAB, then bisection over APGD"
-    return Suite("min-eps", text, (MinEps(eps=min(4 * eps, _widest(pixels, norm)), norm=norm),), features=None)
+    return Suite("min-eps", text, (MinEps(eps=min(4 * eps, widest(pixels, norm)), norm=norm),), features=None)
 
 
-def _widest(pixels: int, norm: Norm) -> float:
+def widest(pixels: int, norm: str) -> float:
     """The radius at which every image is in reach of every other."""
     return {"linf": 1.0, "l2": math.sqrt(pixels), "l1": float(pixels)}[norm]
 
@@ -193,7 +193,7 @@ def _pgd_of_figure_4(eps: float, norm: Norm) -> PGD:
 def _wide_radii(eps: float, pixels: int, norm: Norm) -> list[float]:
     """From 1/4 to 8 times eps, up to the radius at which all images are in reach."""
     multiples = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8)
-    return [eps * times for times in multiples if eps * times <= _widest(pixels, norm)]
+    return [eps * times for times in multiples if eps * times <= widest(pixels, norm)]
 
 
 _SUITES: dict[str, Callable[[float, int, Norm], Suite]] = {

@@ -7,13 +7,28 @@ from typing import Annotated
 import typer
 
 from advdpnp.cli import audit as audit
-from advdpnp.cli import data, deploy, evaluate, ood, results, tools, train, weights
+from advdpnp.cli import data, deploy, evaluate, explain, ood, results, tools, train, watch, weights
 from advdpnp.cli.command import app, complain
 from advdpnp.signals import exit_status, raised_when_terminated
 
 # Importing a module registers its commands.
-MODULES = (train, evaluate, audit, ood, results, deploy, tools, data, weights)
-ORDER = ("train", "evaluate", "audit", "ood", "predict", "compare", "report", "export", "demo", "bench", "show", "list")
+MODULES = (train, watch, evaluate, audit, ood, results, deploy, explain, tools, data, weights)
+ORDER = (
+    "train",
+    "watch",
+    "evaluate",
+    "audit",
+    "ood",
+    "predict",
+    "explain",
+    "compare",
+    "report",
+    "export",
+    "demo",
+    "bench",
+    "show",
+    "list",
+)
 app.registered_commands.sort(key=lambda info: ORDER.index(info.name or getattr(info.callback, "__name__", "")))
 
 

@@ -60,7 +60,12 @@ def train(
     tag: Annotated[str, typer.Option("--name", help="Tells variants of one defense apart.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     resume: Resume = False,
-    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard event files.")] = None,
+    log: Annotated[
+        str, typer.Option(help="Log every epoch to tensorboard, wandb, mlflow; several with commas between them.")
+    ] = "",
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="As --log tensorboard, with the event files in this folder, not in the run's.")
+    ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 60.0,
     cudnn_benchmark: Annotated[
         bool, typer.Option("--cudnn-benchmark", help="On a GPU: try cuDNN's algorithms and keep the fastest.")
@@ -73,8 +78,10 @@ def train(
         # Torch takes seconds to load, of which the callback has told.
         from advdpnp import api
         from advdpnp.experiments import experiment, experiment_on, read_changes
-        from advdpnp.progress import TensorBoard
+        from advdpnp.loggers import Logger
+        from advdpnp.loggers.tensorboard import TensorBoardLogger
 
+        loggers: list[str | Logger] = [name.strip() for name in log.split(",") if name.strip()]
         options = recipe, seed, tag, read_changes(config) if config else None, set_ or ()
         normalization = numbers("--mean", mean), numbers("--std", std)
         first = _initial(weights, weights_key, untrained, *normalization, tuple(model_arg or ()), callback.on_note)
@@ -87,7 +94,7 @@ def train(
             facts = facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)
             wanted = experiment_on(facts, backbone, defense or "adv-dpnp", *options, first)
         if tensorboard is not None:
-            callback = TensorBoard(callback, str(tensorboard))
+            loggers.append(TensorBoardLogger(tensorboard))
         run = api.train(
             wanted,
             out,
@@ -97,6 +104,7 @@ def train(
             callback=callback,
             checkpoint_seconds=checkpoint_seconds,
             benchmark_cudnn=cudnn_benchmark,
+            log=loggers,
         )
     then = shown("evaluate", run.folder), shown("report", run.folder)
     return Answer(

@@ -25,7 +25,7 @@ _FONTS = (
 )
 ROWS = 40
 FORMATS = ("pdf", "png", "svg")
-_STYLE: dict[Any, Any] = {"font.size": 7.5, "text.parse_math": False, "svg.hashsalt": "advdpnp"}
+STYLE: dict[Any, Any] = {"font.size": 7.5, "text.parse_math": False, "svg.hashsalt": "advdpnp"}
 _WINNER, _OTHER, _INK, _GRID = "#D55E00", "#7B8794", "#1F2933", "#E4E7EB"
 # Inches.
 _ROW, _HEAD, _GAP, _PANEL, _THUMB = 1.7, 0.45, 0.35, 1.2, 0.85
@@ -33,7 +33,7 @@ _BARS = 5
 # With more classes than this, only the nearest get a line of their own.
 _NAMED = 12
 
-Draw = Callable[["_Sheet", float, float, Prediction], None]
+Draw = Callable[["Sheet", float, float, Prediction], None]
 
 
 def check_format(path: Path) -> None:
@@ -58,7 +58,7 @@ def write_picture(predictions: Predictions, path: Path) -> int:
     if not rows:
         raise ValueError(f"{path} would be empty: none of the {len(predictions.images)} images could be read")
     content = io.BytesIO()
-    with matplotlib.rc_context(_STYLE | {"font.family": font_families()}):
+    with matplotlib.rc_context(STYLE | {"font.family": font_families()}):
         _draw(rows, _columns(rows, predictions)).savefig(content, format=path.suffix[1:].lower(), dpi=150)
     write_bytes(path, content.getvalue())
     return len(rows)
@@ -89,7 +89,7 @@ class _Column(NamedTuple):
     draw: Draw
 
 
-class _Sheet:
+class Sheet:
     """A figure on which things are placed in inches from the top left."""
 
     def __init__(self, width: float, height: float) -> None:
@@ -99,6 +99,7 @@ class _Sheet:
         self._width, self._height = width, height
 
     def panel(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Axes without spines and ticks."""
         bottom = self._height - top - height
         axes = self.figure.add_axes(
             (left / self._width, bottom / self._height, width / self._width, height / self._height)
@@ -108,11 +109,12 @@ class _Sheet:
         return axes
 
     def text(self, left: float, top: float, text: str, **style: Any) -> None:
-        self.figure.text(left / self._width, 1 - top / self._height, text, color=_INK, va="top", **style)
+        """Text below a place."""
+        self.figure.text(left / self._width, 1 - top / self._height, text, va="top", **{"color": _INK} | style)
 
 
 def _draw(rows: Sequence[Prediction], columns: Sequence[_Column]) -> Figure:
-    sheet = _Sheet(_GAP + sum(column.width + _GAP for column in columns), _HEAD + len(rows) * _ROW)
+    sheet = Sheet(_GAP + sum(column.width + _GAP for column in columns), _HEAD + len(rows) * _ROW)
     left = _GAP
     for column in columns:
         sheet.text(left, 0.12, column.title, weight="bold")
@@ -140,17 +142,18 @@ def _columns(rows: Sequence[Prediction], predictions: Predictions) -> list[_Colu
     return columns
 
 
-def _show(axes: Axes, pixels: Pixels, levels: int) -> None:
+def show(axes: Axes, pixels: Pixels, levels: int) -> None:
+    """Draw an image, (channels, H, W) in [0, levels], with square pixels."""
     image = (np.asarray(pixels, np.float64) / levels).clip(0, 1).transpose(1, 2, 0)
     axes.imshow(image.repeat(3, axis=2) if image.shape[2] == 1 else image, interpolation="nearest")
 
 
-def _draw_image(sheet: _Sheet, left: float, top: float, row: Prediction, *, levels: int) -> None:
-    _show(sheet.panel(left, top, _PANEL, _PANEL), row.pixels, levels)
+def _draw_image(sheet: Sheet, left: float, top: float, row: Prediction, *, levels: int) -> None:
+    show(sheet.panel(left, top, _PANEL, _PANEL), row.pixels, levels)
     sheet.text(left, top + _PANEL + 0.06, drawable(Path(row.file).name, 24), fontsize=6.5)
 
 
-def _draw_bars(sheet: _Sheet, left: float, top: float, row: Prediction) -> None:
+def _draw_bars(sheet: Sheet, left: float, top: float, row: Prediction) -> None:
     axes, shown = sheet.panel(left + 1.05, top, 1.1, _PANEL), row.top[:_BARS]
     colors = [_WINNER, *[_OTHER] * (len(shown) - 1)]
     axes.barh(range(len(shown)), [entry.probability for entry in shown], height=0.6, color=colors)
@@ -161,7 +164,7 @@ def _draw_bars(sheet: _Sheet, left: float, top: float, row: Prediction) -> None:
         axes.text(1.05, place, f"{100 * entry.probability:.1f} %", ha="left", va="center", weight=weight)
 
 
-def _draw_angles(sheet: _Sheet, left: float, top: float, row: Prediction, *, limit: float) -> None:
+def _draw_angles(sheet: Sheet, left: float, top: float, row: Prediction, *, limit: float) -> None:
     axes = sheet.panel(left + 1.05, top, 2.1, _PANEL)
     lines = _angle_lines(row)
     axes.set(xlim=(0, limit), ylim=(max(len(lines), 2) - 0.5, -0.5), xticks=[0, 30, 60, 90])
@@ -192,14 +195,14 @@ def _angle_lines(row: Prediction) -> list[tuple[str, list[float]]]:
     return [*((name, [angle]) for name, angle in named), (f"{len(others)} others", [angle for _, angle in others])]
 
 
-def _draw_neighbors(sheet: _Sheet, left: float, top: float, row: Prediction, *, to: str, levels: int) -> None:
+def _draw_neighbors(sheet: Sheet, left: float, top: float, row: Prediction, *, to: str, levels: int) -> None:
     for place, other in enumerate(other for other in row.nearest_training if other.to == to):
         corner = left + place * _THUMB
         axes = sheet.panel(corner, top, _THUMB - 0.1, _THUMB - 0.1)
         if other.pixels is None:
             axes.text(0.5, 0.5, "no file", ha="center", va="center", color=_OTHER)
         else:
-            _show(axes, other.pixels, levels)
+            show(axes, other.pixels, levels)
         far = f"{other.distance:.3g}" if to == "image" else f"{other.angle_degrees:.1f}°"
         label = f"{drawable(other.class_name, 13)}\n{far}\n{drawable(PurePosixPath(other.label).name, 13)}"
         sheet.text(corner, top + _THUMB - 0.06, label, fontsize=6.5, linespacing=1.25)

@@ -130,11 +130,12 @@ class Predictions:
             "checkpoint": self.checkpoint,
             "prototypes_are": self.prototypes_are,
             "notes": list(self.notes),
-            "images": [_image(image) for image in self.images],
+            "images": [image_json(image) for image in self.images],
         }
 
 
-def _image(image: Prediction | Failure) -> Json:
+def image_json(image: Prediction | Failure) -> Json:
+    """The answer for one image as JSON values; an angle that is undefined is null."""
     if isinstance(image, Failure):
         return {"file": image.file, "error": image.error}
     return {

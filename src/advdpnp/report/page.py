@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,18 @@ from advdpnp.report.corruption_tables import corrupted, corruption_tables
 from advdpnp.report.figures.drawing import FORMATS, check_formats
 from advdpnp.report.markdown import to_markdown
 from advdpnp.report.methods import color
+from advdpnp.report.page_entries import Entries
 from advdpnp.report.paper_tables import paper_csv
+from advdpnp.report.published import paper_test_images
+from advdpnp.report.ranking import rankings
 from advdpnp.report.read import grouped, read_runs
 from advdpnp.report.sections import page_sections
-from advdpnp.report.summary import findings, origin, scope
-from advdpnp.report.tables import accuracy_table, mark, to_csv, to_latex
+from advdpnp.report.summary import findings, headline, origin, page_title, scope
+from advdpnp.report.tables import Table, accuracy_table, mark, percent, to_csv, to_latex
 from advdpnp.runs import write_bytes
+
+# Of a part of the page; further ones are behind a line that opens them.
+PICTURES_SHOWN = 6
 
 
 def _file(name: str) -> str:
@@ -26,11 +35,29 @@ def _file(name: str) -> str:
 def _render(**content: Any) -> str:
     import jinja2
 
-    template = _file("page.html.j2")
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
     )
-    return environment.from_string(template).render(content, css=_file("page.css"))
+    script = _file("page.js")
+    # What runs in the page is this script and nothing else, whatever a run is called.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return environment.get_template("page.html.j2").render(
+        content, css=_file("page.css"), script=script, script_digest=f"sha256-{digest}"
+    )
+
+
+def _takes_share(table: Table) -> bool:
+    """Whether accuracies under attack stand beside the clean accuracy, of which they may be shown as a share."""
+    return table.columns[0].head == "Clean" and not table.group[2].startswith("table")
+
+
+def _of_paper(table: Table) -> bool:
+    """Whether a table is of a data set that the paper reports, so that its protocol is what one compares with."""
+    return paper_test_images(table.group[0]) is not None
 
 
 def _write(path: Path, text: str) -> None:
@@ -58,17 +85,24 @@ def write_report(runs: list[Path], out: Path, title: str | None = None, formats:
     groups = grouped(stored)
     # Of a result without attacks that measures corruptions, the clean accuracy is with these.
     attacked = [group for group in groups if not all(one.suite.corruptions and not one.suite.rows for one in group)]
-    accuracies = list(map(accuracy_table, attacked))
+    accuracies = [replace(accuracy_table(group), remarks=tuple(findings(group))) for group in attacked]
     parts = page_sections(stored, groups, accuracies)
-    places = list(dict.fromkeys(run.place for run in stored))
+    entries = Entries(stored)
     page = _render(
-        title=title or f"Robust accuracy: {', '.join(places)}",
+        title=title or page_title(stored),
+        headline=headline(stored),
         scope=scope(stored, groups),
-        findings=[text for group in attacked for text in findings(group)],
+        rankings=rankings(stored),
         sections=parts,
-        origins=list(map(origin, stored)),
+        unmeasured=[part.title for part in parts if not part.tables and not part.pictures],
+        origins=[origin(run) | {"anchor": entries.anchor(run), "defense": run.defense} for run in stored],
+        entries=entries,
         color=color,
         mark=mark,
+        percent=percent,
+        shares=_takes_share,
+        of_paper=_of_paper,
+        shown=PICTURES_SHOWN,
     )
     for picture in (picture for part in parts for picture in part.pictures):
         for kind in formats:

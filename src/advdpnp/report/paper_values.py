@@ -59,10 +59,10 @@ def _value(column: PrintedColumn, result: Result) -> Value | None:
     match column.kind:
         case "clean":
             suite = result.suite
-            verdicts = _verdicts(suite.clean_verdicts)
+            verdicts = packed(suite.clean_verdicts)
             return _percent(suite.clean_accuracy, suite.clean_interval95, result, verdicts)
         case "attack" if rows:
-            verdicts = _verdicts(rows[0].verdicts, rows[0].unevaluated_bits)
+            verdicts = packed(rows[0].verdicts, rows[0].unevaluated_bits)
             return _percent(rows[0].robust_accuracy, rows[0].interval95, result, verdicts)
         case "loss" if rows and rows[0].mean_cross_entropy is not None:
             return Value(rows[0].mean_cross_entropy, None, result)
@@ -97,8 +97,9 @@ def _geometry(column: PrintedColumn, result: Result) -> Value | None:
     return None if number is None else Value(float(number), None, result)
 
 
-def _verdicts(packed: str, bits: str = "") -> Json | None:
-    return {"verdicts": packed, "unevaluated_bits": bits} if packed else None
+def packed(verdicts: str, bits: str = "") -> Json | None:
+    """Verdicts as stored, for `Value`; None where none are stored."""
+    return {"verdicts": verdicts, "unevaluated_bits": bits} if verdicts else None
 
 
 def apart(better: Sequence[Value], worse: Sequence[Value]) -> bool:

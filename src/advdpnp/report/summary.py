@@ -18,6 +18,24 @@ def _listed(items: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def page_title(runs: Sequence[RunResults]) -> str:
+    """The heading of a page: where its runs are from; of many places, the data sets alone."""
+    places = list(dict.fromkeys(run.place for run in runs))
+    if len(places) > 3:
+        places = list(dict.fromkeys(run.data for run in runs))
+    return f"Robust accuracy: {', '.join(places)}"
+
+
+def headline(runs: Sequence[RunResults]) -> str:
+    """One short sentence: how much there is."""
+    methods, data = (dict.fromkeys(values) for values in ((run.method for run in runs), (run.data for run in runs)))
+    return f"{_count(len(runs), 'run')} of {_count(len(methods), 'method')} on {_listed(data)}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def scope(runs: Sequence[RunResults], groups: Sequence[Sequence[Result]]) -> str:
     """One paragraph: which methods, on which data, under which attacks, on how many images."""
     sentences = _compared(runs)
@@ -53,7 +71,7 @@ def findings(group: Sequence[Result]) -> list[str]:
     methods = by_method(group)
     if len(methods) < 2:
         return []
-    place, n = group[0].place, group[0].suite.n
+    n = group[0].suite.n
     sentences = []
     for column in ("worst case", "clean") if attack_keys(group) else ("clean",):
         first, then = sorted(methods, key=lambda seeds: -_measured(seeds, column).value)[:2]
@@ -62,10 +80,10 @@ def findings(group: Sequence[Result]) -> list[str]:
         apart = "above" if _apart(first, then, column) else "not clearly apart from"
         what = "clean accuracy" if column == "clean" else f"worst-case accuracy under the {group[0].suite.name} suite"
         sentences.append(
-            f"{place}: highest {what} is {name} with {_text(best, n)}, {apart} {runner_up} with {_text(second, n)}."
+            f"The highest {what} is {name} with {_text(best, n)}, {apart} {runner_up} with {_text(second, n)}."
         )
     if all(len(seeds) == 1 for seeds in methods):
-        sentences.append(f"{place}: one seed per method, so what another seed would change is not known.")
+        sentences.append("There is one seed per method: what another seed would change is not known.")
     return sentences
 
 

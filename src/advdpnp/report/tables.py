@@ -81,6 +81,7 @@ class Table:
     Args:
         group: that of its results, see `Result`.
         commands: what fills the empty cells.
+        remarks: what its numbers show, in sentences.
     """
 
     title: str
@@ -90,6 +91,7 @@ class Table:
     footnotes: list[str]
     group: tuple[str, str, str, int, str] = ("", "", "", 0, "")
     commands: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def percent(fraction: float, n: int) -> str:

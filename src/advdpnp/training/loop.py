@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from advdpnp import noise
-from advdpnp.callbacks import StopTraining, TrainingCallback
+from advdpnp.callbacks import StopTraining, TrainingCallback, TrainingViewer
 from advdpnp.runs import Run
 from advdpnp.signals import deferred_interrupt
 from advdpnp.training.step import Task, Training
@@ -44,6 +44,8 @@ def fit(task: Task, run: Run, callback: TrainingCallback, resume: bool, checkpoi
             _train_epoch(training, callback, run, due)
             line = training.finish_epoch()
             run.append_epoch(line)
+            if isinstance(callback, TrainingViewer):
+                callback.on_view(training.distributions, training.images)
             due.tell(callback.on_epoch, line)
             if training.epoch == task.recipe.epochs:
                 training.save(run, final=True)

@@ -27,7 +27,7 @@ from advdpnp.training.finite_check import FiniteCheck
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.step_graph import StepGraph
-from advdpnp.training.validation import center_statistics, holdout_accuracy
+from advdpnp.training.validation import center_distributions, center_statistics, validate
 from advdpnp.training.weight_perturbation import weights_perturbed
 
 Losses = Callable[[Batch, Tensor], dict[str, Tensor]]
@@ -180,6 +180,8 @@ class Training:
         optimizer: SGD on the defense's parameter groups.
         terms: names of the loss terms, in order, once a step is done.
         sums: (T,) float64, each term summed over the images of the epoch so far; None before its first step.
+        distributions, images: of the last epoch that is done, what its line in the log has no room for: norms and
+            cosines of the class centers, and what `Validation` holds.
     """
 
     def __init__(self, task: Task) -> None:
@@ -200,6 +202,8 @@ class Training:
         self._graphs: dict[float, StepGraph] = {}
         self.terms: list[str] = []
         self.sums: Tensor | None = None
+        self.distributions: dict[str, Tensor] = {}
+        self.images: dict[str, Tensor] = {}
         self._finite = FiniteCheck(task.train.labels.device, task.defense.steadier())
         self._perturbed_from = first_epoch(task.recipe.weight_perturbation.start, task.recipe.epochs)
         self._average = WeightAverage(task.model, task.defense, task.recipe.averaging, task.recipe.epochs)
@@ -294,7 +298,7 @@ class Training:
         task = self.task
         validation = Stopwatch()
         validation.start()
-        centers = center_statistics(task.model)
+        centers, self.distributions = center_statistics(task.model), center_distributions(task.model)
         task.defense.between_epochs(task.model, self.epoch + 1)
         self._average.after_epoch(self.epoch)
         if self._measures:
@@ -303,7 +307,9 @@ class Training:
             self._evaluated = self._average.network(lambda: statistics_batches(task, self.epoch))
         holdout = None
         if task.holdout:
-            holdout = holdout_accuracy(self._evaluated, task.holdout, task.recipe.attack, task.batch_size)
+            seen = validate(self._evaluated, task.holdout, task.recipe.attack, task.batch_size)
+            holdout, self.images = seen.accuracy, seen.images
+            self.distributions |= seen.distributions
             self._keep_best(holdout["robust_accuracy"], holdout["clean_accuracy"])
         line = {
             "epoch": self.epoch + 1,

@@ -2,6 +2,7 @@
 
 import functools
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,11 +11,14 @@ from torch import Tensor, nn
 from advdpnp.attacks import PGD, CarliniWagner
 from advdpnp.attacks.monitored_model import MonitoredModel
 from advdpnp.data import Images
-from advdpnp.losses import is_right
+from advdpnp.losses import is_right, margin
 from advdpnp.metrics import mean_pairwise_angle_degrees, mean_separation_degrees, min_separation_degrees
 from advdpnp.models.classifier import Classifier, logits_saturate, other_answers
 from advdpnp.noise import IndexNoise
 from advdpnp.training.recipe import InnerAttack
+
+# How many held-out images are shown.
+SHOWN = 8
 
 
 def center_statistics(model: Classifier) -> dict[str, float]:
@@ -32,12 +36,31 @@ def center_statistics(model: Classifier) -> dict[str, float]:
     }
 
 
-def _correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with torch.no_grad():
-        return is_right(model(x), y)
+def center_distributions(model: Classifier) -> dict[str, Tensor]:
+    """Norms (C,) of the class centers, and the cosines (C (C - 1) / 2,) of the angles between two of them."""
+    centers = model.class_centers().detach().float()
+    unit = nn.functional.normalize(centers, dim=1)
+    first, second = torch.triu_indices(len(centers), len(centers), offset=1, device=centers.device)
+    return {"centers/norm": centers.norm(dim=1), "centers/cosine": (unit[first] * unit[second]).sum(dim=1)}
 
 
-def holdout_accuracy(model: Classifier, images: Images, attack: InnerAttack, batch_size: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Validation:
+    """What a network says of held-out images, clean and under the recipe's own attack.
+
+    Args:
+        accuracy: shares of the images that are right, and "n", their number.
+        distributions: "holdout/margin_clean" and "holdout/margin_robust", (N,): the label's logit less the largest
+            other one, positive where right; NaN where the attack had no gradient to follow.
+        images: "clean" and "adversarial", (S, channels, H, W) in [0, 1]: some of the images.
+    """
+
+    accuracy: dict[str, Any]
+    distributions: dict[str, Tensor]
+    images: dict[str, Tensor]
+
+
+def validate(model: Classifier, images: Images, attack: InnerAttack, batch_size: int) -> Validation:
     """Clean accuracy, and accuracy under the recipe's own attack, on held-out training images.
 
     It is PGD on the cross-entropy, or on the margin for a network whose logits saturate. On the same images those of
@@ -48,20 +71,29 @@ def holdout_accuracy(model: Classifier, images: Images, attack: InnerAttack, bat
     # Where logits saturate the cross-entropy has no gradient to choose weights by.
     kind = functools.partial(CarliniWagner, random_start=True) if logits_saturate(model) else PGD
     ascent = kind(eps=attack.eps, norm=attack.norm, steps=attack.steps, step_size=attack.step_size)
-    clean = robust = 0
-    others: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    margins: dict[str, list[Tensor]] = {"clean": [], "robust": []}
+    shown: dict[str, list[Tensor]] = {"clean": [], "adversarial": []}
     everything = torch.arange(len(images), device=images.labels.device)
+    chosen = torch.linspace(0, len(images) - 1, min(SHOWN, len(images)), device=everything.device).long()
     for index in torch.split(everything, batch_size):
         x, y = images.batch(index)
-        clean += int(_correct(model, x, y).sum())
         watched = MonitoredModel(model, len(x), x.device)
         x_adv = ascent(watched, x, y, noise=IndexNoise(0, index))
-        # Nothing is known of images without a gradient to follow, so they choose no checkpoint.
-        robust += int((_correct(model, x_adv, y) & ~watched.nonfinite).sum())
         with torch.no_grad():
-            for measure, seen in (("clean_accuracy", x), ("robust_accuracy", x_adv)):
-                for name, logits in other_answers(model, seen).items():
-                    others[f"{measure}/{name}"] += int(is_right(logits, y).sum())
+            for measure, seen in (("clean", x), ("robust", x_adv)):
+                # Nothing is known of images without a gradient to follow, so they choose no checkpoint.
+                unknown = watched.nonfinite & (measure == "robust")
+                logits = model(seen)
+                right[f"{measure}_accuracy"] += int((is_right(logits, y) & ~unknown).sum())
+                margins[measure].append((-margin(logits, y)).masked_fill(unknown, torch.nan))
+                for name, other in other_answers(model, seen).items():
+                    right[f"{measure}_accuracy/{name}"] += int(is_right(other, y).sum())
+        among = torch.isin(index, chosen)
+        shown["clean"].append(x[among])
+        shown["adversarial"].append(x_adv[among])
     model.train(was_training)
-    found = {"clean_accuracy": clean, "robust_accuracy": robust, **others}
-    return {"n": len(images), **{name: count / len(images) for name, count in found.items()}}
+    names = sorted(right, key=lambda name: "/" in name)
+    accuracy = {"n": len(images), **{name: right[name] / len(images) for name in names}}
+    distributions = {f"holdout/margin_{name}": torch.cat(parts) for name, parts in margins.items()}
+    return Validation(accuracy, distributions, {name: torch.cat(parts) for name, parts in shown.items()})

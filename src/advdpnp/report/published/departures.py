@@ -12,7 +12,7 @@ from advdpnp.ranges import parse_eps
 if TYPE_CHECKING:
     from advdpnp.report.read import Result
 
-# Test images of the data sets that the paper reports; a run on any other is not the paper's protocol.
+# Test images of the data sets that the paper reports; of any other there is nothing to depart from.
 PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
 # Of CIFAR-10-C, one corruption at one severity; its own order is severity by severity.
 CORRUPTED, SEVERITIES = "cifar10-c/", 5
@@ -51,12 +51,13 @@ def on_the_papers_images(result: Result) -> bool:
 
 
 def departures(result: Result) -> list[str]:
-    """What sets a result apart from the protocol of the paper, in words; empty if nothing does."""
+    """What sets a result apart from the protocol of the paper, in words; empty if nothing does.
+
+    On data that the paper does not report: what is to be known of the result besides.
+    """
     run, suite, found = result.run, result.suite, []
     images = paper_test_images(suite.data)
-    if images is None:
-        found.append(f"{suite.data} is not a data set of the paper")
-    elif suite.n != images or not of_the_first(suite.indices, suite.n):
+    if images is not None and (suite.n != images or not of_the_first(suite.indices, suite.n)):
         chosen = "" if of_the_first(suite.indices, suite.n) else f" ({short_indices(suite.indices)})"
         found.append(f"{suite.n:,} of {images:,} test images{chosen}")
     found += suite.manner
