@@ -34,7 +34,7 @@ def test_print_is_light_and_has_no_controls(open_page: OpenPage) -> None:
     page.emulate_media(media="print", color_scheme="dark")
     assert background(page) == LIGHT
     assert page.locator("#theme:visible, nav:visible, #tools:visible, .enlarge:visible").count() == 0
-    assert page.locator("figure img:visible").count() == 6 and page.locator(".ranking:visible").count() >= 1
+    assert page.locator("figure img:visible").count() == 8 and page.locator(".ranking:visible").count() >= 1
     assert page.locator(".scroll").first.evaluate("region => getComputedStyle(region).overflowX") == "visible"
 
 

@@ -44,15 +44,15 @@ def test_markdown_holds_every_number_and_footnote(make_run: MakeRun, tmp_path: P
     assert "| Method | Clean | FGSM ℓ∞ 0.1 | PGD-40 ℓ∞ 0.1 |" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| AT")]
     assert "| **90.0** (86.5–92.7) |" in line and line.count("|") == 7
-    assert "- a: digits is not a data set of the paper" in text
+    assert "- a: recipe “default”: 144 training images held out" in text
 
 
 def test_nothing_of_a_run_is_markup_in_markdown() -> None:
     row = Row("run", "at", "<script>`|x|`", "seed_0", [Cell("1 | 2", "a*b", best=True, footnotes=(0,))])
-    table = Table("t\n# u", "", [Column("[a](b)")], [row], ["<b>"])
+    table = Table("t\n# u", "", [Column("[a](b)")], [row], ["<b>"], remarks=("_so_",))
     text = to_markdown([Section("s", "S", "", [], [table]), Section("empty", "Empty", "", [])])
     assert text == (
-        "## S\n\n### t \\# u\n\n| Method | \\[a\\](b) |\n| --- | ---: |\n"
+        "## S\n\n### t \\# u\n\n\\_so\\_\n\n| Method | \\[a\\](b) |\n| --- | ---: |\n"
         "| \\<script\\>\\`\\|x\\|\\`, seed\\_0 | **1 \\| 2**<sup>a</sup> (a\\*b) |\n\n- a: \\<b\\>\n"
     )
 

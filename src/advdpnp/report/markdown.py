@@ -29,6 +29,7 @@ def _table(table: Table) -> Iterator[str]:
     yield f"### {_plain(table.title)}"
     if table.caption:
         yield _plain(table.caption)
+    yield from map(_plain, table.remarks)
     heads = ["Method", *(_plain(f"{column.head} {column.budget}".strip()) for column in table.columns)]
     rule = ["---", *("---:" for _ in table.columns)]
     yield "\n".join(map(_line, [heads, rule, *map(_cells, table.rows)]))
