@@ -71,6 +71,7 @@ SAMPLES: list[Any] = [
 MADE = {
     "advdpnp.api.explained_images",
     "advdpnp.api.explaining",
+    "advdpnp.api.illustration",
     "advdpnp.api.out_of_distribution",
     "advdpnp.api.outside_sets",
     "advdpnp.api.run_images",
@@ -88,6 +89,7 @@ MADE = {
     "advdpnp.data.folder.listing",
     "advdpnp.data.download.sources",
     "advdpnp.evaluation.batching",
+    "advdpnp.evaluation.pictures",
     "advdpnp.evaluation.single_pass",
     "advdpnp.explaining.explanation",
     "advdpnp.explaining.lines",
@@ -102,6 +104,7 @@ MADE = {
     "advdpnp.external.conversion",
     "advdpnp.external.stored_tensors",
     "advdpnp.external.weights",
+    "advdpnp.illustrations",
     "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
     "advdpnp.report.paper_values",

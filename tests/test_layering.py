@@ -98,8 +98,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "results": ({"attack_words", "audit_files", "runs"}, set()),
     "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
     "ood_results": ({"attack_words", "indices", "results", "runs"}, set()),
+    "illustrations": ({"indices", "results", "runs"}, set()),
     "report": (
-        {"attack_words", "indices", "ood_results", "result_files", "results", "runs"},
+        {"attack_words", "illustrations", "indices", "ood_results", "result_files", "results", "runs"},
         {"numpy", "matplotlib", "jinja2"},
     ),
     "external": ({"data", "mode", "models", "importing"}, {"torch", "safetensors"}),

@@ -3,7 +3,7 @@
 runs/<data>/<backbone>/<defense>[+tag]/seed-<n>/
     config.json        the experiment, fully resolved      environment.json   versions, device, commit, command
     train.jsonl        one object per epoch                checkpoints/       state.pt, last and best .safetensors
-    eval/              <suite>.json with verdicts, samples.npz, embedding.npz, centers.npz
+    eval/              <suite>.json with verdicts; samples, embedding, projection and centers .npz for figures
     loggers.json       where its logs are, if it has any
 """
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from advdpnp import api
 from advdpnp.explaining import explanations_text, write_explanations
+from advdpnp.explaining.thumbnails import difference
 from explaining.conftest import Told
 from explaining.networks import QUICK, Affine, Shift
 
@@ -105,6 +106,18 @@ def test_adversarial_images_of_an_earlier_call_are_removed_and_no_other_file(tol
     assert left == {
         *("index.html", "explain.png", "explain.json", "adversarial.npy", "adversarial.png", "adversarial-of-mine.png")
     }
+
+
+def test_the_difference_is_that_of_the_images_themselves_not_of_their_bytes() -> None:
+    x = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    adversarial = api.explain(Affine(3, 48).eval(), x, attack=QUICK).explained[0].adversarial
+    assert adversarial is not None
+    shown, times = difference(adversarial.change)
+    assert np.array_equal(adversarial.change, adversarial.x - x[0].numpy())
+    # The largest change, which is the distance in linf, is drawn as black or white; grey is 127.5.
+    assert times == pytest.approx(0.5 / adversarial.distance, rel=1e-5)
+    drawn = 127.5 + 127.5 * adversarial.change.transpose(1, 2, 0) / adversarial.distance
+    assert np.abs(shown - drawn).max() <= 0.51 and {shown.min(), shown.max()} & {0, 255}
 
 
 def test_images_of_other_channels_have_no_picture_file(tmp_path: Path) -> None:

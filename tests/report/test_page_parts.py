@@ -87,6 +87,13 @@ def test_further_figures_of_a_part_are_behind_a_line_that_opens_them(
     assert (shown.count("<figure"), hidden.count("<figure")) == (2, 1)
 
 
+def test_many_seeds_of_the_ranking_fold_into_their_number(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run("at", seed=seed) for seed in range(5)] + [make_run("st", seed=seed) for seed in range(4)]
+    ranking = write_report(runs, tmp_path / "out").read_text().split('id="ranking"')[1].split("</section>")[0]
+    assert "<summary>5</summary>" in ranking and ranking.count("<summary>") == 1
+    assert [f"#run-digits-tiny-st-seed-{seed}" in ranking for seed in range(4)] == [True] * 4
+
+
 def test_data_of_ones_own_are_not_measured_by_the_paper(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run("at")
     config = json.loads((folder / "config.json").read_text())

@@ -3,10 +3,11 @@
 from advdpnp.api.audit import audit
 from advdpnp.api.collections import evaluate_collection
 from advdpnp.api.environment import environment, resolve_device, use_tf32
-from advdpnp.api.evaluation import compare, evaluate, evaluate_run, illustrate
+from advdpnp.api.evaluation import compare, evaluate, evaluate_run
 from advdpnp.api.explaining import explain
 from advdpnp.api.export import export
 from advdpnp.api.external import evaluate_external, evaluate_model
+from advdpnp.api.illustration import illustrate, illustrate_external
 from advdpnp.api.loading import chosen_checkpoint, load, load_checkpoint
 from advdpnp.api.out_of_distribution import ood, ood_external
 from advdpnp.api.predicting import predict
@@ -25,6 +26,7 @@ __all__ = [
     "explain",
     "export",
     "illustrate",
+    "illustrate_external",
     "load",
     "load_checkpoint",
     "make_task",

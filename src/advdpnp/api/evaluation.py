@@ -1,4 +1,4 @@
-"""Evaluates runs and networks, compares runs, and makes the arrays that the report draws."""
+"""Evaluates runs and networks, and compares runs."""
 
 import hashlib
 import math
@@ -14,14 +14,13 @@ from advdpnp.api.environment import resolve_device
 from advdpnp.api.external import InMemoryKeywords, evaluate_model
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
 from advdpnp.api.protocol import Protocol, Radii, Radius, adapted, radius_of, suite_of
-from advdpnp.api.run_images import images_of
 from advdpnp.api.stored_evaluation import EvaluationKeywords, EvaluationOptions, StoredEvaluation
 from advdpnp.api.test_sets import corruptions_of, test_set
 from advdpnp.api.transfer import source_of
 from advdpnp.callbacks import Silent
 from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
-from advdpnp.evaluation import CHUNK, EvaluationCallback, attacked_samples, embedding_arrays, paired_test
+from advdpnp.evaluation import EvaluationCallback, paired_test
 from advdpnp.evaluation.randomness import draws_from, with_draws
 from advdpnp.evaluation.similarity import store_similarity
 from advdpnp.evaluation.single_pass import as_stated
@@ -182,21 +181,3 @@ def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list
         raise ValueError(
             f"{suite} of {first} or of {second} is damaged or no evaluation ({problem}): evaluate them again"
         ) from error
-
-
-@as_stated()
-def illustrate(
-    folder: Path | str, *, device: str | None = None, data_root: Path | None = None, samples: int = 10
-) -> None:
-    """Write the arrays that the report draws: eval/samples.npz, and eval/embedding.npz where the embedding is 2-D."""
-    run, on = Run(Path(folder)), resolve_device(device)
-    done = stored_experiment(run)
-    model, _ = load_checkpoint(run, "last", on)
-    found = images_of(run, done.data, "test", data_root)
-    images = found.present().to(on)
-    attack = attacks.PGD(eps=done.data.eps)
-    names = done.data.class_names
-    run.write_arrays("samples.npz", attacked_samples(model, images, names, attack, samples, CHUNK))
-    if model.class_centers().shape[1] == 2:
-        arrays = embedding_arrays(model, images, names, attack, min(len(images), 2000), CHUNK)
-        run.write_arrays("embedding.npz", arrays)

@@ -30,7 +30,6 @@ from advdpnp.evaluation.outside import OutsideMeasurement
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision
-from advdpnp.models.heads import LinearHead
 from advdpnp.ood_results import OodResult
 from advdpnp.results import SCHEMA
 from advdpnp.runs import Json, Run
@@ -105,7 +104,7 @@ def ood(
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
     subject = _Subject(model, tested.images.to(on), tested.facts.class_names, done.data.radii, facts, run, done.defense)
-    remarks = [*tested.remarks, *([_ROWS] if isinstance(model.head, LinearHead) else [])]
+    remarks = [*tested.remarks, *([_ROWS] if not model.head.centers_are_places else [])]
     return _measure(subject, wanted, tested.chosen(how), remarks, callback)
 
 

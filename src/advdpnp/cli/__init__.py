@@ -7,18 +7,19 @@ from typing import Annotated
 import typer
 
 from advdpnp.cli import audit as audit
-from advdpnp.cli import data, deploy, evaluate, explain, ood, results, tools, train, watch, weights
+from advdpnp.cli import data, deploy, evaluate, explain, illustrate, ood, results, tools, train, watch, weights
 from advdpnp.cli.command import app, complain
 from advdpnp.signals import exit_status, raised_when_terminated
 
 # Importing a module registers its commands.
-MODULES = (train, watch, evaluate, audit, ood, results, deploy, explain, tools, data, weights)
+MODULES = (train, watch, evaluate, audit, ood, illustrate, results, deploy, explain, tools, data, weights)
 ORDER = (
     "train",
     "watch",
     "evaluate",
     "audit",
     "ood",
+    "illustrate",
     "predict",
     "explain",
     "compare",

@@ -5,7 +5,6 @@ from advdpnp.attacks.monitored_model import logits_alone
 from advdpnp.callbacks import EvaluationCallback
 from advdpnp.evaluation.combine import merge_shards, over_seeds, paired_test
 from advdpnp.evaluation.evaluate import Evaluation, evaluate
-from advdpnp.evaluation.features import attacked_samples, embedding_arrays
 from advdpnp.evaluation.model_checks import examine
 from advdpnp.evaluation.single_pass import CHUNK
 from advdpnp.evaluation.verdicts import UnevaluatedError
@@ -15,9 +14,7 @@ __all__ = [
     "Evaluation",
     "EvaluationCallback",
     "UnevaluatedError",
-    "attacked_samples",
     "check_mode",
-    "embedding_arrays",
     "evaluate",
     "examine",
     "logits_alone",

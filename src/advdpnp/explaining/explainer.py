@@ -81,8 +81,10 @@ class Explainer:
         if not found:
             return {}
         scores = self._scores(torch.stack([exact.x for exact, _ in found.values()]))
-        return {row: _described(*pair, of, at_goal(row, pair[1].answer.class_name))
-                for (row, pair), of in zip(found.items(), scores)}  # fmt: skip
+        return {
+            row: _described(*pair, x[row], of, at_goal(row, pair[1].answer.class_name))
+            for (row, pair), of in zip(found.items(), scores)
+        }
 
     def _scores(self, x: Tensor) -> list[dict[str, Score]]:
         """The scores of each image, with their places."""
@@ -96,6 +98,7 @@ class Explainer:
         return found
 
 
-def _described(exact: FoundPoint, whole: FoundPoint, scores: dict[str, Score], at_goal: bool) -> Adversarial:
+def _described(exact: FoundPoint, whole: FoundPoint, x: Tensor, scores: dict[str, Score], at_goal: bool) -> Adversarial:
     picture = StoredImage(whole.distance, at_goal, whole.answer) if exact.x.shape[0] in _CHANNELS else None
-    return Adversarial(exact.distance, exact.answer, scores, picture, exact.x.cpu().numpy())
+    change = (exact.x - x).cpu().numpy()
+    return Adversarial(exact.distance, exact.answer, scores, picture, exact.x.cpu().numpy(), change)

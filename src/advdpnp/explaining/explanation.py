@@ -58,6 +58,7 @@ class Adversarial:
         scores: by name.
         stored: the same in whole levels; None where the image has no form as a picture.
         x: (channels, H, W) float32 in [0, 1].
+        change: what it differs by from the image, of the same shape.
     """
 
     distance: float
@@ -65,6 +66,7 @@ class Adversarial:
     scores: dict[str, Score]
     stored: StoredImage | None
     x: NDArray[np.float32] = field(repr=False, compare=False)
+    change: NDArray[np.float32] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)

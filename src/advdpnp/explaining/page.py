@@ -125,7 +125,7 @@ def _pictures(image: Explanation, of: Explanations) -> list[Shown]:
                 f"{becomes.class_name}, {percent(becomes.probability)}; {radius(found.distance, of)} away",
             )
         )
-        change, times = difference(found.x, said.pixels, of.levels)
+        change, times = difference(found.change)
         shown.append(
             Shown(
                 data_uri(change, _SIDE),

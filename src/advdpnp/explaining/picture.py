@@ -68,7 +68,7 @@ def _draw_images(sheet: Sheet, top: float, row: Explanation, of: Explanations) -
     shown = [(shades(row.prediction.pixels, of.levels), _of(row.prediction.class_name, row.prediction.probability))]
     if (found := row.adversarial) is not None:
         shown.append((shades(found.answer.pixels, of.levels), _of(found.answer.class_name, found.answer.probability)))
-        change, times = difference(found.x, row.prediction.pixels, of.levels)
+        change, times = difference(found.change)
         shown.append((change, f"times {amplification(times)}"))
     for number, (image, caption) in enumerate(shown):
         left = _GAP + number * (_PANEL + _GAP)

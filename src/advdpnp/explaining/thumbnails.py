@@ -22,22 +22,20 @@ def shades(pixels: Pixels, levels: int) -> Shades:
     return bytes_[:, :, 0] if bytes_.shape[2] == 1 else bytes_
 
 
-def difference(x_adv: NDArray[np.float32], pixels: Pixels, levels: int) -> tuple[Shades, float]:
+def difference(change: NDArray[np.float32]) -> tuple[Shades, float]:
     """How an adversarial image differs from the image, grey where it does not.
 
     Args:
-        x_adv: (channels, H, W) in [0, 1].
-        pixels: of the image, in [0, levels].
-        levels: the pixel value that stands for 1.0.
+        change: (channels, H, W), the one less the other.
     Returns:
         The picture; and by how much the difference is amplified, so that the largest one is black or white.
     """
-    change = x_adv.astype(np.float64) - pixels.astype(np.float64) / levels
-    if change.shape[0] not in (1, 3):
-        change = change.mean(axis=0, keepdims=True)
-    largest = float(np.abs(change).max())
+    wide = change.astype(np.float64)
+    if wide.shape[0] not in (1, 3):
+        wide = wide.mean(axis=0, keepdims=True)
+    largest = float(np.abs(wide).max())
     amplified = 0.5 / largest if largest else 1.0
-    return shades((127.5 + 255 * amplified * change).clip(0, 255).round().astype(np.uint8), 255), amplified
+    return shades((127.5 + 255 * amplified * wide).clip(0, 255).round().astype(np.uint8), 255), amplified
 
 
 def png(picture: Shades) -> bytes:

@@ -125,7 +125,8 @@ def _attacked(image: Explanation, of: Explanations) -> Iterator[str]:
         yield (
             f"It is {image.target} already: there is nothing for the attack to do."
             if image.target is not None
-            else "It is misclassified without any perturbation: its smallest eps is 0."
+            else "It is misclassified without any perturbation: its smallest eps is 0. A search with the target "
+            f"{image.label} would tell how little makes it right."
         )
         return
     aim = f"makes it {image.target}" if image.target is not None else f"changes the class from {image.attacked_class}"

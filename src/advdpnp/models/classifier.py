@@ -42,6 +42,8 @@ class Head(nn.Module):
     # Whether training drives its logits so far apart that the softmax is 0 and 1 in fp32. Cross-entropy has no gradient
     # then: a network with such a head is attacked on a scale-free loss too (`advdpnp.evaluation.saturation`).
     saturates: ClassVar[bool] = False
+    # Whether training brings embeddings near their class center; to rows of a linear layer they are turned only.
+    centers_are_places: ClassVar[bool] = True
 
     def among_centers(self, embedding: Tensor) -> Tensor:
         """The embedding (B, D) as it is compared with the class centers: unchanged, unless the head normalizes it."""

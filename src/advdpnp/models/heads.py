@@ -24,6 +24,8 @@ class LinearHead(Head):
         num_classes: C, at least 2.
     """
 
+    centers_are_places: ClassVar[bool] = False
+
     def __init__(self, features: int, num_classes: int) -> None:
         super().__init__()
         self.linear = nn.Linear(features, num_classes)
@@ -145,6 +147,8 @@ class MultiHead(Head):
     Attributes:
         weight: (L, C, D), the rows of all heads.
     """
+
+    centers_are_places: ClassVar[bool] = False
 
     def __init__(self, features: int, num_classes: int, heads: int) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from advdpnp.illustrations import EMBEDDING, PROJECTION, SAMPLES, Illustration, stored_illustration
 from advdpnp.ood_results import OodResult, stored_ood
 from advdpnp.report.methods import FOREIGN, METHODS, method
 from advdpnp.report.similarity import Similarity, stored_similarity
@@ -53,6 +54,29 @@ class Embedding:
 
 
 @dataclass(frozen=True)
+class ProjectedFeatures:
+    """Features wider than two, clean and adversarial, in a plane: by PCA and by t-SNE (N, 2), with labels (N,).
+
+    Args:
+        pca_stars, tsne_stars: (C, 2), one point for each class among them; NaN for a class without one.
+        explained: (2,), the shares of the variance that the axes of PCA have.
+        stars: what these points are, in words.
+    """
+
+    pca_clean: np.ndarray
+    pca_adversarial: np.ndarray
+    pca_stars: np.ndarray
+    tsne_clean: np.ndarray
+    tsne_adversarial: np.ndarray
+    tsne_stars: np.ndarray
+    labels: np.ndarray
+    explained: np.ndarray
+    stars: str
+    class_names: list[str]
+    attack: str
+
+
+@dataclass(frozen=True)
 class RunResults:
     """All that a run folder holds; None or empty where something was not measured."""
 
@@ -65,6 +89,8 @@ class RunResults:
     samples: Samples | None
     embedding: Embedding | None
     ood: OodResult | None = None
+    projection: ProjectedFeatures | None = None
+    illustration: Illustration | None = None
     similarity: Similarity | None = None
 
     @property
@@ -208,7 +234,7 @@ def by_method(results: Iterable[Result]) -> list[list[Result]]:
     return list(seeds.values())
 
 
-Arrays = TypeVar("Arrays", Samples, Embedding)
+Arrays = TypeVar("Arrays", Samples, Embedding, ProjectedFeatures)
 
 
 def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
@@ -266,13 +292,11 @@ def _arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
 
     def read() -> Arrays:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            names, attack = [str(name) for name in stored["class_names"]], str(stored["attack"])
-            arrays = {
-                field.name: stored[field.name] for field in fields(kind) if field.name not in ("class_names", "attack")
-            }
-            return kind(**arrays, class_names=names, attack=attack)
+            arrays: dict[str, Any] = {field.name: stored[field.name] for field in fields(kind)}
+            texts = {name: str(array) for name, array in arrays.items() if array.ndim == 0}
+            return kind(**arrays | texts | {"class_names": [str(name) for name in arrays["class_names"]]})
 
-    return checked(path, "evaluate the run again", read) if path.is_file() else None
+    return checked(path, "make it again with advdpnp illustrate", read) if path.is_file() else None
 
 
 def read_run(folder: Path) -> RunResults:
@@ -298,9 +322,11 @@ def read_run(folder: Path) -> RunResults:
         epochs=_epochs(run),
         suites=[suite for suite in suites if suite not in curves],
         curves=curves,
-        samples=_arrays(run.eval_path("samples.npz"), Samples),
-        embedding=_arrays(run.eval_path("embedding.npz"), Embedding),
+        samples=_arrays(run.eval_path(SAMPLES), Samples),
+        embedding=_arrays(run.eval_path(EMBEDDING), Embedding),
         ood=stored_ood(run),
+        projection=_arrays(run.eval_path(PROJECTION), ProjectedFeatures),
+        illustration=stored_illustration(run),
         similarity=stored_similarity(run),
     )
 

@@ -77,10 +77,11 @@ def findings(group: Sequence[Result]) -> list[str]:
         first, then = sorted(methods, key=lambda seeds: -_measured(seeds, column).value)[:2]
         best, name = _measured(first, column), first[0].run.method
         second, runner_up = _measured(then, column), then[0].run.method
-        apart = "above" if _apart(first, then, column) else "not clearly apart from"
+        apart = "told apart from" if _apart(first, then, column) else "not told apart from"
         what = "clean accuracy" if column == "clean" else f"worst-case accuracy under the {group[0].suite.name} suite"
         sentences.append(
-            f"The highest {what} is {name} with {_text(best, n)}, {apart} {runner_up} with {_text(second, n)}."
+            f"The highest {what} is {name} with {_text(best, n)}, {apart} {runner_up} with {_text(second, n)} by "
+            "their intervals."
         )
     if all(len(seeds) == 1 for seeds in methods):
         sentences.append("There is one seed per method: what another seed would change is not known.")

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.ranges import parse_eps
+from advdpnp.report.published.protocols import FIGURE_2
 
 if TYPE_CHECKING:
-    from advdpnp.report.read import Result
+    from advdpnp.illustrations import Illustration
+    from advdpnp.report.read import Result, RunResults
 
 # Test images of the data sets that the paper reports; of any other there is nothing to depart from.
 PAPER_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "mnist": 10_000, "svhn": 26_032}
@@ -31,6 +33,8 @@ PAPER_TRAINING_ATTACK = {
     "svhn": ("8/255", "1/255", 10),
     "mnist": ("0.3", "0.01", 40),
 }
+# Data and backbone of Figure 2.
+FIGURE_2_PLACE = "mnist/lenets++"
 # Methods that train without an attack.
 WITHOUT_ATTACK = ("st", "dpnp")
 
@@ -55,29 +59,55 @@ def departures(result: Result) -> list[str]:
 
     On data that the paper does not report: what is to be known of the result besides.
     """
-    run, suite, found = result.run, result.suite, []
-    images = paper_test_images(suite.data)
-    if images is not None and (suite.n != images or not of_the_first(suite.indices, suite.n)):
-        chosen = "" if of_the_first(suite.indices, suite.n) else f" ({short_indices(suite.indices)})"
-        found.append(f"{suite.n:,} of {images:,} test images{chosen}")
-    found += suite.manner
-    found += suite.notes
+    run, suite = result.run, result.suite
+    found = [*_other_images(suite.data, suite.n, suite.indices), *suite.manner, *suite.notes]
     if run.foreign:
         return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
-    found += suite.warnings
+    return [*found, *suite.warnings, *_other_training(run), *_other_checkpoint(suite.checkpoint, suite.epoch)]
+
+
+def figure_2_departures(run: RunResults, drawn: Illustration | None) -> list[str]:
+    """What sets features in the plane apart from Figure 2 of the paper, in words; empty if nothing does.
+
+    Args:
+        run: a classifier of ours.
+        drawn: what is stored of its illustration; None for arrays of an earlier version, which do not say all.
+    """
+    if run.place != FIGURE_2_PLACE:
+        return [f"{run.place}, not {FIGURE_2_PLACE}"]
+    if drawn is None:
+        return ["step of the attack not recorded", *_other_training(run)]
+    found = [*_other_images(drawn.data, drawn.n, drawn.indices)]
+    if not FIGURE_2.fits(drawn.key):
+        found.append("attack other than PGD-40 with steps of 0.01 at 0.3")
+    return [*found, *_other_training(run), *_other_checkpoint(drawn.checkpoint, drawn.epoch)]
+
+
+def _other_images(data: str, n: int, indices: str) -> Iterator[str]:
+    """Where test images are not all of a data set of the paper, in words."""
+    images = paper_test_images(data)
+    if images is not None and (n != images or not of_the_first(indices, n)):
+        chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
+        yield f"{n:,} of {images:,} test images{chosen}"
+
+
+def _other_training(run: RunResults) -> Iterator[str]:
+    """Where a training is not the paper's, in words."""
     recipe = run.config["recipe"]
     if run.recipe != "paper":
         held_out = recipe.get("holdout", 0)
-        found.append(f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else ""))
+        yield f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else "")
     if run.data in PAPER_TEST_IMAGES:
-        found += _other_settings(recipe)
+        yield from _other_settings(recipe)
     if run.data in PAPER_TRAINING_ATTACK and run.defense not in WITHOUT_ATTACK:
-        found += _other_attack(recipe["attack"], *PAPER_TRAINING_ATTACK[run.data])
+        yield from _other_attack(recipe["attack"], *PAPER_TRAINING_ATTACK[run.data])
     if recipe.get("train_images"):
-        found.append(f"trained on {recipe['train_images']:,} images")
-    if suite.checkpoint != "last":
-        found.append(f"{suite.checkpoint} checkpoint (epoch {suite.epoch})")
-    return found
+        yield f"trained on {recipe['train_images']:,} images"
+
+
+def _other_checkpoint(checkpoint: str, epoch: int | None) -> Iterator[str]:
+    if checkpoint != "last":
+        yield f"{checkpoint} checkpoint (epoch {epoch})"
 
 
 def _other_settings(recipe: dict[str, Any]) -> Iterator[str]:

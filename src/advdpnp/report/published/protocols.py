@@ -59,3 +59,5 @@ SHARED_PGD20 = linf_pgd(20, "1/255", "0.8/255")
 SHARED_PGD100 = linf_pgd(100, "1/255", "0.8/255")
 CW = Protocol("cw", "linf", "8/255", 30, ("1/255", "0.8/255"))
 ENSEMBLE = (FGSM, SHARED_PGD20, SHARED_PGD100, CW)
+# Of Figure 2, on MNIST.
+FIGURE_2 = linf_pgd(40, "0.01", eps="0.3")

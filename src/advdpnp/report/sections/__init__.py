@@ -5,6 +5,7 @@ from __future__ import annotations
 from advdpnp.report.corruption_tables import corrupted
 from advdpnp.report.read import Result, RunResults
 from advdpnp.report.sections.accuracy import accuracy_section
+from advdpnp.report.sections.confusion import confusion_section
 from advdpnp.report.sections.corruptions import corruptions_section
 from advdpnp.report.sections.curves import curves_section
 from advdpnp.report.sections.geometry import geometry_section
@@ -13,9 +14,11 @@ from advdpnp.report.sections.norms import norms_section
 from advdpnp.report.sections.outside import outside_section
 from advdpnp.report.sections.paper import paper_section
 from advdpnp.report.sections.plane import plane_section
+from advdpnp.report.sections.projection import projection_section
 from advdpnp.report.sections.section import Section
 from advdpnp.report.sections.similarity import similarity_section
 from advdpnp.report.sections.smallest_eps import smallest_eps_section
+from advdpnp.report.sections.spread import spread_section
 from advdpnp.report.sections.tradeoff import tradeoff_section
 from advdpnp.report.sections.training import training_section
 from advdpnp.report.tables import Table
@@ -29,7 +32,7 @@ def page_sections(runs: list[RunResults], groups: list[list[Result]], tables: li
         groups: their results, those that may be compared together.
         tables: accuracies of the results with attacks.
     """
-    # Of networks from elsewhere, accuracy alone is measured.
+    # Of networks from elsewhere, neither features nor training are known.
     ours = [run for run in runs if not run.foreign]
     return [
         accuracy_section(runs, tables),
@@ -42,7 +45,10 @@ def page_sections(runs: list[RunResults], groups: list[list[Result]], tables: li
         *outside_section(runs),
         geometry_section(ours, groups),
         *similarity_section(ours),
-        images_section(ours),
+        images_section([run for run in runs if not run.foreign or run.samples]),
+        *confusion_section(runs),
         plane_section(ours),
+        *spread_section(ours),
+        *projection_section(ours),
         training_section(ours),
     ]

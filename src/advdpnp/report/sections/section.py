@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+METHODS_DRAWN = 6
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure: file name without suffix, heading, what it shows in words, how to read it, and what draws it."""
@@ -65,6 +68,17 @@ def file_name(kind: str, run: RunResults) -> str:
 
 def lacking(runs: list[RunResults], has: Callable[[RunResults], Any]) -> list[str]:
     return [f"{run.name} ({run.place})" for run in runs if not has(run)]
+
+
+def drawn(runs: list[RunResults]) -> tuple[list[RunResults], str]:
+    """Of each method the run of the lowest seed, of the first methods; and a sentence on those that are left out.
+
+    Pictures of all seeds would be many and alike, and those of all methods a page that is slow to open.
+    """
+    firsts = list({run.order[:-1]: run for run in reversed(runs)}.values())[::-1]
+    left = len(firsts) - METHODS_DRAWN
+    text = f" Drawn for the first {METHODS_DRAWN} methods; a report of fewer runs shows the other {left}."
+    return firsts[:METHODS_DRAWN], text if left > 0 else ""
 
 
 def binding(draw: Callable[..., Figure], *arguments: Any) -> Callable[[], Figure]:
