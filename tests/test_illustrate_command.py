@@ -124,6 +124,13 @@ def test_what_makes_no_sense_is_one_line_and_changes_nothing(
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_who_asks_for_figure_2_as_a_suite_is_told_the_command(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("evaluate", str(runs["flat"]), "--suite", "figure2") == 2
+    assert "advdpnp illustrate RUN" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_features_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="features of 1 of 2 images are not finite"):
         pictures._finite(torch.tensor([[1.0, 2.0], [torch.nan, 0.0]]))

@@ -8,6 +8,8 @@ import pytest
 from advdpnp.report.figures.similarity import similarity_maps
 from advdpnp.report.read import read_run, read_runs
 from advdpnp.report.sections.similarity import similarity_section
+from advdpnp.report.similarity import stored_similarity
+from advdpnp.runs import Run
 
 from .conftest import MakeRun
 
@@ -57,4 +59,4 @@ def test_a_damaged_file_is_named_and_runs_without_one_have_no_part(make_run: Mak
     assert similarity_section([read_run(folder)]) == []
     with_centers(folder, np.full((3, 3), np.nan))
     with pytest.raises(ValueError, match=r"centers\.npz is damaged .* evaluate the run again"):
-        read_run(folder)
+        stored_similarity(Run(folder))

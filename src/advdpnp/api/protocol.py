@@ -147,6 +147,8 @@ def _suite_by_name(name: str, radii: Radii, norm: Any) -> Suite:
     if name in COLLECTIONS:
         parts = ", ".join(dict.fromkeys(part.suite for part in COLLECTIONS[name].parts))
         raise ValueError(f"{name} is several evaluations ({parts}): ask advdpnp.evaluate for it, or for one of them")
+    if name == "figure2":
+        raise ValueError("Figure 2 is features and no accuracy: advdpnp illustrate RUN stores it for the report")
     if name not in suite_names():
         by_hand = f"; {name} is an attack: give it by hand, as --attack {name}" if name in ATTACKS else ""
         raise ValueError(f"unknown suite {name!r}; nearest: {nearest(name, [*suite_names(), *COLLECTIONS])}{by_hand}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advdpnp.report.figures.slim import slim_svg
 from advdpnp.report.methods import method
 from advdpnp.report.read import RunResults
 
@@ -43,16 +45,18 @@ def to_bytes(build: Callable[[], Figure], title: str, kind: str = "svg") -> byte
     """
     import matplotlib
 
-    content = io.BytesIO()
+    content, style = io.BytesIO(), Path(__file__).with_name("style.mplstyle")
     metadata = {"Title": title, **dict.fromkeys(_DATED[kind])}
-    with matplotlib.rc_context(fname=Path(__file__).with_name("style.mplstyle")):
+    with matplotlib.rc_context(fname=style), warnings.catch_warnings():
+        # Of a name in a script that the font does not have: boxes are drawn.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         build().savefig(content, format=kind, dpi=_DPI[kind], metadata=metadata)
     return content.getvalue()
 
 
 def to_svg(build: Callable[[], Figure], title: str) -> str:
     """The figure that `build` draws, as SVG; the same input gives the same bytes."""
-    return to_bytes(build, title).decode()
+    return slim_svg(to_bytes(build, title).decode())
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -46,7 +46,7 @@ def _draw_histogram(axes: Axes, row: OutsideRow, score: str) -> None:
 def _draw_roc(axes: Axes, row: OutsideRow) -> None:
     rates = [place / 100 for place in range(101)]
     for name, score in row.scores.items():
-        ink, style = _SCORES[name]
+        ink, style = _SCORES.get(name, (_FAINT, "-"))
         axes.plot(score.roc, rates, color=ink, linestyle=style, label=name, drawstyle="steps-post")
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=":")
     axes.axhline(0.95, color=_FAINT, linewidth=0.9, linestyle=":")
@@ -85,7 +85,7 @@ def accuracy_of_accepted(result: OodResult) -> Figure:
         for name, score in row.scores.items():
             coverage = [100 * share for share in score.coverage]
             accuracy = [100 * share for share in score.accuracy_of_accepted]
-            ink, style = _SCORES[name]
+            ink, style = _SCORES.get(name, (_FAINT, "-"))
             axes.plot(coverage, accuracy, color=ink, linestyle=style, label=name)
         axes.axhline(100 * row.accuracy, color=_FAINT, linewidth=0.9, linestyle=":")
         axes.set_title(row.label)

@@ -47,7 +47,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page. `missing` names the runs for which it was not measured."""
+    """A part of the page.
+
+    Args:
+        missing: the runs for which it was not measured.
+        remarks: pairs of what is spoken of and what is said.
+        left_out: titles of the figures that a page of many runs leaves out.
+    """
 
     anchor: str
     title: str
@@ -55,6 +61,13 @@ class Section:
     missing: list[str]
     tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.tables or self.pictures or self.remarks)
 
 
 def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
@@ -62,7 +75,7 @@ def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], F
 
 
 def file_name(kind: str, run: RunResults) -> str:
-    variant = f"{run.defense}+{run.tag}" if run.tag else run.defense
+    variant = "+".join(filter(None, (run.defense, run.tag, run.collection)))
     return f"{kind}-{run.data}-{run.backbone}-{variant}-seed-{run.seed}"
 
 
