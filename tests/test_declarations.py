@@ -108,7 +108,6 @@ MADE = {
     "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
     "advdpnp.report.paper_values",
-    "advdpnp.report.ranking",
     "advdpnp.report.read",
     "advdpnp.report.similarity",
     "advdpnp.results",
