@@ -107,11 +107,17 @@ MADE = {
     "advdpnp.illustrations",
     "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
+    "advdpnp.report.arrays",
+    "advdpnp.report.reproduction",
+    "advdpnp.report.reproduction.standings",
+    "advdpnp.report.site",
     "advdpnp.report.paper_values",
+    "advdpnp.report.ranking",
     "advdpnp.report.read",
     "advdpnp.report.similarity",
     "advdpnp.results",
     "advdpnp.run_status",
+    "advdpnp.report.sections.section",
     "advdpnp.report.tables",
 }
 
