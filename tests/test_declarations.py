@@ -108,6 +108,7 @@ MADE = {
     "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
     "advdpnp.report.paper_values",
+    "advdpnp.report.ranking",
     "advdpnp.report.read",
     "advdpnp.results",
     "advdpnp.run_status",
