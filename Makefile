@@ -9,7 +9,7 @@ export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file_
 export NEW_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit(f'advdpnp needs Python 3.11 or newer; got {sys.version.split()[0]} as $(PYTHON): make install PYTHON=python3.12')
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
-.PHONY: install demo test slow lint wheel docs rehearse-gpu clean
+.PHONY: install demo test slow lint wheel docs report rehearse-gpu clean
 
 install: .venv/installed
 
@@ -55,6 +55,10 @@ wheel: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site is at $(CURDIR)/site/index.html"
+
+# The stored results as a site: a report for each folder of results/, and what of the paper is reproduced.
+report: install
+	$(BIN)/python scripts/report_results.py results --out report/results
 
 # Everything that would run on a GPU that one has for a limited time, tiny and on a CPU.
 rehearse-gpu: install

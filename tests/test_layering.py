@@ -15,6 +15,9 @@ PACKAGE = Path(__file__).parents[1] / "src" / "advdpnp"
 NUMERIC = {"torch"}
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "ranges": (set(), set()),
+    "stored_values": (set(), set()),
+    "result_parts": ({"stored_values"}, set()),
+    "declared_fields": ({"result_parts", "stored_values"}, set()),
     "callbacks": (set(), set()),
     "indices": (set(), {"numpy"}),
     "folder_names": (set(), set()),
@@ -33,7 +36,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "signals": (set(), set()),
     "lock": (set(), set()),
     "weights_file": (set(), {"torch", "safetensors"}),
-    "runs": ({"weights_file"}, {"torch", "numpy"}),
+    "runs": ({"stored_values", "weights_file"}, {"torch", "numpy"}),
     "training": (
         {
             "cuda_graphs",
@@ -95,12 +98,25 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "attack_words": (set(), set()),
     "radii": (set(), {"numpy"}),
     "audit_files": (set(), set()),
-    "results": ({"attack_words", "audit_files", "runs"}, set()),
-    "result_files": ({"indices", "radii", "results", "runs"}, {"numpy"}),
-    "ood_results": ({"attack_words", "indices", "results", "runs"}, set()),
-    "illustrations": ({"indices", "results", "runs"}, set()),
+    "results": ({"attack_words", "audit_files", "declared_fields", "result_parts", "runs", "stored_values"}, set()),
+    "result_files": ({"declared_fields", "indices", "radii", "results", "runs"}, {"numpy"}),
+    "ood_results": (
+        {"attack_words", "declared_fields", "indices", "result_parts", "results", "runs", "stored_values"},
+        set(),
+    ),
+    "illustrations": ({"declared_fields", "indices", "result_parts", "results", "runs", "stored_values"}, set()),
     "report": (
-        {"attack_words", "illustrations", "indices", "ood_results", "result_files", "results", "runs"},
+        {
+            "attack_words",
+            "illustrations",
+            "indices",
+            "ood_results",
+            "result_files",
+            "result_parts",
+            "results",
+            "runs",
+            "stored_values",
+        },
         {"numpy", "matplotlib", "jinja2"},
     ),
     "external": ({"data", "mode", "models", "importing"}, {"torch", "safetensors"}),
@@ -117,7 +133,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
     "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),
-    "loggers": ({"runs"}, {"numpy"}),
+    "loggers": ({"runs"}, {"numpy", "tensorboard"}),
     "run_status": ({"runs"}, set()),
     "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }

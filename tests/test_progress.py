@@ -106,6 +106,16 @@ def test_an_attack_without_steps_of_its_own_names_its_searches_and_no_steps() ->
     assert "after apgd-ce" in text and "after square" in text and "None" not in text and "first 50 test images" in text
 
 
+def test_searches_of_the_same_name_are_told_apart_by_restarts_and_steps() -> None:
+    searches = [row("apgd-t", 0.6, steps=100), row("square", 0.6, steps=9), row("apgd-t", 0.5, steps=100, restarts=2)]
+    text = result_text(result(row("autoattack-plus", 0.5, searches=searches)))
+    assert [line.split("  ")[1].strip() for line in text.splitlines() if "after" in line] == [
+        "after apgd-t, 1 x 100 steps",
+        "after square",
+        "after apgd-t, 2 x 100 steps",
+    ]
+
+
 def test_an_attack_with_a_part_that_has_a_name_of_its_own_shows_both_numbers() -> None:
     tier = {"name": "autoattack", "robust_accuracy": 0.56, "interval95": [0.4, 0.7]}
     for accuracy, said in (

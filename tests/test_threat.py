@@ -46,6 +46,7 @@ def test_eps_zero_is_the_identity(norm: str) -> None:
     threat = ThreatModel(norm, 0.0)
     assert torch.equal(threat.project(torch.rand_like(x), x), x)
     assert torch.equal(threat.start(x, IndexNoise(0, torch.arange(4))), x)
+    assert torch.equal(threat.edge(x, IndexNoise(0, torch.arange(4))), x)
 
 
 def test_linf_start_is_uniform_in_the_ball() -> None:
@@ -53,6 +54,17 @@ def test_linf_start_is_uniform_in_the_ball() -> None:
     delta = ThreatModel("linf", 0.2).start(x, IndexNoise(0, torch.arange(50))) - x
     assert delta.abs().max() <= 0.2 + 1e-6
     assert delta.mean().abs() < 0.01 and abs(delta.var().item() - 0.4**2 / 12) < 5e-4
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_edge_is_at_the_radius_in_any_direction(norm: str) -> None:
+    x = torch.full((4000, 1, 3, 3), 0.5)
+    delta = ThreatModel(norm, 0.3).edge(x, IndexNoise(0, torch.arange(4000))) - x  # type: ignore[arg-type]
+    torch.testing.assert_close(size(delta, norm), torch.full((4000,), 0.3))
+    assert ((delta > 0).float().mean(dim=0) - 0.5).abs().max() < 0.04
+    if norm == "linf":
+        # A corner.
+        torch.testing.assert_close(delta.abs(), torch.full_like(delta, 0.3))
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])

@@ -15,8 +15,8 @@ SEARCHES = {
     "autoattack": "APGD-CE, APGD-T, FAB-T and Square, with the authors' budgets",
     "autoattack-quick": "APGD-CE and APGD-T of 50 steps, Square of 250 queries; a first look, not AutoAttack, under "
     "which accuracy is at most this",
-    "autoattack-plus": "AutoAttack, then the margins of logits and of probabilities with restarts, and APGD from other "
-    "starts",
+    "autoattack-plus": "AutoAttack, then the margins of logits and of probabilities with restarts, and APGD and Square "
+    "from other starts",
 }
 NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 # Settings that have a better text than "name = value"; every other one is named by its field.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from advdpnp.declared_fields import declared_values
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.ranges import parse_eps
-from advdpnp.results import SCHEMA, AttackKey, declared_values
+from advdpnp.result_parts import Environment
+from advdpnp.results import SCHEMA, AttackKey
 from advdpnp.runs import Json, Run, checked
+from advdpnp.stored_values import check_schema, check_value, parsed_to_show
 
 # Arrays of pictures, in the folder of a run's evaluations: attacked images; 2-D features; projections of wider ones.
 SAMPLES, EMBEDDING, PROJECTION = "samples.npz", "embedding.npz", "projection.npz"
@@ -81,7 +83,7 @@ class Illustration:
     spread: dict[str, Spread] | None = None
     projected: int = 0
     notes: list[str] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict, metadata={"kind": Environment})
 
     def json(self) -> Json:
         """As it is stored."""
@@ -125,8 +127,8 @@ class Illustration:
 
 def read_illustration(stored: Json) -> Illustration:
     """A stored one, checked; KeyError, TypeError or ValueError where a field is not what it must be."""
-    if stored["schema"] != SCHEMA:
-        raise ValueError(f"schema {stored['schema']}, this version reads {SCHEMA}")
+    check_value("a result", stored, dict[str, Any])
+    check_schema(stored, SCHEMA)
     values = declared_values(Illustration, stored)
     classes = len(values["class_names"])
     declared_values(AttackKey, values["attack"])
@@ -169,7 +171,7 @@ def stored_illustration(run: Run) -> Illustration | None:
     if not path.is_file():
         return None
     cure = "remove it, and make it again with advdpnp illustrate"
-    return checked(path, cure, lambda: read_illustration(json.loads(path.read_text())))
+    return checked(path, cure, lambda: read_illustration(parsed_to_show(path.read_text("utf-8"))))
 
 
 def illustration_text(found: Illustration) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from advdpnp.attack_words import NORMS, attack_label
+from advdpnp.declared_fields import declared_values
 from advdpnp.indices import of_the_first, short_indices
-from advdpnp.results import SCHEMA, declared_values
+from advdpnp.result_parts import Environment
+from advdpnp.results import SCHEMA
 from advdpnp.runs import Json, Run, checked
+from advdpnp.stored_values import check_schema, check_value, parsed_to_show
 
 # Score -> what it is in words. Higher means more like the training data.
 SCORES = {
@@ -23,6 +25,20 @@ SCORES = {
 }
 # Share of the inside images that a threshold accepts.
 TRUE_POSITIVE_RATE = 0.95
+_ROC_POINTS = 101
+
+
+class _Attack(TypedDict):
+    name: str
+    norm: str
+    eps: str
+    steps: int | None
+
+
+class _Histogram(TypedDict):
+    edges: list[float]
+    inside: list[float]
+    outside: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +154,7 @@ class OodResult:
     epoch: int | None = None
     weights: str = ""
     notes: list[str] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict, metadata={"kind": Environment})
 
     def json(self) -> Json:
         """As it is stored."""
@@ -153,18 +169,37 @@ class OodResult:
 
 def read_ood(stored: Json) -> OodResult:
     """A stored result, checked; KeyError, TypeError or ValueError where a field is not what it must be."""
-    if stored["schema"] != SCHEMA:
-        raise ValueError(f"schema {stored['schema']}, this version reads {SCHEMA}")
+    check_value("a result", stored, dict[str, Any])
+    check_schema(stored, SCHEMA)
     values = declared_values(OodResult, stored)
-    values["outside"] = [_row(OutsideRow, ScoreAgainst, row) for row in stored["outside"]]
-    values["accepting"] = [_row(AcceptRow, ScoreAccepting, row) for row in stored["accepting"]]
+    values["outside"] = [_row(OutsideRow, ScoreAgainst, row, stored["scores"]) for row in stored["outside"]]
+    values["accepting"] = [_row(AcceptRow, ScoreAccepting, row, stored["scores"]) for row in stored["accepting"]]
+    for row in values["outside"]:
+        for name, score in row.scores.items():
+            _check_curves(name, score)
+    for row in values["accepting"]:
+        if row.attack is not None:
+            check_value("attack", row.attack, _Attack)
+        if any(len(score.coverage) != len(score.accuracy_of_accepted) for score in row.scores.values()):
+            raise ValueError("coverage has other points than accuracy_of_accepted")
     return OodResult(**values)
 
 
-def _row(kind: type, score: type, stored: Mapping[str, Any]) -> Any:
+def _row(kind: type, score: type, stored: Mapping[str, Any], names: list[str]) -> Any:
     values = declared_values(kind, stored)
     values["scores"] = {name: score(**declared_values(score, value)) for name, value in stored["scores"].items()}
+    if set(values["scores"]) != set(names):
+        raise ValueError(f"a row has the scores {', '.join(sorted(values['scores']))}, the result {', '.join(names)}")
     return kind(**values)
+
+
+def _check_curves(name: str, score: ScoreAgainst) -> None:
+    check_value(f"{name}.histogram", score.histogram, _Histogram)
+    bins = {len(score.histogram[side]) for side in ("inside", "outside")}
+    if bins != {len(score.histogram["edges"]) - 1} or len(score.roc) != _ROC_POINTS:
+        raise ValueError(
+            f"{name} has a histogram or a ROC curve of another length than its edges, or than {_ROC_POINTS}"
+        )
 
 
 def ood_path(run: Run) -> Path:
@@ -181,9 +216,8 @@ def stored_ood(run: Run) -> OodResult | None:
     path = ood_path(run)
     if not path.is_file():
         return None
-    return checked(
-        path, "remove it, and measure again with advdpnp ood", lambda: read_ood(json.loads(path.read_text()))
-    )
+    cure = "remove it, and measure again with advdpnp ood"
+    return checked(path, cure, lambda: read_ood(parsed_to_show(path.read_text("utf-8"))))
 
 
 def ood_text(result: OodResult) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from advdpnp.attack_words import aim_text, radii_texts, tier_text, worst_case_name
@@ -51,8 +52,9 @@ def result_text(result: Json) -> str:
         lines += _other_answers_text(attack.get("other_answers", {}))
         for tier in attack.get("tiers", ()):
             lines.append(row(f"  {tier['name']} alone", Accuracy.read(tier)))
-        for search in attack.get("searches", ()):
-            lines.append(row(f"  after {_search_text(search)}", Accuracy.read(search)))
+        searches = attack.get("searches", ())
+        for text, search in zip(_search_texts(searches), searches, strict=True):
+            lines.append(row(f"  after {text}", Accuracy.read(search)))
         lines += [f"  {tier_text(tier, attack['robust_accuracy'], result['n'])}" for tier in attack.get("tiers", ())]
         lines += [f"  {text}" for text in _remarks(attack)]
     worst_case = Accuracy.read(result, "worst case")
@@ -115,9 +117,13 @@ def _attack_text(attack: Json) -> str:
     return f"{attack['name']} {attack['norm']} {attack['eps']}{steps}{size}{settings}"
 
 
-def _search_text(search: Json) -> str:
-    """A search of an attack, with what tells it from others of the same name."""
-    return ", ".join([search["name"], *AttackKey.read(search).settings_texts])
+def _search_texts(searches: Sequence[Json]) -> list[str]:
+    """The searches of an attack, with what tells them from others of the same name."""
+    texts = [", ".join([search["name"], *AttackKey.read(search).settings_texts]) for search in searches]
+    return [
+        f"{text}, {search['restarts']} x {search['steps']} steps" if texts.count(text) > 1 else text
+        for text, search in zip(texts, searches, strict=True)
+    ]
 
 
 def _remarks(attack: Json) -> list[str]:

@@ -7,6 +7,7 @@ Budgets of attacks are numbers in code and texts, such as "8/255", in files and 
 
 import functools
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -57,6 +58,10 @@ NonNegative = Annotated[float, Range("[0, inf)")]
 Share = Annotated[float, Range("[0, 1]")]
 
 
+# A fraction is exact, and so long an exponent would fill the memory.
+_HUGE = re.compile(r"[eE][+-]?[\d_]{4}")
+
+
 def eps_text(eps: float) -> str:
     """A budget as people write it: "8/255" where that is short, else a decimal, as "0.3"."""
     decimal, levels = f"{eps:.10g}", f"{eps * 255:.10g}"
@@ -66,6 +71,8 @@ def eps_text(eps: float) -> str:
 def parse_eps(text: str) -> float:
     """The number in "8/255" or "0.3"; ValueError if there is none."""
     try:
+        if _HUGE.search(text):
+            raise ValueError(text)
         numerator, _, denominator = text.partition("/")
         return float(Fraction(numerator.strip()) / Fraction(denominator.strip() or "1"))
     except (ValueError, OverflowError, ZeroDivisionError):

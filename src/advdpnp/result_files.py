@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from advdpnp.declared_fields import declared
 from advdpnp.indices import of_whole, short_indices, whole_text
 from advdpnp.radii import Radii, radius_fields, unpack_radii
 from advdpnp.ranges import parse_eps
@@ -26,7 +27,6 @@ from advdpnp.results import (
     EvaluationResult,
     Of,
     attack_of,
-    declared,
 )
 from advdpnp.runs import Json, Run, differences, read_json
 

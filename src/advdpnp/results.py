@@ -6,20 +6,36 @@ the protocol, and how shards are merged follow from these declarations.
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from functools import cache, cached_property
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from advdpnp.attack_words import NORMS as NORMS
 from advdpnp.attack_words import SEARCHES, aim_text, attack_label, radii_texts, setting_text, tier_text
 from advdpnp.audit_files import without_audits
+from advdpnp.declared_fields import declared_values, stored_kinds
 from advdpnp.ranges import parse_eps
+from advdpnp.result_parts import (
+    Corruptions,
+    Environment,
+    Seeds,
+    SmallestEps,
+    Targeted,
+    Tier,
+    Transfer,
+    check_corruptions,
+    check_geometry,
+    check_interval,
+    check_names,
+    check_packed,
+    check_share,
+    check_verdicts,
+)
 from advdpnp.runs import Json, Run, checked
+from advdpnp.stored_values import check_schema, check_value, parsed_to_show
 
 SCHEMA = 1
 
@@ -86,7 +102,7 @@ class AttackKey:
     def read(cls, row: Mapping[str, Any]) -> AttackKey:
         """The attack that a row is of."""
         identity = attack_of(row)
-        known = {name: identity.pop(name) for name in _kinds(AttackKey)}
+        known = {name: identity.pop(name) for name in stored_kinds(AttackKey)}
         return cls(**known, settings=tuple((name, _hashable(value)) for name, value in identity.items()))
 
     @property
@@ -162,15 +178,15 @@ class AttackResult:
     # Whether it is no part of the suite, but was added for want of a scale-free attack on logits that saturate.
     added: bool = False
     # Of an attack at a class of the caller's choice, see `advdpnp.result_files.targeted`.
-    targeted: Json | None = field(default=None, metadata={"merged": "targeted"})
+    targeted: Json | None = field(default=None, metadata={"merged": "targeted", "kind": Targeted | None})
     # Of a search for the smallest radius of each image, see `advdpnp.radii.radius_fields`.
     radii: str = ""
-    smallest_eps: Json | None = None
+    smallest_eps: Json | None = field(default=None, metadata={"kind": SmallestEps | None})
     # What the attack says of itself, such as fewer targets for want of classes.
     notes: list[str] = field(default_factory=list)
     searches: list[Json] = field(default_factory=list)
     # What the first of the searches are by themselves, such as AutoAttack within autoattack-plus.
-    tiers: list[Json] = field(default_factory=list)
+    tiers: list[Json] = field(default_factory=list, metadata={"kind": list[Tier]})
 
     @property
     def accuracy(self) -> Accuracy:
@@ -185,7 +201,7 @@ class AttackResult:
 
 def attack_of(row: Mapping[str, Any]) -> Json:
     """The attack that a row of a result is of, as `advdpnp.attacks.record` describes it."""
-    return {name: value for name, value in row.items() if name not in _kinds(AttackResult)}
+    return {name: value for name, value in row.items() if name not in stored_kinds(AttackResult)}
 
 
 _OWN = {"own": True}
@@ -224,16 +240,17 @@ class EvaluationResult:
     # What searches were made in; verdicts are always those of `precision`.
     search_precision: str = field(default="fp32", metadata=_PAIRED)
     eot: int = field(default=1, metadata=_PAIRED)  # draws of a randomized network in each answer
-    transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED)  # source and weights that images are of
+    # Source and weights that images are of.
+    transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED | {"kind": Transfer | None})
     shard: list[int] | None = field(default=None, metadata=_OWN)
     geometry: dict[str, Any] | None = None
     # "published" for CIFAR-10-C or "generated", see `advdpnp.result_files.corruption_fields`; "" where not measured.
     corruption_source: str = field(default="", metadata=_PAIRED)
-    corruptions: dict[str, Any] | None = field(default=None, metadata=_OWN)
+    corruptions: dict[str, Any] | None = field(default=None, metadata=_OWN | {"kind": Corruptions | None})
     # Count, mean and spread over seeds of the attacks' noise; None for one seed.
-    seeds: dict[str, Any] | None = None
+    seeds: dict[str, Any] | None = field(default=None, metadata={"kind": Seeds | None})
     warnings: list[str] = field(default_factory=list, metadata=_OWN)
-    environment: dict[str, Any] = field(default_factory=dict, metadata=_OWN)
+    environment: dict[str, Any] = field(default_factory=dict, metadata=_OWN | {"kind": Environment})
     path: Path = field(default=Path(), metadata={"stored": ""})  # where it is stored
 
     @property
@@ -288,52 +305,21 @@ class EvaluationResult:
         ]
 
 
-def declared(cls: type, mark: str) -> dict[str, Any]:
-    """Stored names of the fields of a dataclass above that bear a mark, "own", "paired" or "merged", with its value."""
-    marks = {name: found.metadata.get(mark) for name, found in _declared(cls).items()}
-    return {name: value for name, value in marks.items() if value}
-
-
-@cache
-def _declared(cls: type) -> dict[str, Any]:
-    """Fields of a dataclass by the names under which they are stored."""
-    named = {found.metadata.get("stored", found.name): found for found in fields(cls)}
-    return {name: found for name, found in named.items() if name}
-
-
-@cache
-def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
-    """What the stored fields of a dataclass may be, as its annotations say."""
-    hints = get_type_hints(cls)
-    kinds = {}
-    for name, found in _declared(cls).items():
-        hint = hints[found.name]
-        choices = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        types = tuple(get_origin(choice) or choice for choice in choices)
-        kinds[name] = (int, *types) if float in types else types
-    return kinds
-
-
-def declared_values(cls: type, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The declared fields of a stored object; KeyError, TypeError or ValueError where one is not what it must be."""
-    values: dict[str, Any] = {}
-    for name, found in _declared(cls).items():
-        if name not in stored and (found.default, found.default_factory) != (MISSING, MISSING):
-            continue
-        value = values[found.name] = stored[name]
-        if not any(isinstance(value, kind) for kind in _kinds(cls)[name]):
-            raise TypeError(f"{name} is {value!r}")
-        if name.endswith("accuracy") and not 0 <= value <= 1:
-            raise ValueError(f"{name} is {value!r}, no fraction in [0, 1]")
-        if name.endswith("interval95") and [*map(float, value), 2] != [*value, len(value)]:
-            raise ValueError(f"{name} is {value!r}, no pair of numbers")
-    return values
-
-
-def _row(stored: Mapping[str, Any]) -> AttackResult:
+def _row(stored: Mapping[str, Any], n: int) -> AttackResult:
     declared_values(AttackKey, stored)
-    parse_eps(stored["eps"])
-    return AttackResult(key=AttackKey.read(stored), **declared_values(AttackResult, stored))
+    check_names(stored, "name", "norm", "eps", "step_size")
+    for budget in (stored["eps"], stored["step_size"]):
+        if budget is not None and parse_eps(budget) < 0:
+            raise ValueError(f"eps or step_size is {budget}, below 0")
+    row = AttackResult(key=AttackKey.read(stored), **declared_values(AttackResult, stored))
+    check_verdicts(stored, n, "verdicts", row.robust_accuracy)
+    check_verdicts(stored, n, "unevaluated_bits", row.unevaluated / n)
+    if row.radii:
+        check_packed("radii", row.radii, 4 * n)
+    for tier in row.tiers:
+        check_share("the accuracy of a tier", tier["robust_accuracy"])
+        check_interval("the interval of a tier", tier["interval95"])
+    return row
 
 
 def _geometry(stored: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -354,16 +340,21 @@ def read_evaluation(stored: Json, path: Path = Path()) -> EvaluationResult:
     Raises:
         KeyError, TypeError, ValueError: a field is missing, of another kind, or out of range.
     """
-    if stored["schema"] != SCHEMA:
-        raise ValueError(f"schema {stored['schema']}, this version reads {SCHEMA}")
-    values = declared_values(EvaluationResult, stored)
-    if values["n"] < 1:
-        raise ValueError(f"n is {values['n']}")
-    rows: dict[AttackKey, AttackResult] = {}
-    for row in map(_row, values.pop("rows")):
+    check_value("a result", stored, dict[str, Any])
+    check_schema(stored, SCHEMA)
+    values, rows = declared_values(EvaluationResult, stored), dict[AttackKey, AttackResult]()
+    check_names(values, "suite", "data", "checkpoint", "precision", "search_precision", "corruption_source")
+    n = values["n"]
+    if n < 1:
+        raise ValueError(f"n is {n}")
+    check_verdicts(stored, n, "clean_verdicts", values["clean_accuracy"])
+    if values.get("corruptions"):
+        check_corruptions(values["corruptions"], n)
+    for row in (_row(one, n) for one in values.pop("rows")):
         if rows.setdefault(row.key, row) is not row:
             warnings.warn(f"{path} holds {row.key.details} twice: the second row is left out", stacklevel=2)
     geometry = _geometry(values.pop("geometry", None))
+    check_geometry(geometry or {})
     return EvaluationResult(**values, rows=list(rows.values()), geometry=geometry, path=path)
 
 
@@ -377,8 +368,11 @@ def result_files(run: Run, finished: bool = True) -> list[Path]:
     return [path for path in without_audits(run.eval_path("")) if path.name.endswith(PARTIAL) != finished]
 
 
-def _read(path: Path) -> EvaluationResult:
-    return checked(path, "evaluate the run again", lambda: read_evaluation(json.loads(path.read_text()), path))
+def read_result(path: Path) -> EvaluationResult:
+    """A stored evaluation from its file; ValueError with a cure where it is damaged, or of another schema."""
+    return checked(
+        path, "evaluate the run again", lambda: read_evaluation(parsed_to_show(path.read_text("utf-8")), path)
+    )
 
 
 def evaluations(run: Run, data: str) -> list[EvaluationResult]:
@@ -387,12 +381,16 @@ def evaluations(run: Run, data: str) -> list[EvaluationResult]:
     Raises:
         ValueError: a file is damaged, lacks a field, or has another schema.
     """
+    return without_copies(map(read_result, result_files(run)), data)
+
+
+def without_copies(results: Iterable[EvaluationResult], data: str) -> list[EvaluationResult]:
+    """Each suite once for each test set, from the file of its name; others are left out with a warning."""
     found: dict[tuple[str, str], EvaluationResult] = {}
-    for path in result_files(run):
-        result = _read(path)
+    for result in results:
         stem = result_name(result.suite, "" if result.data == data else result.data)
         first = found.get((result.suite, result.data))
-        kept = found[result.suite, result.data] = result if first is None or path.stem == stem else first
+        kept = found[result.suite, result.data] = result if first is None or result.path.stem == stem else first
         if first is not None:
             other = first if kept is result else result
             # A copy would count as one more seed.

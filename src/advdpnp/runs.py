@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import weights_file
+from advdpnp.stored_values import parsed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,13 +31,6 @@ T = TypeVar("T")
 EXPORTED_WEIGHTS = "model.safetensors"
 # What an exported folder holds, and of which checkpoint.
 EXPORT_MANIFEST = "export.json"
-
-
-# What reading a damaged or foreign file raises; RecursionError, where it is nested too deeply.
-_DAMAGE = (
-    *(ValueError, KeyError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError),
-    zipfile.BadZipFile,
-)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -67,8 +61,8 @@ def write_json(path: Path, content: Json) -> None:
 def read_json(path: Path) -> Json:
     """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there."""
     try:
-        content = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
+        content = parsed(path.read_text("utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged (expected an object): run the command that wrote it again")
@@ -79,8 +73,11 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     """What `read` gives; ValueError with the file's name and a cure where its content is not what it must be."""
     try:
         return read()
-    except _DAMAGE as error:
-        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+    except OSError:
+        # Not its content, and it names the file.
+        raise
+    except Exception as error:  # of any kind: libraries raise what they like on bytes that are not theirs
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}" or type(error).__name__
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
 
 

@@ -155,15 +155,23 @@ class ThreatModel:
 
     def start(self, x: Tensor, noise: Noise, stream: str = "start") -> Tensor:
         """A random point: uniform for linf; Gaussian (l2) or Laplace (l1) direction with uniform radius."""
-        shape = tuple(x.shape[1:])
         if self.norm == "linf":
-            return self.project(x + (2 * noise.uniform(stream, shape) - 1) * self.eps, x)
+            return self.project(x + (2 * noise.uniform(stream, tuple(x.shape[1:])) - 1) * self.eps, x)
         radius = _like(noise.uniform(stream + "/length", (1,)), x)
+        return self.project(x + self._direction(x, noise, stream) * radius * self.eps, x)
+
+    def edge(self, x: Tensor, noise: Noise, stream: str = "edge") -> Tensor:
+        """A random point at the radius, cut to the box: a corner for linf, else in a direction as of `start`."""
+        if self.norm == "linf":
+            signs = torch.where(noise.uniform(stream, tuple(x.shape[1:])) < 0.5, -1.0, 1.0)
+            return self.project(x + signs * self.eps, x)
+        return self.project(x + self._direction(x, noise, stream) * self.eps, x)
+
+    def _direction(self, x: Tensor, noise: Noise, stream: str) -> Tensor:
         if self.norm == "l1":
-            return self.project(x + l1_direction(x, noise, stream) * radius * self.eps, x)
-        direction = noise.normal(stream, shape)
-        delta = direction / _per_image_norm(direction).clamp_min(1e-12) * radius * self.eps
-        return self.project(x + delta, x)
+            return l1_direction(x, noise, stream)
+        direction = noise.normal(stream, tuple(x.shape[1:]))
+        return direction / _per_image_norm(direction).clamp_min(1e-12)
 
     def step(self, gradient: Tensor) -> Tensor:
         """Steepest ascent direction of unit norm, in l1 along one coordinate; zero where the gradient is zero."""

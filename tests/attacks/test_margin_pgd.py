@@ -1,7 +1,7 @@
 """PGD on margins: the margins, the step, and what is known in closed form."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from advdpnp.attacks.attack import is_scale_free
 from advdpnp.attacks.stepwise import ChunkedModel, targets
 from advdpnp.losses import is_right
 from advdpnp.noise import IndexNoise
+from advdpnp.threat import Norm, distance
 from attacks.linear import LinearClassifier, two_classes
 
 LOGITS = torch.tensor([[1.0, 3.0, -2.0, 0.5]], dtype=torch.float64)
@@ -58,7 +59,7 @@ def test_the_step_falls_from_two_radii_along_half_a_cosine() -> None:
 
 
 @pytest.mark.parametrize("loss", ["logits", "probabilities"])
-@pytest.mark.parametrize("norm, eps", [("linf", 0.004), ("l2", 0.02)])
+@pytest.mark.parametrize("norm, eps", [("linf", 0.004), ("l2", 0.02), ("l1", 0.03)])
 def test_on_a_linear_model_of_five_classes_the_images_that_can_be_broken_are(norm: Any, eps: float, loss: Any) -> None:
     # In the middle of the box, which the ball does not leave: broken iff for some class t the margin grows past 0,
     # (w_t - w_y) x + eps ||w_t - w_y||_dual > 0.
@@ -69,7 +70,7 @@ def test_on_a_linear_model_of_five_classes_the_images_that_can_be_broken_are(nor
     logits = model(x).detach()
     y = logits.argmax(dim=1)
     differences = weight[None] - weight[y][:, None]
-    dual = differences.abs().sum(dim=2) if norm == "linf" else differences.square().sum(dim=2).sqrt()
+    dual = torch.linalg.vector_norm(differences, ord={"linf": 1, "l2": 2, "l1": math.inf}[norm], dim=2)
     reach = logits - logits.gather(1, y[:, None]) + eps * dual
     reach.scatter_(1, y[:, None], -torch.inf)
     breakable, sure = reach.amax(dim=1) > 0, reach.amax(dim=1).abs() > 1e-3
@@ -97,3 +98,13 @@ def test_a_softmax_that_is_full_gives_no_gradient_and_leaves_the_image_in_the_ba
 
     found = MarginPGD(eps=0.01, steps=5, loss="probabilities")(steep, x, torch.zeros(3, dtype=torch.int64))
     assert (found - x).abs().max() <= 0.01 * (1 + 1e-6)
+
+
+def test_starts_are_inside_of_the_ball_and_on_its_edge_in_turn() -> None:
+    x, y, noise = torch.full((5, 1, 4, 4), 0.5), torch.zeros(5, dtype=torch.int64), IndexNoise(0, torch.arange(5))
+    for norm in get_args(Norm):
+        attack = MarginPGD(eps=0.25, norm=norm, restarts=3, targets=1)
+        radii = [distance(attack.init(x, y, y, number, noise).point, x, norm) for number in range(6)]
+        on_edge = [torch.allclose(radius, torch.tensor(0.25)) for radius in radii]
+        # Three towards the nearest boundary, then three towards one class. (Of 16 numbers in linf some are far out.)
+        assert on_edge == [False, True, False] * 2

@@ -204,3 +204,39 @@ def test_deepfool_goes_to_the_nearest_point_within_the_box(norm: Any) -> None:
     ratio = distance(x_adv, x, norm) / exact
     # Where pixels meet the box only the others overshoot.
     assert (ratio > 1).all() and (ratio <= 1.02 + 1e-9).all() and (model(x_adv).argmax(dim=1) != y).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_deepfool_in_the_box_is_the_authors_code_with_the_iterate_cut(norm: Any) -> None:
+    # Half of the pixels are at an end of the box, so that iterates are cut, and steps fall short of their planes.
+    model, x = curved(), inner_images(12)
+    x[..., ::2] = torch.rand(12, 1, 1, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64).round()
+    y = model(x).argmax(dim=1)
+    found = DeepFool(eps=WIDEST[norm], norm=norm)(model, x, y)
+    assert (model(found).argmax(dim=1) != y).all()
+    for image, label, end in zip(x, y.tolist(), found, strict=True):
+        total, point = torch.zeros_like(image), image
+        while (logits := model(point[None])[0]).argmax() == label:
+            jacobian = torch.autograd.functional.jacobian(lambda z: model(z[None])[0], point)  # type: ignore[no-untyped-call]
+            ways = []
+            for k in (k for k in range(3) if k != label):
+                w, gap = jacobian[k] - jacobian[label], (logits[k] - logits[label]).abs()
+                slope, unit = (w.norm(), w / w.norm()) if norm == "l2" else (w.abs().sum(), w.sign())
+                ways.append((gap / slope, unit))
+            length, unit = min(ways, key=lambda way: way[0].item())
+            total = total + (length + 1e-4) * unit
+            point = (image + 1.02 * total).clamp(0, 1)
+        # There every step is longer by 1e-4, here those after a cut.
+        torch.testing.assert_close(
+            distance(end[None], image[None], norm), distance(point[None], image[None], norm), rtol=0, atol=4e-4
+        )
+
+
+def test_cw_l2_does_not_give_up_pixels_that_begin_at_an_end_of_the_box() -> None:
+    # Black and white alone, where (1 - tanh(w)^2) / 2 is 1e-6: at first nothing seems to move.
+    model, x = two_classes(16), torch.rand(6, 1, 1, 16, generator=torch.Generator().manual_seed(0)).round().double()
+    y = model(x).argmax(dim=1)
+    w, b = model.weight[1].detach().numpy(), -model.bias[1].item()
+    exact = torch.tensor([np.linalg.norm(displacement(z.numpy().ravel(), w, b, "l2"), 2) for z in x])
+    ratio = distance(CarliniWagnerL2(eps=4.0, steps=100, learning_rate=0.1)(model, x, y), x, "l2") / exact
+    assert (ratio > 0.999999).all() and (ratio < 1.02).all()

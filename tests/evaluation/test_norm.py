@@ -97,9 +97,7 @@ def test_pgd_in_l1_has_a_hundred_steps_of_50_255_and_names_its_variant() -> None
             attack_by_hand(refused, CIFAR10)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in suite_names() if name not in ("clean", "corruptions", "autoattack-plus")]
-)
+@pytest.mark.parametrize("name", [name for name in suite_names() if name not in ("clean", "corruptions")])
 def test_every_suite_is_there_in_l1(name: str) -> None:
     found = suite(name, 2000 / 255, norm="l1")
     assert found.name == f"{name}-l1" and {one.norm for one in found.attacks} == {"l1"}

@@ -127,6 +127,11 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def change_json(path: Path, **values: Any) -> None:
+    """Set values in a stored object."""
+    write_json(path, json.loads(path.read_text()) | values)
+
+
 def make_run_under(root: Path) -> MakeRun:
     """A function that writes a run folder and returns its path; keyword arguments say what is in it."""
 

@@ -123,11 +123,25 @@ def test_an_earlier_report_is_replaced_whole_and_no_temporary_file_stays(make_ru
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_damaged_run_leaves_an_earlier_report_untouched(make_run: MakeRun, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named_on_the_page_and_the_rest_is_there(make_run: MakeRun, tmp_path: Path) -> None:
+    folder, broken, out = make_run(everything=True), make_run("st"), tmp_path / "out"
+    path = folder / "eval" / "demo.json"
+    path.write_text("{")
+    (broken / "config.json").write_text("{")
+    with pytest.warns(UserWarning, match="left out: ") as said:
+        page = Page(write_report([folder, broken, tmp_path / "nothing"], out).read_text())
+    assert page.open == [] and len(page.attributes("img")) == 4
+    text = page.text[page.text.rindex("What could not be read") :]
+    for name in (path, broken, tmp_path / "nothing"):
+        assert str(name) in text and any(f"left out: {name}" in str(one.message) for one in said)
+    assert "evaluate the run again" in text and "train the run again" in text and "is not there" in text
+
+
+def test_without_a_run_that_can_be_read_an_earlier_report_stays(make_run: MakeRun, tmp_path: Path) -> None:
     folder, out = make_run(), tmp_path / "out"
     before = write_report([folder], out).read_text()
-    (folder / "eval" / "demo.json").write_text("{")
-    with pytest.raises(ValueError, match=r"demo\.json is damaged"):
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"no run can be read: .*config\.json is damaged"):
         write_report([folder], out)
     assert (out / "index.html").read_text() == before
 

@@ -23,7 +23,7 @@ def with_radii(folder: Path, *radii: float) -> Path:
 
 
 def test_a_line_has_the_quantiles_and_says_what_is_censored(make_run: MakeRun, tmp_path: Path) -> None:
-    folder = with_radii(make_run(), 0.1, 0.2, 0.0, float("inf"))
+    folder = with_radii(make_run(n=4), 0.1, 0.2, 0.0, float("inf"))
     (group,) = grouped(read_runs([folder]))
     table = radius_table(group)
     assert table is not None

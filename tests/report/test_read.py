@@ -1,13 +1,16 @@
+import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from advdpnp.attack_words import attack_name
-from advdpnp.report.read import read_run, read_runs
+from advdpnp.report.read import by_method, grouped, read_all, read_run, read_runs
 from advdpnp.results import AttackKey
+from report.conftest import make_run_under
 
 MakeRun = Callable[..., Path]
 
@@ -136,45 +139,154 @@ def test_no_runs_is_an_error_with_a_cure() -> None:
 
 
 def test_a_folder_without_run_is_an_error_with_a_cure(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"not a run folder: expected config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"holds no run: expected config\.json"):
         read_run(tmp_path)
 
 
-def test_the_same_run_twice_is_an_error(make_run: MakeRun) -> None:
+def test_the_same_folder_twice_counts_once(make_run: MakeRun) -> None:
     folder = make_run()
-    with pytest.raises(ValueError, match="same method, tag and seed"):
-        read_runs([folder, folder])
+    assert len(read_runs([folder, folder, folder / "eval" / ".."])) == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "environment.json", "eval/demo.json", "eval/curve.json", "eval/samples.npz"]
-)
-def test_a_damaged_file_is_named_in_one_line_with_a_cure(make_run: MakeRun, name: str) -> None:
-    path = make_run(everything=True) / name
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(ValueError, match="is damaged or not a result of advdpnp") as caught:
-        read_run(path.parents[1] if "eval" in name else path.parent)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message and len(message.rpartition(": ")[2]) > 10
+def test_a_copy_of_a_run_is_left_out_and_named(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run(everything=True)
+    copy = Path(shutil.copytree(folder, tmp_path / "again" / "seed-0"))
+    found = read_all([folder, copy])
+    # Of the two, the first in the order of the call.
+    assert [run.folder for run in found.runs] == [folder]
+    assert [one.reason for one in found.unread] == [f"{copy} is a copy of {folder}: give one of them"]
+
+
+def test_runs_of_one_method_and_seed_with_other_results_are_told_apart_by_where_they_lie(tmp_path: Path) -> None:
+    first, second = (make_run_under(tmp_path / name) for name in ("here", "there"))
+    folders = [first("at", seed=0), first("at", seed=1), second("at", seed=0, clean=0.8), first("st")]
+    runs = read_runs(folders)
+    methods = ["ST", "AT [here/runs]", "AT [here/runs]", "AT [there/runs]"]
+    # What is shared at the end of the paths, digits/tiny/at, says nothing.
+    assert [run.method for run in runs] == [name.replace("/runs", "") for name in methods]
+    assert [run.seed for run in runs] == [0, 0, 1, 0]
+    # They are two methods: no mean is made over them.
+    assert [len(seeds) for seeds in by_method(grouped(runs)[0])] == [1, 2, 1]
+
+
+FILES = {
+    "environment.json": lambda run: run.environment == {},
+    "eval/demo.json": lambda run: run.suites == [],
+    "eval/curve.json": lambda run: run.curves == [],
+    "eval/samples.npz": lambda run: run.samples is None,
+    "eval/embedding.npz": lambda run: run.embedding is None,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["cut", "empty", "bytes", "folder", "loop"])
+def test_a_damaged_file_alone_is_left_out_and_named_with_a_cure(make_run: MakeRun, name: str, damage: str) -> None:
+    folder = make_run(everything=True)
+    path, whole = folder / name, (folder / name).read_bytes()
+    path.unlink()
+    match damage:
+        case "cut":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "empty":
+            path.write_bytes(b"")
+        case "bytes":
+            path.write_bytes(bytes(range(256)) * 4)
+        case "folder":
+            path.mkdir()
+        case "loop":
+            path.symlink_to(path)
+    run = read_run(folder)
+    assert FILES[name](run) and [other for other, gone in FILES.items() if gone(run)] == [name]
+    (unread,) = run.unread
+    assert unread.path == path and unread.reason.startswith(str(path)) and "\n" not in unread.reason
+    assert len(unread.reason.rpartition(": ")[2]) > 10
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"schema": 1}', b"\xff\xfe", b"[" * 100_000])
+def test_a_run_without_a_configuration_is_named_among_others(make_run: MakeRun, content: bytes) -> None:
+    folder, broken = make_run(), make_run("st")
+    (broken / "config.json").write_bytes(content)
+    found = read_all([folder, broken])
+    assert [run.folder for run in found.runs] == [folder]
+    (unread,) = found.unread
+    assert unread.path == broken and f"{broken / 'config.json'} is damaged" in unread.reason
+    with pytest.raises(ValueError, match=r"no run can be read: .*is damaged") as caught:
+        read_all([broken])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"schema": 2}, "schema 2, this version reads 1"),
-        ({"n": None, "clean_interval95": None}, "damaged"),
+        ({"schema": 2}, "schema 2, this version reads 1: a later advdpnp wrote it"),
+        ({"n": None, "clean_interval95": None}, "n is None"),
+        ({"n": -360}, "n is -360"),
+        ({"n": 10**30}, "n is 10000"),
         ({"attacks": [{"name": "pgd", "seconds": 1.0}]}, "no 'norm'"),
+        ({"clean_accuracy": 1.01}, "no fraction in"),
+        ({"clean_accuracy": True}, "clean_accuracy is True"),
+        ({"clean_interval95": [0.9, 0.8]}, "no pair of numbers"),
+        # 90 % of 360 images are 324; these bits are 8, and 360.
+        ({"clean_verdicts": "/w=="}, "clean_verdicts has 1 bytes, and the images of this result take 45"),
+        ({"clean_verdicts": "/" * 60}, "clean_verdicts say that 360 of 360 images are right"),
+        ({"clean_verdicts": "?"}, "clean_verdicts is no base64"),
+        ({"suite": "x" * 10_000}, "suite is a text of 10,000 characters"),
+        ({"environment": {"command": 3}}, "environment.command is 3"),
+        ({"geometry": {"clean": {"afs": "x"}}}, "geometry.clean.afs is 'x'"),
+        ({"corruptions": {"right": {}}}, "corruptions has no"),
+        ({"warnings": [1]}, r"warnings\[0\] is 1"),
     ],
 )
-def test_a_result_that_does_not_fit_is_refused(make_run: MakeRun, change: dict[str, object], problem: str) -> None:
+def test_a_result_that_does_not_fit_is_left_out(make_run: MakeRun, change: dict[str, object], problem: str) -> None:
     path = make_run() / "eval" / "demo.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ValueError, match=problem):
-        read_run(path.parents[1])
+    run = read_run(path.parents[1])
+    assert run.suites == [] and re.search(problem, run.unread[0].reason)
 
 
-def test_a_damaged_line_of_the_training_log_is_an_error(make_run: MakeRun) -> None:
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_no_results(make_run: MakeRun, number: str) -> None:
+    path = make_run() / "eval" / "demo.json"
+    path.write_text(path.read_text().replace('"mean_cross_entropy": 1.0', f'"mean_cross_entropy": {number}'))
+    run = read_run(path.parents[1])
+    assert run.suites == [] and f"{number} is no number of JSON" in run.unread[0].reason
+
+
+def test_damaged_lines_of_the_log_are_left_out_and_others_kept(make_run: MakeRun) -> None:
     path = make_run(everything=True) / "train.jsonl"
-    path.write_text("{broken}\n" + path.read_text())
-    with pytest.raises(ValueError, match=r"train\.jsonl is damaged"):
-        read_run(path.parent)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "{broken}", '{"epoch": 2}', *lines[2:]]) + "\n")
+    run = read_run(path.parent)
+    assert [line["epoch"] for line in run.epochs] == [1, 3, 4, 5]
+    assert [one.reason for one in run.unread] == [
+        f"{path} is damaged in lines 2, 3: restore it from a copy, or resume the training"
+    ]
+
+
+def test_a_loss_that_is_not_finite_is_a_gap(make_run: MakeRun) -> None:
+    path = make_run(everything=True) / "train.jsonl"
+    lines = path.read_text().splitlines()
+    lines[3] = re.sub(r'"dnp": [\d.]+', '"dnp": NaN', lines[3])
+    path.write_text("\n".join(lines) + "\n")
+    run = read_run(path.parent)
+    assert [line["loss"]["dnp"] is None for line in run.epochs] == [False, False, False, True, False]
+    assert "has numbers that are not finite in line 4" in run.unread[0].reason
+
+
+def test_an_unfinished_evaluation_is_named_with_what_goes_on_with_it(make_run: MakeRun) -> None:
+    folder = make_run()
+    (folder / "eval" / "text@cifar10-c.seed-1.partial.json").write_text("{")
+    (unread,) = read_run(folder).unread
+    assert f"advdpnp evaluate {folder} --suite text --resume goes on with it" in unread.reason
+
+
+def test_names_are_short_on_one_line_and_free_of_controls(make_run: MakeRun) -> None:
+    folder = make_run()
+    config = json.loads((folder / "config.json").read_text())
+    # A right-to-left override, and a lone half of a surrogate pair.
+    names = {"tag": "x" * 10_000, "backbone": "a\nb\u202ec\ud800", "data": "d" * 61}
+    (folder / "config.json").write_text(json.dumps(config | names))
+    run = read_run(folder)
+    digests = [hashlib.sha256(text.encode()).hexdigest()[:8] for text in ("x" * 10_000, "d" * 61)]
+    assert run.tag == f"{'x' * 40}... ({digests[0]})" and run.data == f"{'d' * 40}... ({digests[1]})"
+    assert run.backbone == "a b\ufffdc\ufffd" and run.config["tag"] == "x" * 10_000

@@ -25,6 +25,7 @@ from advdpnp.evaluation.randomness import draws_from, with_draws
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.result_files import ResultFiles
+from advdpnp.results import read_result
 from advdpnp.runs import Json, Run
 from advdpnp.threat import Norm
 
@@ -169,7 +170,10 @@ def evaluate_run(
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:
     """Paired test of two runs that were evaluated with `suite`; see `advdpnp.evaluation.paired_test`."""
-    results = [ResultFiles(Run(Path(folder)), suite).read() for folder in (first, second)]
+    files = [ResultFiles(Run(Path(folder)), suite) for folder in (first, second)]
+    results = [one.read() for one in files]
+    for one in files:
+        read_result(one.result)
     try:
         return paired_test(*results)
     except (KeyError, TypeError, AttributeError) as error:

@@ -19,7 +19,7 @@ from advdpnp.exporting import (
     reference_logits,
     write_export,
 )
-from advdpnp.report.read import read_run
+from advdpnp.report.read import read_whole_run
 from advdpnp.runs import Json, Run
 
 # Random images for the check, where the test images are missing.
@@ -65,7 +65,7 @@ def export(
     exported = ExportedModel(
         model=model,
         experiment=stored_experiment(run),
-        stored=read_run(run.folder),
+        stored=read_whole_run(run.folder),
         weights=run.stored_weights_path(checkpoint).read_bytes(),
         checkpoint=checkpoint,
         epoch=epoch,

@@ -70,28 +70,28 @@ class QuickAutoAttack(AutoAttack):
 class AutoAttackPlus(AutoAttack):
     """One tier above AutoAttack: AutoAttack first, then attacks with restarts on the images that it leaves standing.
 
-    They climb the margin of the logits and that of the probabilities (`MarginPGD`), then AutoAttack's own losses from
-    other starts. Results have the accuracy under AutoAttack alone beside that under all. It is not the version "plus"
-    of the AutoAttack package, which has more restarts of AutoAttack's parts alone.
+    They climb the margin of the logits and that of the probabilities (`MarginPGD`), in short ascents and in long ones,
+    then AutoAttack's own losses from other starts, and search with squares again, for networks whose gradients lead
+    nowhere. Results have the accuracy under AutoAttack alone beside that under all. It is not the version "plus" of
+    the AutoAttack package, which has more restarts of AutoAttack's parts alone.
     """
 
     name: ClassVar[str] = "autoattack-plus"
     tiers: ClassVar[tuple[tuple[str, int], ...]] = (("autoattack", 4),)
 
-    def __post_init__(self) -> None:
-        if self.norm == "l1":
-            raise ValueError(f"{self.name} is for linf and l2; got l1: there take autoattack, or apgd-t with restarts")
-        super().__post_init__()
-
     @property
     def attacks_to_run(self) -> tuple[StepwiseAttack[Any], ...]:
         fields: dict[str, Any] = {"eps": self.eps, "norm": self.norm}
+        ascent = fields | {"multi_eps": self.norm == "l1"}
         return (
             *super().attacks_to_run,
-            APGDDLR(**fields, restarts=20),
+            APGDDLR(**ascent, restarts=20),
             MarginPGD(**fields, targets=0, restarts=20),
             MarginPGD(**fields, targets=0, restarts=20, loss="probabilities"),
-            MarginPGD(**fields, restarts=3),
-            MarginPGD(**fields, restarts=3, loss="probabilities"),
-            APGDT(**fields, restarts=2),
+            MarginPGD(**fields, restarts=4),
+            MarginPGD(**fields, restarts=4, loss="probabilities"),
+            APGDT(**ascent, restarts=2),
+            MarginPGD(**fields, targets=0, restarts=4, steps=500),
+            # Not from 0.8, so that the first search is not AutoAttack's again.
+            Square(**fields, restarts=4, p_init=0.3),
         )

@@ -1,5 +1,6 @@
 """The l2 attack of Carlini and Wagner (2017): the nearest adversarial image by Adam, weighed against the margin."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -18,6 +19,9 @@ _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
 _INSIDE, _GROWTH = 0.999999, 10.0
 # Where Adam makes no progress: it ends if the objective is above this share of what it was a tenth of the steps ago.
 _STALLED, _CHECKS = 0.9999, 10
+# How far Adam can have gone before a descent that has not reached the goal is given up: from an end of the box to its
+# middle, in w. Until then pixels that begin at an end hardly move, and that looks like no progress.
+_WAY = math.atanh(_INSIDE)
 
 
 @dataclass
@@ -130,7 +134,8 @@ class CarliniWagnerL2(NearestSearch[CarliniWagnerL2State]):
     def _go_on(self, state: CarliniWagnerL2State, objective: Tensor) -> None:
         """Begin again with another c in the rows of which the descent is over."""
         due = state.age % max(self.steps // _CHECKS, 1) == 0
-        over = (state.age >= self.steps) | (due & (objective > _STALLED * state.objective))
+        settled = state.crossed | (state.age * self.learning_rate > _WAY)
+        over = (state.age >= self.steps) | (due & settled & (objective > _STALLED * state.objective))
         state.objective = torch.where(due, objective, state.objective)
         if not over.any():
             state.crossed = state.crossed & ~due

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from advdpnp import losses
 from advdpnp.attacks.apgd_step import per_image
-from advdpnp.attacks.fab import to_hyperplane
 from advdpnp.attacks.stepwise import (
     AttackState,
     ChunkedModel,
@@ -20,7 +19,11 @@ from advdpnp.attacks.stepwise import (
 )
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, NonNegative
-from advdpnp.threat import Ball, distance
+from advdpnp.threat import Ball, ThreatModel
+
+# By how much a step is longer than the way to the plane where the box has cut the iterate, in the units of the norm:
+# such steps would else only come nearer and nearer to the boundary. In the authors' code all steps are longer by that.
+_BEYOND = 1e-4
 
 
 @dataclass
@@ -29,14 +32,14 @@ class DeepFoolState(AttackState):
 
     Args:
         total: (B, channels, H, W), the sum of all steps so far.
-        nearest: (B, channels, H, W), the step to the nearest of the boundaries that were looked at from here.
-        shortest: (B,), its length; inf before the first.
+        direction: (B, channels, H, W), of unit norm, to the nearest of the boundaries that were looked at from here.
+        shortest: (B,), how far that is; inf before the first.
         rivals: (B, targets) int64, other classes, likeliest first at the image.
         over: (B,) bool.
     """
 
     total: Tensor
-    nearest: Tensor
+    direction: Tensor
     shortest: Tensor
     rivals: Tensor
     over: Tensor
@@ -47,8 +50,8 @@ class DeepFool(NearestSearch[DeepFoolState]):
     """Steps to the nearest linearized boundary with another class, added up and stretched by the overshoot.
 
     It seeks a near adversarial image of any radius and ends at the first one; `eps` decides which ones count. On an
-    affine classifier it is the nearest one, times 1 + overshoot. Steps lead to the nearest point of a boundary within
-    the box [0, 1], of which the paper says nothing; where the box does not matter they are the paper's.
+    affine classifier it is the nearest one, times 1 + overshoot. The paper has no box: as in the usual codes the steps
+    know of none, and the iterate is cut to [0, 1].
 
     Args:
         eps: radius in the units of the norm.
@@ -87,7 +90,7 @@ class DeepFool(NearestSearch[DeepFoolState]):
             point=x.clone(),
             age=none,
             total=torch.zeros_like(x),
-            nearest=torch.zeros_like(x),
+            direction=torch.zeros_like(x),
             shortest=x.new_full((len(x),), torch.inf),
             rivals=target[:, None].repeat(1, self.targets),
             over=none.bool(),
@@ -103,7 +106,7 @@ class DeepFool(NearestSearch[DeepFoolState]):
             state.rivals = torch.where(at_image, rivals(answer.logits, state.y, self.targets), state.rivals)
         state.over = state.over | self.succeeded(answer.logits, state)
         state.age = state.age + 1
-        self._look(state, point, answer)
+        self._look(state, answer)
         self._move(state, (place == boundaries - 1) & ~state.over)
         return Queries(point, answer.logits)
 
@@ -113,20 +116,26 @@ class DeepFool(NearestSearch[DeepFoolState]):
     def _loss(self, logits: Tensor, y: Tensor, rival: Tensor) -> Tensor:
         return -losses.margin(logits, rival) if self.aims else losses.lead(logits, y, rival)
 
-    def _look(self, state: DeepFoolState, point: Tensor, answer: LossGradient) -> None:
-        """Keep the step to the boundary that `answer` is about, where it is the shortest from here."""
-        w, here = answer.gradient.flatten(1), point.flatten(1)
-        step = to_hyperplane(here, w, (w * here).sum(dim=1) - answer.loss, self.norm).view_as(point)
-        length = distance(point + step, point, self.norm)
-        # Without a gradient there is no way.
-        nearer = w.any(dim=1) & (length < state.shortest)
-        state.nearest = torch.where(per_image(nearer), step, state.nearest)
+    def _look(self, state: DeepFoolState, answer: LossGradient) -> None:
+        """Keep the way to the boundary that `answer` is about, where it is the shortest from here."""
+        direction = ThreatModel(self.norm, 0.0).step(answer.gradient)
+        # How fast the loss rises along it: the dual norm of the gradient. Without a gradient there is no way.
+        slope = (answer.gradient * direction).flatten(1).sum(dim=1)
+        length = torch.where(slope > 0, answer.loss.abs() / slope, torch.inf)
+        nearer = length < state.shortest
+        state.direction = torch.where(per_image(nearer), direction, state.direction)
         state.shortest = torch.where(nearer, length, state.shortest)
 
     def _move(self, state: DeepFoolState, rows: Tensor) -> None:
-        """Take the shortest step in `rows`, (B,) bool, and begin to look around again."""
-        state.total = torch.where(per_image(rows), state.total + state.nearest, state.total)
-        ahead = (state.x + (1 + self.overshoot) * state.total).clamp(0.0, 1.0)
-        state.point = torch.where(per_image(rows), ahead, state.point)
-        state.nearest = torch.where(per_image(rows), 0.0, state.nearest)
+        """Take the shortest way in `rows`, (B,) bool, and begin to look around again."""
+        cut = (self._stretched(state) != state.point).flatten(1).any(dim=1)
+        length = state.shortest + torch.where(cut, _BEYOND, 0.0)
+        # Where there is no way there is no step.
+        length = torch.where(rows & length.isfinite(), length, 0.0)
+        state.total = state.total + per_image(length) * state.direction
+        state.point = torch.where(per_image(rows), self._stretched(state).clamp(0.0, 1.0), state.point)
+        state.direction = torch.where(per_image(rows), 0.0, state.direction)
         state.shortest = torch.where(rows, torch.inf, state.shortest)
+
+    def _stretched(self, state: DeepFoolState) -> Tensor:
+        return state.x + (1 + self.overshoot) * state.total

@@ -117,7 +117,7 @@ def _autoattack_quick(eps: float, pixels: int, norm: Norm) -> Suite:
 
 
 def _autoattack_plus(eps: float, pixels: int, norm: Norm) -> Suite:
-    text = "one tier above AutoAttack: AutoAttack, then margin attacks with restarts on what it leaves; both numbers"
+    text = "one tier above AutoAttack: AutoAttack, then margins, APGD and Square again on what it leaves; both numbers"
     return Suite("autoattack-plus", text, (AutoAttackPlus(eps=eps, norm=norm),), features=None)
 
 

@@ -1,11 +1,12 @@
 """`advdpnp compare` and `advdpnp report`, from stored results."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, Switches, app, command
+from advdpnp.cli.command import Answer, Switches, app, command, complain
 
 
 @command(app)
@@ -32,7 +33,11 @@ def report(
 ) -> Answer:
     """Write one self-contained HTML page, CSV, LaTeX and figures from stored results."""
     from advdpnp.report import write_report
-    from advdpnp.runs import runs_below
+    from advdpnp.report.run_folders import run_folders
 
-    page = write_report([folder for path in runs for folder in runs_below(path)], out, title)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        page = write_report(run_folders(runs), out, title)
+    for one in said:
+        complain(str(one.message))
     return Answer({"page": str(page)}, str(page), next=(f"open {page.resolve()} in a browser",))

@@ -16,6 +16,8 @@ QUANTILES = {"min": 0.0, "p25": 0.25, "median": 0.5, "p75": 0.75, "max": 1.0}
 PARAMETERS = 100
 # A metric that every epoch has; logged last, so that it says which epochs are whole.
 LAST = "lr"
+# By default a server that does not answer is asked for minutes, or for a quarter of an hour, while the training waits.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 
 class MlflowLogger:
@@ -29,6 +31,8 @@ class MlflowLogger:
 
     def __init__(self) -> None:
         self._tool = needed("mlflow", "mlflow")
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         self._client: Any = None
         self._id = ""
 

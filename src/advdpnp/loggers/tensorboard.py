@@ -1,11 +1,17 @@
 """TensorBoard: event files in the run's folder, or in another one."""
 
 import json
+import os
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 from advdpnp.loggers.logger import Entry, LoggedRun, LogPlace
 from advdpnp.loggers.optional import needed
+
+# As many as TensorBoard draws.
+BUCKETS = 30
 
 
 class TensorBoardLogger:
@@ -18,9 +24,9 @@ class TensorBoardLogger:
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:
-        self._tool = needed("torch.utils.tensorboard", "tensorboard")
+        self._summary = needed("torch.utils.tensorboard.summary", "tensorboard")
         self._folder = folder
-        self._writer: Any = None
+        self._events: Any = None
 
     @property
     def name(self) -> str:
@@ -31,20 +37,57 @@ class TensorBoardLogger:
         identity = "tensorboard" if self._folder is None else str(Path(self._folder).absolute())
         folder = run.folder / identity
         done = known.epochs if known.identity == identity and folder.is_dir() else 0
-        # Epochs from this one on that a kill left behind half-logged are not shown.
-        self._writer = self._tool.SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+        self._events = _EventFile(folder, done)
         if not done:
-            self._writer.add_text("config", f"```json\n{json.dumps(run.config, indent=1)}\n```")
+            text = f"```json\n{json.dumps(run.config, indent=1)}\n```"
+            self._events.write(0, self._summary.text("config", text))
+        self._events.flush()
         return LogPlace(identity, done)
 
     def log(self, entry: Entry) -> None:
         for name, value in entry.scalars.items():
-            self._writer.add_scalar(name, value, entry.epoch)
+            self._events.write(entry.epoch, self._summary.scalar(name, value))
         for name, values in entry.histograms.items():
-            self._writer.add_histogram(name, values, entry.epoch)
+            self._events.write(entry.epoch, self._summary.histogram(name, values, BUCKETS))
         for name, image in entry.images.items():
-            self._writer.add_image(name, image, entry.epoch, dataformats="HWC")
-        self._writer.flush()
+            self._events.write(entry.epoch, self._summary.image(name, image, dataformats="HWC"))
+        self._events.flush()
 
     def close(self, finished: bool) -> None:
-        self._writer.close()
+        self._events.close()
+
+
+class _EventFile:
+    """An event file that is written at once: torch's writer has a thread for it, which prints its own errors.
+
+    Args:
+        folder: where it is made.
+        done: epochs that other files there have; what they have of later ones, which a kill cut short, is not shown.
+    """
+
+    def __init__(self, folder: Path, done: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event = Event
+        folder.mkdir(parents=True, exist_ok=True)
+        # In the order of these names TensorBoard reads the files of a folder.
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = (folder / name).open("ab")
+        self._records = RecordWriter(self._file)
+        self._add(Event(file_version="brain.Event:2"))
+        if done:
+            self._add(Event(step=done + 1, session_log=SessionLog(status=SessionLog.START)))
+
+    def write(self, step: int, summary: Any) -> None:
+        self._add(self._event(step=step, summary=summary))
+
+    def _add(self, event: Any) -> None:
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

@@ -14,8 +14,12 @@ from advdpnp.report.page_entries import Entries
 from advdpnp.report.paper_tables import paper_csv
 from advdpnp.report.published import paper_test_images
 from advdpnp.report.ranking import rankings
-from advdpnp.report.read import grouped, read_runs
+from advdpnp.report.read import grouped, read_all, warn_of
+from advdpnp.report.reproduction import FILE as REPRODUCTION
+from advdpnp.report.reproduction import has_rows, reproduction_page
 from advdpnp.report.sections import page_sections
+from advdpnp.report.sections.limits import within_limits
+from advdpnp.report.sections.unread import unread_section
 from advdpnp.report.summary import findings, headline, origin, page_title, scope
 from advdpnp.report.tables import Table, accuracy_table, mark, percent, to_csv, to_latex
 from advdpnp.runs import write_bytes
@@ -58,13 +62,15 @@ def _of_paper(table: Table) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+    # Names of files may hold bytes that are no text.
+    write_bytes(path, text.encode(errors="replace"))
 
 
 def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     """Write index.html, results.csv, results.tex and figures/*.svg from the stored results of runs.
 
-    Where the runs have a place in the tables of the paper, paper.csv has those.
+    Where the runs have a place in the tables of the paper, paper.csv has those, and reproduction.html says of every
+    number of the paper whether it is reproduced.
 
     Args:
         runs: run folders, runs/<data>/<backbone>/<defense>[+tag]/seed-<n>, in any order.
@@ -72,16 +78,18 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         title: heading of the page.
     Returns:
         Path of index.html, which needs no other file and no network. The same runs give the same bytes.
+    What cannot be read is left out, named on the page, and warned of.
+
     Raises:
-        FileNotFoundError: a folder holds no run.
-        ValueError: no runs, the same run twice, or a damaged file, which is named.
+        ValueError: no runs, or none that can be read.
     """
-    stored = read_runs(runs)
+    found = read_all(runs)
+    stored = found.runs
     groups = grouped(stored)
     # Of a result without attacks that measures corruptions, the clean accuracy is with these.
     attacked = [group for group in groups if not all(one.suite.corruptions and not one.suite.rows for one in group)]
     accuracies = [replace(accuracy_table(group), remarks=tuple(findings(group))) for group in attacked]
-    parts = page_sections(stored, groups, accuracies)
+    parts = [*within_limits(page_sections(stored, groups, accuracies)), *unread_section(found.unread)]
     entries = Entries(stored)
     page = _render(
         title=title or page_title(stored),
@@ -89,11 +97,13 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         scope=scope(stored, groups),
         rankings=rankings(stored),
         sections=parts,
-        unmeasured=[part.title for part in parts if not part.tables and not part.pictures],
+        unmeasured=[part.title for part in parts if part.empty],
         origins=[origin(run) | {"anchor": entries.anchor(run), "defense": run.defense} for run in stored],
         entries=entries,
         color=color,
         mark=mark,
+        reproduction=REPRODUCTION if has_rows(stored) else "",
+        unread=found.unread,
         percent=percent,
         shares=_takes_share,
         of_paper=_of_paper,
@@ -106,5 +116,8 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
     if beside := [table for part in parts if part.anchor == "paper" for table in part.tables]:
         _write(out / "paper.csv", paper_csv(beside))
     _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
+    if has_rows(stored):
+        _write(out / REPRODUCTION, reproduction_page(stored))
     _write(out / "index.html", page)
+    warn_of(found.unread)
     return out / "index.html"

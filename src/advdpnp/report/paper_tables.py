@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from advdpnp.report.csv_text import csv_text
 from advdpnp.report.declared_metrics import MISSING
 from advdpnp.report.methods import METHODS, method
-from advdpnp.report.paper_values import Value, apart, value_of
+from advdpnp.report.paper_values import Value, apart, number_text, signed_text, value_of
 from advdpnp.report.published import departures
 from advdpnp.report.published.tables import TABLES, PaperTable, Place, PrintedColumn
 from advdpnp.report.read import RunResults
@@ -72,11 +71,11 @@ def _measurements(table: PaperTable, runs: Sequence[RunResults]) -> Iterator[_Me
     A table of one method alone is of that method alone.
     """
     printed = {place.defense for place in table.rows}
-    methods: dict[tuple[str, str, str], list[RunResults]] = {}
+    methods: dict[tuple[str, str], list[RunResults]] = {}
     for run in runs:
         if len(printed) == 1 and run.defense not in printed:
             continue
-        methods.setdefault((run.defense, run.tag, run.recipe), []).append(run)
+        methods.setdefault((run.method, run.recipe), []).append(run)
     for seeds in methods.values():
         values = ([value_of(column, run) for run in seeds] for column in table.columns)
         yield _Measured(seeds, tuple(tuple(value for value in found if value is not None) for found in values))
@@ -90,7 +89,7 @@ def _rows(
     for defense in dict.fromkeys(order):
         numbers = printed.get(defense)
         if numbers is not None:
-            cells = [Cell(_text(column, number)) for column, number in zip(table.columns, numbers, strict=True)]
+            cells = [Cell(number_text(column, number)) for column, number in zip(table.columns, numbers, strict=True)]
             yield Row("published", defense, method(defense).title, "the paper", cells)
         for measured in (one for one in ours if one.runs[0].defense == defense):
             if any(measured.values):
@@ -120,10 +119,10 @@ def _cell(column: PrintedColumn, values: Sequence[Value], printed: float | None,
     limits = values[0].limits if len(values) == 1 else _extremes(values)
     told = dict.fromkeys(text for value in values for text in departures(value.result))
     footnotes += [text for text in told if text not in footnotes]
-    difference = "" if printed is None else f"{_signed(column, number - printed)} from the paper"
+    difference = "" if printed is None else f"{signed_text(column, number - printed)} from the paper"
     return Cell(
-        text=_text(column, number),
-        interval="" if limits is None else "–".join(_text(column, limit) for limit in limits),
+        text=number_text(column, number),
+        interval="" if limits is None else "–".join(number_text(column, limit) for limit in limits),
         value=number,
         limits=limits,
         difference=difference,
@@ -134,21 +133,6 @@ def _cell(column: PrintedColumn, values: Sequence[Value], printed: float | None,
 def _extremes(values: Sequence[Value]) -> tuple[float, float]:
     numbers = [value.number for value in values]
     return min(numbers), max(numbers)
-
-
-def _decimals(column: PrintedColumn) -> int:
-    if column.kind == "loss":
-        return 4
-    return 3 if column.kind == "geometry" and not column.metric.endswith("_degrees") else 2
-
-
-def _text(column: PrintedColumn, number: float) -> str:
-    return f"{number:.{_decimals(column)}f}"
-
-
-def _signed(column: PrintedColumn, number: float) -> str:
-    # A minus sign, as wide as the plus sign.
-    return f"{number:+.{_decimals(column)}f}".replace("-", "−")
 
 
 def _mark_apart(table: PaperTable, rows: list[Row], ours: Sequence[_Measured]) -> list[Row]:
@@ -199,11 +183,17 @@ def _commands(table: PaperTable, place: Place, printed: Iterable[str], ours: Seq
     """What fills the cells that are empty: for each method of the paper, its training or its evaluation."""
     for defense in printed:
         own = [one for one in ours if one.runs[0].defense == defense and not one.runs[0].tag]
-        if not own:
-            yield f"advdpnp train {place.data}/{place.backbone}/{defense} --recipe paper"
-        for measured in own:
-            for run in measured.runs if not all(measured.values) else ():
-                yield f"advdpnp evaluate {run.folder} --suite table{table.number}"
+        lacking = [run for measured in own for run in measured.runs if not all(measured.values)]
+        if lacking or not own:
+            yield from filling_commands(table, place._replace(defense=defense), lacking)
+
+
+def filling_commands(table: PaperTable, place: Place, runs: Sequence[RunResults]) -> Iterator[str]:
+    """What measures a row of the paper: evaluations of these runs of its method, or its training if there are none."""
+    if not runs:
+        yield f"advdpnp train {place.data}/{place.backbone}/{place.defense} --recipe paper"
+    for run in runs:
+        yield f"advdpnp evaluate {run.folder} --suite table{table.number}"
 
 
 _HEAD = (
@@ -218,9 +208,10 @@ def paper_csv(tables: Iterable[Table]) -> str:
     Args:
         tables: of `paper_tables`.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEAD)
+    return csv_text(_HEAD, _lines(tables))
+
+
+def _lines(tables: Iterable[Table]) -> Iterator[tuple[object, ...]]:
     for table in tables:
         data, backbone, name, *_ = table.group
         for row in table.rows:
@@ -230,5 +221,4 @@ def paper_csv(tables: Iterable[Table]) -> str:
                 departed = "; ".join(table.footnotes[index] for index in sorted({*row.footnotes, *cell.footnotes}))
                 value = cell.text if cell.value is None else cell.value
                 where = (name, data, backbone, row.kind, row.method, row.source, column.head)
-                writer.writerow((*where, value, *(cell.limits or ("", "")), cell.difference, departed))
-    return text.getvalue()
+                yield (*where, value, *(cell.limits or ("", "")), cell.difference, departed)

@@ -102,6 +102,23 @@ def packed(verdicts: str, bits: str = "") -> Json | None:
     return {"verdicts": verdicts, "unevaluated_bits": bits} if verdicts else None
 
 
+def number_text(column: PrintedColumn, number: float) -> str:
+    """A number with the decimals of the paper's column."""
+    return f"{number:.{_decimals(column)}f}"
+
+
+def signed_text(column: PrintedColumn, number: float) -> str:
+    """A difference, with its sign."""
+    # A minus sign, as wide as the plus sign.
+    return f"{number:+.{_decimals(column)}f}".replace("-", "−")
+
+
+def _decimals(column: PrintedColumn) -> int:
+    if column.kind == "loss":
+        return 4
+    return 3 if column.kind == "geometry" and not column.metric.endswith("_degrees") else 2
+
+
 def apart(better: Sequence[Value], worse: Sequence[Value]) -> bool:
     """Whether one method is better than another by the exact McNemar test, on the same images.
 

@@ -2,82 +2,56 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from itertools import groupby, pairwise
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from advdpnp.illustrations import EMBEDDING, PROJECTION, SAMPLES, Illustration, stored_illustration
-from advdpnp.ood_results import OodResult, stored_ood
+from advdpnp.illustrations import (
+    EMBEDDING,
+    PROJECTION,
+    SAMPLES,
+    Illustration,
+    illustration_path,
+    stored_illustration,
+)
+from advdpnp.ood_results import OodResult, ood_path, stored_ood
+from advdpnp.report.arrays import Arrays, read_arrays
+from advdpnp.report.arrays import Embedding as Embedding
+from advdpnp.report.arrays import ProjectedFeatures as ProjectedFeatures
+from advdpnp.report.arrays import Samples as Samples
+from advdpnp.report.equal_runs import told_apart
 from advdpnp.report.methods import FOREIGN, METHODS, method
-from advdpnp.results import Accuracy, AttackKey, EvaluationResult, evaluations
-from advdpnp.runs import Run, checked
+from advdpnp.report.run_files import (
+    Reading,
+    Unread,
+    is_there,
+    read_config,
+    read_environment,
+    read_epochs,
+    read_results,
+)
+from advdpnp.results import Accuracy, AttackKey, EvaluationResult, without_copies
+from advdpnp.runs import Run
+from advdpnp.stored_values import short_name
 
-if TYPE_CHECKING:
-    import numpy as np
-
-SCHEMA = 1
 # Suites of one attack at growing radius, which are drawn and not listed.
 CURVES = ("curve", "curve-pgd", "curve-fgsm")
-
-# What config.json must hold for a run to be named, and what it may hold.
-_CONFIG: dict[str, Any] = {"data": (str, dict), "backbone": str, "seed": int, "tag": str}
-_OPTIONAL = {"title": str}
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Some images of the test set: clean and adversarial (M, channels, H, W) in [0, 1], labels and predictions (M,)."""
-
-    clean: np.ndarray
-    adversarial: np.ndarray
-    labels: np.ndarray
-    clean_predictions: np.ndarray
-    adversarial_predictions: np.ndarray
-    class_names: list[str]
-    attack: str
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """2-D features, clean and adversarial (N, 2), labels (N,), and class centers (C, 2)."""
-
-    clean: np.ndarray
-    adversarial: np.ndarray
-    labels: np.ndarray
-    centers: np.ndarray
-    class_names: list[str]
-    attack: str
-
-
-@dataclass(frozen=True)
-class ProjectedFeatures:
-    """Features wider than two, clean and adversarial, in a plane: by PCA and by t-SNE (N, 2), with labels (N,).
-
-    Args:
-        pca_stars, tsne_stars: (C, 2), one point for each class among them; NaN for a class without one.
-        explained: (2,), the shares of the variance that the axes of PCA have.
-        stars: what these points are, in words.
-    """
-
-    pca_clean: np.ndarray
-    pca_adversarial: np.ndarray
-    pca_stars: np.ndarray
-    tsne_clean: np.ndarray
-    tsne_adversarial: np.ndarray
-    tsne_stars: np.ndarray
-    labels: np.ndarray
-    explained: np.ndarray
-    stars: str
-    class_names: list[str]
-    attack: str
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """All that a run folder holds; None or empty where something was not measured."""
+    """All that a run folder holds; None or empty where something was not measured.
+
+    Names are short ones, on one line; `config` has them as they are.
+
+    Args:
+        unread: files that are left out.
+        collection: what tells it from another run of the same method and seed: a part of its path; "" where none is.
+    """
 
     folder: Path
     config: dict[str, Any]
@@ -90,6 +64,8 @@ class RunResults:
     ood: OodResult | None = None
     projection: ProjectedFeatures | None = None
     illustration: Illustration | None = None
+    unread: tuple[Unread, ...] = ()
+    collection: str = ""
 
     @property
     def curve(self) -> EvaluationResult | None:
@@ -98,7 +74,7 @@ class RunResults:
 
     @property
     def data(self) -> str:
-        return data_name(self.config)
+        return short_name(data_name(self.config))
 
     @property
     def foreign(self) -> dict[str, Any] | None:
@@ -107,15 +83,15 @@ class RunResults:
 
     @property
     def backbone(self) -> str:
-        return str(self.config["backbone"])
+        return short_name(self.config["backbone"])
 
     @property
     def defense(self) -> str:
-        return FOREIGN if self.foreign else str(self.config["defense"]["name"])
+        return FOREIGN if self.foreign else short_name(self.config["defense"]["name"])
 
     @property
     def tag(self) -> str:
-        return str(self.config["tag"])
+        return short_name(self.config["tag"])
 
     @property
     def seed(self) -> int:
@@ -123,7 +99,7 @@ class RunResults:
 
     @property
     def recipe(self) -> str:
-        return str(self.config["recipe"]["name"])
+        return short_name(self.config["recipe"]["name"])
 
     @property
     def trained_eps(self) -> float | None:
@@ -133,12 +109,17 @@ class RunResults:
     @property
     def method(self) -> str:
         """Title of the method, or the name of a network from elsewhere, with the run's tag."""
+        return self._method + (f" [{self.collection}]" if self.collection else "")
+
+    @property
+    def _method(self) -> str:
         if self.foreign:
             return self.backbone + (f" +{self.tag}" if self.tag else "")
         variant = f"{self.defense}-{self.tag}"
         if variant in METHODS:
             return METHODS[variant].title
-        return method(self.defense, self.config.get("title", "")).title + (f" +{self.tag}" if self.tag else "")
+        title = short_name(self.config.get("title", ""))
+        return method(self.defense, title).title + (f" +{self.tag}" if self.tag else "")
 
     @property
     def name(self) -> str:
@@ -154,7 +135,7 @@ class RunResults:
     def order(self) -> tuple[Any, ...]:
         names = list(METHODS)
         place = names.index(self.defense) if self.defense in METHODS else len(names)
-        return (self.data, self.backbone, place, self.defense, self.tag, self.seed)
+        return (self.data, self.backbone, place, self.defense, self.tag, self.collection, self.seed)
 
 
 def data_name(config: dict[str, Any]) -> str:
@@ -232,73 +213,8 @@ def by_method(results: Iterable[Result]) -> list[list[Result]]:
     return list(seeds.values())
 
 
-Arrays = TypeVar("Arrays", Samples, Embedding, ProjectedFeatures)
-
-
-def _known_schema(stored: dict[str, Any]) -> dict[str, Any]:
-    if stored["schema"] != SCHEMA:
-        raise ValueError(f"schema {stored['schema']}, this version reads {SCHEMA}")
-    return stored
-
-
-def _check_config(config: Mapping[str, Any]) -> None:
-    """KeyError or TypeError unless config.json holds what names a run."""
-    for name, kind in (_CONFIG | _OPTIONAL).items():
-        if (name in _CONFIG or name in config) and not isinstance(config[name], kind):
-            raise TypeError(f"{name} is {config[name]!r}")
-    if isinstance(config["data"], dict) and not isinstance(config["data"]["name"], str):
-        raise TypeError(f"name is {config['data']['name']!r}")
-
-
-def _config(path: Path) -> dict[str, Any]:
-    def read() -> dict[str, Any]:
-        config = _known_schema(json.loads(path.read_text()))
-        _check_config(config)
-        if "foreign" in config:
-            config["foreign"]["model"], config["foreign"]["weights"], config["foreign"]["sha256"]
-            return config
-        config["defense"]["name"], config["recipe"]["name"], config["recipe"]["attack"]["eps"]
-        return config
-
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path.parent} is not a run folder: expected config.json in it; "
-            "give folders such as runs/digits/tiny/adv-dpnp/seed-0"
-        )
-    return checked(path, "train the run again", read)
-
-
-def _environment(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    return checked(path, "delete it and train with --resume", lambda: dict(json.loads(path.read_text())))
-
-
-def _epochs(run: Run) -> list[dict[str, Any]]:
-    epochs = run.epochs()
-
-    def read() -> list[dict[str, Any]]:
-        for epoch in epochs:
-            epoch["epoch"], epoch["seconds"], epoch["loss"]["total"], epoch["holdout"]
-        return epochs
-
-    return checked(run.log_path, "resume the training", read)
-
-
-def _arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
-    import numpy as np
-
-    def read() -> Arrays:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays: dict[str, Any] = {field.name: stored[field.name] for field in fields(kind)}
-            texts = {name: str(array) for name, array in arrays.items() if array.ndim == 0}
-            return kind(**arrays | texts | {"class_names": [str(name) for name in arrays["class_names"]]})
-
-    return checked(path, "make it again with advdpnp illustrate", read) if path.is_file() else None
-
-
 def read_run(folder: Path) -> RunResults:
-    """Everything stored in a run folder.
+    """Everything stored in a run folder that can be read; `unread` of the run names the files that cannot.
 
     Args:
         folder: runs/<data>/<backbone>/<defense>[+tag]/seed-<n>.
@@ -306,41 +222,98 @@ def read_run(folder: Path) -> RunResults:
         The run; what was not measured is None or empty.
     Raises:
         FileNotFoundError: the folder has no config.json.
-        ValueError: a file is damaged, lacks a field, or has another schema.
+        ValueError: config.json is damaged, lacks a field, or has another schema.
     """
-    config, run = _config(folder / "config.json"), Run(folder)
+    config, run, reading = read_config(folder), Run(folder), Reading()
     data = data_name(config)
-    suites = evaluations(run, data)
+    suites = without_copies(read_results(run, reading), data)
     # Of the run's own test set; on another one it is a table.
     curves = [suite for suite in suites if suite.name in CURVES and suite.data == data]
+    environment, ood = folder / "environment.json", ood_path(run)
+    drawn = illustration_path(run)
+
+    def arrays(name: str, kind: type[Arrays]) -> Arrays | None:
+        path = run.eval_path(name)
+        return reading(path, partial(read_arrays, path, kind), None)
+
     return RunResults(
         folder=folder,
         config=config,
-        environment=_environment(folder / "environment.json"),
-        epochs=_epochs(run),
+        environment=reading(environment, lambda: read_environment(environment), {}),
+        epochs=read_epochs(run, reading),
         suites=[suite for suite in suites if suite not in curves],
         curves=curves,
-        samples=_arrays(run.eval_path(SAMPLES), Samples),
-        embedding=_arrays(run.eval_path(EMBEDDING), Embedding),
-        ood=stored_ood(run),
-        projection=_arrays(run.eval_path(PROJECTION), ProjectedFeatures),
-        illustration=stored_illustration(run),
+        samples=arrays(SAMPLES, Samples),
+        embedding=arrays(EMBEDDING, Embedding),
+        ood=reading(ood, lambda: stored_ood(run) if is_there(ood) else None, None),
+        projection=arrays(PROJECTION, ProjectedFeatures),
+        illustration=reading(drawn, lambda: stored_illustration(run) if is_there(drawn) else None, None),
+        unread=tuple(reading.unread),
     )
 
 
-def read_runs(folders: list[Path]) -> list[RunResults]:
-    """Runs in the order of tables: by data, backbone, method, tag and seed.
+def read_whole_run(folder: Path) -> RunResults:
+    """The same, for those who must not leave anything out.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_run`; ValueError also if there are no folders.
+        FileNotFoundError, ValueError: as `read_run`, and ValueError where any other file is damaged.
+    """
+    run = read_run(folder)
+    for one in run.unread:
+        if one.damaged:
+            raise ValueError(one.reason)
+    return run
+
+
+@dataclass(frozen=True)
+class Readable:
+    """What there is to report on.
+
+    Args:
+        runs: in the order of tables: by data, backbone, method, tag and seed.
+        unread: folders that are no runs, or whose config.json cannot be read; files that cannot; copies.
+    """
+
+    runs: list[RunResults]
+    unread: list[Unread]
+
+
+def read_all(folders: Sequence[Path]) -> Readable:
+    """All runs of these folders that can be read, each once, and what cannot.
+
+    Two runs of the same method, tag and seed are told apart by where they lie; a copy of one is left out.
+
+    Raises:
+        ValueError: no folders, or none of them can be read.
     """
     if not folders:
         raise ValueError("a report needs at least one run folder; got none: train and evaluate a run first")
-    runs = sorted(map(read_run, folders), key=lambda run: run.order)
-    for first, second in pairwise(runs):
-        if first.order == second.order:
-            raise ValueError(
-                f"{first.folder} and {second.folder} are the same method, tag and seed: give one of them, "
-                "or train one again with --name TAG"
-            )
-    return runs
+    reading = Reading()
+    read = [reading(folder, partial(read_run, folder), None) for folder in _each_once(folders)]
+    runs = told_apart(sorted((run for run in read if run is not None), key=lambda run: run.order), reading)
+    unread = [*reading.unread, *(one for run in runs for one in run.unread)]
+    if not runs:
+        more = f" (and {len(unread) - 1} more folders)" if len(unread) > 1 else ""
+        raise ValueError(f"no run can be read: {unread[0].reason}{more}")
+    return Readable(runs, unread)
+
+
+def _each_once(folders: Sequence[Path]) -> list[Path]:
+    return list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
+
+
+def read_runs(folders: Sequence[Path]) -> list[RunResults]:
+    """Runs in the order of tables: by data, backbone, method, tag and seed; a warning for whatever is left out.
+
+    Raises:
+        ValueError: as `read_all`.
+    """
+    found = read_all(folders)
+    warn_of(found.unread)
+    return found.runs
+
+
+def warn_of(unread: Iterable[Unread]) -> None:
+    """A warning for everything that is left out."""
+    for one in unread:
+        warnings.warn(f"left out: {one.reason}", stacklevel=3)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -11,6 +10,7 @@ from itertools import groupby
 from advdpnp.attack_words import attack_name, worst_case_name
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report import published
+from advdpnp.report.csv_text import csv_text
 from advdpnp.report.declared_metrics import MISSING, Declared, declared, number
 from advdpnp.report.methods import method
 from advdpnp.report.published import departures
@@ -304,9 +304,6 @@ def to_csv(tables: Iterable[Table]) -> str:
     Returns:
         CSV with a header; `low` and `high` are the 95 % interval of a run, the extremes of a mean, empty if published.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEAD)
     lines: dict[tuple[object, ...], None] = {}
     for table in tables:
         data, backbone, *images, indices = table.group
@@ -318,20 +315,22 @@ def to_csv(tables: Iterable[Table]) -> str:
                     where = (data, row.backbone or backbone, *images, row.kind, row.method, row.source, departed)
                     # A network from elsewhere stands in several tables.
                     lines[(*where, column.head, column.budget, cell.value, *(cell.limits or ("", "")))] = None
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_text(_HEAD, lines)
 
 
 _LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "^": r"\^{}", "~": r"\~{}",
     "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "–": "--", "“": "``", "”": "''", "ε": r"$\varepsilon$",
     "ℓ∞": r"$\ell_\infty$", "ℓ2": r"$\ell_2$", "ℓ1": r"$\ell_1$", "°": r"($^\circ$)", "|": "$|$",
 }  # fmt: skip
 
 
+_LATEX_SIGNS = re.compile("|".join(map(re.escape, _LATEX)))
+
+
 def _latex(text: str) -> str:
-    for plain, code in _LATEX.items():
-        text = text.replace(plain, code)
-    return text
+    # In one pass, since the code of one sign holds others.
+    return _LATEX_SIGNS.sub(lambda found: _LATEX[found[0]], text)
 
 
 def _latex_cell(cell: Cell) -> str:
@@ -351,7 +350,8 @@ def mark(index: int) -> str:
 def to_latex(table: Table) -> str:
     """A LaTeX tabular that needs no package; title, caption and footnotes as comments above it."""
     footnotes = [f"{mark(index)}: {text}" for index, text in enumerate(table.footnotes)]
-    comments = "".join(f"% {line}\n" for line in (table.title, table.caption, *footnotes))
+    # A line end would end the comment.
+    comments = "".join(f"% {' '.join(line.split())}\n" for line in (table.title, table.caption, *footnotes))
     heads = [_latex(f"{column.head} {column.budget}".strip()) for column in table.columns]
     lines = [rf"{' & '.join(['Method', *heads])} \\ \hline"]
     for row in table.rows:

@@ -110,6 +110,13 @@ def test_glass_takes_pixels_from_nearby_one_after_the_other() -> None:
     assert np.array_equal(blurs.glass_blur(x, draws(2), 0, reach, rounds), wanted)
 
 
+def test_the_authors_swap_of_two_pixels_of_an_rgb_array_is_a_copy() -> None:
+    # As in their glass blur; of a gray array, whose pixels are numbers, it would be a swap.
+    x = np.arange(6.0).reshape(1, 2, 3)
+    x[0, 0], x[0, 1] = x[0, 1], x[0, 0]
+    assert np.array_equal(x, [[[3, 4, 5], [3, 4, 5]]])
+
+
 def test_a_trail_is_a_mean_of_shifted_copies_with_the_weights_of_half_a_gaussian() -> None:
     x = np.zeros((2, 1, 21, 21), np.float32)
     x[:, 0, 10, 10] = 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from advdpnp.report.figures.slim import slim_svg
 from advdpnp.report.methods import color
 from advdpnp.report.read import RunResults
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 FAINT = "#9AA5B1"
 METHODS_PER_FIGURE = 4
+# Of a log; more would be no more to see.
+EPOCHS_OF_A_LINE = 300
 
 
 def to_svg(build: Callable[[], Figure], title: str) -> str:
@@ -23,9 +27,12 @@ def to_svg(build: Callable[[], Figure], title: str) -> str:
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context(fname=Path(__file__).with_name("style.mplstyle")):
+    style = Path(__file__).with_name("style.mplstyle")
+    with matplotlib.rc_context(fname=style), warnings.catch_warnings():
+        # Of a name in a script that the font does not have: boxes are drawn.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         build().savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None, "Title": title})
-    return text.getvalue()
+    return slim_svg(text.getvalue())
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from advdpnp.report.figures.drawing import new_figure
+from advdpnp.report.figures.drawing import FAINT, new_figure
 from advdpnp.report.read import Samples
 
 if TYPE_CHECKING:
@@ -25,33 +25,54 @@ def amplification(samples: Samples) -> int:
     return max(1, int(0.5 / largest + 1e-3)) if largest > 0 else 1
 
 
-def _show(axes: Axes, image: np.ndarray) -> None:
+def _pixels(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3), from (1 or 3, H, W)."""
     import numpy as np
 
     pixels = np.moveaxis(image, 0, -1).clip(0, 1)
-    pixels = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
-    axes.imshow(pixels, interpolation="none")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(True)
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
 
 def attacked_images(samples: Samples) -> Figure:
     """A strip of images: clean, perturbation (amplified, gray is 0), adversarial; predictions marked right or wrong."""
     count, factor = min(len(samples.labels), IMAGES_PER_STRIP), amplification(samples)
     figure = new_figure(10.4, 3.9)
-    grid = figure.subplots(3, IMAGES_PER_STRIP, squeeze=False)
-    for empty in grid[:, count:].flat:
-        empty.set_axis_off()
+    # One panel for all images: thirty of them would take ten times as long.
+    axes = figure.subplots()
+    axes.set_axis_off()
     for column in range(count):
         clean, adversarial, label = samples.clean[column], samples.adversarial[column], int(samples.labels[column])
-        _show(grid[0, column], clean)
-        _show(grid[1, column], 0.5 + factor * (adversarial - clean))
-        _show(grid[2, column], adversarial)
+        for row, image in enumerate((clean, 0.5 + factor * (adversarial - clean), adversarial)):
+            _show(axes, _pixels(image), column, row)
         predictions = int(samples.clean_predictions[column]), int(samples.adversarial_predictions[column])
-        for axes, prediction in zip((grid[0, column], grid[2, column]), predictions, strict=True):
+        for row, prediction in zip((0, 2), predictions, strict=True):
             right = prediction == label
-            text = f"{samples.class_names[prediction]} {'✓' if right else '✗'}"
-            axes.set_xlabel(text, color=_RIGHT if right else _WRONG, fontweight="normal" if right else "bold")
-    for axes, name in zip(grid[:, 0], ("clean", f"perturbation\n× {factor}", "adversarial"), strict=True):
-        axes.set_ylabel(name)
+            axes.annotate(
+                f"{_short(samples.class_names[prediction])} {'✓' if right else '✗'}",
+                (column + 0.46, _top(row) + 0.95),
+                ha="center",
+                va="top",
+                color=_RIGHT if right else _WRONG,
+                fontweight="normal" if right else "bold",
+            )
+    for row, name in enumerate(("clean", f"perturbation\n× {factor}", "adversarial")):
+        axes.text(-0.08, _top(row) + 0.46, name, rotation=90, ha="right", va="center", ma="center")
+    axes.set(xlim=(-0.3, IMAGES_PER_STRIP), ylim=(_top(2) + 1.2, -0.05), aspect="equal")
     return figure
+
+
+def _short(name: str) -> str:
+    """A class name that fits below its image."""
+    return name if len(name) <= 14 else f"{name[:12]}…"
+
+
+def _top(row: int) -> float:
+    """Where a row of images begins; below the first and the last there is room for a line of text."""
+    return (0.0, 1.25, 2.25)[row]
+
+
+def _show(axes: Axes, pixels: np.ndarray, column: int, row: int) -> None:
+    left, top = float(column), _top(row)
+    right, bottom = left + 0.92, top + 0.92
+    axes.imshow(pixels, interpolation="none", extent=(left, right, bottom, top))
+    axes.plot((left, right, right, left, left), (top, top, bottom, bottom, top), color=FAINT, linewidth=0.7)

@@ -45,7 +45,7 @@ def _draw_histogram(axes: Axes, row: OutsideRow, score: str) -> None:
 def _draw_roc(axes: Axes, row: OutsideRow) -> None:
     rates = [place / 100 for place in range(101)]
     for name, score in row.scores.items():
-        axes.plot(score.roc, rates, color=_SCORE_COLORS[name], label=name, drawstyle="steps-post")
+        axes.plot(score.roc, rates, color=_SCORE_COLORS.get(name, _FAINT), label=name, drawstyle="steps-post")
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=":")
     axes.axhline(0.95, color=_FAINT, linewidth=0.9, linestyle=":")
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="outside accepted (FPR)")
@@ -83,7 +83,7 @@ def accuracy_of_accepted(result: OodResult) -> Figure:
         for name, score in row.scores.items():
             coverage = [100 * share for share in score.coverage]
             accuracy = [100 * share for share in score.accuracy_of_accepted]
-            axes.plot(coverage, accuracy, color=_SCORE_COLORS[name], label=name)
+            axes.plot(coverage, accuracy, color=_SCORE_COLORS.get(name, _FAINT), label=name)
         axes.axhline(100 * row.accuracy, color=_FAINT, linewidth=0.9, linestyle=":")
         axes.set_title(row.label)
         axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="accepted (% of the test images)")

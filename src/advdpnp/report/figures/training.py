@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from advdpnp.report.figures.drawing import FAINT, METHODS_PER_FIGURE, new_figure
+from advdpnp.report.figures.drawing import EPOCHS_OF_A_LINE, FAINT, METHODS_PER_FIGURE, new_figure
 from advdpnp.report.methods import color
 from advdpnp.report.read import RunResults
 
@@ -28,8 +28,14 @@ def term_names(runs: Sequence[RunResults]) -> list[str]:
 
 
 def _series(run: RunResults, group: str, name: str) -> tuple[list[int], list[float]]:
-    lines = [line for line in run.epochs if line.get(group) and line[group].get(name) is not None]
+    lines = [line for line in _drawn(run.epochs) if line.get(group) and line[group].get(name) is not None]
     return [line["epoch"] for line in lines], [line[group][name] for line in lines]
+
+
+def _drawn(epochs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Every so many epochs, the last among them, where there are more than a line can show."""
+    step = -(-len(epochs) // EPOCHS_OF_A_LINE)
+    return epochs if step <= 1 else epochs[::-1][::step][::-1]
 
 
 def _is_negative(run: RunResults, term: str) -> bool:

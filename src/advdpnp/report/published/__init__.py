@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from advdpnp.report.published.departures import departures as departures
 from advdpnp.report.published.departures import paper_test_images as paper_test_images
+from advdpnp.report.published.departures import training_departures as training_departures
 from advdpnp.report.published.protocols import ENSEMBLE
 from advdpnp.report.published.tables import TABLE_4, TABLES, PaperTable, Place, PrintedColumn
 from advdpnp.results import AttackKey

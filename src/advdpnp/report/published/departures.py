@@ -56,7 +56,7 @@ def departures(result: Result) -> list[str]:
     found = [*_other_images(suite.data, suite.n, suite.indices), *suite.manner, *suite.notes]
     if run.foreign:
         return [*found, "a network from elsewhere, whose training is not known here", *suite.warnings]
-    return [*found, *suite.warnings, *_other_training(run), *_other_checkpoint(suite.checkpoint, suite.epoch)]
+    return [*found, *suite.warnings, *training_departures(run), *_other_checkpoint(suite.checkpoint, suite.epoch)]
 
 
 def figure_2_departures(run: RunResults, drawn: Illustration | None) -> list[str]:
@@ -69,11 +69,11 @@ def figure_2_departures(run: RunResults, drawn: Illustration | None) -> list[str
     if run.place != FIGURE_2_PLACE:
         return [f"{run.place}, not {FIGURE_2_PLACE}"]
     if drawn is None:
-        return ["step of the attack not recorded", *_other_training(run)]
+        return ["step of the attack not recorded", *training_departures(run)]
     found = [*_other_images(drawn.data, drawn.n, drawn.indices)]
     if not FIGURE_2.fits(drawn.key):
         found.append("attack other than PGD-40 with steps of 0.01 at 0.3")
-    return [*found, *_other_training(run), *_other_checkpoint(drawn.checkpoint, drawn.epoch)]
+    return [*found, *training_departures(run), *_other_checkpoint(drawn.checkpoint, drawn.epoch)]
 
 
 def _other_images(data: str, n: int, indices: str) -> Iterator[str]:
@@ -84,8 +84,8 @@ def _other_images(data: str, n: int, indices: str) -> Iterator[str]:
         yield f"{n:,} of {images:,} test images{chosen}"
 
 
-def _other_training(run: RunResults) -> Iterator[str]:
-    """Where a training is not the paper's, in words."""
+def training_departures(run: RunResults) -> Iterator[str]:
+    """Where the training of a run of ours is not the paper's, in words."""
     recipe = run.config["recipe"]
     if run.recipe != "paper":
         held_out = recipe.get("holdout", 0)

@@ -21,6 +21,8 @@ def outside_section(runs: list[RunResults]) -> list[Section]:
             caption = f"Above: shares of the images by {score} score. Below: ROC curves; dotted, 95 % TPR and chance."
             build = binding(scores_against, run.ood, part)
             pictures.append(picture(file_name(f"outside-{number}", run), title, alt, caption, build))
+        if not run.ood.accepting:
+            continue
         title = f"{run.name} ({run.place}): accuracy of what is accepted"
         alt = "Line charts of accuracy against the share of accepted test images, clean and attacked."
         caption = "The test images of the highest scores are accepted first. Dotted: accuracy of all of them."

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from advdpnp.report.figures.drawing import to_svg
@@ -21,13 +22,18 @@ METHODS_DRAWN = 6
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: file name without suffix, heading, what it shows in words, how to read it, and the SVG itself."""
+    """A figure: file name without suffix, heading, what it shows in words, how to read it, and what draws it."""
 
     name: str
     title: str
     alt: str
     caption: str
-    svg: str
+    build: Callable[[], Figure] = field(repr=False, compare=False)
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure itself; drawn when it is first asked for, since a page may leave it out."""
+        return to_svg(self.build, self.title)
 
     @property
     def source(self) -> str:
@@ -37,7 +43,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page. `missing` names the runs for which it was not measured."""
+    """A part of the page.
+
+    Args:
+        missing: the runs for which it was not measured.
+        remarks: pairs of what is spoken of and what is said.
+        left_out: titles of the figures that a page of many runs leaves out.
+    """
 
     anchor: str
     title: str
@@ -45,14 +57,21 @@ class Section:
     missing: list[str]
     tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.tables or self.pictures or self.remarks)
 
 
 def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
-    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, to_svg(build, title))
+    return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, build)
 
 
 def file_name(kind: str, run: RunResults) -> str:
-    variant = f"{run.defense}+{run.tag}" if run.tag else run.defense
+    variant = "+".join(filter(None, (run.defense, run.tag, run.collection)))
     return f"{kind}-{run.data}-{run.backbone}-{variant}-seed-{run.seed}"
 
 

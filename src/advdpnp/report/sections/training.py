@@ -14,7 +14,7 @@ def training_section(runs: list[RunResults]) -> Section:
     trained = [run for run in runs if run.epochs]
     terms, pictures = term_names(trained), []
     for place, members in groupby(trained, key=lambda run: run.place):
-        by_method = groupby(members, key=lambda run: (run.defense, run.tag))
+        by_method = groupby(members, key=lambda run: run.method)
         methods = [list(seeds) for _, seeds in by_method]
         for number, part in enumerate(parts(methods, METHODS_PER_FIGURE), start=1):
             names = ", ".join(seeds[0].method for seeds in part)

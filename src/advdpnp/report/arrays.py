@@ -1,0 +1,116 @@
+"""Arrays that an evaluation stores for figures: images with what was predicted, and two-dimensional features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from advdpnp.report.run_files import is_there
+from advdpnp.runs import checked
+from advdpnp.stored_values import short_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some images of the test set: clean and adversarial (M, channels, H, W) in [0, 1], labels and predictions (M,)."""
+
+    clean: np.ndarray
+    adversarial: np.ndarray
+    labels: np.ndarray
+    clean_predictions: np.ndarray
+    adversarial_predictions: np.ndarray
+    class_names: list[str]
+    attack: str
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """2-D features, clean and adversarial (N, 2), labels (N,), and class centers (C, 2)."""
+
+    clean: np.ndarray
+    adversarial: np.ndarray
+    labels: np.ndarray
+    centers: np.ndarray
+    class_names: list[str]
+    attack: str
+
+
+@dataclass(frozen=True)
+class ProjectedFeatures:
+    """Features wider than two, clean and adversarial, in a plane: by PCA and by t-SNE (N, 2), with labels (N,).
+
+    Args:
+        pca_stars, tsne_stars: (C, 2), one point for each class among them; NaN for a class without one.
+        explained: (2,), the shares of the variance that the axes of PCA have.
+        stars: what these points are, in words.
+    """
+
+    pca_clean: np.ndarray
+    pca_adversarial: np.ndarray
+    pca_stars: np.ndarray
+    tsne_clean: np.ndarray
+    tsne_adversarial: np.ndarray
+    tsne_stars: np.ndarray
+    labels: np.ndarray
+    explained: np.ndarray
+    stars: str
+    class_names: list[str]
+    attack: str
+
+
+Arrays = TypeVar("Arrays", Samples, Embedding, ProjectedFeatures)
+
+
+def read_arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
+    """Arrays of a file of eval/; None where there is no such file, ValueError where it is not what it must be."""
+    import numpy as np
+
+    if not is_there(path):
+        return None
+
+    def read() -> Arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays: dict[str, Any] = {field.name: stored[field.name] for field in fields(kind)}
+        texts = {name: short_name(str(array)) for name, array in arrays.items() if array.ndim == 0}
+        names = [short_name(str(name)) for name in arrays["class_names"]]
+        found = kind(**arrays | texts | {"class_names": names})
+        _check(found)
+        return found
+
+    return checked(path, "make it again with advdpnp illustrate", read)
+
+
+def _check(found: Samples | Embedding | ProjectedFeatures) -> None:
+    """ValueError unless the arrays have the shapes of each other, finite numbers, and classes that have a name."""
+    count, named = len(found.labels), len(found.class_names)
+    points: dict[str, tuple[int, ...]] = {"clean": (count, 2), "adversarial": (count, 2), "centers": (named, 2)}
+    classes = [found.labels]
+    if isinstance(found, Samples):
+        shape = (count, *found.clean.shape[1:])
+        if len(shape) != 4 or shape[1] not in (1, 3):
+            raise ValueError(f"clean has the shape {found.clean.shape}, not (images, 1 or 3 channels, H, W)")
+        classes += [found.clean_predictions, found.adversarial_predictions]
+        points = {"clean": shape, "adversarial": shape}
+    elif isinstance(found, ProjectedFeatures):
+        sides = [f"{plane}_{side}" for plane in ("pca", "tsne") for side in ("clean", "adversarial", "stars")]
+        points = {name: (named if name.endswith("stars") else count, 2) for name in sides} | {"explained": (2,)}
+    for name, shape in points.items():
+        _check_numbers(name, getattr(found, name), shape)
+    for array in classes:
+        if array.shape != (count,) or array.dtype.kind not in "iu" or not count:
+            raise ValueError(f"labels or predictions have the shape {array.shape}, not ({count},) of whole numbers")
+        if array.min() < 0 or array.max() >= named:
+            raise ValueError(f"a label or prediction is none of the {named} classes that have a name")
+
+
+def _check_numbers(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    import numpy as np
+
+    # A class without an image has no star.
+    finite = array.dtype.kind == "f" and (np.isfinite(array) | (name.endswith("stars") & np.isnan(array))).all()
+    if array.shape != shape or not finite:
+        raise ValueError(f"{name} is no array of finite numbers of the shape {shape}")
