@@ -107,10 +107,16 @@ MADE = {
     "advdpnp.illustrations",
     "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
+    "advdpnp.report.arrays",
+    "advdpnp.report.reproduction",
+    "advdpnp.report.reproduction.standings",
+    "advdpnp.report.site",
     "advdpnp.report.paper_values",
+    "advdpnp.report.ranking",
     "advdpnp.report.read",
     "advdpnp.results",
     "advdpnp.run_status",
+    "advdpnp.report.sections.section",
     "advdpnp.report.tables",
 }
 

@@ -12,7 +12,7 @@ from advdpnp.illustrations import illustration_text, mean_over_classes, read_ill
 from advdpnp.report.figures.confusion import confusion_maps, shares
 from advdpnp.report.figures.plane import feature_plane
 from advdpnp.report.figures.projection import projections
-from advdpnp.report.read import Embedding, read_run, read_runs
+from advdpnp.report.read import Embedding, read_run, read_runs, read_whole_run
 from advdpnp.report.sections.confusion import confusion_section
 from advdpnp.report.sections.plane import plane_section
 from advdpnp.report.sections.projection import projection_section
@@ -204,7 +204,7 @@ def test_pictures_are_of_the_first_seed_and_not_of_two_hundred_methods(make_run:
 def test_damage_is_one_line_with_the_file_and_a_cure(make_run: MakeRun, changes: Json, problem: str) -> None:
     folder = store(make_run(), illustration() | changes)
     with pytest.raises(ValueError, match=r"illustration\.json is damaged") as error:
-        read_run(folder)
+        read_whole_run(folder)
     assert problem in str(error.value) and "advdpnp illustrate" in str(error.value)
 
 
