@@ -44,7 +44,7 @@ def test_train_evaluate_and_report(
     assert "worst case" in capsys.readouterr().out
     result = json.loads((trained / "eval/quick.json").read_text())
     assert result["n"] == 50 and result["checkpoint"] == "best" and len(result["attacks"]) == 4
-    assert [p.name for p in (trained / "eval").iterdir()] == ["quick.json"]
+    assert sorted(p.name for p in (trained / "eval").iterdir()) == ["centers.npz", "quick.json"]
     assert call(monkeypatch, "report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")) == 0
     assert (tmp_path / "page/index.html").is_file()
 

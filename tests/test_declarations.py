@@ -114,6 +114,7 @@ MADE = {
     "advdpnp.report.paper_values",
     "advdpnp.report.ranking",
     "advdpnp.report.read",
+    "advdpnp.report.similarity",
     "advdpnp.results",
     "advdpnp.run_status",
     "advdpnp.report.sections.section",

@@ -3,7 +3,7 @@
 runs/<data>/<backbone>/<defense>[+tag]/seed-<n>/
     config.json        the experiment, fully resolved      environment.json   versions, device, commit, command
     train.jsonl        one object per epoch                checkpoints/       state.pt, last and best .safetensors
-    eval/              <suite>.json with verdicts; samples, embedding and projection .npz for figures
+    eval/              <suite>.json with verdicts; samples, embedding, projection and centers .npz for figures
     loggers.json       where its logs are, if it has any
 """
 
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 # The one file of weights of an exported folder, which is read as a run's.
 EXPORTED_WEIGHTS = "model.safetensors"
+# Cosines between the class centers, in the folder of a run's evaluations.
+SIMILARITY = "centers.npz"
 # What an exported folder holds, and of which checkpoint.
 EXPORT_MANIFEST = "export.json"
 

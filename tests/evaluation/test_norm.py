@@ -131,7 +131,7 @@ def test_a_wide_radius_in_linf_is_asked_about() -> None:
 def test_results_in_two_norms_lie_side_by_side(run: Path) -> None:
     api.evaluate(run, "pgd20", limit=20)
     api.evaluate(run, "pgd20", limit=20, norm="l2", eps="1/2")
-    stored = {path.name: json.loads(path.read_text()) for path in (run / "eval").iterdir()}
+    stored = {path.name: json.loads(path.read_text()) for path in (run / "eval").glob("*.json")}
     assert {name: (one["suite"], one["attacks"][0]["norm"]) for name, one in stored.items()} == {
         "pgd20.json": ("pgd20", "linf"),
         "pgd20-l2-eps-0.5.json": ("pgd20-l2-eps-0.5", "l2"),

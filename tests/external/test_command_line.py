@@ -200,7 +200,7 @@ def test_runs_take_attacks_by_hand_another_radius_and_another_test_set(
     assert call(monkeypatch, *here, "--suite", "pgd20", "--eps", "0.2") == 0
     assert call(monkeypatch, *here, "--suite", "pgd20", "--data", "digits/again") == 0
     assert call(monkeypatch, *here, "--suite", "pgd20", "--data", "digits") == 0
-    names = {path.name for path in (run / "eval").iterdir()}
+    names = {path.name for path in (run / "eval").glob("*.json")}
     assert names == {"mine.json", "pgd20-eps-51-255.json", "pgd20@digits-again.json", "pgd20.json"}
     on_other = stored(str(run / "eval/pgd20@digits-again.json"))
     assert on_other["data"] == "digits/again" and on_other["suite"] == "pgd20"

@@ -23,7 +23,7 @@ def test_without_javascript_the_page_is_whole_and_has_no_dead_control(open_page:
     assert (
         page.locator("main tbody tr:not(.group)").count() == page.locator("main tbody tr:not(.group):visible").count()
     )
-    assert page.locator("figure img:visible").count() == page.locator("figure img").count() == 6
+    assert page.locator("figure img:visible").count() == page.locator("figure img").count() == 8
     assert page.locator("button:visible, input:visible, [role=tooltip]:visible, dialog:visible").count() == 0
     page.locator("nav a", has_text="Training").click()
     assert page.url.endswith("#training")
@@ -35,7 +35,7 @@ def test_print_is_light_and_has_no_controls(open_page: OpenPage) -> None:
     page.emulate_media(media="print", color_scheme="dark")
     assert background(page) == LIGHT
     assert page.locator("#theme:visible, nav:visible, #tools:visible, .enlarge:visible").count() == 0
-    assert page.locator("figure img:visible").count() == 6 and page.locator(".ranking:visible").count() >= 1
+    assert page.locator("figure img:visible").count() == 8 and page.locator(".ranking:visible").count() >= 1
     widths = page.locator("table").evaluate_all("tables => tables.map(table => table.getBoundingClientRect().right)")
     assert widths and max(widths) <= 720
 

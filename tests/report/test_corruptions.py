@@ -101,3 +101,19 @@ def test_the_curve_begins_at_the_clean_accuracy_and_maps_have_every_number(make_
     drawn = maps.images[0].get_array()
     assert drawn is not None and drawn.round(9).tolist() == [[80 - row - k for k in range(5)] for row in range(3)]
     assert [text.get_text() for text in maps.texts[:6]] == ["80", "79", "78", "77", "76", "79"]
+
+
+def test_the_papers_mean_stands_below_maps_of_all_published_images_alone(make_run: MakeRun) -> None:
+    folder = cifar_run(make_run, "published")
+    right = {name: [8000, 7900, 7800, 7700, 7600] for name in NAMES}
+    for n, source, below in (
+        (10_000, "published", "severity\nmean 78.00 %, the paper 76.16 %"),
+        (10_000, "generated", "severity\nmean 78.00 %"),
+    ):
+        found: Json = {"corruption_source": source, "corruptions": corruption_fields(right, n)}
+        write_json(folder / "eval" / "corruptions.json", evaluation("corruptions", "cifar10", n, 0.85, []) | found)
+        (results,) = corrupted(grouped(read_runs([folder])))
+        assert corruption_maps(by_method(results)).axes[0].get_xlabel() == below
+    # Of 1,000 images 780, 770 ... are right: 77 percent.
+    (results,) = corrupted(grouped(read_runs([cifar_run(make_run, "published")])))
+    assert corruption_maps(by_method(results)).axes[0].get_xlabel() == "severity\nmean 77.0 %"

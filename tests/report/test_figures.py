@@ -1,3 +1,4 @@
+import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -5,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advdpnp.report.figures.drawing import _spread_apart, to_svg
+from advdpnp.report.figures.drawing import to_svg
 from advdpnp.report.figures.images import amplification, attacked_images
 from advdpnp.report.figures.plane import feature_plane
 from advdpnp.report.figures.radius import accuracy_against_eps
-from advdpnp.report.figures.training import term_names, training_curves
-from advdpnp.report.read import Result, Samples, read_run, read_runs
+from advdpnp.report.figures.training import drawn_epochs, term_names, training_curves
+from advdpnp.report.read import Result, RunResults, Samples, read_run, read_runs
+from advdpnp.report.sections.training import training_section
+
+from .conftest import epoch
 
 MakeRun = Callable[..., Path]
 
@@ -38,10 +42,6 @@ def test_a_curve_starts_at_the_clean_accuracy_and_averages_seeds(make_run: MakeR
     x, y = axes.get_lines()[0].get_data()
     assert x == pytest.approx([0, 0.025, 0.05, 0.1, 0.2])
     assert y == pytest.approx([85 * (1 - 3 * eps) for eps in x])
-
-
-def test_labels_beside_lines_keep_their_distance() -> None:
-    assert _spread_apart([1.0, 2.0, 50.0], 4.0) == [1.0, 5.0, 50.0]
 
 
 @pytest.mark.parametrize(("perturbation", "factor"), [(0.1, 5), (8 / 255, 15), (0.3, 1), (0.0, 1)])
@@ -75,6 +75,7 @@ def test_negative_terms_get_a_panel_of_their_own(make_run: MakeRun) -> None:
         "weighted loss",
         "loss, negative part",
         "held-out accuracy (%)",
+        "norm of class centers",
         "angle of class centers (°)",
     ]
     assert [line.get_label() for line in panels[0].get_lines()] == ["total", "CE clean"]
@@ -87,3 +88,41 @@ def test_a_run_without_held_out_images_has_no_panel_for_them(make_run: MakeRun) 
         line["holdout"] = None
     labels = {panel.get_ylabel() for panel in training_curves([[run]], term_names([run])).axes}
     assert "held-out accuracy (%)" not in labels
+
+
+def of_epochs(make_run: MakeRun, count: int) -> RunResults:
+    folder = make_run(everything=True)
+    lines = [json.dumps(epoch(number, count, ("ce_clean",))) + "\n" for number in range(1, count + 1)]
+    (folder / "train.jsonl").write_text("".join(lines))
+    return read_run(folder)
+
+
+def test_long_trainings_are_thinned_and_it_is_said(make_run: MakeRun) -> None:
+    run = of_epochs(make_run, 10_000)
+    drawn = [line["epoch"] for line in drawn_epochs(run)]
+    assert drawn == [*range(1, 10_000, 20), 10_000]
+    (section,) = [training_section([run])]
+    assert "Of 10,000 epochs one in 20 is drawn, the first and the last among them." in section.pictures[0].caption
+    assert len(section.pictures[0].svg) < 300_000
+    whole = of_epochs(make_run, 500)
+    assert len(drawn_epochs(whole)) == 500 and "is drawn" not in training_section([whole]).pictures[0].caption
+
+
+def test_norms_and_rivals_of_class_centers_are_those_of_the_log(make_run: MakeRun) -> None:
+    run = of_epochs(make_run, 3)
+    for line in run.epochs:
+        line["centers"] |= {"norm_mean": 30.0 + line["epoch"], "nearest_rival_mean_degrees": 90.0}
+    panels = {axes.get_ylabel(): axes for axes in training_curves([[run]], term_names([run])).axes if axes.get_ylabel()}
+    (norms,) = panels["norm of class centers"].get_lines()
+    assert norms.get_ydata() == pytest.approx([31, 32, 33])
+    angles = {line.get_label(): line for line in panels["angle of class centers (°)"].get_lines()}
+    assert angles["nearest rival, mean"].get_ydata() == pytest.approx([90, 90, 90])
+    assert angles["nearest rival, smallest"].get_ydata() == pytest.approx([80.5, 81, 81.5])
+    assert len({line.get_linestyle() for line in angles.values()}) == 3
+
+
+def test_older_logs_have_no_line_for_what_they_lack(make_run: MakeRun) -> None:
+    run = of_epochs(make_run, 3)
+    panels = {axes.get_ylabel(): axes for axes in training_curves([[run]], term_names([run])).axes}
+    labels = [line.get_label() for line in panels["angle of class centers (°)"].get_lines()]
+    assert labels == ["nearest rival, smallest", "all pairs, mean"]

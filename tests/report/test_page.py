@@ -51,7 +51,7 @@ def page(full_runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pag
 
 def test_the_page_is_well_formed_and_accessible(page: Page) -> None:
     assert page.open == []
-    assert all(image["alt"] for image in page.attributes("img")) and len(page.attributes("img")) == 6
+    assert all(image["alt"] for image in page.attributes("img")) and len(page.attributes("img")) == 7
     assert all(head["scope"] in ("col", "row", "rowgroup") for head in page.attributes("th"))
     assert page.attributes("html")[0]["lang"] == "en"
     anchors = {link["href"] for link in page.attributes("a") if (link["href"] or "").startswith("#")}
@@ -85,7 +85,7 @@ def test_the_same_runs_give_the_same_bytes_in_any_order(make_run: MakeRun, tmp_p
         write_report(order, tmp_path / out)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert {path.as_posix() for path in files} >= {"index.html", "results.csv", "results.tex"}
-    assert sum(path.suffix == ".svg" for path in files) == 4
+    assert sum(path.suffix == ".svg" for path in files) == 5
     assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in files)
 
 

@@ -22,6 +22,7 @@ from advdpnp.data.memory.tensors import is_array
 from advdpnp.deprecation import renamed
 from advdpnp.evaluation import EvaluationCallback, paired_test
 from advdpnp.evaluation.randomness import draws_from, with_draws
+from advdpnp.evaluation.similarity import store_similarity
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.mode import settle
 from advdpnp.result_files import ResultFiles
@@ -143,7 +144,7 @@ def evaluate_run(
         callback.on_note(remark)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model: nn.Module
-    model, epoch = load_checkpoint(run, checkpoint, on)
+    classifier, epoch = load_checkpoint(run, checkpoint, on)
     images = tested.images.to(on)
     weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
     facts = {
@@ -160,12 +161,15 @@ def evaluate_run(
     chosen = tested.chosen(how)
     evaluation = StoredEvaluation(run, wanted, images, facts, chosen, tested.other, corrupted=corrupted, source=source)
     with draws_from(how.seed, on, how.eot):
-        model, said = with_draws(model, how.eot, images)
+        model, said = with_draws(classifier, how.eot, images)
     said = [*tested.remarks, *said]
     for line in said:
         warnings.warn(line, stacklevel=5)
     remarks = {"warnings": said} if said else {}
-    return evaluation.begin(on, callback) or evaluation.measure(model, on, callback, **remarks)
+    result = evaluation.begin(on, callback) or evaluation.measure(model, on, callback, **remarks)
+    if wanted.features is not None:
+        store_similarity(run, classifier, done.data.class_names, checkpoint)
+    return result
 
 
 def compare(first: Path | str, second: Path | str, suite: str = "quick") -> list[Json]:

@@ -30,14 +30,16 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.")],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("report"),
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    formats: Annotated[str, typer.Option(help="Of the files in figures/: some of svg,png,pdf.")] = "svg",
 ) -> Answer:
-    """Write one self-contained HTML page, CSV, LaTeX and figures from stored results."""
+    """Write one self-contained HTML page, CSV, LaTeX, Markdown and figures from stored results."""
     from advdpnp.report import write_report
     from advdpnp.report.run_folders import run_folders
 
+    kinds = [kind.strip() for kind in formats.split(",")]
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        page = write_report(run_folders(runs), out, title)
+        page = write_report(run_folders(runs), out, title, kinds)
     for one in said:
         complain(str(one.message))
     return Answer({"page": str(page)}, str(page), next=(f"open {page.resolve()} in a browser",))

@@ -8,6 +8,7 @@ from typing import Any
 
 from advdpnp.indices import of_the_first, short_indices
 from advdpnp.report.declared_metrics import MISSING
+from advdpnp.report.published.departures import on_the_papers_images
 from advdpnp.report.published.tables import TABLE_5, Place
 from advdpnp.report.read import Result, by_method
 from advdpnp.report.tables import Cell, Column, Row, Table, percent, published_row
@@ -107,6 +108,13 @@ def _cell(accuracy: Accuracy, n: int) -> Cell:
         return Cell(percent(accuracy.value, n), value=accuracy.value)
     limits = f"{percent(accuracy.low, n)}–{percent(accuracy.high, n)}"
     return Cell(percent(accuracy.value, n), limits, accuracy.value, (accuracy.low, accuracy.high))
+
+
+def printed_mean(result: Result) -> float | None:
+    """Mean accuracy that Table 5 prints for a result's method, percent; None beside generated or fewer images."""
+    numbers = TABLE_5.rows.get(Place(result.suite.data, result.run.backbone, result.run.defense))
+    same = _source(result) == "published" and on_the_papers_images(result) and not result.run.tag
+    return numbers[0] if numbers is not None and same else None
 
 
 def _printed(result: Result) -> list[Row]:

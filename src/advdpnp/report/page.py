@@ -1,14 +1,17 @@
-"""The report as files: one self-contained page with tables and figures, the tables as CSV and LaTeX, figures as SVG."""
+"""The report as files: one self-contained page; the tables as CSV, LaTeX and Markdown; figures as SVG, PNG and PDF."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from advdpnp.report.corruption_tables import corrupted, corruption_tables
+from advdpnp.report.figures.drawing import FORMATS, check_formats
+from advdpnp.report.markdown import to_markdown
 from advdpnp.report.methods import color
 from advdpnp.report.page_entries import Entries
 from advdpnp.report.paper_tables import paper_csv
@@ -66,8 +69,8 @@ def _write(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="replace"))
 
 
-def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
-    """Write index.html, results.csv, results.tex and figures/*.svg from the stored results of runs.
+def write_report(runs: list[Path], out: Path, title: str | None = None, formats: Sequence[str] = FORMATS[:1]) -> Path:
+    """Write index.html, results.csv, results.tex, results.md and figures/ from the stored results of runs.
 
     Where the runs have a place in the tables of the paper, paper.csv has those, and reproduction.html says of every
     number of the paper whether it is reproduced.
@@ -76,13 +79,15 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         runs: run folders, runs/<data>/<backbone>/<defense>[+tag]/seed-<n>, in any order.
         out: folder of the report; files of an earlier report in it are replaced.
         title: heading of the page.
+        formats: of the files in figures/: "svg", "png" (200 dots per inch) and "pdf".
     Returns:
         Path of index.html, which needs no other file and no network. The same runs give the same bytes.
     What cannot be read is left out, named on the page, and warned of.
 
     Raises:
-        ValueError: no runs, or none that can be read.
+        ValueError: no runs, or none that can be read, or another format.
     """
+    check_formats(formats)
     found = read_all(runs)
     stored = found.runs
     groups = grouped(stored)
@@ -110,12 +115,14 @@ def write_report(runs: list[Path], out: Path, title: str | None = None) -> Path:
         shown=PICTURES_SHOWN,
     )
     for picture in (picture for part in parts for picture in part.pictures):
-        _write(out / "figures" / f"{picture.name}.svg", picture.svg)
+        for kind in formats:
+            write_bytes(out / "figures" / f"{picture.name}.{kind}", picture.file(kind))
     listed = [table for group in corrupted(groups) for table in corruption_tables(group)]
     _write(out / "results.csv", to_csv([*accuracies, *listed]))
     if beside := [table for part in parts if part.anchor == "paper" for table in part.tables]:
         _write(out / "paper.csv", paper_csv(beside))
     _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
+    _write(out / "results.md", to_markdown(parts))
     if has_rows(stored):
         _write(out / REPRODUCTION, reproduction_page(stored))
     _write(out / "index.html", page)

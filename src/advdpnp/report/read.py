@@ -35,8 +35,9 @@ from advdpnp.report.run_files import (
     read_epochs,
     read_results,
 )
+from advdpnp.report.similarity import Similarity, stored_similarity
 from advdpnp.results import Accuracy, AttackKey, EvaluationResult, without_copies
-from advdpnp.runs import Run
+from advdpnp.runs import SIMILARITY, Run
 from advdpnp.stored_values import short_name
 
 # Suites of one attack at growing radius, which are drawn and not listed.
@@ -68,6 +69,7 @@ class RunResults:
     unread: tuple[Unread, ...] = ()
     collection: str = ""
     audits: list[StoredAudit] = field(default_factory=list)
+    similarity: Similarity | None = None
 
     @property
     def curve(self) -> EvaluationResult | None:
@@ -232,7 +234,7 @@ def read_run(folder: Path) -> RunResults:
     # Of the run's own test set; on another one it is a table.
     curves = [suite for suite in suites if suite.name in CURVES and suite.data == data]
     environment, ood = folder / "environment.json", ood_path(run)
-    drawn = illustration_path(run)
+    drawn, centers = illustration_path(run), run.eval_path(SIMILARITY)
 
     def arrays(name: str, kind: type[Arrays]) -> Arrays | None:
         path = run.eval_path(name)
@@ -251,6 +253,7 @@ def read_run(folder: Path) -> RunResults:
         projection=arrays(PROJECTION, ProjectedFeatures),
         illustration=reading(drawn, lambda: stored_illustration(run) if is_there(drawn) else None, None),
         audits=_audits(run, reading),
+        similarity=reading(centers, lambda: stored_similarity(run) if is_there(centers) else None, None),
         unread=tuple(reading.unread),
     )
 

@@ -36,7 +36,7 @@ class Cell:
         interval: its limits, as printed.
         value, limits: the fractions behind it.
         best, second: whether it is the best or the second of its column.
-        difference: from the published number, in words.
+        difference: from the published number, or what else a number is to another one, in words.
         footnotes: indices of the footnotes that hold for it alone.
     """
 

@@ -12,7 +12,7 @@ from advdpnp.attacks import PGD, CarliniWagner
 from advdpnp.attacks.monitored_model import MonitoredModel
 from advdpnp.data import Images
 from advdpnp.losses import is_right, margin
-from advdpnp.metrics import mean_pairwise_angle_degrees, min_separation_degrees
+from advdpnp.metrics import mean_pairwise_angle_degrees, mean_separation_degrees, min_separation_degrees
 from advdpnp.models.classifier import Classifier, logits_saturate, other_answers
 from advdpnp.noise import IndexNoise
 from advdpnp.training.recipe import InnerAttack
@@ -22,7 +22,7 @@ SHOWN = 8
 
 
 def center_statistics(model: Classifier) -> dict[str, float]:
-    """Norms of the class centers, and mean (over all pairs) and smallest of the angles between them, in degrees."""
+    """Norms of the class centers, and the angles between them, in degrees: of all pairs and to the nearest rival."""
     centers = model.class_centers().float()
     norms = centers.norm(dim=1)
     return {
@@ -30,6 +30,8 @@ def center_statistics(model: Classifier) -> dict[str, float]:
         "norm_min": norms.min().item(),
         "norm_max": norms.max().item(),
         "angle_mean_degrees": mean_pairwise_angle_degrees(centers),
+        "nearest_rival_mean_degrees": mean_separation_degrees(centers),
+        # The smallest of all pairs is also the smallest to a nearest rival.
         "angle_min_degrees": min_separation_degrees(centers),
     }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
-from advdpnp.report.corruption_tables import stored_corruptions, words
-from advdpnp.report.figures.drawing import METHODS_PER_FIGURE, label_lines, new_figure
-from advdpnp.report.methods import color, method
+from advdpnp.report.corruption_tables import printed_mean, stored_corruptions, words
+from advdpnp.report.figures.drawing import METHODS_PER_FIGURE, draw_line, line_styles, name_lines, new_figure
+from advdpnp.report.methods import color
 from advdpnp.report.read import Result, by_method
-from advdpnp.report.tables import spread
+from advdpnp.report.tables import percent, spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,25 +30,26 @@ def accuracy_against_severity(results: list[Result]) -> Figure:
     Args:
         results: of corruptions, on the same images and from the same source.
     """
-    figure = new_figure(7.6, 4.2)
-    axes = figure.subplots()
-    ends, last = [], 0
+    figure = new_figure(8.4, 4.2)
+    axes, drawn = figure.subplots(), []
+    styles = line_styles([result.run for result in results])
     for seeds in by_method(results):
         run, clean = seeds[0].run, spread([seed.suite.clean for seed in seeds]).value
         y = [100 * clean, *_mean_over_seeds(seeds, lambda stored: stored["severity_accuracy"])]
-        last = len(y) - 1
-        style, marker = "--" if run.tag else "-", method(run.defense).marker
-        axes.plot(range(len(y)), y, style, color=color(run.defense), marker=marker, markersize=4.5)
-        ends.append((y[-1], run))
-    label_lines(axes, ends, last)
+        draw_line(axes, run, range(len(y)), y, styles[run.method])
+        drawn += y
+    # Whole tens around all lines, which lie too near each other on an axis from 0 to 100.
+    axes.set_ylim(max(0, 10 * floor(min(drawn) / 10)), min(101, 10 * ceil(max(drawn) / 10)))
     source = results[0].suite.corruption_source
-    axes.set(xlim=(0, 1.01 * last), ylim=(0, 101), xlabel=f"severity of the corruptions ({source})")
-    axes.set_ylabel("mean accuracy (%)")
+    axes.set(xlabel=f"severity of the corruptions ({source}); 0: clean", ylabel="mean accuracy (%)")
+    name_lines(figure, axes)
     return figure
 
 
 def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
-    """Accuracy under each corruption at each severity, in percent: a heat map for each method.
+    """Accuracy under each corruption at each severity, in percent: a heat map for each method, and the mean below.
+
+    Beside the mean that of Table 5, for published images alone.
 
     Args:
         methods: at most `METHODS_PER_FIGURE` methods, each with its seeds, of which the mean is drawn.
@@ -67,7 +69,8 @@ def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
         axes.set_yticks(range(len(names)), labels=labels)
         axes.set_xticks(range(shares.shape[1]), labels=[str(k + 1) for k in range(shares.shape[1])])
         axes.set_title(seeds[0].run.method, color=color(seeds[0].run.defense))
-        axes.set_xlabel("severity")
+        printed, mean = printed_mean(seeds[0]), f"mean {percent(shares.mean() / 100, n)} %"
+        axes.set_xlabel("severity\n" + mean + ("" if printed is None else f", the paper {printed:.2f} %"))
     for empty in grid[len(methods) :]:
         empty.set_axis_off()
     return figure

@@ -1,15 +1,15 @@
-"""What all figures of a report share: style, size, colors, labels of lines."""
+"""What all figures of a report share: style, size, colors, styles and labels of lines, formats of files."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advdpnp.report.figures.slim import slim_svg
-from advdpnp.report.methods import color
+from advdpnp.report.methods import method
 from advdpnp.report.read import RunResults
 
 if TYPE_CHECKING:
@@ -18,21 +18,45 @@ if TYPE_CHECKING:
 
 FAINT = "#9AA5B1"
 METHODS_PER_FIGURE = 4
-# Of a log; more would be no more to see.
-EPOCHS_OF_A_LINE = 300
+# Lines of one color: whole, dashed, dotted, dash-dotted, and longer patterns.
+LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
+# Format of a figure's file -> what its metadata must leave out, so that it is the same bytes every time.
+_DATED: dict[str, tuple[str, ...]] = {
+    "svg": ("Date", "Creator"),
+    "png": ("Software",),
+    "pdf": ("CreationDate", "Creator", "Producer"),
+}
+FORMATS = tuple(_DATED)
+_DPI = {"svg": 150, "png": 200, "pdf": 200}
+
+
+def check_formats(names: Iterable[str]) -> None:
+    """ValueError for a format that figures are not written in."""
+    for name in names:
+        if name not in FORMATS:
+            raise ValueError(f"formats of figures are {', '.join(FORMATS)}; got {name!r}: give some of these")
+
+
+def to_bytes(build: Callable[[], Figure], title: str, kind: str = "svg") -> bytes:
+    """The figure that `build` draws as a file; the same input gives the same bytes.
+
+    Args:
+        kind: one of `FORMATS`; PNG has 200 dots per inch.
+    """
+    import matplotlib
+
+    content, style = io.BytesIO(), Path(__file__).with_name("style.mplstyle")
+    metadata = {"Title": title, **dict.fromkeys(_DATED[kind])}
+    with matplotlib.rc_context(fname=style), warnings.catch_warnings():
+        # Of a name in a script that the font does not have: boxes are drawn.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        build().savefig(content, format=kind, dpi=_DPI[kind], metadata=metadata)
+    return content.getvalue()
 
 
 def to_svg(build: Callable[[], Figure], title: str) -> str:
     """The figure that `build` draws, as SVG; the same input gives the same bytes."""
-    import matplotlib
-
-    text = io.StringIO()
-    style = Path(__file__).with_name("style.mplstyle")
-    with matplotlib.rc_context(fname=style), warnings.catch_warnings():
-        # Of a name in a script that the font does not have: boxes are drawn.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        build().savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None, "Title": title})
-    return slim_svg(text.getvalue())
+    return slim_svg(to_bytes(build, title).decode())
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -41,19 +65,35 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _spread_apart(values: list[float], gap: float) -> list[float]:
-    """The values, sorted upwards and moved up where two are nearer than `gap`, for labels beside lines."""
-    placed: list[float] = []
-    for value in values:
-        placed.append(max(value, placed[-1] + gap) if placed else value)
-    return placed
+def line_styles(runs: Sequence[RunResults]) -> dict[str, Any]:
+    """By method: whole lines for a defense as it is, and a pattern of its own for each of its variants."""
+    variants: dict[str, list[str]] = {}
+    for run in runs:
+        known = variants.setdefault(run.defense, [])
+        if run.tag and run.method not in known:
+            known.append(run.method)
+    patterns = LINE_STYLES[1:]
+    return {
+        run.method: patterns[variants[run.defense].index(run.method) % len(patterns)] if run.tag else LINE_STYLES[0]
+        for run in runs
+    }
 
 
-def label_lines(axes: Axes, ends: list[tuple[float, RunResults]], x: float) -> None:
-    ends.sort(key=lambda end: (end[0], end[1].order))
-    places = _spread_apart([height for height, _ in ends], gap=4.6)
-    for (_, run), y in zip(ends, places, strict=True):
-        label = axes.annotate(
-            run.method, (x, y), (9, 0), textcoords="offset points", va="center", color=color(run.defense)
-        )
-        label.set_annotation_clip(False)
+def draw_line(axes: Axes, run: RunResults, x: Sequence[float], y: Sequence[float], style: Any) -> None:
+    """A line in the color and with the marker of a method, named after it."""
+    known = method(run.defense)
+    # A cross is all edge.
+    edge = known.color if known.marker == "x" else "white"
+    axes.plot(
+        x, y, linestyle=style, color=known.color, marker=known.marker, markersize=5.5, markeredgecolor=edge,
+        markeredgewidth=0.5, label=run.method,
+    )  # fmt: skip
+
+
+def name_lines(figure: Figure, *panels: Axes) -> None:
+    """Name the lines and marks of panels beside the figure, once each, in the order in which they were drawn."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    figure.legend(list(found.values()), list(found), loc="outside right upper")

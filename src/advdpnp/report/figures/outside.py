@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advdpnp.ood_results import OodResult, OutsideRow
 
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INSIDE, _OUTSIDE, _FAINT = "#0072B2", "#D55E00", "#9AA5B1"
-_SCORE_COLORS = {
-    "distance": "#0072B2",
-    "angle": "#D55E00",
-    "max-softmax": "#009E73",
-    "max-logit": "#CC79A7",
-    "energy": "#777777",
+# Score -> color and style of its line.
+_SCORES: dict[str, tuple[str, Any]] = {
+    "distance": ("#0072B2", "-"),
+    "angle": ("#D55E00", "--"),
+    "max-softmax": ("#009E73", "-."),
+    "max-logit": ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))),
+    "energy": ("#777777", (0, (1, 1))),
 }
 # Columns of one figure.
 SETS_PER_FIGURE = 4
@@ -35,9 +36,9 @@ def shown_score(result: OodResult) -> str:
 
 def _draw_histogram(axes: Axes, row: OutsideRow, score: str) -> None:
     found = row.scores[score].histogram
-    for name, ink in (("inside", _INSIDE), ("outside", _OUTSIDE)):
-        axes.stairs(found[name], found["edges"], fill=True, color=ink, alpha=0.35, label=name)
-        axes.stairs(found[name], found["edges"], color=ink)
+    for name, ink, style in (("inside", _INSIDE, "-"), ("outside", _OUTSIDE, "--")):
+        axes.stairs(found[name], found["edges"], fill=True, color=ink, alpha=0.3)
+        axes.stairs(found[name], found["edges"], color=ink, linestyle=style, label=name)
     axes.set_title(row.name)
     axes.set(xlabel=f"{score}, higher is more inside", yticks=[])
 
@@ -45,7 +46,8 @@ def _draw_histogram(axes: Axes, row: OutsideRow, score: str) -> None:
 def _draw_roc(axes: Axes, row: OutsideRow) -> None:
     rates = [place / 100 for place in range(101)]
     for name, score in row.scores.items():
-        axes.plot(score.roc, rates, color=_SCORE_COLORS.get(name, _FAINT), label=name, drawstyle="steps-post")
+        ink, style = _SCORES.get(name, (_FAINT, "-"))
+        axes.plot(score.roc, rates, color=ink, linestyle=style, label=name, drawstyle="steps-post")
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=":")
     axes.axhline(0.95, color=_FAINT, linewidth=0.9, linestyle=":")
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="outside accepted (FPR)")
@@ -83,7 +85,8 @@ def accuracy_of_accepted(result: OodResult) -> Figure:
         for name, score in row.scores.items():
             coverage = [100 * share for share in score.coverage]
             accuracy = [100 * share for share in score.accuracy_of_accepted]
-            axes.plot(coverage, accuracy, color=_SCORE_COLORS.get(name, _FAINT), label=name)
+            ink, style = _SCORES.get(name, (_FAINT, "-"))
+            axes.plot(coverage, accuracy, color=ink, linestyle=style, label=name)
         axes.axhline(100 * row.accuracy, color=_FAINT, linewidth=0.9, linestyle=":")
         axes.set_title(row.label)
         axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="accepted (% of the test images)")

@@ -36,7 +36,7 @@ PAPER_TRAINING_ATTACK = {
 # Data and backbone of Figure 2.
 FIGURE_2_PLACE = "mnist/lenets++"
 # Methods that train without an attack.
-_WITHOUT_ATTACK = ("st", "dpnp")
+WITHOUT_ATTACK = ("st", "dpnp")
 
 
 def paper_test_images(data: str) -> int | None:
@@ -45,6 +45,13 @@ def paper_test_images(data: str) -> int | None:
         one = PAPER_TEST_IMAGES["cifar10"]
         return one if data.count("/") == 2 else one * SEVERITIES
     return PAPER_TEST_IMAGES.get(data)
+
+
+def on_the_papers_images(result: Result) -> bool:
+    """Whether a result is of all test images that the paper reports, on the data that the run was trained for."""
+    suite = result.suite
+    whole = suite.n == paper_test_images(suite.data) and of_the_first(suite.indices, suite.n)
+    return whole and suite.data == result.run.data
 
 
 def departures(result: Result) -> list[str]:
@@ -92,7 +99,7 @@ def training_departures(run: RunResults) -> Iterator[str]:
         yield f"recipe “{run.recipe}”" + (f": {held_out:,} training images held out" if held_out else "")
     if run.data in PAPER_TEST_IMAGES:
         yield from _other_settings(recipe)
-    if run.data in PAPER_TRAINING_ATTACK and run.defense not in _WITHOUT_ATTACK:
+    if run.data in PAPER_TRAINING_ATTACK and run.defense not in WITHOUT_ATTACK:
         yield from _other_attack(recipe["attack"], *PAPER_TRAINING_ATTACK[run.data])
     if recipe.get("train_images"):
         yield f"trained on {recipe['train_images']:,} images"

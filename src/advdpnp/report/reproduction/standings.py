@@ -90,7 +90,7 @@ def _row(table: PaperTable, place: Place, runs: Sequence[RunResults]) -> PaperRo
 
 def _commands(table: PaperTable, place: Place, runs: Sequence[RunResults]) -> Iterator[str]:
     """What measures the row under the paper's protocol."""
-    trained = [run for run in runs if run.backbone == place.backbone and not training_departures(run)]
+    trained = [run for run in runs if run.backbone == place.backbone and not list(training_departures(run))]
     yield from filling_commands(table, place, trained)
     if not trained:
         folder = f"runs/{place.data}/{place.backbone}/{place.defense}/seed-0"

@@ -11,13 +11,16 @@ from advdpnp.report.sections.corruptions import corruptions_section
 from advdpnp.report.sections.curves import curves_section
 from advdpnp.report.sections.geometry import geometry_section
 from advdpnp.report.sections.images import images_section
+from advdpnp.report.sections.norms import norms_section
 from advdpnp.report.sections.outside import outside_section
 from advdpnp.report.sections.paper import paper_section
 from advdpnp.report.sections.plane import plane_section
 from advdpnp.report.sections.projection import projection_section
 from advdpnp.report.sections.section import Section
+from advdpnp.report.sections.similarity import similarity_section
 from advdpnp.report.sections.smallest_eps import smallest_eps_section
 from advdpnp.report.sections.spread import spread_section
+from advdpnp.report.sections.tradeoff import tradeoff_section
 from advdpnp.report.sections.training import training_section
 from advdpnp.report.tables import Table
 
@@ -35,12 +38,15 @@ def page_sections(runs: list[RunResults], groups: list[list[Result]], tables: li
     return [
         accuracy_section(runs, tables),
         *paper_section(runs),
+        *tradeoff_section(groups),
+        *norms_section(groups),
         curves_section(runs),
         *smallest_eps_section(groups),
         *audit_section(runs),
         *corruptions_section(corrupted(groups)),
         *outside_section(runs),
         geometry_section(ours, groups),
+        *similarity_section(ours),
         images_section([run for run in runs if not run.foreign or run.samples]),
         *confusion_section(runs),
         plane_section(ours),

@@ -24,12 +24,16 @@ def corruptions_section(groups: list[list[Result]]) -> list[Section]:
         title = f"{place}: accuracy falls as corruptions grow ({source})"
         alt = f"Line chart of the mean accuracy over corruptions against their severity for {names}."
         build = binding(accuracy_against_severity, results)
-        pictures.append(picture(f"severity-{name}", title, alt, f"{images} At 0 the clean accuracy.", build))
+        pictures.append(picture(f"severity-{name}", title, alt, f"{images} Accuracy does not begin at 0.", build))
         for number, part in enumerate(parts(by_method(results), METHODS_PER_FIGURE), start=1):
             names = ", ".join(seeds[0].run.method for seeds in part)
             title, alt = f"{place}: each corruption ({source})", f"Heat map of accuracies by corruption, {names}."
             build = binding(corruption_maps, part)
-            pictures.append(picture(f"corruptions-{name}-{number}", title, alt, f"{images} In percent.", build))
+            pictures.append(
+                picture(
+                    f"corruptions-{name}-{number}", title, alt, f"{images} In percent; below, the mean of all.", build
+                )
+            )
     text = (
         "What is left of the accuracy under 19 common corruptions at five severities (Hendrycks and Dietterich 2019). "
         "Generated images have the authors' constants, but are not the published ones: their numbers compare with each "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from advdpnp.report.figures.drawing import to_svg
+from advdpnp.report.figures.drawing import to_bytes, to_svg
 from advdpnp.report.read import RunResults
 from advdpnp.report.tables import Table
 
@@ -28,7 +28,7 @@ class Picture:
     title: str
     alt: str
     caption: str
-    build: Callable[[], Figure] = field(repr=False, compare=False)
+    build: Callable[[], Any] = field(repr=False, compare=False)
 
     @cached_property
     def svg(self) -> str:
@@ -39,6 +39,10 @@ class Picture:
     def source(self) -> str:
         """The SVG as a data URI, which keeps its ids apart from those of other figures."""
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode("ascii")
+
+    def file(self, kind: str) -> bytes:
+        """The figure as a file of one of the formats of `advdpnp.report.figures.drawing.FORMATS`."""
+        return self.svg.encode() if kind == "svg" else to_bytes(self.build, self.title, kind)
 
 
 @dataclass(frozen=True)
