@@ -55,7 +55,7 @@ def stretched_probabilities(base: nn.Module) -> nn.Module:
     return After(base, lambda z: 100 * (20 * z).softmax(dim=1) - 30)
 
 
-@fake("masked")
+@fake("masked", "refused")
 def saturating_head(base: nn.Module) -> nn.Module:
     """10 tanh of logits above the mean logit, times 20: flat but at the boundary."""
     return After(base, lambda z: 10 * torch.tanh(20 * (z - z.topk(2, dim=1).values.mean(dim=1, keepdim=True))))
