@@ -267,7 +267,8 @@ def nearest_center(base: nn.Module) -> nn.Module:
     return Around(base, answer)
 
 
-@honest(of="mnist", eps=0.3)
+# In l2 PGD and APGD leave 17 of 64 images, and FAB 10: that number is masked, and the audit says which one.
+@honest("no sign of masking", "suspicious", of="mnist", eps=0.3)
 def mnist_adversarially_trained(base: nn.Module) -> nn.Module:
     """Adversarial training on MNIST."""
     return base

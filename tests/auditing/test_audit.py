@@ -157,6 +157,12 @@ def test_one_output_is_two_classes() -> None:
     assert found.verdict == "no sign of masking" and found.numbers["claimed"] == 0
 
 
+def test_a_network_in_float64_that_casts_its_images_is_audited_as_it_is() -> None:
+    # A copy in float32 would not run.
+    found = audited(Mean(before=lambda x: x.double()).double(), NEAR)
+    assert found.verdict == "no sign of masking" and found.numbers["claimed"] == 0
+
+
 def test_every_check_says_what_it_expects_and_every_alarm_what_to_do() -> None:
     for check in (*audited(Mean(after=lambda z: 1e4 * z)).checks, *audited(Mean(), NEAR).checks):
         assert check.measured and check.expected

@@ -241,6 +241,14 @@ def test_stand_ins_have_the_gradient_of_a_linear_network(stand_in: Callable[[nn.
     assert float((found - exact).norm() / exact.norm()) < 0.12
 
 
+def test_a_network_that_answers_in_float64_has_estimated_gradients_in_the_precision_of_its_images() -> None:
+    x, y = images(4)
+    subject = Subject(Mean(after=lambda z: z.double()), x, y, "linf", 0.05)
+    exact, found = (subject.gradient(x, y, margin, one)[1] for one in (None, Estimated(subject.model, 0.01, 2000)))
+    assert found.dtype == torch.float32
+    assert float((found - exact).norm() / exact.norm()) < 0.12
+
+
 def test_differences_are_in_spreads_of_a_row() -> None:
     assert difference(torch.tensor([[0.0, 10.0]]), torch.tensor([[1.0, 10.0]])) == pytest.approx(0.1)
     assert difference(torch.tensor([[1e6, 1e6 + 10.0]]), torch.tensor([[1e6 + 1.0, 1e6 + 10.0]])) == pytest.approx(0.1)
