@@ -77,6 +77,7 @@ MADE = {
     "advdpnp.api.run_images",
     "advdpnp.api.test_sets",
     "advdpnp.attacks.apgd_step",
+    "advdpnp.audit_files",
     "advdpnp.auditing.comparisons",
     "advdpnp.auditing.subject",
     "advdpnp.attacks.square_moves",
