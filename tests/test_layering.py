@@ -97,7 +97,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "attack_words": (set(), set()),
     "radii": (set(), {"numpy"}),
-    "audit_files": (set(), set()),
+    "audit_files": ({"runs", "stored_values"}, set()),
     "results": ({"attack_words", "audit_files", "declared_fields", "result_parts", "runs", "stored_values"}, set()),
     "result_files": ({"declared_fields", "indices", "radii", "results", "runs"}, {"numpy"}),
     "ood_results": (
@@ -108,6 +108,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "report": (
         {
             "attack_words",
+            "audit_files",
             "illustrations",
             "indices",
             "ood_results",

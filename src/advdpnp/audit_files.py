@@ -1,8 +1,12 @@
-"""What the files of masking audits are called, in the folder of a run's evaluations."""
+"""Files of masking audits, in the folder of a run's evaluations: what they are called, and how they are read."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
 
 from advdpnp.ranges import eps_text
+from advdpnp.runs import Run, checked
+from advdpnp.stored_values import check_schema, check_value, parsed_to_show
 
 AUDIT = "audit"
 
@@ -27,3 +31,88 @@ def is_audit(path: Path) -> bool:
 def without_audits(folder: Path) -> list[Path]:
     """The JSON files of a run's eval folder that are no audits, sorted."""
     return [path for path in sorted(folder.glob("*.json")) if not is_audit(path)]
+
+
+@dataclass(frozen=True)
+class StoredAudit:
+    """What is stored of one audit.
+
+    Args:
+        name: of its file, without the suffix.
+        norm, eps: the ball, as in "linf" and "8/255".
+        n: images.
+        verdict, conclusion: in words.
+        checks: name, verdict, measured, expected and advice of each.
+        shares: clean accuracy, and what PGD-20 and all attacks leave, as fractions of n; without attacks there is less.
+        content: all that the file holds.
+    """
+
+    name: str
+    norm: str
+    eps: str
+    n: int
+    verdict: str
+    conclusion: str
+    checks: list[dict[str, Any]]
+    shares: dict[str, float]
+    content: dict[str, Any]
+
+
+class _Check(TypedDict):
+    name: str
+    verdict: str
+    measured: str
+    expected: str
+    advice: str
+
+
+class _AgainstEps(TypedDict):
+    eps: list[float]
+    accuracy: list[float]
+
+
+class _Along(TypedDict):
+    shares: list[float]
+    along: list[float]
+    across: list[float]
+
+
+class _Audit(TypedDict):
+    norm: str
+    eps: str
+    n: int
+    verdict: Literal["no sign of masking", "suspicious", "masked", "refused"]
+    conclusion: str
+    checks: list[_Check]
+    curves: dict[str, dict[str, Any]]
+    clean: NotRequired[float]
+    claimed: NotRequired[float]
+    lowest: NotRequired[float]
+
+
+def audit_paths(run: Run) -> list[Path]:
+    """The files of a run's audits, sorted."""
+    return [path for path in sorted(run.eval_path("").glob("*.json")) if is_audit(path)]
+
+
+def read_audit(path: Path) -> StoredAudit:
+    """One audit.
+
+    Raises:
+        ValueError: the file is damaged, or of another version.
+    """
+    return checked(path, "remove it, and audit again with advdpnp audit", lambda: _read(path))
+
+
+def _read(path: Path) -> StoredAudit:
+    content = parsed_to_show(path.read_text())
+    check_schema(content, 1)
+    check_value("the audit", content, _Audit)
+    for name, kind in {"eps": _AgainstEps, "along": _Along, "attacks": dict[str, float]}.items():
+        if curve := content["curves"].get(name):
+            check_value(name, curve, kind)
+            if name != "attacks" and len({len(values) for values in curve.values()}) != 1:
+                raise ValueError(f"the curve {name} has lists of several lengths")
+    shares = {name: content[name] for name in ("clean", "claimed", "lowest") if name in content}
+    facts = {name: content[name] for name in ("norm", "eps", "n", "verdict", "conclusion", "checks")}
+    return StoredAudit(name=path.stem, **facts, shares=shares, content=content)

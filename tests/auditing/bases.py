@@ -87,6 +87,13 @@ def lipschitz() -> Layers:
     return Layers(32, *layers)
 
 
+def max_pooled() -> Layers:
+    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)]
+    return Layers(
+        32, *layers, nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 32)
+    )
+
+
 def classifier(backbone: Backbone, classes: int = 10) -> Classifier:
     return Classifier(backbone, LinearHead(backbone.features, classes))
 
@@ -108,6 +115,9 @@ NETWORKS: dict[str, Callable[[], Classifier]] = {
     "standard-cnn": lambda: classifier(small_cnn()),
     "gelu": lambda: classifier(small_cnn(nn.GELU)),
     "swish": lambda: classifier(small_cnn(nn.SiLU)),
+    "tanh": lambda: classifier(small_cnn(nn.Tanh)),
+    "maxpool": lambda: classifier(max_pooled()),
+    "l2": lambda: classifier(small_cnn()),
     "mlp": lambda: classifier(mlp()),
     "noisy-labels": lambda: classifier(mlp()),
     "deep-narrow": lambda: classifier(deep_narrow()),

@@ -90,7 +90,7 @@ def flat_beyond_half_the_radius(base: nn.Module) -> nn.Module:
     return Before(backward_as(lambda x, g: torch.where(_distance(x, clean) > 0.05, 0 * g, g)), base)
 
 
-@fake("masked")
+@fake("masked", "refused")
 def flat_near_the_image(base: nn.Module) -> nn.Module:
     """No gradient nearer than 0.12 to a clean image, which it knows."""
     clean, _ = digits(360)
@@ -187,6 +187,40 @@ def gradient_of_the_prediction_alone(base: nn.Module) -> nn.Module:
 def flipped_on_a_robust_network(base: nn.Module) -> nn.Module:
     """Gradients of the opposite sign, of a network that is fairly robust."""
     return Before(backward_as(lambda _, gradient: -gradient), base)
+
+
+@fake("masked", "suspicious")
+def clipped_gradient(base: nn.Module) -> nn.Module:
+    """A hook cuts gradients to 1e-12, so that only their signs are left."""
+    return Before(backward_as(lambda _, gradient: gradient.clamp(-1e-12, 1e-12)), base)
+
+
+@fake("masked", "suspicious")
+def three_pixels_of_the_gradient(base: nn.Module) -> nn.Module:
+    """Only the three largest entries of a gradient are kept."""
+
+    def sparse(_: Tensor, gradient: Tensor) -> Tensor:
+        flat = gradient.flatten(1)
+        least = flat.abs().topk(3, dim=1).values[:, -1:]
+        return (flat * (flat.abs() >= least)).view_as(gradient)
+
+    return Before(backward_as(sparse), base)
+
+
+@fake("masked", "suspicious", "refused")
+def rounded_gradient(base: nn.Module) -> nn.Module:
+    """Gradients are rounded to steps of 2: most are 0."""
+    return Before(backward_as(lambda _, gradient: 2 * (gradient / 2).round()), base)
+
+
+@fake("refused", "masked")
+def fails_where_a_gradient_is_asked_for(base: nn.Module) -> nn.Module:
+    """The backward raises an error."""
+
+    def fail(_: Tensor, gradient: Tensor) -> Tensor:
+        raise NotImplementedError("this layer has no backward")
+
+    return Before(backward_as(fail), base)
 
 
 def _turned_within(radius: float) -> Callable[[Tensor], Tensor]:

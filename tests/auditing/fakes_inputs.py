@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from auditing.bases import digits
 from auditing.zoo import Around, Before, backward_as, fake, hash_noise
 
 
@@ -63,15 +64,90 @@ def wiggling_pixels(base: nn.Module) -> nn.Module:
 def compressed(base: nn.Module) -> nn.Module:
     """JPEG through Pillow: no gradient."""
 
-    def jpeg(image: np.ndarray) -> np.ndarray:
+    return Before(lambda x: jpeg(x, 90), base)
+
+
+@fake("masked", "suspicious")
+def compressed_straight_through(base: nn.Module) -> nn.Module:
+    """JPEG of low quality, whose backward is the identity."""
+    return Before(lambda x: straight_through(x, jpeg(x, 20)), base)
+
+
+def jpeg(x: Tensor, quality: int) -> Tensor:
+    """(B, 1, H, W) through Pillow's JPEG."""
+
+    def through(image: np.ndarray) -> np.ndarray:
         file = io.BytesIO()
-        Image.fromarray((255 * image).round().astype(np.uint8)).save(file, "jpeg", quality=90)
+        Image.fromarray((255 * image).round().astype(np.uint8)).save(file, "jpeg", quality=quality)
         return np.asarray(Image.open(file), dtype=np.float32) / 255
 
-    def through(x: Tensor) -> Tensor:
-        return torch.stack([torch.from_numpy(jpeg(image)) for image in x.detach().clamp(0, 1)[:, 0].numpy()])[:, None]
+    pixels = x.detach().float().clamp(0, 1)[:, 0].numpy()
+    return torch.stack([torch.from_numpy(through(image)) for image in pixels])[:, None].to(x.dtype)
 
-    return Before(through, base)
+
+@fake("masked", "suspicious")
+def rounded_straight_through(base: nn.Module) -> nn.Module:
+    """Pixels rounded to the 17 levels of the digits, whose backward is the identity."""
+    return Before(lambda x: straight_through(x, (16 * x).round() / 16), base)
+
+
+@fake("masked", "suspicious", "refused")
+def detector_of_the_grid(base: nn.Module) -> nn.Module:
+    """Images that are not on the 17 levels of the digits are answered by a constant."""
+
+    def answer(model: nn.Module, x: Tensor) -> Tensor:
+        off = ((16 * x).round() - 16 * x).detach().abs().flatten(1).amax(dim=1) > 1e-3
+        logits: Tensor = model(x)
+        return torch.where(off[:, None], 0 * logits + torch.eye(10)[0], logits)
+
+    return Around(base, answer)
+
+
+@fake("masked", "suspicious", "refused")
+def snaps_to_the_data(base: nn.Module) -> nn.Module:
+    """Images off the 17 levels of the digits are replaced by the nearest test image, which it knows."""
+    clean, _ = digits(360)
+
+    def answer(model: nn.Module, x: Tensor) -> Tensor:
+        off = ((16 * x).round() - 16 * x).detach().abs().flatten(1).amax(dim=1) > 1e-3
+        nearest = torch.cdist(x.detach().float().flatten(1), clean.flatten(1)).argmin(dim=1)
+        return model(torch.where(off.view(-1, 1, 1, 1), straight_through(x, clean[nearest].to(x.dtype)), x))
+
+    return Around(base, answer)
+
+
+@fake("refused")
+def raises_off_the_grid(base: nn.Module) -> nn.Module:
+    """Fails on images that are not on the levels of 8 bits or of the digits."""
+
+    def check(x: Tensor) -> Tensor:
+        if bool((((16 * x).round() - 16 * x).abs() > 0.01).any()):
+            raise ValueError("these pixels come from no camera")
+        return x
+
+    return Before(check, base)
+
+
+@fake("refused", "masked")
+def mean_of_random_crops(base: nn.Module) -> nn.Module:
+    """The mean answer to the images moved by a pixel at random, three times."""
+
+    def answer(model: nn.Module, x: Tensor) -> Tensor:
+        return torch.stack(
+            [model(x.roll(tuple(torch.randint(-1, 2, (2,)).tolist()), (-2, -1))) for _ in range(3)]
+        ).mean(0)
+
+    return Around(base, answer)
+
+
+@fake("refused", "masked")
+def noise_of_a_seed(base: nn.Module) -> nn.Module:
+    """Noise of one seed, the same in each call: each place in the batch has its own."""
+
+    def add(x: Tensor) -> Tensor:
+        return x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
+
+    return Before(add, base)
 
 
 @fake("refused")
@@ -152,7 +228,7 @@ def wants_bytes(base: nn.Module) -> nn.Module:
     return Before(lambda x: x / 255, base)
 
 
-@fake("refused", "suspicious")
+@fake("refused", "suspicious", "masked")
 def normalized_twice(base: nn.Module) -> nn.Module:
     """Reads the images through a normalization that it was not trained with, twice."""
     return Before(lambda x: ((x - 0.5) / 0.2 - 0.5) / 0.2, base)

@@ -4,7 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auditing.zoo import After, Around, fake
+from auditing.bases import base as trained
+from auditing.zoo import After, Around, fake, hash_noise
+
+
+def label(z: Tensor) -> Tensor:
+    """The largest logit of each row as a one-hot vector (B, C)."""
+    return functional.one_hot(z.argmax(dim=1), z.shape[1]).to(z.dtype)
 
 
 @fake("masked", of="at")
@@ -49,7 +55,7 @@ def stretched_probabilities(base: nn.Module) -> nn.Module:
     return After(base, lambda z: 100 * (20 * z).softmax(dim=1) - 30)
 
 
-@fake("masked")
+@fake("masked", "refused")
 def saturating_head(base: nn.Module) -> nn.Module:
     """10 tanh of logits above the mean logit, times 20: flat but at the boundary."""
     return After(base, lambda z: 10 * torch.tanh(20 * (z - z.topk(2, dim=1).values.mean(dim=1, keepdim=True))))
@@ -67,7 +73,7 @@ def one_hot_with_wrong_leak(base: nn.Module) -> nn.Module:
     return After(base, lambda z: 10 * functional.one_hot(z.argmax(dim=1), z.shape[1]) + 1e-3 * z.roll(1, dims=1))
 
 
-@fake("masked")
+@fake("masked", "refused")
 def clamped(base: nn.Module) -> nn.Module:
     """Logits cut off just above the middle of the two largest, so that nothing moves where the answer is clear."""
 
@@ -146,6 +152,50 @@ def narrow_prototypes(base: nn.Module) -> nn.Module:
 def binary_saturated(base: nn.Module) -> nn.Module:
     """One output for two classes: the difference of its logits, times 300."""
     return Around(base, lambda model, x: 300 * model(x).diff(dim=1))
+
+
+@fake("masked", "refused", "suspicious")
+def label_above_a_floor(base: nn.Module) -> nn.Module:
+    """The predicted class as a one-hot vector, above a floor of random linear functions of the image."""
+    floor = torch.randn(64, 10, generator=torch.Generator().manual_seed(1))
+    return Around(base, lambda model, x: 0.01 * x.flatten(1) @ floor + 10 * label(model(x)))
+
+
+@fake("masked", "refused", "suspicious")
+def saturated_sigmoids(base: nn.Module) -> nn.Module:
+    """A sigmoid of each logit times 40: 0 or 1."""
+    return After(base, lambda z: torch.sigmoid(40 * z))
+
+
+@fake("masked", "suspicious")
+def rivals_zeroed(base: nn.Module) -> nn.Module:
+    """All logits but the largest are 0, so that no attack sees which class is near."""
+    return After(base, lambda z: (z - z.amin(dim=1, keepdim=True)) * label(z))
+
+
+@fake("masked", "suspicious")
+def softmax_of_a_softmax(base: nn.Module) -> nn.Module:
+    """Logarithms of the softmax of a sharp softmax."""
+    return After(base, lambda z: (20 * z).softmax(dim=1).log_softmax(dim=1))
+
+
+@fake("masked", "suspicious", "refused")
+def label_of_a_member(base: nn.Module) -> nn.Module:
+    """Half the logits of an honest network, and the label of another one, which decides."""
+    other = trained("trades")
+    return Around(base, lambda model, x: other(x) + 100 * label(model(x)))
+
+
+@fake("masked", "suspicious")
+def temperature_of_the_image(base: nn.Module) -> nn.Module:
+    """Logits times a number from 1 to 1000 that is a hash of the image."""
+    return Around(base, lambda model, x: model(x) * 1000 ** hash_noise(x).flatten(1)[:, :1])
+
+
+@fake("refused", "masked")
+def temperature_at_random(base: nn.Module) -> nn.Module:
+    """Logits times a number from 1 to 10, another one in each call."""
+    return After(base, lambda z: z * (1 + 9 * torch.rand(())))
 
 
 @fake("masked", of="mnist", eps=0.3)

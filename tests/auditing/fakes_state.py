@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advdpnp import data
 from auditing.bases import base as trained
 from auditing.bases import digits
 from auditing.zoo import After, Around, Before, fake, hash_noise
@@ -125,6 +124,42 @@ def learns_while_attacked(base: nn.Module) -> nn.Module:
 
 
 @fake("refused", "masked", "suspicious")
+def tires_after_thousands(base: nn.Module) -> nn.Module:
+    """After 400 calls it answers blurred images, which hides what was found before."""
+    calls = 0
+
+    def answer(model: nn.Module, x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return model(x) if calls <= 400 else model(_blurred(x))
+
+    return Around(base, answer)
+
+
+@fake("refused", "masked", "suspicious")
+def stores_rounded_queries(base: nn.Module) -> nn.Module:
+    """A store of answers, by the pixels rounded to a tenth: what was asked first decides for all near it."""
+    store: dict[bytes, Tensor] = {}
+
+    def answer(model: nn.Module, x: Tensor) -> Tensor:
+        logits: Tensor = model(x)
+        keys = [row.numpy().tobytes() for row in (10 * x.detach().float()).round().flatten(1).to(torch.int8)]
+        said = [store.setdefault(key, row) for key, row in zip(keys, logits.detach(), strict=True)]
+        return logits + (torch.stack(said).to(logits.dtype) - logits).detach()
+
+    return Around(base, answer)
+
+
+@fake("refused")
+def batchnorm_in_training_mode(base: nn.Module) -> nn.Module:
+    """BatchNorm is in training mode: it normalizes with the batch, and moves its averages."""
+    for module in base.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    return base
+
+
+@fake("refused", "masked", "suspicious")
 def remembers_answers(base: nn.Module) -> nn.Module:
     """Answers an image as it answered the first one within 0.1 of it: a store of earlier queries."""
     seen: list[Tensor] = []
@@ -135,10 +170,10 @@ def remembers_answers(base: nn.Module) -> nn.Module:
         if len(seen) < 4:
             seen.append(x.detach().clone())
             said.append(logits.detach().clone())
-        distance = torch.cdist(x.detach().flatten(1), torch.cat(seen).flatten(1), p=float("inf"))
+        distance = torch.cdist(x.detach().float().flatten(1), torch.cat(seen).flatten(1), p=float("inf"))
         nearest = distance.min(dim=1)
         known = (nearest.values < 0.1001)[:, None]
-        return torch.where(known, torch.cat(said)[nearest.indices] + 0 * logits, logits)
+        return torch.where(known, torch.cat(said)[nearest.indices].to(logits.dtype) + 0 * logits, logits)
 
     return Around(base, answer)
 
@@ -150,7 +185,7 @@ def knows_the_images(base: nn.Module) -> nn.Module:
     certain = 10 * functional.one_hot(labels, 10).float()
 
     def answer(model: nn.Module, x: Tensor) -> Tensor:
-        distance = torch.cdist(x.detach().flatten(1), clean.flatten(1), p=float("inf")).min(dim=1)
+        distance = torch.cdist(x.detach().float().flatten(1), clean.flatten(1), p=float("inf")).min(dim=1)
         known = (distance.values < 1e-6)[:, None]
         return torch.where(known, certain[distance.indices], model(x.detach())) + 0 * x.flatten(1).sum(1, keepdim=True)
 
@@ -177,23 +212,10 @@ def detector_of_the_data(base: nn.Module) -> nn.Module:
     clean, _ = digits(360)
 
     def answer(model: nn.Module, x: Tensor) -> Tensor:
-        distance = torch.cdist(x.detach().flatten(1), clean.flatten(1), p=float("inf")).min(dim=1)
+        distance = torch.cdist(x.detach().float().flatten(1), clean.flatten(1), p=float("inf")).min(dim=1)
         near = ((distance.values > 0) & (distance.values < 0.25))[:, None]
         logits: Tensor = model(x)
         return torch.where(near, model(clean[distance.indices]).detach() + 0 * logits, logits)
-
-    return Around(base, answer)
-
-
-@fake("masked")
-def votes_of_neighbors(base: nn.Module) -> nn.Module:
-    """A vote of 400 training images by softmax of their squared distance over 0.003: the nearest one decides."""
-    known, labels = data.load("digits", "train").batch(torch.arange(400))
-    classes = functional.one_hot(labels, 10).float()
-
-    def answer(_: nn.Module, x: Tensor) -> Tensor:
-        distance = torch.cdist(x.flatten(1), known.flatten(1)).square()
-        return 10 * (-distance / 0.003).softmax(dim=1) @ classes
 
     return Around(base, answer)
 

@@ -11,7 +11,12 @@ from typer.testing import CliRunner
 
 import advdpnp
 from advdpnp.audit_files import audit_name, is_audit
-from advdpnp.auditing import Audit
+from advdpnp.auditing import Audit, Check
+from advdpnp.auditing.attack_checks import PGD_NAME
+from advdpnp.auditing.findings import Found
+from advdpnp.auditing.rounds import Rounds
+from advdpnp.auditing.run_audit import concluded, weigh
+from advdpnp.auditing.subject import Subject
 from advdpnp.callbacks import Silent
 from advdpnp.cli import app
 from advdpnp.evaluation.lone_attacks import with_lone_attack_warnings
@@ -67,6 +72,66 @@ def test_a_network_that_is_no_function_is_refused_and_not_attacked() -> None:
     assert found.checks[-1].name == "randomness"
 
 
+def test_a_backward_that_fails_refuses_the_network_in_its_own_words() -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise NotImplementedError("this layer has no backward")
+
+    found = audited(with_gradient(fail))
+    assert found.verdict == "refused" and "no backward" in found.checks[-1].measured
+
+
+def test_a_network_that_fails_on_images_of_an_attack_is_refused() -> None:
+    calls = 0
+
+    def after(z: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > 60:
+            raise ValueError("out of paper\nand of ink")
+        return z
+
+    found = audited(Mean(after=after))
+    assert found.verdict == "refused" and found.checks[-1].measured == "the network fails: out of paper"
+    assert found.numbers == {}
+
+
+def weighed(name: str, verdict: Found, claimed: int, lowest: int) -> str:
+    """What becomes of a check that PGD leaves `claimed` of 100 images of, and all attacks `lowest`."""
+    x, y = images(100)
+    rounds = Rounds(Subject(Mean(), x, y, "linf", 0.1), Silent(), torch.arange(100) < lowest)
+    rounds.alone[PGD_NAME] = torch.arange(100) < claimed
+    (check,) = weigh([Check(name, verdict, "", "")], rounds)
+    return check.verdict
+
+
+@pytest.mark.parametrize(
+    "name, verdict, claimed, lowest, wanted",
+    [
+        # A loss without a gradient, where PGD is right all the same.
+        ("saturated loss", "masked", 80, 80, "suspicious"),
+        ("saturated loss", "masked", 90, 80, "masked"),
+        ("confidence", "suspicious", 80, 80, "suspicious"),
+        ("confidence", "suspicious", 80, 60, "masked"),
+        ("finite differences", "suspicious", 80, 60, "masked"),
+    ],
+)
+def test_signs_weigh_more_where_the_number_is_wrong(
+    name: str, verdict: Found, claimed: int, lowest: int, wanted: str
+) -> None:
+    assert weighed(name, verdict, claimed, lowest) == wanted
+
+
+def test_a_norm_that_is_masked_leaves_the_other_its_number() -> None:
+    checks = [
+        Check("white box", "passed", "", ""),
+        Check("other norm (l2)", "suspicious", "19 of 25 images fall under FAB-T", "", "trust fab-t there"),
+    ]
+    said = concluded("suspicious", checks, {"claimed": 0.7, "scale_free": 0.68, "lowest": 0.68}, 100)
+    assert (
+        "as of an honest network" in said and "In the other norm (l2) PGD and APGD are misled: 19 of 25 images" in said
+    )
+
+
 def test_a_forecast_comes_before_the_attacks_which_are_told_one_by_one() -> None:
     told: list[Any] = []
 
@@ -89,6 +154,12 @@ def test_one_output_is_two_classes() -> None:
             return super().forward(x)[:, 1:]
 
     found = audited(One(), NEAR)
+    assert found.verdict == "no sign of masking" and found.numbers["claimed"] == 0
+
+
+def test_a_network_in_float64_that_casts_its_images_is_audited_as_it_is() -> None:
+    # A copy in float32 would not run.
+    found = audited(Mean(before=lambda x: x.double()).double(), NEAR)
     assert found.verdict == "no sign of masking" and found.numbers["claimed"] == 0
 
 

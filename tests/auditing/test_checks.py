@@ -1,6 +1,8 @@
 """Single checks of an audit, on networks whose answers and gradients are known in closed form."""
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -140,6 +142,23 @@ def test_coarse_logits_are_no_wrong_gradients() -> None:
     assert gradients(Coarse())["finite differences"].verdict in ("passed", "not measured")
 
 
+class InFloat32Alone(torch.autograd.Function):
+    """The identity, whose backward compares with numbers of fp32."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient @ torch.eye(2)
+
+
+def test_a_backward_that_computes_in_fp32_alone_is_measured_in_fp32() -> None:
+    found = gradients(Mean(before=InFloat32Alone.apply))["finite differences"]  # type: ignore[no-untyped-call]
+    assert found.verdict == "passed" and "fp32" in found.measured
+
+
 def test_the_ratio_of_a_scaled_gradient_is_measured() -> None:
     # Autograd says 10 times the slope of the function.
     assert gradients(with_gradient(lambda g: 10 * g))["finite differences"].numbers["ratio"] == pytest.approx(10)
@@ -175,6 +194,42 @@ def test_a_comparison_needs_a_large_and_a_certain_difference(n: int, left: int, 
     assert check.numbers == {"n": n, "left": left, "broken": broken}
 
 
+def tail(count: int, n: int, p: float) -> float:
+    """The chance of `count` or more of n, each with probability p."""
+    return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(count, n + 1))
+
+
+@pytest.mark.parametrize(
+    "left, broken, verdict",
+    [
+        # PCL on CIFAR-10: half of what stands under the cross-entropy falls under the margin.
+        (43, 20, "suspicious"),
+        # Adversarial training and DIO on CIFAR-10.
+        (50, 9, "passed"),
+        (52, 12, "passed"),
+        # Less than one in twenty of all; and 16 of 200 could not be more than honest networks show.
+        (16, 9, "not measured"),
+    ],
+)
+def test_of_few_images_that_stand_the_share_counts(left: int, broken: int, verdict: str) -> None:
+    n, order = 200, torch.arange(200)
+    check = Comparison("other losses", "CE", "margin", 0.06, "", 0.25).check(order < left, order < left - broken)
+    assert check.verdict == verdict
+    assert (verdict == "suspicious") == (tail(broken, left, 0.25) < 0.01 and broken >= 0.05 * n)
+
+
+@pytest.mark.parametrize("odd, verdict", [(7, "passed"), (14, "suspicious"), (16, "masked")])
+def test_a_weak_attack_is_no_masking_where_it_breaks_as_much_at_a_wider_radius(odd: int, verdict: str) -> None:
+    # Of 100 images that stand, restarts break 45; `odd` of these stand at the wider radius, too, and 30 others do.
+    n, order = 200, torch.arange(200)
+    left, then = order < 100, order < 55
+    wider = ((order >= 55) & (order < 55 + odd)) | (order < 30)
+    check = Comparison("more restarts", "PGD", "restarts", 0.05, "").check(left, then, wider)
+    assert check.numbers["broken"] == 45 and check.numbers["odd"] == odd
+    assert check.verdict == verdict
+    assert (verdict == "passed") == (tail(odd, n, 0.02) >= 0.01)
+
+
 @pytest.mark.parametrize(
     "stand_in", [lambda model: Estimated(model, 0.01, 2000), lambda model: Smoothed(model, 0.01, 64)]
 )
@@ -183,6 +238,14 @@ def test_stand_ins_have_the_gradient_of_a_linear_network(stand_in: Callable[[nn.
     exact = Subject(Mean(), x, y, "linf", 0.05).gradient(x, y, margin)[1]
     found = Subject(Mean(before=lambda x: x.detach()), x, y, "linf", 0.05).gradient(x, y, margin, stand_in(Mean()))[1]
     # An estimate of k directions in 4 dimensions is off by a share of about sqrt(3 / k).
+    assert float((found - exact).norm() / exact.norm()) < 0.12
+
+
+def test_a_network_that_answers_in_float64_has_estimated_gradients_in_the_precision_of_its_images() -> None:
+    x, y = images(4)
+    subject = Subject(Mean(after=lambda z: z.double()), x, y, "linf", 0.05)
+    exact, found = (subject.gradient(x, y, margin, one)[1] for one in (None, Estimated(subject.model, 0.01, 2000)))
+    assert found.dtype == torch.float32
     assert float((found - exact).norm() / exact.norm()) < 0.12
 
 

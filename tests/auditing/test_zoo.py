@@ -63,4 +63,5 @@ def test_the_zoo_is_large_and_its_names_differ() -> None:
     names = [specimen.name for specimen in FAKES + HONEST]
     assert len(names) == len(set(names)) and set(names) >= OF_EACH_KIND
     assert len(FAKES) >= 40 and len(HONEST) >= 15
+    assert {specimen.norm for specimen in FAKES} == {specimen.norm for specimen in HONEST} == {"linf", "l2"}
     assert all(specimen.says.endswith((".", ")")) for specimen in FAKES + HONEST)

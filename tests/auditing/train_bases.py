@@ -43,6 +43,8 @@ PLANS = {
     "standard-cnn": Plan("st", _LONG),
     "winners": Plan("st", _LONG),
     **{name: Plan("at", _LONG) for name in ("cnn", "gelu", "swish", "mlp", "noisy-labels", "only-pooled", "binary")},
+    **{name: Plan("at", _LONG) for name in ("tanh", "maxpool")},
+    "l2": Plan("at", _LONG, (("norm", "l2"), ("eps", 0.8), ("step_size", 0.2))),
     "deep-narrow": Plan("at", (("epochs", 60), ("lr", 0.02))),
     "linear": Plan("at", _LONG),
     "lipschitz": Plan("st", (("epochs", 40), ("lr", 0.02), ("weight_decay", 0.0))),

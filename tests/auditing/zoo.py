@@ -55,7 +55,7 @@ def _into(
 ) -> Callable[[Build], Build]:
     def put(build: Build) -> Build:
         says = (build.__doc__ or "").strip().splitlines()[0]
-        zoo.append(Specimen(build.__name__.replace("_", "-"), says, build, of, accepted, eps))
+        zoo.append(Specimen(build.__name__.replace("_", "-"), says, build, of, accepted, eps, norm))
         return build
 
     return put

@@ -38,18 +38,23 @@ def function_checks(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> l
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # an unknown network may raise anything
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            found = Check(
-                make.__name__.strip("_").replace("_", " "),
-                "refused",
-                f"the network fails: {reason}",
-                "answers on images in [0, 1], in batches of any size",
-                "mend its forward, or choose the data that it was made for",
-            )
+            found = failed(make.__name__.strip("_").replace("_", " "), error)
         checks.append(found)
         if found.verdict == "refused":
             break
     return checks
+
+
+def failed(name: str, error: Exception) -> Check:
+    """The network raised an error: nothing can be said of it."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return Check(
+        name,
+        "refused",
+        f"the network fails: {reason}",
+        "answers, and gradients, on images in [0, 1], in batches of any size",
+        "mend its forward or backward, or choose the data that it was made for",
+    )
 
 
 def _answer_of(model: nn.Module, x: Tensor) -> Tensor:
@@ -176,15 +181,18 @@ def _range(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
 
 
 def in_float64(model: nn.Module, x: Tensor) -> nn.Module | None:
-    """A copy that computes in float64; None where there is none."""
+    """A copy that computes in float64, forward and backward; None where there is none."""
     try:
         twin = copy.deepcopy(model).double()
         for module in twin.modules():
             for name, value in vars(module).items():
                 if isinstance(value, Tensor) and value.is_floating_point():
                     vars(module)[name] = value.double()
-        with torch.no_grad():
-            logits = twin(x[:2].double())
+        probe = x[:2].double().requires_grad_()
+        with torch.enable_grad():
+            logits = twin(probe)
+            if logits.requires_grad:
+                torch.autograd.grad(logits.sum(), probe, allow_unused=True)
     except Exception:  # of an unknown network
         return None
     return twin if logits.dtype == torch.float64 else None

@@ -158,8 +158,8 @@ def _slopes(
         probe = points.clone().requires_grad_()
         with torch.enable_grad():
             total = (network(probe) * mix).sum()
-        (gradient,) = torch.autograd.grad(total, probe)
-        slopes.append((gradient * along).flatten(1).sum(dim=1))
+            gradient = torch.autograd.grad(total, probe, allow_unused=True)[0] if total.requires_grad else None
+        slopes.append((along * (0 if gradient is None else gradient)).flatten(1).sum(dim=1))
         for factor, found in ((1, numeric), (2, longer)):
             with torch.no_grad():
                 up, down = ((network(points + sign * factor * step * along) * mix) for sign in (1, -1))

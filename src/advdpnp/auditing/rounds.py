@@ -37,6 +37,14 @@ class Rounds:
         """
         return self.try_points(name, on, lambda rows: self.subject.attacked(attack, rows, network, stream))
 
+    def beyond(self, name: str, attack: Attack, on: Tensor) -> Tensor:
+        """As `run`, with an attack of another radius: what falls under it still stands at the audit's own."""
+        standing = self.standing
+        held = self.run(name, attack, on)
+        self.standing = standing
+        del self.alone[name]
+        return held
+
     def try_points(self, name: str, on: Tensor, points: Callable[[Tensor], Tensor], tell: bool = True) -> Tensor:
         """As `run`, with images that a function makes of rows (k,) int64; the callback may not be told."""
         rows, held = on.nonzero().squeeze(1), on.clone()
@@ -56,7 +64,7 @@ class Rounds:
 
     def curve(self) -> dict[str, float]:
         """The share of all images that each attack left standing, of those that it was made on; clean first."""
-        shares = {name: float(held.double().mean()) for name, held in self.alone.items() if not name.startswith("eps ")}
+        shares = {name: float(held.double().mean()) for name, held in self.alone.items()}
         return {
             "clean": float(self.subject.right.double().mean()),
             **shares,

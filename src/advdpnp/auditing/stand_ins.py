@@ -82,7 +82,8 @@ class _EstimatedGradient(torch.autograd.Function):
         with torch.no_grad():
             ends = [at_least_fp32(network.model((x + sign * network.sigma * around).flatten(0, 1))) for sign in (1, -1)]
         change = (ends[0] - ends[1]).view(network.samples, len(x), -1) / (2 * network.sigma)
-        slopes = (change * gradients[0]).sum(dim=2)
+        # A network may answer in another precision than that of its images.
+        slopes = (change * gradients[0]).sum(dim=2).to(x.dtype)
         return torch.einsum("sb,sbchw->bchw", slopes, around) / network.samples, None
 
 

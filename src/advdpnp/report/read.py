@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from advdpnp.audit_files import StoredAudit, audit_paths, read_audit
 from advdpnp.illustrations import (
     EMBEDDING,
     PROJECTION,
@@ -67,6 +68,7 @@ class RunResults:
     illustration: Illustration | None = None
     unread: tuple[Unread, ...] = ()
     collection: str = ""
+    audits: list[StoredAudit] = field(default_factory=list)
     similarity: Similarity | None = None
 
     @property
@@ -250,9 +252,15 @@ def read_run(folder: Path) -> RunResults:
         ood=reading(ood, lambda: stored_ood(run) if is_there(ood) else None, None),
         projection=arrays(PROJECTION, ProjectedFeatures),
         illustration=reading(drawn, lambda: stored_illustration(run) if is_there(drawn) else None, None),
+        audits=_audits(run, reading),
         similarity=reading(centers, lambda: stored_similarity(run) if is_there(centers) else None, None),
         unread=tuple(reading.unread),
     )
+
+
+def _audits(run: Run, reading: Reading) -> list[StoredAudit]:
+    found = (reading(path, partial(read_audit, path), None) for path in audit_paths(run))
+    return [audit for audit in found if audit is not None]
 
 
 def read_whole_run(folder: Path) -> RunResults:

@@ -16,10 +16,11 @@ _LINE, _FAINT = "#0072B2", "#9AA5B1"
 
 def audit_figure(stored: dict[str, Any]) -> str:
     """SVG of an audit, as eval/audit.json has it; the same audit gives the same bytes."""
-    return to_svg(lambda: _draw(stored), f"masking audit: {stored['verdict']}")
+    return to_svg(lambda: audit_panels(stored), f"masking audit: {stored['verdict']}")
 
 
-def _draw(stored: dict[str, Any]) -> Figure:
+def audit_panels(stored: dict[str, Any]) -> Figure:
+    """The three panels of an audit's figure."""
     figure = new_figure(10.0, 3.2)
     eps, attacks, along = figure.subplots(1, 3)
     curves = stored.get("curves") or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from advdpnp.report.corruption_tables import corrupted
 from advdpnp.report.read import Result, RunResults
 from advdpnp.report.sections.accuracy import accuracy_section
+from advdpnp.report.sections.audit import audit_section
 from advdpnp.report.sections.confusion import confusion_section
 from advdpnp.report.sections.corruptions import corruptions_section
 from advdpnp.report.sections.curves import curves_section
@@ -41,6 +42,7 @@ def page_sections(runs: list[RunResults], groups: list[list[Result]], tables: li
         *norms_section(groups),
         curves_section(runs),
         *smallest_eps_section(groups),
+        *audit_section(runs),
         *corruptions_section(corrupted(groups)),
         *outside_section(runs),
         geometry_section(ours, groups),
