@@ -83,7 +83,8 @@ def test_a_killed_run_says_how_long_ago_and_what_goes_on(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "process, host, age, state",
     [
-        (os.getpid(), socket.gethostname(), 1e5, "training"),
+        # Its number is another in every test process, and names of tests must be the same.
+        ("this one", socket.gethostname(), 1e5, "training"),
         (2**22 + 1, socket.gethostname(), 5, "interrupted"),
         (2**22 + 1, "elsewhere", 5, "training"),
         (2**22 + 1, "elsewhere", 1e5, "silent"),
@@ -95,7 +96,9 @@ def test_the_lock_says_whether_the_process_is_there(
 ) -> None:
     """Linux has no processes of numbers above 2^22."""
     made(tmp_path, done=2, age=age)
-    Run(tmp_path).lock_path.write_text(json.dumps({"process": process, "host": host}))
+    Run(tmp_path).lock_path.write_text(
+        json.dumps({"process": os.getpid() if process == "this one" else process, "host": host})
+    )
     assert read_status(tmp_path, NOW).state == state
 
 

@@ -8,7 +8,8 @@ from advdpnp import data, metrics
 from advdpnp.attacks import PGD, Suite, suite
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
-from advdpnp.evaluation import Evaluation, attacked_samples, embedding_arrays, evaluate
+from advdpnp.evaluation import Evaluation, evaluate
+from advdpnp.evaluation.pictures import Pictured, pictured
 from advdpnp.experiments import experiment
 from advdpnp.metrics.metric import Metric, OfCenters, OfFeatures
 from advdpnp.models.classifier import Classifier
@@ -169,9 +170,13 @@ def test_training_mode_bad_labels_and_bad_limits_are_refused() -> None:
         run(wrong)
 
 
+def pictures(model: Classifier, n: int) -> Pictured:
+    wanted = Evaluation(suite=Suite("pictures", "one attack", (PGD(eps=0.1, steps=2),)), n=n, facts={})
+    return pictured(model, digits(), wanted, tuple("0123456789"), 10, Silent())
+
+
 def test_samples_show_one_image_of_each_class_within_the_budget() -> None:
-    images = digits()
-    arrays = attacked_samples(network(), images, tuple("0123456789"), PGD(eps=0.1, steps=2), 10, 128)
+    arrays = pictures(network(), 50).samples()
     assert arrays["labels"].tolist() == list(range(10))
     assert abs(arrays["adversarial"] - arrays["clean"]).max() <= 0.1 + 1e-6
     assert str(arrays["attack"]) == "pgd-2 linf 0.1"
@@ -179,7 +184,8 @@ def test_samples_show_one_image_of_each_class_within_the_budget() -> None:
 
 def test_embeddings_are_those_of_the_network() -> None:
     model, images = network(backbone="tiny-2d"), digits()
-    arrays = embedding_arrays(model, images, tuple("0123456789"), PGD(eps=0.1, steps=2), 50, 128)
+    arrays = pictures(model, 50).plane()
+    assert arrays is not None
     x, y = images.batch(torch.arange(50))
     assert arrays["clean"].shape == (50, 2) and arrays["centers"].shape == (10, 2)
     torch.testing.assert_close(torch.from_numpy(arrays["clean"]), model.embed(x).detach(), rtol=1e-4, atol=1e-5)
