@@ -111,7 +111,8 @@ def test_a_run_that_is_not_begun_is_waited_for(tmp_path: Path) -> None:
     assert read_status(tmp_path / "later", NOW).state == "not begun"
     status = read_status(made(tmp_path, done=0), NOW)
     assert status.state == "training" and status.left is None and status.last is None
-    assert statuses_text([status]) == f"{tmp_path}  epoch 0/4, in its first epoch"
+    # The line is broken where the path is long.
+    assert statuses_text([status]).split() == f"{tmp_path}  epoch 0/4, in its first epoch".split()
 
 
 def test_a_half_written_last_line_is_not_there_yet(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_the_command_prints_a_table_once_json_or_lines(
     run = made(tmp_path / "seed-0", done=EPOCHS, finished=True)
     assert call(monkeypatch, "watch", str(run), "--once") == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"{run}  epoch 4/4, finished\n") and "\x1b" not in text
+    assert text.split()[:4] == [str(run), "epoch", "4/4,", "finished"] and "\x1b" not in text
     assert call(monkeypatch, "watch", str(tmp_path), "--json") == 0
     (value,) = json.loads(capsys.readouterr().out)
     assert (value["state"], value["epoch"], value["last"]) == ("finished", 4, line(4))

@@ -1,5 +1,6 @@
 """One process at a time: a lock file that the operating system lets go of when its process ends, however it ends."""
 
+import contextlib
 import json
 import os
 import socket
@@ -27,6 +28,7 @@ def only_process(path: Path, what: str) -> Iterator[None]:
     Raises:
         ValueError: another process holds it; its number and machine are named.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     file = _locked(path, what)
     if file is None:
@@ -42,6 +44,10 @@ def only_process(path: Path, what: str) -> Iterator[None]:
         # Removed before it is free: whoever waits for this file finds that it is gone, and makes a new one.
         path.unlink(missing_ok=True)
         file.close()
+        with contextlib.suppress(OSError):
+            # Where nothing was written, nothing is left behind.
+            for folder in made:
+                folder.rmdir()
 
 
 def _locked(path: Path, what: str) -> IO[str] | None:

@@ -28,7 +28,7 @@ EPS = 0.14
 ATTACKS_TO_RUN: tuple[StepwiseAttack[Any], ...] = (
     APGDCE(eps=EPS, steps=1),
     # Some of its attempts have a target, and some none.
-    MarginPGD(eps=EPS, steps=2, targets=2),
+    MarginPGD(eps=EPS, steps=1, targets=2),
     APGDT(eps=EPS, steps=3, targets=3),
     FABT(eps=EPS, steps=6, targets=2),
     Square(eps=EPS, steps=30),

@@ -171,7 +171,7 @@ def test_training_mode_bad_labels_and_bad_limits_are_refused() -> None:
 
 
 def pictures(model: Classifier, n: int) -> Pictured:
-    wanted = Evaluation(suite=Suite("pictures", "one attack", (PGD(eps=0.1, steps=2),)), n=n, facts={})
+    wanted = Evaluation(suite=Suite("pictures", "one attack", (PGD(eps=0.1, steps=2),), features=None), n=n, facts={})
     return pictured(model, digits(), wanted, tuple("0123456789"), 10, Silent())
 
 

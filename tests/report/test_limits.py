@@ -73,8 +73,8 @@ def test_a_long_log_is_drawn_in_some_hundred_points(make_run: MakeRun) -> None:
     run.epochs[:] = [first | {"epoch": number} for number in range(1, 10_001)]
     lines = training_curves([[run]], ["total"]).axes[0].get_lines()
     epochs: Any = lines[0].get_xdata()
-    # 10,000 epochs at every 34th are 295; the last one is among them.
-    assert len(epochs) == 295 and epochs[-1] == 10_000
+    # 10,000 epochs at every 20th are 500; the last one is among them.
+    assert len(epochs) == 501 and epochs[-1] == 10_000
 
 
 def _numbers(svg: str) -> Iterator[float]:

@@ -129,7 +129,7 @@ class DeepFool(NearestSearch[DeepFoolState]):
     def _move(self, state: DeepFoolState, rows: Tensor) -> None:
         """Take the shortest way in `rows`, (B,) bool, and begin to look around again."""
         cut = (self._stretched(state) != state.point).flatten(1).any(dim=1)
-        length = state.shortest + torch.where(cut, _BEYOND, 0.0)
+        length = torch.where(cut, state.shortest + _BEYOND, state.shortest)
         # Where there is no way there is no step.
         length = torch.where(rows & length.isfinite(), length, 0.0)
         state.total = state.total + per_image(length) * state.direction

@@ -96,4 +96,6 @@ def name_lines(figure: Figure, *panels: Axes) -> None:
     for axes in panels:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
-    figure.legend(list(found.values()), list(found), loc="outside right upper")
+    # A name that is longer than the figure is wide would leave no room for the axes.
+    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in found]
+    figure.legend(list(found.values()), names, loc="outside right upper")
