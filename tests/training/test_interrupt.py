@@ -162,7 +162,7 @@ def test_a_run_whose_log_is_gone_goes_on_and_says_so(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_command_that_is_named_goes_on(number: int, status: int, tmp_path: Path) -> None:
-    arguments = ["train", "digits/tiny/at", "--threads", "1", "--out", "my runs", "--set", "recipe.epochs=40"]
+    arguments = ["train", "digits/tiny/at", "--threads", "1", "--out", "my runs", "--set", "recipe.epochs=15"]
     command = [sys.executable, "-m", "advdpnp", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stderr is not None
