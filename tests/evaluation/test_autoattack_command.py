@@ -38,7 +38,11 @@ def test_the_quick_tier_is_never_called_autoattack(run: Path, call: Any, tmp_pat
     assert all("autoattack-quick" in line for line in out.splitlines() if "autoattack" in line)
     assert call("report", run, "--out", tmp_path / "page")[0] == 0
     page = (tmp_path / "page/index.html").read_text()
-    assert "AutoAttack (quick tier)" in page and "AutoAttack: " not in page.replace("No AutoAttack: ", "") and "not AutoAttack" in page
+    assert (
+        "AutoAttack (quick tier)" in page
+        and "AutoAttack: " not in page.replace("No AutoAttack: ", "")
+        and "not AutoAttack" in page
+    )
     status, _, told = call("compare", run, run, "--suite", "autoattack")
     assert status == 2 and "no result at" in told[-1] and "--suite autoattack" in told[-1]
 
