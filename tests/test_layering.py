@@ -56,7 +56,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         NUMERIC,
     ),
     "auditing": (
-        {"attacks", "evaluation.model_checks", "losses", "metrics", "noise", "threat"},
+        {"attacks", "evaluation.model_checks", "losses", "metrics", "models.copying", "noise", "threat"},
         NUMERIC,
     ),
     "evaluation": (

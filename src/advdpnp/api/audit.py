@@ -222,33 +222,14 @@ def _audited(
     check_fits(norm, eps, tuple(images.pixels.shape[1:]))
     if eps == 0:
         raise ValueError("eps must be above 0: at radius 0 there is nothing to attack")
-    ready, said = _in_single_precision(
-        out_of_inference(model), images.batch(torch.arange(1, device=images.labels.device))[0]
-    )
+    ready, said = single_precision(out_of_inference(model), images.first(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ready, more = with_class_logits(ready, images)
     for text in [*said, *more]:
         callback.on_note(text)
-    x, y = images.batch(torch.arange(len(images), device=images.labels.device))
+    x, y = images.first(len(images))
     return run_audit(ready, x, y, eps, norm, seed, callback, objective)
-
-
-def _in_single_precision(model: nn.Module, x: torch.Tensor) -> tuple[nn.Module, list[str]]:
-    """A float32 copy; a network that casts such images itself is audited as it is, since a copy would not run."""
-    single, said = single_precision(model)
-    if said and not _answers(single, x) and _answers(model, x):
-        return model, []
-    return single, said
-
-
-def _answers(model: nn.Module, x: torch.Tensor) -> bool:
-    try:
-        with torch.no_grad():
-            model(x.clone())
-    except Exception:  # of an unknown network
-        return False
-    return True
 
 
 def _write(run: Run, name: str, found: Audit, facts: Json, on: torch.device, began: float) -> None:

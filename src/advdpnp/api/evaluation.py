@@ -156,7 +156,7 @@ def evaluate_run(
         "holdout": done.recipe.holdout,
         "precision": "fp32",
     }
-    source = source_of(how.transfer_from, on)
+    source = source_of(how.transfer_from, images.first(1)[0])
     corrupted = corruptions_of(wanted, tested.facts, images, data_root, callback)
     chosen = tested.chosen(how)
     evaluation = StoredEvaluation(run, wanted, images, facts, chosen, tested.other, corrupted=corrupted, source=source)

@@ -168,6 +168,6 @@ def _labels(label: object, count: int, class_names: Sequence[str]) -> list[int |
 
 
 def _with_labels(inputs: Inputs, labels: Sequence[int | None]) -> ChosenImages:
-    x, _ = inputs.images.batch(torch.arange(len(inputs.images), device=inputs.images.labels.device))
+    x, _ = inputs.images.first(len(inputs.images))
     known = (label for entry, label in zip(inputs.entries, labels) if isinstance(entry, str))
     return ChosenImages(inputs.entries, x, tuple(known))

@@ -241,10 +241,10 @@ def _of_model(model: nn.Module, images: Any, label: Any, class_names: tuple[str,
     if not isinstance(images, Tensor):
         raise ValueError("a model takes a tensor of images; give files to a run's folder, which knows size and classes")
     check_mode(model)
-    ready, notes = single_precision(out_of_inference(model))
     inputs = from_tensor(images, _LEVELS, invert)
     check_count(len(inputs.entries))
-    x, _ = inputs.images.batch(torch.arange(min(len(images), _FEW), device=images.device))
+    x, _ = inputs.images.first(_FEW)
+    ready, notes = single_precision(out_of_inference(model), x)
     with torch.no_grad():
         logits = logits_alone(ready(x.clone()))
     if is_one_output(logits, len(x)):

@@ -86,5 +86,5 @@ def _reference(run: Run, exported: ExportedModel, images: int, data_root: Path |
     except (FileNotFoundError, ValueError):
         x = torch.rand(_RANDOM, *spec.image_shape, generator=torch.Generator().manual_seed(0))
         return reference_logits(exported.model, x, "random images (the test images were not at hand)")
-    x, _ = test.batch(torch.arange(min(images, len(test))))
+    x, _ = test.first(images)
     return reference_logits(exported.model, x, f"test images of {spec.name}")

@@ -94,14 +94,15 @@ def evaluate_model(
     for attack in wanted.attacks:
         check_objective(attack)
     how.which(len(images))
-    ready, cautions = single_precision(out_of_inference(model))
     images = images.to(on)
+    x, _ = images.first(1)
+    ready, cautions = single_precision(out_of_inference(model), x)
     with draws_from(how.seed, on, how.eot):
         ready, said = with_class_logits(ready, images)
         cautions += said + examine(ready, images, attacked=bool(wanted.attacks), random=how.eot != 1)
         ready, said = with_draws(ready, how.eot, images)
         cautions += said
-    source = source_of(how.transfer_from, on)
+    source = source_of(how.transfer_from, x)
     _warn(cautions)
     facts = {"data": "images in memory", "model": type(model).__name__, "checkpoint": "in memory", "precision": "fp32"}
     if kept is not None:
@@ -169,7 +170,7 @@ def evaluate_external(
     cautions += said
     run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
-    crafted_on = source_of(how.transfer_from, on)
+    crafted_on = source_of(how.transfer_from, images.first(1)[0])
     corrupted = corruptions_of(wanted, spec, images, data_root, callback)
     evaluation = StoredEvaluation(run, wanted, images, facts, how, corrupted=corrupted, source=crafted_on)
     if run.exists:

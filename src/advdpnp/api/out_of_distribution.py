@@ -190,7 +190,7 @@ def _in_memory(
     given = on_data if isinstance(on_data, tuple) else (on_data, None)
     images = in_memory_images(*given)
     images = images.to(network_device(model, images.pixels))
-    ready, remarks = single_precision(out_of_inference(model))
+    ready, remarks = single_precision(out_of_inference(model), images.first(1)[0])
     ready, said = with_class_logits(ready, images)
     facts = {"data": "images in memory", "checkpoint": "in memory"}
     subject = _Subject(ready, images, (), {"linf": 8 / 255}, facts, None)

@@ -114,11 +114,12 @@ def _predict_with_model(
     if not isinstance(images, Tensor):
         raise ValueError("a model takes a tensor of images; give files to a run's folder, which knows size and classes")
     check_mode(model)
-    model, notes = single_precision(model)
+    inputs = from_tensor(images, 255, invert)
+    model, notes = single_precision(model, inputs.images.first(1)[0])
     centers, missing = centers_or_note(model)
     notes += missing
     predictor = Predictor(model, class_names, centers, None, top, 0)
-    return _answers(type(model).__name__, None, predictor, from_tensor(images, 255, invert), images.device, notes)
+    return _answers(type(model).__name__, None, predictor, inputs, images.device, notes)
 
 
 def in_bytes(facts: data.DataSpec) -> data.DataSpec:

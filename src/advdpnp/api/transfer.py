@@ -4,8 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from advdpnp.api.loading import load_checkpoint, stored_experiment
 from advdpnp.attacks.attack import check_mode
@@ -15,12 +14,12 @@ from advdpnp.external.external_model import single_precision, tensors_sum
 from advdpnp.runs import Run
 
 
-def source_of(asked: Any, device: torch.device) -> TransferSource | None:
-    """The source of a transfer evaluation on a device; None where none is asked for.
+def source_of(asked: Any, x: Tensor) -> TransferSource | None:
+    """The source of a transfer evaluation on the images' device; None where none is asked for.
 
     Args:
         asked: the folder of a run, whose last weights are taken, or a network in eval mode.
-        device: where the images are.
+        x: (B, channels, H, W) in [0, 1], some of the images.
     Raises:
         ValueError, FileNotFoundError: no run there, a network in training mode, or neither.
     """
@@ -28,14 +27,14 @@ def source_of(asked: Any, device: torch.device) -> TransferSource | None:
         return None
     if isinstance(asked, nn.Module):
         check_mode(asked)
-        model, _ = single_precision(out_of_inference(asked))
-        return TransferSource(model.to(device), type(asked).__name__, tensors_sum(model.state_dict()))
+        model, _ = single_precision(out_of_inference(asked), x)
+        return TransferSource(model.to(x.device), type(asked).__name__, tensors_sum(model.state_dict()))
     if not isinstance(asked, str | Path):
         raise ValueError(
             f"transfer_from must be the folder of a run or a network in eval mode; got a {type(asked).__name__}"
         )
     run = Run(Path(asked))
     name = stored_experiment(run).folder(Path()).as_posix()
-    model, _ = load_checkpoint(run, "last", device)
+    model, _ = load_checkpoint(run, "last", x.device)
     weights = run.stored_weights_path(run.stored_checkpoint("last"))
     return TransferSource(model, name, hashlib.sha256(weights.read_bytes()).hexdigest())

@@ -1,6 +1,5 @@
 """Is the network a function of each image alone: the same answer again, in any batch, with and without gradients?"""
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from advdpnp.auditing.subject import Subject
 from advdpnp.evaluation.model_checks import accuracy_warnings
 from advdpnp.losses import at_least_fp32, has_answer, is_right
 from advdpnp.metrics.significance import exceeds
+from advdpnp.models.copying import converted
 
 # Images of each check, and repeats of a call.
 FEW, REPEATS = 32, 6
@@ -183,11 +183,7 @@ def _range(model: nn.Module, x: Tensor, y: Tensor, around: Tensor) -> Check:
 def in_float64(model: nn.Module, x: Tensor) -> nn.Module | None:
     """A copy that computes in float64, forward and backward; None where there is none."""
     try:
-        twin = copy.deepcopy(model).double()
-        for module in twin.modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor) and value.is_floating_point():
-                    vars(module)[name] = value.double()
+        twin = converted(model, "double")
         probe = x[:2].double().requires_grad_()
         with torch.enable_grad():
             logits = twin(probe)

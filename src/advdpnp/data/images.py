@@ -39,3 +39,7 @@ class Images:
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, channels, H, W) float32 in [0, 1] and y (B,) int64 of the images at `index`, (B,) int64."""
         return self.pixels[index].to(torch.float32) / self.levels, self.labels[index]
+
+    def first(self, count: int) -> tuple[Tensor, Tensor]:
+        """`batch` of the first so many images; of all, where there are fewer."""
+        return self.batch(torch.arange(min(count, len(self)), device=self.labels.device))

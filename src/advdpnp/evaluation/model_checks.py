@@ -27,7 +27,7 @@ def check_protocol(model: nn.Module, images: Images, places: Tensor) -> int:
         raise ValueError(
             f"--limit must be from 1 to {len(images)}, the test images there are; got {int(places.max()) + 1}"
         )
-    x, _ = images.batch(torch.arange(1, device=images.labels.device))
+    x, _ = images.first(1)
     check_images(x)
     with torch.no_grad():
         classes: int = model(x).shape[1]
@@ -65,7 +65,7 @@ def examine(
     """
     check_mode(model)
     check_not_empty(images)
-    x, y = images.batch(torch.arange(min(_MANY, len(images)), device=images.labels.device))
+    x, y = images.first(_MANY)
     check_images(x)
     few, few_labels = x[:_FEW], y[:_FEW]
     state = {name: buffer.clone() for name, buffer in model.named_buffers()}

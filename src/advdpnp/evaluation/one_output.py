@@ -43,7 +43,7 @@ def with_class_logits(model: nn.Module, images: Images, class_names: Sequence[st
     Raises:
         ValueError: one output for more classes than two, or one that is a probability.
     """
-    x, y = images.batch(torch.arange(min(_MANY, len(images)), device=images.labels.device))
+    x, y = images.first(_MANY)
     try:
         with torch.no_grad():
             output = model(x.clone())

@@ -30,7 +30,7 @@ def with_draws(model: nn.Module, draws: int, images: Images) -> tuple[nn.Module,
     if draws == 1:
         return model, []
     check_not_empty(images)
-    x, _ = images.batch(torch.arange(min(_FEW, len(images)), device=images.labels.device))
+    x, _ = images.first(_FEW)
     return ExpectedModel(model, draws), [ALIKE] if answers_alike(model, x) else []
 
 

@@ -40,7 +40,7 @@ class TransferSource:
 def check_source(source: TransferSource, images: Images, classes: int) -> None:
     """Raise ValueError unless the source takes these images and knows as many classes as the target."""
     check_mode(source.model)
-    x, _ = images.batch(torch.arange(1, device=images.labels.device))
+    x, _ = images.first(1)
     try:
         with torch.no_grad():
             found = class_logits(logits_alone(source.model(x)), 1).shape[1]

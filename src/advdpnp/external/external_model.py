@@ -20,7 +20,7 @@ from advdpnp.external.weights import load_weights
 from advdpnp.folder_names import folder_name
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.adapted import answer_layer
-from advdpnp.models.copying import copied
+from advdpnp.models.copying import converted
 from advdpnp.models.libraries import LibraryNetwork, is_library_name, network_by_name
 from advdpnp.ranges import Positive, Range, check_fields
 
@@ -141,7 +141,7 @@ class ExternalModel:
             notes += loaded.cautions
         elif self.as_built == "untrained":
             notes.append("the network is untrained (--untrained): what is measured is what random weights do")
-        model, said = single_precision(model)
+        model, said = single_precision(settle(model).eval(), torch.full((1, *data.image_shape), 0.5))
         if self.mean:
             channels = data.image_shape[0]
             if len(self.mean) not in (1, channels):
@@ -150,7 +150,7 @@ class ExternalModel:
                     f"got {len(self.mean)}"
                 )
             model = Normalized(model, self.mean, self.std)
-        return settle(model).eval(), [*notes, *said]
+        return model, [*notes, *said]
 
     def _loaded_by(self, library: LibraryNetwork, content: Any, data: DataSpec) -> nn.Module | None:
         """The network with the weights that the library loads; None where it is built first, as code's is."""
@@ -261,22 +261,43 @@ class Normalized(nn.Module):
         return cast(Tensor, self.model((x - self.mean) / self.std))
 
 
-def single_precision(model: nn.Module) -> tuple[nn.Module, list[str]]:
-    """The network in float32, and a message on what was converted; a float32 network is returned as it is."""
+def single_precision(model: nn.Module, x: Tensor) -> tuple[nn.Module, list[str]]:
+    """A network that takes float32 images, and a message on what was converted; float32 networks are left as they are.
+
+    A network of another precision that casts its images itself is left as it is where a float32 copy of it does not
+    run: its forward names the precision.
+
+    Args:
+        model: (B, channels, H, W) -> logits, in eval mode.
+        x: (B, channels, H, W) float32 in [0, 1], images to try it on; one is enough.
+    Raises:
+        ValueError: a program of torch.export that takes no float32 images.
+    """
     kinds = sorted({str(p.dtype) for p in model.parameters() if p.is_floating_point() and p.dtype != torch.float32})
     if not kinds:
         return model, []
+    x = x.to(next(model.parameters()).device)
     if holds_program(model):
+        if _answers(model, x):
+            return model, []
         # Its graph holds the dtypes, so a float32 copy of its weights would not run.
         raise ValueError(f"a program of torch.export computes in {', '.join(kinds)} only: export it in float32")
     # The caller's own network keeps its precision.
-    single = copied(model).float()
-    for module in single.modules():
-        for name, value in vars(module).items():
-            # Tensors that are neither parameters nor buffers.
-            if isinstance(value, Tensor) and value.is_floating_point():
-                vars(module)[name] = value.float()
+    single = converted(model, "float")
+    if not _answers(single, x) and _answers(model, x):
+        return model, []
     return single, [f"the network is in {', '.join(kinds)}: a float32 copy is evaluated"]
+
+
+def _answers(model: nn.Module, x: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            model(x.clone())
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # of an unknown network
+        return False
+    return True
 
 
 def _file_sum(path: Path) -> str:

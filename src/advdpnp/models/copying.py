@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -22,6 +22,21 @@ def copied(model: ModelT, shared: Iterable[Tensor | nn.Module] = ()) -> ModelT:
     """
     with _Values():
         return copy.deepcopy(model, {id(part): part for part in shared})
+
+
+def converted(model: ModelT, to: Literal["float", "double"]) -> ModelT:
+    """A copy that computes in another precision, as far as its forward names none.
+
+    Args:
+        model: any network; it is not changed.
+        to: float32 or float64, of all its tensors of floating point, those that are no parameters and no buffers too.
+    """
+    twin: ModelT = getattr(copied(model), to)()
+    for module in twin.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and value.is_floating_point():
+                vars(module)[name] = getattr(value, to)()
+    return twin
 
 
 class _Values(TorchFunctionMode):
