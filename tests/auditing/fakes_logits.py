@@ -179,6 +179,16 @@ def softmax_of_a_softmax(base: nn.Module) -> nn.Module:
     return After(base, lambda z: (20 * z).softmax(dim=1).log_softmax(dim=1))
 
 
+@fake(
+    "masked",
+    "suspicious",
+    missed="PGD-20 leaves 68 % of 200 images, all attacks 60 %: PGD-20 errs about as much on honest networks",
+)
+def saturated_member(base: nn.Module) -> nn.Module:
+    """The mean of the probabilities of a network and of one that is sure of everything."""
+    return After(base, lambda z: (0.4 * (0.01 * z).softmax(dim=1) + 0.6 * (1000 * z).softmax(dim=1)).log())
+
+
 @fake("masked", "suspicious", "refused")
 def label_of_a_member(base: nn.Module) -> nn.Module:
     """Half the logits of an honest network, and the label of another one, which decides."""

@@ -25,6 +25,7 @@ class Specimen:
         accepted: the verdicts that are right.
         eps: radius that it is audited at.
         norm: "linf" or "l2".
+        missed: why the audit does not catch it; "" where it does.
     """
 
     name: str
@@ -34,15 +35,18 @@ class Specimen:
     accepted: tuple[Verdict, ...]
     eps: float = 0.1
     norm: Ball = "linf"
+    missed: str = ""
 
 
 FAKES: list[Specimen] = []
 HONEST: list[Specimen] = []
 
 
-def fake(*accepted: Verdict, of: str = "standard", eps: float = 0.1, norm: Ball = "linf") -> Callable[[Build], Build]:
+def fake(
+    *accepted: Verdict, of: str = "standard", eps: float = 0.1, norm: Ball = "linf", missed: str = ""
+) -> Callable[[Build], Build]:
     """Put a function from a base network to a fake into the zoo; its docstring says what the fake does."""
-    return _into(FAKES, accepted, of, eps, norm)
+    return _into(FAKES, accepted, of, eps, norm, missed)
 
 
 def honest(*accepted: Verdict, of: str = "at", eps: float = 0.1, norm: Ball = "linf") -> Callable[[Build], Build]:
@@ -51,11 +55,11 @@ def honest(*accepted: Verdict, of: str = "at", eps: float = 0.1, norm: Ball = "l
 
 
 def _into(
-    zoo: list[Specimen], accepted: tuple[Verdict, ...], of: str, eps: float, norm: Ball
+    zoo: list[Specimen], accepted: tuple[Verdict, ...], of: str, eps: float, norm: Ball, missed: str = ""
 ) -> Callable[[Build], Build]:
     def put(build: Build) -> Build:
         says = (build.__doc__ or "").strip().splitlines()[0]
-        zoo.append(Specimen(build.__name__.replace("_", "-"), says, build, of, accepted, eps, norm))
+        zoo.append(Specimen(build.__name__.replace("_", "-"), says, build, of, accepted, eps, norm, missed))
         return build
 
     return put
