@@ -7,6 +7,7 @@ runs/<data>/<backbone>/<defense>[+tag]/seed-<n>/
     loggers.json       where its logs are, if it has any
 """
 
+import hashlib
 import io
 import json
 import os
@@ -247,6 +248,10 @@ class Run:
                 f"{path} has no checksum, since an earlier version wrote it: damage would not be seen", stacklevel=2
             )
         return weights, epoch
+
+    def weights_sha256(self, which: str) -> str:
+        """SHA-256 of the file of weights, by which results know them."""
+        return hashlib.sha256(self.stored_weights_path(which).read_bytes()).hexdigest()
 
     def trained_epochs(self, which: str) -> int | None:
         """The epochs that weights were trained for, as their file says; None where there is no such file."""

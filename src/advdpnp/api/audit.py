@@ -1,6 +1,5 @@
 """Audits networks for masked gradients: in memory, stored runs, and networks from elsewhere."""
 
-import hashlib
 import math
 import time
 import warnings
@@ -15,6 +14,7 @@ from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.external import in_memory_images, network_device
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
+from advdpnp.api.opened_network import opened
 from advdpnp.api.protocol import Radii, Radius, radius_of
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.api.test_sets import named_or_given, test_set
@@ -135,7 +135,7 @@ def audit_run(
     began, radius = time.perf_counter(), radii[norm]
     images = _chosen(tested.images, how).to(on)
     found = _audited(model, images, radius, norm, seed, objective, callback)
-    weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
+    weights = run.weights_sha256(checkpoint)
     facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
     name = result_name(audit_name(norm, radius, radii.usual.get(norm)), tested.other)
     _write(run, name, found, facts | _which(how, len(tested.images)), on, began)
@@ -170,25 +170,15 @@ def audit_external(
     radii = Radii(spec.radii, spec.name, math.prod(spec.image_shape), radius_of(eps))
     images = data.load(spec, "test", data_root)
     how = EvaluationOptions(limit=_limit(limit, len(images)), indices=indices, seed=seed)
-    source, said = source.with_usual_normalization(spec)
-    for remark in filter(None, (source.understood, *said)):
-        callback.on_note(remark)
-    model, said = source.open(spec, callback.on_note)
-    run, config, began, radius = (
-        Run(source.folder(Path(out), spec)),
-        source.config(spec, model),
-        time.perf_counter(),
-        radii[norm],
-    )
-    if run.exists:
-        run.create_or_verify(config)
+    network = opened(source, spec, out, callback.on_note)
+    began, radius = time.perf_counter(), radii[norm]
     chosen = _chosen(images, how).to(on)
-    found = _audited(model.to(on), chosen, radius, norm, seed, None, callback)
-    if not run.create_or_verify(config):
-        runs.write_json(run.folder / "environment.json", environment(on))
-    facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "notes": [*remarks, *said]}
+    found = _audited(network.model.to(on), chosen, radius, norm, seed, None, callback)
+    network.keep(on)
+    described = {"model": source.name, "checkpoint": source.checkpoint, "notes": [*remarks, *network.notes]}
+    facts = {"data": spec.name, **described}
     name = audit_name(norm, radius, radii.usual.get(norm))
-    _write(run, name, found, facts | _which(how, len(images)), on, began)
+    _write(network.run, name, found, facts | _which(how, len(images)), on, began)
     return found
 
 

@@ -1,6 +1,5 @@
 """Evaluates runs and networks, and compares runs."""
 
-import hashlib
 import math
 import warnings
 from pathlib import Path
@@ -146,7 +145,7 @@ def evaluate_run(
     model: nn.Module
     classifier, epoch = load_checkpoint(run, checkpoint, on)
     images = tested.images.to(on)
-    weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
+    weights = run.weights_sha256(checkpoint)
     facts = {
         "data": tested.facts.name,
         "checkpoint": checkpoint,

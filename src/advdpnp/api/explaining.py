@@ -1,6 +1,5 @@
 """Explanations of single images by a run, or a model."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,7 +203,7 @@ class _Trained:
             return None, [f"{lacking} {error}"]
         if stored is None:
             return None, [f"{lacking} none are stored, which advdpnp ood measures"]
-        weights = hashlib.sha256(self.run.stored_weights_path(self.checkpoint).read_bytes()).hexdigest()
+        weights = self.run.weights_sha256(self.checkpoint)
         if (stored.weights, stored.data) != (weights, self.done.data.name):
             return None, [f"{lacking} those that are stored are of other weights or images: run advdpnp ood again"]
         return stored, []

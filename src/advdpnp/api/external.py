@@ -9,8 +9,9 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from advdpnp import data, runs
+from advdpnp import data
 from advdpnp.api.environment import environment, resolve_device
+from advdpnp.api.opened_network import opened
 from advdpnp.api.protocol import Protocol, Radii, Radius, radius_of, suite_of
 from advdpnp.api.stored_evaluation import (
     EvaluationKeywords,
@@ -35,7 +36,7 @@ from advdpnp.evaluation.randomness import draws_from, with_draws
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision, tensors_sum
-from advdpnp.runs import Json, Run
+from advdpnp.runs import Json
 from advdpnp.threat import Norm
 
 
@@ -163,18 +164,14 @@ def evaluate_external(
         check_objective(attack)
     images = data.load(spec, "test", data_root).to(on)
     how.which(len(images))
-    source, said = source.with_usual_normalization(spec)
-    for remark in filter(None, (radii.remark(norm), source.understood, *said)):
+    if remark := radii.remark(norm):
         callback.on_note(remark)
-    model, said = source.open(spec, callback.on_note)
-    cautions += said
-    run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
+    network = opened(source, spec, out, callback.on_note)
+    cautions += network.notes
     facts = {"data": spec.name, "model": source.name, "checkpoint": source.checkpoint, "precision": "fp32"}
     crafted_on = source_of(how.transfer_from, images.first(1)[0])
     corrupted = corruptions_of(wanted, spec, images, data_root, callback)
-    evaluation = StoredEvaluation(run, wanted, images, facts, how, corrupted=corrupted, source=crafted_on)
-    if run.exists:
-        run.create_or_verify(config)
+    evaluation = StoredEvaluation(network.run, wanted, images, facts, how, corrupted=corrupted, source=crafted_on)
     # Before the checks of the network, which take minutes.
     finished = evaluation.begin(on, callback)
     if finished is not None:
@@ -182,13 +179,12 @@ def evaluate_external(
     trained = source.as_built != "untrained"
     attacked, random = bool(wanted.attacks), how.eot != 1
     with draws_from(how.seed, on, how.eot):
-        model, said = with_class_logits(model.to(on), images, spec.class_names)
+        model, said = with_class_logits(network.model.to(on), images, spec.class_names)
         cautions += said + examine(model, images, spec.num_classes, attacked, trained, random)
         model, said = with_draws(model, how.eot, images)
         cautions += said
     _warn(cautions)
-    if not run.create_or_verify(config):
-        runs.write_json(run.folder / "environment.json", environment(on))
+    network.keep(on)
     return evaluation.measure(model, on, callback, warnings=cautions)
 
 

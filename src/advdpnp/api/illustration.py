@@ -1,6 +1,5 @@
 """Makes what the report draws of a network: attacked images, confusion, features and their spread."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,18 +7,18 @@ from typing import Any
 
 from torch import nn
 
-from advdpnp import data, runs
+from advdpnp import runs
 from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
+from advdpnp.api.opened_network import examined
 from advdpnp.api.protocol import Radii, Radius, adapted, radius_of, suite_of
 from advdpnp.api.stored_evaluation import EvaluationOptions
-from advdpnp.api.test_sets import named_or_given, test_set
+from advdpnp.api.test_sets import test_set
 from advdpnp.attacks import PGD, Attack, Suite, record
 from advdpnp.callbacks import Silent
 from advdpnp.data import DataSpec, Images
 from advdpnp.defenses import Defense
-from advdpnp.evaluation import EvaluationCallback, examine
-from advdpnp.evaluation.one_output import with_class_logits
+from advdpnp.evaluation import EvaluationCallback
 from advdpnp.evaluation.pictures import Pictured, feature_width, pictured
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
@@ -81,7 +80,7 @@ def illustrate(
     how = tested.chosen(EvaluationOptions(limit=limit, indices=indices, seed=seed))
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, epoch = load_checkpoint(run, checkpoint, on)
-    weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
+    weights = run.weights_sha256(checkpoint)
     facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
     wanted = _Wanted(attack, radius_of(eps), norm, how, samples)
     return _store(run, model, tested.images.to(on), tested.facts, wanted, facts, tested.remarks, callback, done.defense)
@@ -110,24 +109,9 @@ def illustrate_external(
         ValueError, FileNotFoundError: as `illustrate`, and what does not load or fit. Nothing is stored then.
     """
     callback, how = callback or Silent(), EvaluationOptions(limit=limit, indices=indices, seed=seed)
-    remarks: list[str] = []
-    spec, on = named_or_given(on_data, None, remarks), resolve_device(device)
-    images = data.load(spec, "test", data_root).to(on)
-    how.which(len(images))
-    source, said = source.with_usual_normalization(spec)
-    for line in filter(None, (source.understood, *said)):
-        callback.on_note(line)
-    model, said = source.open(spec, callback.on_note)
-    run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
-    if run.exists:
-        run.create_or_verify(config)
-    model, more = with_class_logits(model.to(on), images, spec.class_names)
-    remarks += [*said, *more, *examine(model, images, spec.num_classes, trained=source.as_built != "untrained")]
-    if not run.create_or_verify(config):
-        runs.write_json(run.folder / "environment.json", environment(on))
-    facts = {"data": spec.name, "checkpoint": source.checkpoint}
+    ready = examined(source, on_data, how, out, device, data_root, callback.on_note)
     wanted = _Wanted(attack, radius_of(eps), norm, how, samples)
-    return _store(run, model, images, spec, wanted, facts, remarks, callback)
+    return _store(ready.run, ready.model, ready.images, ready.spec, wanted, ready.facts, ready.remarks, callback)
 
 
 @dataclass(frozen=True)

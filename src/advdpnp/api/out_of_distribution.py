@@ -1,6 +1,5 @@
 """Tells images from outside by scores of a run, of a network from elsewhere, or of any network in memory."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from advdpnp import data, runs
 from advdpnp.api.environment import environment, resolve_device
 from advdpnp.api.external import in_memory_images, network_device
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
+from advdpnp.api.opened_network import examined
 from advdpnp.api.outside_sets import Inside, OutsideSet, outside_sets
 from advdpnp.api.protocol import Radii, Radius, adapted, radius_of, suite_of
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.api.stored_ood import StoredOod, attack_key, outside_key
-from advdpnp.api.test_sets import named_or_given, test_set
+from advdpnp.api.test_sets import test_set
 from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.callbacks import Silent
@@ -101,7 +100,7 @@ def ood(
     tested = test_set(run, done, on_data, data_root)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, epoch = load_checkpoint(run, checkpoint, on)
-    weights = hashlib.sha256(run.stored_weights_path(checkpoint).read_bytes()).hexdigest()
+    weights = run.weights_sha256(checkpoint)
     facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
     subject = _Subject(model, tested.images.to(on), tested.facts.class_names, done.data.radii, facts, run, done.defense)
     remarks = [*tested.remarks, *([_ROWS] if not model.head.centers_are_places else [])]
@@ -132,25 +131,11 @@ def ood_external(
         ValueError, FileNotFoundError: as `ood`, and what does not load or fit. Nothing is stored then.
     """
     callback, how = callback or Silent(), EvaluationOptions(limit=limit, indices=indices, seed=seed, resume=resume)
-    remarks: list[str] = []
-    spec, on = named_or_given(on_data, None, remarks), resolve_device(device)
-    images = data.load(spec, "test", data_root).to(on)
-    how.which(len(images))
-    source, said = source.with_usual_normalization(spec)
-    for line in filter(None, (source.understood, *said)):
-        callback.on_note(line)
-    model, said = source.open(spec, callback.on_note)
-    run, config = Run(source.folder(Path(out), spec)), source.config(spec, model)
-    if run.exists:
-        run.create_or_verify(config)
-    model, more = with_class_logits(model.to(on), images, spec.class_names)
-    remarks += [*said, *more, *examine(model, images, spec.num_classes, trained=source.as_built != "untrained")]
-    if not run.create_or_verify(config):
-        runs.write_json(run.folder / "environment.json", environment(on))
-    facts = {"data": spec.name, "checkpoint": source.checkpoint}
-    subject = _Subject(model, images, spec.class_names, spec.radii, facts, run)
+    ready = examined(source, on_data, how, out, device, data_root, callback.on_note)
+    names, radii = ready.spec.class_names, ready.spec.radii
+    subject = _Subject(ready.model, ready.images, names, radii, ready.facts, ready.run)
     wanted = _Wanted(against, attack, radius_of(eps), norm, data_root)
-    return _measure(subject, wanted, how, remarks, callback)
+    return _measure(subject, wanted, how, ready.remarks, callback)
 
 
 @dataclass(frozen=True)

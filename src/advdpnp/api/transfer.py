@@ -1,6 +1,5 @@
 """The network that adversarial images are crafted on, where another one is evaluated."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -36,5 +35,4 @@ def source_of(asked: Any, x: Tensor) -> TransferSource | None:
     run = Run(Path(asked))
     name = stored_experiment(run).folder(Path()).as_posix()
     model, _ = load_checkpoint(run, "last", x.device)
-    weights = run.stored_weights_path(run.stored_checkpoint("last"))
-    return TransferSource(model, name, hashlib.sha256(weights.read_bytes()).hexdigest())
+    return TransferSource(model, name, run.weights_sha256(run.stored_checkpoint("last")))
