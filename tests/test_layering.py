@@ -135,7 +135,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),
     "loggers": ({"runs"}, {"numpy", "tensorboard"}),
-    "run_status": ({"runs"}, set()),
+    "run_status": ({"lock", "runs"}, set()),
     "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }
 # Declarations, which every layer may make, and names.

@@ -50,6 +50,15 @@ def only_process(path: Path, what: str) -> Iterator[None]:
                 folder.rmdir()
 
 
+def owner_of(path: Path) -> tuple[int, str] | None:
+    """Number and machine of the process that a lock file names; None where it names none. It may have ended since."""
+    try:
+        owner = json.loads(path.read_text())
+        return int(owner["process"]), str(owner["host"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
 def _locked(path: Path, what: str) -> IO[str] | None:
     """The locked file, open; None where there are no locks."""
     if fcntl is None:
@@ -59,9 +68,10 @@ def _locked(path: Path, what: str) -> IO[str] | None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = _owner(file)
             file.close()
-            raise ValueError(f"{what} is in use by {owner}: wait until it is done, or stop it") from None
+            owner = owner_of(path)
+            process = "another process" if owner is None else f"process {owner[0]} on {owner[1]}"
+            raise ValueError(f"{what} is in use by {process}: wait until it is done, or stop it") from None
         except OSError:
             file.close()
             path.unlink(missing_ok=True)
@@ -77,12 +87,3 @@ def _is_at(file: IO[str], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _owner(file: IO[str]) -> str:
-    try:
-        file.seek(0)
-        owner = json.loads(file.read())
-        return f"process {owner['process']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"

@@ -1,6 +1,5 @@
 """How far the training of a run is, read from its folder alone."""
 
-import json
 import os
 import socket
 import time
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from advdpnp.lock import owner_of
 from advdpnp.runs import Json, Run, list_runs, read_json
 
 State = Literal["not begun", "training", "silent", "interrupted", "finished", "damaged"]
@@ -115,17 +115,17 @@ def _state(lives: bool | None, long_silent: bool) -> State:
 
 def _lives(run: Run) -> bool | None:
     """Whether the process that trains is there, as its lock file says; None where nothing does."""
+    owner = owner_of(run.lock_path)
+    if owner is None or owner[1] != socket.gethostname() or os.name == "nt":
+        return None
     try:
-        owner = json.loads(run.lock_path.read_text())
-        if owner["host"] != socket.gethostname() or os.name == "nt":
-            return None
         # Signal 0 reaches nobody: it only asks. Taking the lock would keep out a training that begins just now.
-        os.kill(int(owner["process"]), 0)
+        os.kill(owner[0], 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except (OSError, OverflowError):
         return None
     return True
 

@@ -265,11 +265,15 @@ def _say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        # What could not be written would be tried again, and fail again, when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         if isinstance(error, BrokenPipeError):
             raise typer.Exit(128 + signal.SIGPIPE) from None
         raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def drop_output() -> None:
+    """Print nothing any more: what could not be written would be tried, and fail, again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _read_plugins(references: Sequence[str]) -> None:

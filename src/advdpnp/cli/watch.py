@@ -1,13 +1,12 @@
 """`advdpnp watch`."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from advdpnp.cli.command import Answer, Switches, app, command
+from advdpnp.cli.command import Answer, Switches, app, command, drop_output
 
 
 @command(app)
@@ -30,6 +29,6 @@ def watch(
             watch_lines(watched, seconds)
         except BrokenPipeError:
             # What reads has enough, as `head` has.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_output()
         raise typer.Exit
     return Answer([status.value() for status in found], statuses_text(found))

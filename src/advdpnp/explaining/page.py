@@ -14,16 +14,14 @@ from advdpnp.explaining.words import (
     amplification,
     answer,
     attack_text,
-    degrees,
     in_short,
-    percent,
     radius,
     sentences,
     share_below,
 )
 from advdpnp.ood_results import SCORES
 from advdpnp.predicting import Prediction, TrainingImage
-from advdpnp.predicting.text import printable
+from advdpnp.predicting.text import degrees, percent, printable
 
 # Pixels of the longer side of a picture inside the page, at most: of images, and of training images.
 _SIDE, _SMALL = 320, 96

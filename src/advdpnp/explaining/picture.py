@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from advdpnp.explaining.explanation import Explanation, Explanations
 from advdpnp.explaining.lines import axis_ticks, drawn_lines
 from advdpnp.explaining.thumbnails import Shades, difference, shades
-from advdpnp.explaining.words import amplification, answer, in_short, percent
+from advdpnp.explaining.words import amplification, answer, in_short
 from advdpnp.predicting.picture import ROWS, STYLE, Sheet, drawable, font_families
+from advdpnp.predicting.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

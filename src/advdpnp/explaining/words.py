@@ -4,29 +4,25 @@ from collections.abc import Iterator, Sequence
 
 from advdpnp.attack_words import NORMS, attack_label
 from advdpnp.explaining.explanation import Adversarial, Explanation, Explanations, Score
-from advdpnp.predicting import ClassCenter, Failure
-from advdpnp.predicting.text import printable
+from advdpnp.predicting import ClassCenter
+from advdpnp.predicting.text import answers_text, degrees, percent
 from advdpnp.ranges import eps_text
-
-# With more images than this, each gets one line on a terminal.
-_BLOCKS = 8
 
 
 def explanations_text(found: Explanations) -> str:
     """All explanations as text, for people."""
-    of = f"{found.source}, checkpoint {found.checkpoint}" if found.checkpoint else found.source
-    failed = f", {len(found.failed)} of them not read" if found.failed else ""
-    lines = [f"{of}; images: {len(found.images)}{failed}"]
-    detailed = len(found.images) <= _BLOCKS
-    for image in found.images:
-        if isinstance(image, Failure):
-            lines.append(f"{image.file}: {image.error}")
-        elif detailed:
-            lines += [f"{image.prediction.file}: {answer(image)}", *(f"  {line}" for line in sentences(image, found))]
-        else:
-            lines.append(f"{image.prediction.file}: {answer(image)}; {in_short(image, found)}")
-    lines += [f"note: {note}" for note in found.notes]
-    return "\n".join(printable(line) for line in lines)
+
+    def said(image: Explanation) -> str:
+        return f"{image.prediction.file}: {answer(image)}"
+
+    def block(image: Explanation) -> list[str]:
+        return [said(image), *(f"  {line}" for line in sentences(image, found))]
+
+    def line(image: Explanation) -> str:
+        return f"{said(image)}; {in_short(image, found)}"
+
+    notes = [f"note: {note}" for note in found.notes]
+    return answers_text(found.source, found.checkpoint, found.images, block, line, notes)
 
 
 def answer(image: Explanation) -> str:
@@ -55,16 +51,6 @@ def in_short(image: Explanation, of: Explanations) -> str:
 def radius(value: float, of: Explanations) -> str:
     """A radius with its unit, as "5.1/255 in ℓ∞"."""
     return f"{_number(value, of)} in {NORMS[of.norm]}"
-
-
-def percent(share: float) -> str:
-    """A share in percent."""
-    return f"{100 * share:.1f} %"
-
-
-def degrees(angle: float | None) -> str:
-    """An angle."""
-    return "undefined" if angle is None else f"{angle:.1f}°"
 
 
 def amplification(times: float) -> str:
