@@ -14,7 +14,14 @@ from torch.export import ExportedProgram
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.explained_images import ChosenImages, Label, check_count, chosen_images, class_index, given_images
 from advdpnp.api.loading import chosen_checkpoint, load_checkpoint, stored_experiment
-from advdpnp.api.predicting import centers_or_note, in_bytes, training_set
+from advdpnp.api.predicting import (
+    BYTES,
+    centers_or_note,
+    from_array,
+    in_bytes,
+    inputs_of_model,
+    training_set,
+)
 from advdpnp.api.protocol import Radii, adapted, suite_of
 from advdpnp.attacks import ATTACKS, Attack, record
 from advdpnp.attacks.attack import check_target
@@ -23,7 +30,6 @@ from advdpnp.attacks.stepwise import stepwise_attacks
 from advdpnp.attacks.suites import l1_radius, l2_radius, widest
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
-from advdpnp.data.memory.tensors import channels_first, tensor_of
 from advdpnp.evaluation import check_mode
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.model_checks import gradient_warnings
@@ -36,14 +42,14 @@ from advdpnp.losses import class_logits, is_one_output
 from advdpnp.mode import settle
 from advdpnp.models.classifier import Classifier
 from advdpnp.ood_results import OodResult, stored_ood
-from advdpnp.predicting import Failure, Predictor, TrainingSet, from_tensor
+from advdpnp.predicting import Failure, Predictor, TrainingSet
 from advdpnp.progress import duration
 from advdpnp.ranges import Natural, check
 from advdpnp.runs import Run
 from advdpnp.threat import Norm
 
-# Of a model without a run: its radius, and the levels of its pictures.
-_USUAL, _LEVELS = {"linf": 8 / 255}, 255
+# Of a model without a run.
+_USUAL = {"linf": 8 / 255}
 # Images on which gradients are tried.
 _FEW = 16
 # A search that takes longer than so many seconds is announced.
@@ -106,8 +112,7 @@ def explain(
     callback = callback or Silent()
     wanted = _Wanted(attack, norm, target)
     if isinstance(images, np.ndarray):
-        images = channels_first(tensor_of(images, "images"))
-        images = images.float() if images.is_floating_point() else images
+        images = from_array(images)
     if isinstance(source, ExportedProgram):
         source = settle(source.module())
     if isinstance(source, nn.Module):
@@ -237,10 +242,8 @@ def _of_run(
 
 
 def _of_model(model: nn.Module, images: Any, label: Any, class_names: tuple[str, ...], invert: bool) -> _Subject:
-    if not isinstance(images, Tensor):
-        raise ValueError("a model takes a tensor of images; give files to a run's folder, which knows size and classes")
+    inputs = inputs_of_model(images, invert)
     check_mode(model)
-    inputs = from_tensor(images, _LEVELS, invert)
     check_count(len(inputs.entries))
     x, _ = inputs.images.first(_FEW)
     ready, notes = single_precision(out_of_inference(model), x)
@@ -250,7 +253,7 @@ def _of_model(model: nn.Module, images: Any, label: Any, class_names: tuple[str,
         ready, logits = TwoLogits(ready), class_logits(logits, len(x))
     names = class_names or tuple(map(str, range(logits.shape[-1])))
     chosen = given_images(inputs, label, names)
-    return _Subject(type(model).__name__, ready, chosen, names, _USUAL, _LEVELS, notes)
+    return _Subject(type(model).__name__, ready, chosen, names, _USUAL, BYTES, notes)
 
 
 def _explained(

@@ -42,6 +42,9 @@ from advdpnp.predicting import (
 from advdpnp.ranges import Count, Natural, check
 from advdpnp.runs import Run
 
+# The level that stands for 1.0 in pictures.
+BYTES = 255
+
 
 @renamed(listener="callback")
 @float32_default()
@@ -85,8 +88,7 @@ def predict(
     check("top", top, Count)
     check("neighbors", neighbors, Natural)
     if isinstance(images, np.ndarray):
-        images = channels_first(tensor_of(images, "images"))
-        images = images.float() if images.is_floating_point() else images
+        images = from_array(images)
     if isinstance(source, ExportedProgram):
         source = settle(source.module())
     if isinstance(source, nn.Module):
@@ -111,20 +113,32 @@ def predict(
 def _predict_with_model(
     model: nn.Module, images: object, class_names: tuple[str, ...], top: int, invert: bool
 ) -> Predictions:
-    if not isinstance(images, Tensor):
-        raise ValueError("a model takes a tensor of images; give files to a run's folder, which knows size and classes")
+    inputs = inputs_of_model(images, invert)
     check_mode(model)
-    inputs = from_tensor(images, 255, invert)
-    model, notes = single_precision(model, inputs.images.first(1)[0])
+    x, _ = inputs.images.first(1)
+    model, notes = single_precision(model, x)
     centers, missing = centers_or_note(model)
     notes += missing
     predictor = Predictor(model, class_names, centers, None, top, 0)
-    return _answers(type(model).__name__, None, predictor, inputs, images.device, notes)
+    return _answers(type(model).__name__, None, predictor, inputs, x.device, notes)
+
+
+def from_array(images: NDArray[Any]) -> Tensor:
+    """A numpy array of images, which may have the channels last, as a tensor (N, channels, H, W)."""
+    pixels = channels_first(tensor_of(images, "images"))
+    return pixels.float() if pixels.is_floating_point() else pixels
+
+
+def inputs_of_model(images: object, invert: bool) -> Inputs:
+    """The images for a model without a run: (N, channels, H, W), see `from_tensor`; ValueError for files."""
+    if not isinstance(images, Tensor):
+        raise ValueError("a model takes a tensor of images; give files to a run's folder, which knows size and classes")
+    return from_tensor(images, BYTES, invert)
 
 
 def in_bytes(facts: data.DataSpec) -> data.DataSpec:
     """Facts of the form in which images are read and shown: bytes, also where a run was trained on floats."""
-    return replace(facts, levels=255) if facts.levels == 1 else facts
+    return replace(facts, levels=BYTES) if facts.levels == 1 else facts
 
 
 def inputs_of(

@@ -9,7 +9,7 @@ from torch import Tensor
 from advdpnp.attacks import APGDCE, APGDT, FABT, FGSM, PGD, CarliniWagner, Square
 from advdpnp.attacks.adaptive import AdaptivePGD
 from advdpnp.attacks.attack import Objective
-from advdpnp.attacks.suites import l2_radius
+from advdpnp.attacks.suites import l2_radius, widest
 from advdpnp.auditing.comparisons import WIDER, Comparison
 from advdpnp.auditing.findings import Check, Found
 from advdpnp.auditing.gradient_checks import median_margin
@@ -65,11 +65,6 @@ def attack_checks(rounds: Rounds, objective: Objective | None = None) -> list[Ch
     return checks + _without_gradients(rounds)
 
 
-def _widest(subject: Subject) -> float:
-    """The radius within which every image can be made any other."""
-    return 1.0 if subject.norm == "linf" else float(subject.x[0].numel()) ** 0.5
-
-
 def _ball(subject: Subject) -> dict[str, Any]:
     return {"norm": subject.norm, "eps": subject.eps}
 
@@ -106,7 +101,7 @@ def _white_box(rounds: Rounds, claimed: Tensor, objective: Objective | None) -> 
 
 
 def _beyond(subject: Subject) -> float:
-    return min(WIDER * subject.eps, _widest(subject))
+    return min(WIDER * subject.eps, widest(subject.x[0].numel(), subject.norm))
 
 
 def _one_line(rounds: Rounds) -> Check:
@@ -222,15 +217,16 @@ def _other_ball(subject: Subject) -> tuple[Ball, float]:
 
 def sweep_check(rounds: Rounds) -> tuple[Check, dict[str, list[float]]]:
     """Robust accuracy against eps, up to the whole range of images; and the curve, for the figure."""
-    subject, widest = rounds.subject, _widest(rounds.subject)
-    radii = [subject.eps * factor for factor in (0.25, 0.5, 1, 1.5, 2, 3, 4, 8) if subject.eps * factor < widest]
+    subject = rounds.subject
+    largest = widest(subject.x[0].numel(), subject.norm)
+    radii = [subject.eps * factor for factor in (0.25, 0.5, 1, 1.5, 2, 3, 4, 8) if subject.eps * factor < largest]
     found = []
-    for radius in [*radii, widest]:
+    for radius in [*radii, largest]:
         held = rounds.beyond(f"eps {radius:.3g}", _margin_pgd(subject, 20, radius, start=True), subject.right)
         found.append(float(held.double().mean()))
     n, left = subject.n, round(found[-1] * subject.n)
     text = f"with the whole range of images as radius, {left} of {n} images stand under PGD-20 on the margin"
-    curve = {"eps": [0.0, *radii, widest], "accuracy": [float(subject.right.double().mean()), *found]}
+    curve = {"eps": [0.0, *radii, largest], "accuracy": [float(subject.right.double().mean()), *found]}
     verdict: Found = "masked" if left > 0.5 * n else "suspicious" if exceeds(left, n, 0.1) else "passed"
     advice = "" if verdict == "passed" else "the attack is stuck where no network can be right: its gradients mislead"
     expected = "next to none: any image can then be made any other"

@@ -20,7 +20,7 @@ from advdpnp.evaluation.single_pass import Chunk, as_stated, attacked, chunks, m
 from advdpnp.metrics.confusion import confusion
 from advdpnp.metrics.projection import neighbor_map, principal_plane
 from advdpnp.metrics.spread import angle_to_center_degrees, angular_spread_degrees, radial_spread
-from advdpnp.models.classifier import Classifier
+from advdpnp.models.classifier import Classifier, known_centers
 from advdpnp.runs import Json
 
 # Images whose features are projected: t-SNE's time grows with their number, and more of them hide each other.
@@ -213,7 +213,8 @@ class _Recorder:
 
     def __init__(self, model: nn.Module, gallery: Tensor) -> None:
         self._model, self._gallery, self._done, self._without_answer = model, gallery, 0, 0
-        self._centers = _centers(model)
+        centers = known_centers(model)
+        self._centers = None if centers is None else centers.float()
         self._predictions: tuple[list[Tensor], list[Tensor]] = ([], [])
         self._shown: tuple[dict[int, Tensor], dict[int, Tensor]] = ({}, {})
         self._embeddings: tuple[Embeddings, Embeddings] | None = None
@@ -257,19 +258,8 @@ class _Recorder:
 
 def feature_width(model: nn.Module) -> int | None:
     """Coordinates of the features that are known of a network; None for a network whose are not."""
-    centers = _centers(model)
+    centers = known_centers(model)
     return None if centers is None else centers.shape[1]
-
-
-def _centers(model: nn.Module) -> Tensor | None:
-    """The class centers (C, D), of a classifier that has some."""
-    if not isinstance(model, Classifier):
-        return None
-    try:
-        return model.class_centers().float()
-    except TypeError:
-        # A head of someone's own need not have any.
-        return None
 
 
 def _finite(features: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from advdpnp.models.classifier import Classifier
+from advdpnp.models.classifier import Classifier, known_centers
 from advdpnp.runs import SIMILARITY, Run
 
 # A matrix of more classes is illegible, and its file heavy.
@@ -37,11 +37,8 @@ def store_similarity(run: Run, model: Classifier, class_names: Sequence[str], ch
         class_names: C names.
         checkpoint: which of the run's weights the model has.
     """
-    try:
-        centers = model.class_centers()
-    except TypeError:
-        # A head of somebody's defense may have none.
-        return
-    if len(centers) == len(class_names) <= MOST_CLASSES:
+    centers = known_centers(model)
+    # A head of somebody's defense may have none.
+    if centers is not None and len(centers) == len(class_names) <= MOST_CLASSES:
         told = {"class_names": np.array(class_names), "checkpoint": np.array(checkpoint)}
         run.write_arrays(SIMILARITY, center_similarity(centers) | told)

@@ -92,6 +92,16 @@ class Classifier(nn.Module):
         return self.head.class_centers().detach()
 
 
+def known_centers(model: nn.Module) -> Tensor | None:
+    """The class centers (C, D) of a network; None where it is no `Classifier`, or its head has none."""
+    if not isinstance(model, Classifier):
+        return None
+    try:
+        return model.class_centers()
+    except TypeError:
+        return None
+
+
 class Helper(nn.Module):
     """A frozen network inside a classifier: without gradients, and in eval mode even where the classifier is not.
 
