@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from advdpnp.declared_fields import declared_values
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import first_or_chosen, of_the_first
 from advdpnp.ranges import parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import SCHEMA, AttackKey
@@ -97,9 +97,8 @@ class Illustration:
     @property
     def images(self) -> str:
         """Which images, in words."""
-        if of_the_first(self.indices, self.n):
-            return f"the first {self.n:,} test images"
-        return f"{self.n:,} test images ({short_indices(self.indices)})"
+        text = first_or_chosen(self.indices, self.n)
+        return f"the {text}" if of_the_first(self.indices, self.n) else text
 
     def accuracy(self, of: str) -> float:
         """Share of the images on the diagonal of "clean" or "adversarial"."""

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from advdpnp.attack_words import NORMS, attack_label
 from advdpnp.declared_fields import declared_values
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import first_or_chosen
 from advdpnp.result_parts import Environment
 from advdpnp.results import SCHEMA
 from advdpnp.runs import Json, Run, checked
@@ -222,8 +222,7 @@ def stored_ood(run: Run) -> OodResult | None:
 
 def ood_text(result: OodResult) -> str:
     """The result as tables, in percent with 95 % intervals."""
-    n, first = result.n, of_the_first(result.indices, result.n)
-    images = f"first {n} test images" if first else f"{n} test images ({short_indices(result.indices)})"
+    images = first_or_chosen(result.indices, result.n)
     lines = [f"{result.data}, {images}, checkpoint {result.checkpoint}"]
     for row in result.outside:
         changed = f", {row.conversion}" if row.conversion else ""
