@@ -40,7 +40,7 @@ from advdpnp.results import Accuracy, AttackKey, EvaluationResult, without_copie
 from advdpnp.runs import SIMILARITY, Run
 from advdpnp.stored_values import short_name
 
-# Suites of one attack at growing radius, which are drawn and not listed.
+# Suites of one attack at growing radius, which are drawn and not listed; the last two are those of Figure 4.
 CURVES = ("curve", "curve-pgd", "curve-fgsm")
 
 
