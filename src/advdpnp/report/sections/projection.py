@@ -12,10 +12,8 @@ from advdpnp.report.sections.section import Section, binding, drawn, file_name, 
 def projection_section(runs: list[RunResults]) -> list[Section]:
     """The part on projected features, where a run has any: it is no gap where none has."""
     pictures = []
-    shown, left_out = drawn([run for run in runs if run.projection])
-    for run in shown:
-        found = run.projection
-        assert found is not None
+    shown, left_out = drawn(runs, lambda run: run.projection)
+    for run, found in shown:
         n, attack = len(found.labels), attack_name(found.attack)
         title = f"{run.name} ({run.place}): features, projected"
         alt = (
