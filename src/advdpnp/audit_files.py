@@ -112,6 +112,6 @@ def _read(name: str, content: Json) -> StoredAudit:
             check_value(of, curve, kind)
             if of != "attacks" and len({len(values) for values in curve.values()}) != 1:
                 raise ValueError(f"the curve {of} has lists of several lengths")
-    shares = {key: content[key] for key in ("clean", "claimed", "lowest") if key in content}
+    shares: dict[str, float] = {key: content[key] for key in ("clean", "claimed", "lowest") if key in content}
     facts = {key: content[key] for key in ("norm", "eps", "n", "verdict", "conclusion", "checks")}
     return StoredAudit(name=name, **facts, shares=shares, content=content)

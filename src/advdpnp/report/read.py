@@ -253,7 +253,7 @@ def read_run(folder: Path) -> RunResults:
         projection=arrays(PROJECTION, ProjectedFeatures),
         illustration=reading(drawn, lambda: stored_illustration(run) if is_there(drawn) else None, None),
         audits=_audits(run, reading),
-        similarity=reading(centers, lambda: stored_similarity(run) if is_there(centers) else None, None),
+        similarity=reading(centers, lambda: stored_similarity(run), None),
         unread=tuple(reading.unread),
     )
 
