@@ -1,13 +1,15 @@
 """What the masking audit says of the networks of its zoo (tests/auditing), into one JSON file.
 
-    python scripts/judge_zoo.py results/audit-zoo/n-64.json
-    python scripts/judge_zoo.py results/audit-zoo/n-32.json --images 32 --skip 200 --seed 1 --only honest
+    python scripts/judge_zoo.py results/audit-zoo/fakes-64.json --only fakes
+    python scripts/judge_zoo.py results/audit-zoo/honest-64.json --only honest
+    python scripts/judge_zoo.py results/audit-zoo/honest-32.json --images 32 --skip 200 --seed 1 --only honest
 
 A network that the file holds already is not judged again, so an interrupted run goes on. Networks whose data are not
 there (MNIST) are left out, and named.
 """
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -52,9 +54,13 @@ def judged(specimen: Specimen, protocol: Json) -> Json:
 
 
 def _scalars(numbers: Json) -> Json:
-    """Counts and shares, without the lists behind them."""
+    """Counts and shares, without the lists behind them, and None for what is no number, as JSON has none of these."""
     kept = {name: value for name, value in numbers.items() if isinstance(value, int | float | str)}
-    return {name: round(value, 4) if isinstance(value, float) else value for name, value in kept.items()}
+    return {name: _rounded(value) if isinstance(value, float) else value for name, value in kept.items()}
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def summary(networks: list[Json]) -> Json:
