@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from advdpnp.indices import (
+    first_or_chosen,
+    images_text,
     indices_text,
     of_the_first,
     of_whole,
@@ -105,3 +107,9 @@ def test_long_texts_are_cut_and_still_told_apart() -> None:
 def test_the_first_images_are_told_from_chosen_ones() -> None:
     assert of_the_first("0-99", 100) and of_the_first("0-0", 1) and of_the_first("0", 1)
     assert not of_the_first("1-100", 100) and not of_the_first("0-98,100", 100)
+
+
+def test_images_are_named_in_words() -> None:
+    assert images_text("0-999", 1000) == "1,000 test images" and images_text("0", 1) == "1 test image"
+    assert images_text("3,7", 2) == first_or_chosen("3,7", 2) == "2 test images (3,7)"
+    assert first_or_chosen("36", 1) == "1 test image (36)" and first_or_chosen("0-9", 10) == "first 10 test images"

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
 from advdpnp.ranges import eps_text
-from advdpnp.runs import Run, checked
-from advdpnp.stored_values import check_schema, check_value, parsed_to_show
+from advdpnp.runs import Json, Run, read_shown
+from advdpnp.stored_values import check_schema, check_value
 
 AUDIT = "audit"
 
@@ -101,18 +101,17 @@ def read_audit(path: Path) -> StoredAudit:
     Raises:
         ValueError: the file is damaged, or of another version.
     """
-    return checked(path, "remove it, and audit again with advdpnp audit", lambda: _read(path))
+    return read_shown(path, "remove it, and audit again with advdpnp audit", lambda content: _read(path.stem, content))
 
 
-def _read(path: Path) -> StoredAudit:
-    content = parsed_to_show(path.read_text())
+def _read(name: str, content: Json) -> StoredAudit:
     check_schema(content, 1)
     check_value("the audit", content, _Audit)
-    for name, kind in {"eps": _AgainstEps, "along": _Along, "attacks": dict[str, float]}.items():
-        if curve := content["curves"].get(name):
-            check_value(name, curve, kind)
-            if name != "attacks" and len({len(values) for values in curve.values()}) != 1:
-                raise ValueError(f"the curve {name} has lists of several lengths")
-    shares = {name: content[name] for name in ("clean", "claimed", "lowest") if name in content}
-    facts = {name: content[name] for name in ("norm", "eps", "n", "verdict", "conclusion", "checks")}
-    return StoredAudit(name=path.stem, **facts, shares=shares, content=content)
+    for of, kind in {"eps": _AgainstEps, "along": _Along, "attacks": dict[str, float]}.items():
+        if curve := content["curves"].get(of):
+            check_value(of, curve, kind)
+            if of != "attacks" and len({len(values) for values in curve.values()}) != 1:
+                raise ValueError(f"the curve {of} has lists of several lengths")
+    shares: dict[str, float] = {key: content[key] for key in ("clean", "claimed", "lowest") if key in content}
+    facts = {key: content[key] for key in ("norm", "eps", "n", "verdict", "conclusion", "checks")}
+    return StoredAudit(name=name, **facts, shares=shares, content=content)

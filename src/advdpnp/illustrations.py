@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from advdpnp.declared_fields import declared_values
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import first_or_chosen, of_the_first
 from advdpnp.ranges import parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import SCHEMA, AttackKey
-from advdpnp.runs import Json, Run, checked
-from advdpnp.stored_values import check_schema, check_value, parsed_to_show
+from advdpnp.runs import Json, Run, read_shown
+from advdpnp.stored_values import check_schema
 
 # Arrays of pictures, in the folder of a run's evaluations: attacked images; 2-D features; projections of wider ones.
 SAMPLES, EMBEDDING, PROJECTION = "samples.npz", "embedding.npz", "projection.npz"
@@ -97,9 +97,8 @@ class Illustration:
     @property
     def images(self) -> str:
         """Which images, in words."""
-        if of_the_first(self.indices, self.n):
-            return f"the first {self.n:,} test images"
-        return f"{self.n:,} test images ({short_indices(self.indices)})"
+        text = first_or_chosen(self.indices, self.n)
+        return f"the {text}" if of_the_first(self.indices, self.n) else text
 
     def accuracy(self, of: str) -> float:
         """Share of the images on the diagonal of "clean" or "adversarial"."""
@@ -127,7 +126,6 @@ class Illustration:
 
 def read_illustration(stored: Json) -> Illustration:
     """A stored one, checked; KeyError, TypeError or ValueError where a field is not what it must be."""
-    check_value("a result", stored, dict[str, Any])
     check_schema(stored, SCHEMA)
     values = declared_values(Illustration, stored)
     classes = len(values["class_names"])
@@ -170,8 +168,7 @@ def stored_illustration(run: Run) -> Illustration | None:
     path = illustration_path(run)
     if not path.is_file():
         return None
-    cure = "remove it, and make it again with advdpnp illustrate"
-    return checked(path, cure, lambda: read_illustration(parsed_to_show(path.read_text("utf-8"))))
+    return read_shown(path, "remove it, and make it again with advdpnp illustrate", read_illustration)
 
 
 def illustration_text(found: Illustration) -> str:

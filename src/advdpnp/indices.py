@@ -79,6 +79,26 @@ def short_indices(text: str) -> str:
     return f"{text[: _SHORT - 20].rpartition(',')[0]},... ({digest})"
 
 
+def image_count(n: int) -> str:
+    """Such as "1,000 test images"."""
+    return "1 test image" if n == 1 else f"{n:,} test images"
+
+
+def chosen_text(text: str, n: int) -> str:
+    """What stands behind the number of images: "" for the first n, or else which ones, as in " (0-99,2303)"."""
+    return "" if of_the_first(text, n) else f" ({short_indices(text)})"
+
+
+def images_text(text: str, n: int) -> str:
+    """Such as "1,000 test images", with which ones unless they are the first."""
+    return image_count(n) + chosen_text(text, n)
+
+
+def first_or_chosen(text: str, n: int) -> str:
+    """Such as "first 1,000 test images", or "2 test images (3,7)"."""
+    return f"{'first ' if of_the_first(text, n) else ''}{images_text(text, n)}"
+
+
 def _is_text(text: str) -> bool:
     return all(_RANGE.fullmatch(part.strip()) for part in text.split(","))
 

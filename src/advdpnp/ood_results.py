@@ -9,11 +9,11 @@ from typing import Any, TypedDict
 
 from advdpnp.attack_words import NORMS, attack_label
 from advdpnp.declared_fields import declared_values
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import first_or_chosen
 from advdpnp.result_parts import Environment
 from advdpnp.results import SCHEMA
-from advdpnp.runs import Json, Run, checked
-from advdpnp.stored_values import check_schema, check_value, parsed_to_show
+from advdpnp.runs import Json, Run, read_shown
+from advdpnp.stored_values import check_schema, check_value
 
 # Score -> what it is in words. Higher means more like the training data.
 SCORES = {
@@ -169,7 +169,6 @@ class OodResult:
 
 def read_ood(stored: Json) -> OodResult:
     """A stored result, checked; KeyError, TypeError or ValueError where a field is not what it must be."""
-    check_value("a result", stored, dict[str, Any])
     check_schema(stored, SCHEMA)
     values = declared_values(OodResult, stored)
     values["outside"] = [_row(OutsideRow, ScoreAgainst, row, stored["scores"]) for row in stored["outside"]]
@@ -216,14 +215,12 @@ def stored_ood(run: Run) -> OodResult | None:
     path = ood_path(run)
     if not path.is_file():
         return None
-    cure = "remove it, and measure again with advdpnp ood"
-    return checked(path, cure, lambda: read_ood(parsed_to_show(path.read_text("utf-8"))))
+    return read_shown(path, "remove it, and measure again with advdpnp ood", read_ood)
 
 
 def ood_text(result: OodResult) -> str:
     """The result as tables, in percent with 95 % intervals."""
-    n, first = result.n, of_the_first(result.indices, result.n)
-    images = f"first {n} test images" if first else f"{n} test images ({short_indices(result.indices)})"
+    images = first_or_chosen(result.indices, result.n)
     lines = [f"{result.data}, {images}, checkpoint {result.checkpoint}"]
     for row in result.outside:
         changed = f", {row.conversion}" if row.conversion else ""

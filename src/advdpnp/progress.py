@@ -7,7 +7,7 @@ from typing import Any
 
 from advdpnp.attack_words import aim_text, radii_texts, tier_text, worst_case_name
 from advdpnp.callbacks import Silent
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import first_or_chosen, image_count, short_indices
 from advdpnp.results import Accuracy, AttackKey
 from advdpnp.runs import Json
 
@@ -103,11 +103,10 @@ def _other_answers_text(answers: dict[str, float]) -> list[str]:
 
 
 def _images_text(result: Json) -> str:
-    n, indices = result["n"], short_indices(result["indices"])
     if "shard" in result:
         part, parts = result["shard"]
-        return f"shard {part} of {parts}: {n} test images ({indices})"
-    return f"first {n} test images" if of_the_first(result["indices"], n) else f"{n} test images ({indices})"
+        return f"shard {part} of {parts}: {image_count(result['n'])} ({short_indices(result['indices'])})"
+    return first_or_chosen(result["indices"], result["n"])
 
 
 def _attack_text(attack: Json) -> str:

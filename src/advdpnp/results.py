@@ -34,8 +34,8 @@ from advdpnp.result_parts import (
     check_share,
     check_verdicts,
 )
-from advdpnp.runs import Json, Run, checked
-from advdpnp.stored_values import check_schema, check_value, parsed_to_show
+from advdpnp.runs import Json, Run, read_shown
+from advdpnp.stored_values import check_schema
 
 SCHEMA = 1
 
@@ -340,7 +340,6 @@ def read_evaluation(stored: Json, path: Path = Path()) -> EvaluationResult:
     Raises:
         KeyError, TypeError, ValueError: a field is missing, of another kind, or out of range.
     """
-    check_value("a result", stored, dict[str, Any])
     check_schema(stored, SCHEMA)
     values, rows = declared_values(EvaluationResult, stored), dict[AttackKey, AttackResult]()
     check_names(values, "suite", "data", "checkpoint", "precision", "search_precision", "corruption_source")
@@ -370,9 +369,7 @@ def result_files(run: Run, finished: bool = True) -> list[Path]:
 
 def read_result(path: Path) -> EvaluationResult:
     """A stored evaluation from its file; ValueError with a cure where it is damaged, or of another schema."""
-    return checked(
-        path, "evaluate the run again", lambda: read_evaluation(parsed_to_show(path.read_text("utf-8")), path)
-    )
+    return read_shown(path, "evaluate the run again", lambda stored: read_evaluation(stored, path))
 
 
 def evaluations(run: Run, data: str) -> list[EvaluationResult]:

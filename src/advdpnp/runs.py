@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import weights_file
-from advdpnp.stored_values import parsed
+from advdpnp.stored_values import parsed, parsed_to_show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,6 +82,11 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     except Exception as error:  # of any kind: libraries raise what they like on bytes that are not theirs
         problem = f"no {error}" if isinstance(error, KeyError) else f"{error}" or type(error).__name__
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
+
+
+def read_shown(path: Path, cure: str, read: Callable[[Any], T]) -> T:
+    """What `read` makes of stored JSON whose texts are shown to people; ValueError as `checked`."""
+    return checked(path, cure, lambda: read(parsed_to_show(path.read_text("utf-8"))))
 
 
 def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:

@@ -74,7 +74,8 @@ def short_name(text: str) -> str:
 
 
 def check_schema(stored: Any, known: int) -> None:
-    """ValueError unless a stored object has the schema that this version reads."""
+    """TypeError unless this is an object, and ValueError unless it has the schema that this version reads."""
+    check_value("a stored result", stored, dict[str, Any])
     found = stored["schema"]
     if found != known or isinstance(found, bool):
         newer = isinstance(found, int) and found > known

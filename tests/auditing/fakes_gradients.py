@@ -218,7 +218,7 @@ def fails_where_a_gradient_is_asked_for(base: nn.Module) -> nn.Module:
     """The backward raises an error."""
 
     def fail(_: Tensor, gradient: Tensor) -> Tensor:
-        raise NotImplementedError("this layer has no backward")
+        raise RuntimeError("this layer has no backward")
 
     return Before(backward_as(fail), base)
 

@@ -74,7 +74,7 @@ def test_a_network_that_is_no_function_is_refused_and_not_attacked() -> None:
 
 def test_a_backward_that_fails_refuses_the_network_in_its_own_words() -> None:
     def fail(_: Tensor) -> Tensor:
-        raise NotImplementedError("this layer has no backward")
+        raise RuntimeError("this layer has no backward")
 
     found = audited(with_gradient(fail))
     assert found.verdict == "refused" and "no backward" in found.checks[-1].measured

@@ -26,7 +26,7 @@ def curves(*folders: Path) -> list[Result]:
 def images(perturbation: float) -> Samples:
     clean = np.full((2, 3, 4, 4), 0.5, dtype=np.float32)
     labels = np.array([0, 1])
-    return Samples(clean, clean + np.float32(perturbation), labels, labels, labels[::-1], ["cat", "dog"], "fgsm")
+    return Samples(["cat", "dog"], clean, clean + np.float32(perturbation), labels, labels, labels[::-1], "fgsm")
 
 
 def test_a_figure_is_the_same_bytes_every_time(make_run: MakeRun) -> None:

@@ -155,7 +155,7 @@ def test_the_protocol_of_figure_2_is_said_or_what_departs_from_it(make_run: Make
 def test_rows_of_a_linear_layer_are_directions_and_do_not_set_the_scale() -> None:
     # The row (30, 40) is longer than all features; as a direction it ends within them.
     points, labels = np.array([[1.0, 0.0], [0.0, -2.0]]), np.array([0, 0])
-    embedding = Embedding(points, points, labels, np.array([[30.0, 40.0]]), ["c0"], "pgd-40 linf 0.3")
+    embedding = Embedding(["c0"], points, points, labels, np.array([[30.0, 40.0]]), "pgd-40 linf 0.3")
     (ray,) = feature_plane(embedding, rows=True).axes[0].get_lines()
     x, y = (line[1] for line in ray.get_data())
     assert (x, y) == pytest.approx((0.88 * 2.24 * 0.6, 0.88 * 2.24 * 0.8))
@@ -185,9 +185,9 @@ def test_the_spread_is_a_mean_over_the_classes_that_have_one(make_run: MakeRun) 
 
 def test_pictures_are_of_the_first_seed_and_not_of_two_hundred_methods(make_run: MakeRun) -> None:
     runs = read_runs([make_run(tag=f"t{tag}", seed=seed) for tag in range(METHODS_DRAWN + 2) for seed in (1, 0)])
-    shown, left_out = drawn(runs)
-    assert [(run.tag, run.seed) for run in shown] == [(f"t{tag}", 0) for tag in range(METHODS_DRAWN)]
-    assert "shows the other 2" in left_out and drawn(runs[:2])[1] == ""
+    shown, left_out = drawn(runs, lambda run: run)
+    assert [(run.tag, run.seed) for run, _ in shown] == [(f"t{tag}", 0) for tag in range(METHODS_DRAWN)]
+    assert "shows the other 2" in left_out and drawn(runs[:2], lambda run: run)[1] == ""
 
 
 @pytest.mark.parametrize(

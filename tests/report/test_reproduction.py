@@ -1,3 +1,4 @@
+import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from advdpnp.report.published.tables import TABLES
 from advdpnp.report.read import read_runs
 from advdpnp.report.reproduction import reproduction_page
 from advdpnp.report.reproduction.standings import PaperRow, Standing, counted, paper_rows
-from report.conftest import change_json
+from report.conftest import change_json, make_run_under
 from report.test_page import Page
 
 MakeRun = Callable[..., Path]
@@ -125,6 +126,42 @@ def test_the_run_that_departs_least_is_the_nearest(make_run: MakeRun) -> None:
     folders = [paper_run(make_run, backbone="resnet8", clean=0.84), paper_run(make_run, clean=0.81)]
     found = by_column(row_of(paper_rows(read_runs(folders)), 1, "cifar10", "at"))
     assert found["Clean"].ours == "81.00" and "resnet18" in found["Clean"].source
+
+
+def trained_otherwise(folder: Path, **settings: object) -> Path:
+    """The run with other settings of its recipe."""
+    recipe = json.loads((folder / "config.json").read_text())["recipe"]
+    change_json(folder / "config.json", recipe=recipe | settings)
+    return folder
+
+
+def test_a_row_is_of_one_run_and_another_fills_only_what_that_lacks(tmp_path: Path) -> None:
+    attacks = (PAPER[0], ("pgd", "128/255", 20, "16/255"))
+    short = paper_run(make_run_under(tmp_path / "short"), n=1_000, clean=0.485, robust=(0.291, 0.3), attacks=attacks)
+    stored = short / "eval" / "text.json"
+    linf, l2 = json.loads(stored.read_text())["attacks"]
+    change_json(stored, attacks=[linf, l2 | {"norm": "l2"}])
+    whole = paper_run(make_run_under(tmp_path / "whole"), clean=0.83, robust=(0.514, 0.46))
+    # Of the shorter training fewer settings depart, three against four.
+    short = trained_otherwise(short, epochs=11, train_images=5_000)
+    whole = trained_otherwise(whole, epochs=30, lr=0.2, batch_size=256, schedule="onecycle")
+    runs = read_runs([short, whole])
+    row = row_of(paper_rows(runs), 1, "cifar10", "at")
+    assert {name: (one.ours, one.other_run) for name, one in by_column(row).items() if one.ours} == {
+        "Clean": ("83.00", False), "AA": ("46.00", False), "Avg": ("64.50", False), "PGD linf": ("51.40", False),
+        "PGD l2": ("30.00", True),
+    }  # fmt: skip
+    text = " ".join(Page(reproduction_page(runs)).text.split())
+    assert "Clean, AA, Avg, PGD linf (AT [whole], resnet18, seed 0, 10,000 images): another protocol, 30 epochs" in text
+    assert "PGD l2 (another run: AT [short], resnet18, seed 0, 1,000 images): another protocol, 1,000 of" in text
+
+
+def test_numbers_under_the_papers_protocol_come_before_more_numbers(tmp_path: Path) -> None:
+    exact = paper_run(make_run_under(tmp_path / "exact"), attacks=PAPER[:1], robust=(0.5275,))
+    more = trained_otherwise(paper_run(make_run_under(tmp_path / "more"), clean=0.8), epochs=30)
+    found = by_column(row_of(paper_rows(read_runs([exact, more])), 1, "cifar10", "at"))
+    assert (found["Clean"].ours, found["Clean"].verdict) == ("83.78", "reproduced")
+    assert (found["AA"].verdict, found["AA"].other_run) == ("another protocol", True)
 
 
 def test_a_variant_is_another_method(make_run: MakeRun) -> None:

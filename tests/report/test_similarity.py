@@ -60,3 +60,14 @@ def test_a_damaged_file_is_named_and_runs_without_one_have_no_part(make_run: Mak
     with_centers(folder, np.full((3, 3), np.nan))
     with pytest.raises(ValueError, match=r"centers\.npz is damaged .* evaluate the run again"):
         stored_similarity(Run(folder))
+
+
+def test_names_of_classes_are_short_and_without_controls(make_run: MakeRun) -> None:
+    folder = with_centers(make_run(), COSINES)
+    path = folder / "eval" / "centers.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez_compressed(path, **arrays | {"class_names": np.array(["a\x1b[31m", "b" * 500, "c"])})
+    similarity = stored_similarity(Run(folder))
+    assert similarity is not None and similarity.class_names[0] == "a\ufffd[31m"
+    assert max(map(len, similarity.class_names)) <= 60

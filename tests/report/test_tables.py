@@ -267,6 +267,13 @@ def test_a_suite_without_attacks_has_clean_accuracy_only(make_run: MakeRun) -> N
     assert "Evaluated without attack" in scope(read_runs([folder]), grouped(read_runs([folder])))
 
 
+def test_one_test_image_is_no_images(make_run: MakeRun) -> None:
+    runs = read_runs([make_run(n=1)])
+    (results,) = grouped(runs)
+    assert scope(runs, [results]).endswith(" on 1 test image (suite demo).")
+    assert accuracy_table(results).caption.startswith("Accuracy in percent on 1 test image (0-0); ")
+
+
 def test_geometry_stands_clean_beside_attacked_with_the_floor_of_scr(make_run: MakeRun) -> None:
     table = geometry_table(grouped(read_runs([make_run(everything=True), make_run("st")]))[0])
     assert table is not None

@@ -14,8 +14,26 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+Shapes = dict[str, tuple[int, ...]]
+
+
 @dataclass(frozen=True)
-class Samples:
+class StoredArrays:
+    """What one file holds: arrays, one name for each class, and texts."""
+
+    class_names: list[str]
+
+    def shapes(self) -> Shapes:
+        """The shape that each array of finite numbers must have; ValueError where one decides none."""
+        raise NotImplementedError
+
+    def classes(self) -> list[np.ndarray]:
+        """Arrays of classes, all of one length."""
+        return []
+
+
+@dataclass(frozen=True)
+class Samples(StoredArrays):
     """Some images of the test set: clean and adversarial (M, channels, H, W) in [0, 1], labels and predictions (M,)."""
 
     clean: np.ndarray
@@ -23,24 +41,39 @@ class Samples:
     labels: np.ndarray
     clean_predictions: np.ndarray
     adversarial_predictions: np.ndarray
-    class_names: list[str]
     attack: str
+
+    def shapes(self) -> Shapes:
+        shape = self.clean.shape
+        if len(shape) != 4 or shape[1] not in (1, 3):
+            raise ValueError(f"clean has the shape {shape}, not (images, 1 or 3 channels, H, W)")
+        shape = (len(self.labels), *shape[1:])
+        return {"clean": shape, "adversarial": shape}
+
+    def classes(self) -> list[np.ndarray]:
+        return [self.labels, self.clean_predictions, self.adversarial_predictions]
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(StoredArrays):
     """2-D features, clean and adversarial (N, 2), labels (N,), and class centers (C, 2)."""
 
     clean: np.ndarray
     adversarial: np.ndarray
     labels: np.ndarray
     centers: np.ndarray
-    class_names: list[str]
     attack: str
+
+    def shapes(self) -> Shapes:
+        points = (len(self.labels), 2)
+        return {"clean": points, "adversarial": points, "centers": (len(self.class_names), 2)}
+
+    def classes(self) -> list[np.ndarray]:
+        return [self.labels]
 
 
 @dataclass(frozen=True)
-class ProjectedFeatures:
+class ProjectedFeatures(StoredArrays):
     """Features wider than two, clean and adversarial, in a plane: by PCA and by t-SNE (N, 2), with labels (N,).
 
     Args:
@@ -58,15 +91,28 @@ class ProjectedFeatures:
     labels: np.ndarray
     explained: np.ndarray
     stars: str
-    class_names: list[str]
     attack: str
 
+    def shapes(self) -> Shapes:
+        points, stars = (len(self.labels), 2), (len(self.class_names), 2)
+        sides = {"clean": points, "adversarial": points, "stars": stars}
+        planes = {f"{plane}_{side}": shape for plane in ("pca", "tsne") for side, shape in sides.items()}
+        return planes | {"explained": (2,)}
 
-Arrays = TypeVar("Arrays", Samples, Embedding, ProjectedFeatures)
+    def classes(self) -> list[np.ndarray]:
+        return [self.labels]
 
 
-def read_arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
-    """Arrays of a file of eval/; None where there is no such file, ValueError where it is not what it must be."""
+Arrays = TypeVar("Arrays", bound=StoredArrays)
+
+
+def read_arrays(path: Path, kind: type[Arrays], again: str = "make it again with advdpnp illustrate") -> Arrays | None:
+    """Arrays of a file of eval/; None where there is no such file, ValueError where it is not what it must be.
+
+    Args:
+        kind: what the file holds, field by field.
+        again: what cures a damaged file.
+    """
     import numpy as np
 
     if not is_there(path):
@@ -81,26 +127,16 @@ def read_arrays(path: Path, kind: type[Arrays]) -> Arrays | None:
         _check(found)
         return found
 
-    return checked(path, "make it again with advdpnp illustrate", read)
+    return checked(path, again, read)
 
 
-def _check(found: Samples | Embedding | ProjectedFeatures) -> None:
+def _check(found: StoredArrays) -> None:
     """ValueError unless the arrays have the shapes of each other, finite numbers, and classes that have a name."""
-    count, named = len(found.labels), len(found.class_names)
-    points: dict[str, tuple[int, ...]] = {"clean": (count, 2), "adversarial": (count, 2), "centers": (named, 2)}
-    classes = [found.labels]
-    if isinstance(found, Samples):
-        shape = (count, *found.clean.shape[1:])
-        if len(shape) != 4 or shape[1] not in (1, 3):
-            raise ValueError(f"clean has the shape {found.clean.shape}, not (images, 1 or 3 channels, H, W)")
-        classes += [found.clean_predictions, found.adversarial_predictions]
-        points = {"clean": shape, "adversarial": shape}
-    elif isinstance(found, ProjectedFeatures):
-        sides = [f"{plane}_{side}" for plane in ("pca", "tsne") for side in ("clean", "adversarial", "stars")]
-        points = {name: (named if name.endswith("stars") else count, 2) for name in sides} | {"explained": (2,)}
-    for name, shape in points.items():
+    named, classes = len(found.class_names), found.classes()
+    for name, shape in found.shapes().items():
         _check_numbers(name, getattr(found, name), shape)
     for array in classes:
+        count = len(classes[0])
         if array.shape != (count,) or array.dtype.kind not in "iu" or not count:
             raise ValueError(f"labels or predictions have the shape {array.shape}, not ({count},) of whole numbers")
         if array.min() < 0 or array.max() >= named:

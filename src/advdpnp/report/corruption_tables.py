@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import image_count, of_the_first, short_indices
 from advdpnp.report.declared_metrics import MISSING
 from advdpnp.report.published.departures import on_the_papers_images
 from advdpnp.report.published.tables import TABLE_5, Place
@@ -78,7 +78,7 @@ def _bare(value: float) -> Accuracy:
 
 def _table(results: list[Result], what: str, columns: list[Column], read: Read) -> Table:
     first, rows, others = results[0], list[Row](), "corruptions" if read is _severities else "severities"
-    images = f"{first.suite.n:,} test images ({short_indices(first.suite.indices)})"
+    images = f"{image_count(first.suite.n)} ({short_indices(first.suite.indices)})"
     for _, of_defense in groupby(by_method(results), key=lambda seeds: seeds[0].run.defense):
         methods = list(of_defense)
         rows += [row for seeds in methods for row in _rows(seeds, read)]

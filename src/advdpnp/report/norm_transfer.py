@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from advdpnp.indices import image_count
 from advdpnp.report import published
 from advdpnp.report.declared_metrics import MISSING
 from advdpnp.report.published.departures import WITHOUT_ATTACK, on_the_papers_images
@@ -33,7 +34,7 @@ def norm_transfer(results: list[Result]) -> Table | None:
     first = trained[0]
     return Table(
         title=f"{first.place}: from ℓ∞ to other norms, {first.suite.name} suite",
-        caption=f"Accuracy in percent on {first.suite.n:,} test images of networks trained against ℓ∞ alone, and how "
+        caption=f"Accuracy in percent on {image_count(first.suite.n)} of networks trained against ℓ∞ alone, and how "
         "much of the clean accuracy that is; of several seeds the mean. In ℓ1 the attack decides: steps of single "
         "pixels are weak.",
         columns=[Column("Clean"), *(Column(key.label, key.budget, key.details) for key in keys)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import images_text
 from advdpnp.ood_results import AcceptRow, OodResult, OutsideRow
 from advdpnp.report.declared_metrics import MISSING
 from advdpnp.report.read import RunResults
@@ -34,11 +34,6 @@ def _group(run: RunResults, result: OodResult) -> tuple[str, int, str]:
     return run.place, result.n, result.indices
 
 
-def _images(result: OodResult) -> str:
-    chosen = "" if of_the_first(result.indices, result.n) else f" ({short_indices(result.indices)})"
-    return f"{result.n:,} test images{chosen}"
-
-
 def _against(members: Measured) -> Table | None:
     sets = list(dict.fromkeys((row.name, row.n, row.conversion) for _, result in members for row in result.outside))
     if not sets:
@@ -52,7 +47,7 @@ def _against(members: Measured) -> Table | None:
     run, result = members[0]
     return Table(
         title=f"{run.place}: outside images told by a score",
-        caption=" ".join([f"{_images(result)}; in percent, with 95 % intervals.", *said]),
+        caption=" ".join([f"{images_text(result.indices, result.n)}; in percent, with 95 % intervals.", *said]),
         columns=columns,
         rows=[line for run, result in members for line in _against_rows(run, result, sets)],
         footnotes=list(dict.fromkeys(remarks)),
@@ -86,9 +81,10 @@ def _accepting(members: Measured) -> Table:
     run, result = members[0]
     return Table(
         title=f"{run.place}: test images accepted by a score",
-        caption=f"{_images(result)}. AURC: area under the share of wrong answers against the share that is accepted, "
-        "lower is better. Accepted: at the threshold that 95 % of the clean test images pass, in percent of all. The "
-        "attack follows the classifier's loss and not the score: one that keeps the score up too may leave less.",
+        caption=f"{images_text(result.indices, result.n)}. AURC: area under the share of wrong answers against the "
+        "share that is accepted, lower is better. Accepted: at the threshold that 95 % of the clean test images pass, "
+        "in percent of all. The attack follows the classifier's loss and not the score: one that keeps the score up "
+        "too may leave less.",
         columns=columns,
         rows=[line for run, result in members for line in _accepting_rows(run, result, labels)],
         footnotes=[],

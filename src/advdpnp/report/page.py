@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from advdpnp.report.corruption_tables import corrupted, corruption_tables
 from advdpnp.report.figures.drawing import FORMATS, check_formats
 from advdpnp.report.markdown import to_markdown
 from advdpnp.report.methods import color
 from advdpnp.report.page_entries import Entries
 from advdpnp.report.paper_tables import paper_csv
+from advdpnp.report.plain_page import templates
 from advdpnp.report.published import paper_test_images
 from advdpnp.report.ranking import rankings
 from advdpnp.report.read import grouped, read_all, warn_of
@@ -37,20 +37,13 @@ def _file(name: str) -> str:
 
 
 def _render(**content: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    )
     script = _file("page.js")
     # What runs in the page is this script and nothing else, whatever a run is called.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return environment.get_template("page.html.j2").render(
-        content, css=_file("page.css"), script=script, script_digest=f"sha256-{digest}"
+    return (
+        templates(Path(__file__).parent)
+        .get_template("page.html.j2")
+        .render(content, css=_file("page.css"), script=script, script_digest=f"sha256-{digest}")
     )
 
 
@@ -64,7 +57,8 @@ def _of_paper(table: Table) -> bool:
     return paper_test_images(table.group[0]) is not None
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or nothing, in UTF-8."""
     # Names of files may hold bytes that are no text.
     write_bytes(path, text.encode(errors="replace"))
 
@@ -96,6 +90,7 @@ def write_report(runs: list[Path], out: Path, title: str | None = None, formats:
     accuracies = [replace(accuracy_table(group), remarks=tuple(findings(group))) for group in attacked]
     parts = [*within_limits(page_sections(stored, groups, accuracies)), *unread_section(found.unread)]
     entries = Entries(stored)
+    reproduction = REPRODUCTION if has_rows(stored) else ""
     page = _render(
         title=title or page_title(stored),
         headline=headline(stored),
@@ -107,7 +102,7 @@ def write_report(runs: list[Path], out: Path, title: str | None = None, formats:
         entries=entries,
         color=color,
         mark=mark,
-        reproduction=REPRODUCTION if has_rows(stored) else "",
+        reproduction=reproduction,
         unread=found.unread,
         percent=percent,
         shares=_takes_share,
@@ -117,14 +112,14 @@ def write_report(runs: list[Path], out: Path, title: str | None = None, formats:
     for picture in (picture for part in parts for picture in part.pictures):
         for kind in formats:
             write_bytes(out / "figures" / f"{picture.name}.{kind}", picture.file(kind))
-    listed = [table for group in corrupted(groups) for table in corruption_tables(group)]
-    _write(out / "results.csv", to_csv([*accuracies, *listed]))
-    if beside := [table for part in parts if part.anchor == "paper" for table in part.tables]:
-        _write(out / "paper.csv", paper_csv(beside))
-    _write(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
-    _write(out / "results.md", to_markdown(parts))
-    if has_rows(stored):
-        _write(out / REPRODUCTION, reproduction_page(stored))
-    _write(out / "index.html", page)
+    tables = {part.anchor: part.tables for part in parts}
+    write_text(out / "results.csv", to_csv([*accuracies, *tables.get("corruptions", [])]))
+    if "paper" in tables:
+        write_text(out / "paper.csv", paper_csv(tables["paper"]))
+    write_text(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
+    write_text(out / "results.md", to_markdown(parts))
+    if reproduction:
+        write_text(out / reproduction, reproduction_page(stored))
+    write_text(out / "index.html", page)
     warn_of(found.unread)
     return out / "index.html"

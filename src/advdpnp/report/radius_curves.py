@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 from advdpnp.ranges import parse_eps
-from advdpnp.report.read import Result, RunResults, by_method, together
+from advdpnp.report.read import CURVES, Result, RunResults, by_method, together
 from advdpnp.report.tables import attack_keys, percent, spread
 from advdpnp.results import Accuracy
 
 # The suites of Figure 4, which share radii and are drawn together.
-FIGURE_4 = ("curve-pgd", "curve-fgsm")
+FIGURE_4 = CURVES[1:]
 
 
 class Point(NamedTuple):
@@ -53,8 +53,7 @@ def comparable_curves(runs: Sequence[RunResults]) -> list[list[Result]]:
         data, backbone, suite, n, indices = results[0].group
         figures.setdefault((data, backbone, n, indices, suite in FIGURE_4), []).extend(results)
     # PGD first, as in the paper; of `together` the suites come in the order of their names.
-    names = ("curve", *FIGURE_4)
-    return [sorted(figure, key=lambda result: names.index(result.suite.name)) for figure in figures.values()]
+    return [sorted(figure, key=lambda result: CURVES.index(result.suite.name)) for figure in figures.values()]
 
 
 def attack_of_curve(results: Sequence[Result]) -> str:

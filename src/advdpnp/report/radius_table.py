@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from advdpnp.attack_words import radius_text
+from advdpnp.indices import image_count
 from advdpnp.report.read import Result
 from advdpnp.report.tables import Cell, Column, Row, Table
 from advdpnp.results import AttackResult
@@ -21,7 +22,7 @@ def radius_table(results: list[Result]) -> Table | None:
     columns = [Column(head, "of the images") for head, _ in _COLUMNS]
     return Table(
         title=f"{first.place}: the smallest eps of each image, {first.suite.name} suite",
-        caption=f"{first.suite.n:,} test images; of those that are right without an attack, so many are broken at this "
+        caption=f"{image_count(first.suite.n)}; of those that are right without an attack, so many are broken at this "
         "radius. Each radius is an upper bound, since a better search may find a smaller one. "
         "Mean: images that were not broken up to the largest radius (censored) count as that.",
         columns=[Column("Search"), *columns, Column("Mean"), Column("Right"), Column("Censored")],

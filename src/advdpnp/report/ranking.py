@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from advdpnp.attack_words import NORMS
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import images_text
 from advdpnp.ranges import parse_eps
 from advdpnp.report.paper_values import Value, apart, packed
 from advdpnp.report.read import Result, RunResults
@@ -104,8 +104,7 @@ class RankedTogether:
 
     @property
     def images(self) -> str:
-        chosen = "" if of_the_first(self.indices, self.n) else f" ({short_indices(self.indices)})"
-        return f"{self.n:,} test images{chosen}"
+        return images_text(self.indices, self.n)
 
     @property
     def title(self) -> str:

@@ -40,7 +40,7 @@ from advdpnp.results import Accuracy, AttackKey, EvaluationResult, without_copie
 from advdpnp.runs import SIMILARITY, Run
 from advdpnp.stored_values import short_name
 
-# Suites of one attack at growing radius, which are drawn and not listed.
+# Suites of one attack at growing radius, which are drawn and not listed; the last two are those of Figure 4.
 CURVES = ("curve", "curve-pgd", "curve-fgsm")
 
 
@@ -253,7 +253,7 @@ def read_run(folder: Path) -> RunResults:
         projection=arrays(PROJECTION, ProjectedFeatures),
         illustration=reading(drawn, lambda: stored_illustration(run) if is_there(drawn) else None, None),
         audits=_audits(run, reading),
-        similarity=reading(centers, lambda: stored_similarity(run) if is_there(centers) else None, None),
+        similarity=reading(centers, lambda: stored_similarity(run), None),
         unread=tuple(reading.unread),
     )
 

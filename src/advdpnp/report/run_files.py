@@ -12,8 +12,8 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 from advdpnp.ranges import parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import PARTIAL, EvaluationResult, read_result, result_files
-from advdpnp.runs import Json, Run, checked
-from advdpnp.stored_values import check_schema, check_value, parsed_to_show, shown_text
+from advdpnp.runs import Json, Run, read_shown
+from advdpnp.stored_values import check_schema, check_value, shown_text
 
 SCHEMA = 1
 T = TypeVar("T")
@@ -163,29 +163,25 @@ def read_config(folder: Path) -> Json:
         what = "is not there" if not os.path.lexists(folder) else "holds no run: expected config.json in it"
         raise FileNotFoundError(f"{folder} {what}; give folders such as runs/digits/tiny/adv-dpnp/seed-0")
 
-    def read() -> Json:
-        config: Json = parsed_to_show(path.read_text("utf-8"))
-        check_value("config.json", config, dict[str, Any])
-        check_schema(config, SCHEMA)
-        check_value("config", config, _Foreign if "foreign" in config else _Trained)
-        if "recipe" in config and isinstance(config["recipe"]["attack"].get("step_size"), str):
-            parse_eps(config["recipe"]["attack"]["step_size"])
-        return config
+    return read_shown(path, "train the run again", _config)
 
-    return checked(path, "train the run again", read)
+
+def _config(stored: Json) -> Json:
+    check_schema(stored, SCHEMA)
+    check_value("config", stored, _Foreign if "foreign" in stored else _Trained)
+    if "recipe" in stored and isinstance(stored["recipe"]["attack"].get("step_size"), str):
+        parse_eps(stored["recipe"]["attack"]["step_size"])
+    return stored
 
 
 def read_environment(path: Path) -> Json:
     """environment.json; nothing where there is none."""
-    if not is_there(path):
-        return {}
+    return read_shown(path, "delete it and train with --resume", _environment) if is_there(path) else {}
 
-    def read() -> Json:
-        found: Json = parsed_to_show(path.read_text("utf-8"))
-        check_value("environment.json", found, Environment)
-        return found
 
-    return checked(path, "delete it and train with --resume", read)
+def _environment(stored: Json) -> Json:
+    check_value("environment.json", stored, Environment)
+    return stored
 
 
 def read_epochs(run: Run, reading: Reading) -> list[Json]:

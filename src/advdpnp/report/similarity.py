@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from advdpnp.runs import SIMILARITY, Run, checked
+from advdpnp.report.arrays import Shapes, StoredArrays, read_arrays
+from advdpnp.runs import SIMILARITY, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,13 +17,18 @@ _ALIKE, _MOST_RIVALS = 5e-4, 3
 
 
 @dataclass(frozen=True)
-class Similarity:
+class Similarity(StoredArrays):
     """Cosines between class centers (C, C), their norms (C,), and whose they are."""
 
     cosines: np.ndarray
     norms: np.ndarray
-    class_names: list[str]
     checkpoint: str
+
+    def shapes(self) -> Shapes:
+        count = len(self.class_names)
+        if count < 2:
+            raise ValueError(f"cosines between the centers of {count} classes")
+        return {"cosines": (count, count), "norms": (count,)}
 
     @property
     def between(self) -> np.ndarray:
@@ -57,18 +63,4 @@ def stored_similarity(run: Run) -> Similarity | None:
     Raises:
         ValueError: the file is damaged.
     """
-    path = run.eval_path(SIMILARITY)
-
-    def read() -> Similarity:
-        import numpy as np
-
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            names: list[Any] = stored["class_names"].tolist()
-            cosines, norms = stored["cosines"], stored["norms"]
-            if cosines.shape != (len(names), len(names)) or norms.shape != (len(names),) or len(names) < 2:
-                raise ValueError(f"cosines {cosines.shape} and norms {norms.shape} of {len(names)} classes")
-            if not (np.isfinite(cosines).all() and np.isfinite(norms).all()):
-                raise ValueError("cosines or norms that are no numbers")
-            return Similarity(cosines, norms, [str(name) for name in names], str(stored["checkpoint"]))
-
-    return checked(path, "evaluate the run again", read) if path.is_file() else None
+    return read_arrays(run.eval_path(SIMILARITY), Similarity, "evaluate the run again")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from advdpnp.report.page import write_report
+from advdpnp.report.page import write_report, write_text
 from advdpnp.report.plain_page import plain_page
 from advdpnp.report.read import RunResults, grouped, read_all, warn_of
 from advdpnp.report.reproduction import FILE as REPRODUCTION
@@ -14,7 +14,6 @@ from advdpnp.report.reproduction import has_rows, reproduction_page
 from advdpnp.report.reproduction.standings import counted, paper_rows
 from advdpnp.report.run_folders import run_folders
 from advdpnp.report.summary import scope
-from advdpnp.runs import write_bytes
 
 
 @dataclass(frozen=True)
@@ -40,19 +39,20 @@ def write_site(results: Path, out: Path) -> Path:
     found = read_all([run for folder in folders for run in _runs_in(folder)])
     entries = [_entry(folder, found.runs, out) for folder in folders]
     rows = [one for rows in paper_rows(found.runs).values() for row in rows for one in row.standings]
-    if has_rows(found.runs):
-        write_bytes(out / REPRODUCTION, reproduction_page(found.runs).encode(errors="replace"))
+    reproduction = REPRODUCTION if has_rows(found.runs) else ""
+    if reproduction:
+        write_text(out / reproduction, reproduction_page(found.runs))
     index = plain_page(
         "site.html.j2",
         title="Results",
         entries=entries,
         runs=len(found.runs),
-        reproduction=REPRODUCTION if has_rows(found.runs) else "",
+        reproduction=reproduction,
         counts=counted(rows),
         total=len(rows),
         unread=[one.reason for one in found.unread],
     )
-    write_bytes(out / "index.html", index.encode(errors="replace"))
+    write_text(out / "index.html", index)
     warn_of(found.unread)
     return out / "index.html"
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import images_text, short_indices
 from advdpnp.report.methods import color
 from advdpnp.report.read import Result, RunResults, by_method
 from advdpnp.report.tables import attack_keys, percent, spread
@@ -45,8 +45,7 @@ def scope(runs: Sequence[RunResults], groups: Sequence[Sequence[Result]]) -> str
         how = f"Attacked with {_listed(attacks)}" if attacks else "Evaluated without attack"
         if source := suite.corruption_source:
             how += f"{',' if attacks else ''} and under common corruptions ({source})"
-        chosen = "" if of_the_first(suite.indices, suite.n) else f" ({short_indices(suite.indices)})"
-        sentence = f"{how} on {suite.n:,} test images{chosen}{place} (suite {suite.name})."
+        sentence = f"{how} on {images_text(suite.indices, suite.n)}{place} (suite {suite.name})."
         if sentence not in sentences:
             sentences.append(sentence)
     if not groups:
@@ -59,8 +58,7 @@ def _compared(runs: Sequence[RunResults]) -> list[str]:
     sentences = []
     if ours:
         places = _listed(f"{run.data} with the backbone {run.backbone}" for run in ours)
-        count = "1 run" if len(ours) == 1 else f"{len(ours)} runs"
-        sentences.append(f"{_listed(run.method for run in ours)}, trained on {places} ({count}).")
+        sentences.append(f"{_listed(run.method for run in ours)}, trained on {places} ({_count(len(ours), 'run')}).")
     if foreign:
         sentences.append(f"From elsewhere: {_listed(f'{run.method} ({run.data})' for run in foreign)}.")
     return sentences

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from advdpnp.attack_words import attack_name, worst_case_name
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import image_count, of_the_first, short_indices
 from advdpnp.report import published
 from advdpnp.report.csv_text import csv_text
 from advdpnp.report.declared_metrics import MISSING, Declared, declared, number
@@ -198,10 +198,10 @@ def accuracy_table(results: list[Result]) -> Table:
             rows += _method_rows(seeds, columns, footnotes)
         printed = _published_row(seeds[0], keys)
         rows += [printed] if printed else []
-    n, images = first.suite.n, short_indices(first.suite.indices)
+    images = f"{image_count(first.suite.n)} ({short_indices(first.suite.indices)})"
     return Table(
         title=f"{first.place}: accuracy under the {first.suite.name} suite",
-        caption=f"Accuracy in percent on {n:,} test images ({images}); 95 % Wilson interval below each."
+        caption=f"Accuracy in percent on {images}; 95 % Wilson interval below each."
         + (" Worst case: right on the clean image and under every attack." if keys else ""),
         columns=[*heads, Column(_worst_case_head(keys), "all of these")] if keys else heads,
         rows=_mark_best(rows),
@@ -277,7 +277,7 @@ def geometry_table(results: list[Result]) -> Table | None:
     attacks = {(result.suite.geometry or {}).get("adversarial", {}).get("attack", "") for result in measured}
     return Table(
         title=f"{first.place}: geometry of the features, {first.suite.name} suite",
-        caption=f"{first.suite.n:,} test images, attacked with {' or '.join(sorted(map(attack_name, attacks)))}. "
+        caption=f"{image_count(first.suite.n)}, attacked with {' or '.join(sorted(map(attack_name, attacks)))}. "
         "FDR and AFS: lower is more discriminative. SCR: higher is more separate, but it is a ratio of distances "
         "between features and centers, so it compares only methods in which the two share a scale; features that are "
         "all zero score the floor. FDR is given as Eq. 8 prints it, as the ratio of total within- to between-class "

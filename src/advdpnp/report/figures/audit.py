@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from advdpnp.report.figures.drawing import new_figure, to_svg
+from advdpnp.report.figures.drawing import FAINT, new_figure, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _INKS = {"no sign of masking": "#00695C", "suspicious": "#B45309", "masked": "#B91C1C", "refused": "#B91C1C"}
-_LINE, _FAINT = "#0072B2", "#9AA5B1"
+_LINE = "#0072B2"
 
 
 def audit_figure(stored: dict[str, Any]) -> str:
@@ -33,7 +33,7 @@ def audit_panels(stored: dict[str, Any]) -> Figure:
 
 def _empty(axes: Axes) -> None:
     axes.set(xticks=[], yticks=[])
-    axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=_FAINT)
+    axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=FAINT)
 
 
 def _accuracy_against_eps(axes: Axes, curve: dict[str, Any], stored: dict[str, Any]) -> None:
@@ -63,6 +63,6 @@ def _along(axes: Axes, curve: dict[str, Any]) -> None:
     if not curve:
         return _empty(axes)
     axes.plot(curve["shares"], curve["along"], "o-", color=_LINE, markersize=3, label="gradient")
-    axes.plot(curve["shares"], curve["across"], "o--", color=_FAINT, markersize=3, label="random signs")
+    axes.plot(curve["shares"], curve["across"], "o--", color=FAINT, markersize=3, label="random signs")
     axes.legend(fontsize=7)
     return None

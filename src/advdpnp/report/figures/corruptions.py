@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
     Args:
         methods: at most `METHODS_PER_FIGURE` methods, each with its seeds, of which the mean is drawn.
     """
+    import numpy as np
+
     names = list(stored_corruptions(methods[0][0])["right"])
     figure = new_figure(10.4, 0.5 + 0.24 * len(names))
     grid = figure.subplots(1, METHODS_PER_FIGURE, squeeze=False)[0]
@@ -62,7 +64,7 @@ def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
         shares = _mean_over_seeds(seeds, lambda stored: [stored["right"][name] for name in names]) / n
         axes.grid(visible=False)
         axes.imshow(shares, cmap="viridis", vmin=0, vmax=100, aspect="auto")
-        for (row, column), share in _cells(shares):
+        for (row, column), share in np.ndenumerate(shares):
             ink = "white" if share < 60 else "black"
             axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=7)
         labels = list(map(words, names)) if axes is grid[0] else [""] * len(names)
@@ -74,7 +76,3 @@ def corruption_maps(methods: Sequence[Sequence[Result]]) -> Figure:
     for empty in grid[len(methods) :]:
         empty.set_axis_off()
     return figure
-
-
-def _cells(values: np.ndarray) -> Iterator[tuple[tuple[int, int], float]]:
-    return (((row, column), float(value)) for row, line in enumerate(values) for column, value in enumerate(line))

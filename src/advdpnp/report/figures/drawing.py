@@ -90,6 +90,11 @@ def draw_line(axes: Axes, run: RunResults, x: Sequence[float], y: Sequence[float
     )  # fmt: skip
 
 
+def clipped(name: str, most: int) -> str:
+    """A name in so many characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def name_lines(figure: Figure, *panels: Axes) -> None:
     """Name the lines and marks of panels beside the figure, once each, in the order in which they were drawn."""
     found: dict[str, Any] = {}
@@ -97,5 +102,4 @@ def name_lines(figure: Figure, *panels: Axes) -> None:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
     # A name that is longer than the figure is wide would leave no room for the axes.
-    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in found]
-    figure.legend(list(found.values()), names, loc="outside right upper")
+    figure.legend(list(found.values()), [clipped(name, 24) for name in found], loc="outside right upper")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from advdpnp.report.figures.drawing import FAINT, new_figure
+from advdpnp.report.figures.drawing import FAINT, clipped, new_figure
 from advdpnp.report.read import Samples
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def attacked_images(samples: Samples) -> Figure:
         for row, prediction in zip((0, 2), predictions, strict=True):
             right = prediction == label
             axes.annotate(
-                f"{_short(samples.class_names[prediction])} {'✓' if right else '✗'}",
+                f"{clipped(samples.class_names[prediction], 14)} {'✓' if right else '✗'}",
                 (column + 0.46, _top(row) + 0.95),
                 ha="center",
                 va="top",
@@ -59,11 +59,6 @@ def attacked_images(samples: Samples) -> Figure:
         axes.text(-0.08, _top(row) + 0.46, name, rotation=90, ha="right", va="center", ma="center")
     axes.set(xlim=(-0.3, IMAGES_PER_STRIP), ylim=(_top(2) + 1.2, -0.05), aspect="equal")
     return figure
-
-
-def _short(name: str) -> str:
-    """A class name that fits below its image."""
-    return name if len(name) <= 14 else f"{name[:12]}…"
 
 
 def _top(row: int) -> float:

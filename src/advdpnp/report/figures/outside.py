@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from advdpnp.ood_results import OodResult, OutsideRow
+from advdpnp.report.figures.drawing import FAINT, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INSIDE, _OUTSIDE, _FAINT = "#0072B2", "#D55E00", "#9AA5B1"
+_INSIDE, _OUTSIDE = "#0072B2", "#D55E00"
 # Score -> color and style of its line.
 _SCORES: dict[str, tuple[str, Any]] = {
     "distance": ("#0072B2", "-"),
@@ -21,12 +22,6 @@ _SCORES: dict[str, tuple[str, Any]] = {
 }
 # Columns of one figure.
 SETS_PER_FIGURE = 4
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def shown_score(result: OodResult) -> str:
@@ -46,10 +41,10 @@ def _draw_histogram(axes: Axes, row: OutsideRow, score: str) -> None:
 def _draw_roc(axes: Axes, row: OutsideRow) -> None:
     rates = [place / 100 for place in range(101)]
     for name, score in row.scores.items():
-        ink, style = _SCORES.get(name, (_FAINT, "-"))
+        ink, style = _SCORES.get(name, (FAINT, "-"))
         axes.plot(score.roc, rates, color=ink, linestyle=style, label=name, drawstyle="steps-post")
-    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=":")
-    axes.axhline(0.95, color=_FAINT, linewidth=0.9, linestyle=":")
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=":")
+    axes.axhline(0.95, color=FAINT, linewidth=0.9, linestyle=":")
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="outside accepted (FPR)")
     axes.set_box_aspect(1)
 
@@ -61,7 +56,7 @@ def scores_against(result: OodResult, rows: list[OutsideRow]) -> Figure:
         result: of one network.
         rows: at most `SETS_PER_FIGURE` of its sets.
     """
-    figure = _figure(10.4, 5.2)
+    figure = new_figure(10.4, 5.2)
     # Columns that stay empty keep the panels of all figures the same size.
     grid = figure.subplots(2, SETS_PER_FIGURE, squeeze=False, height_ratios=(1, 1.6))
     for column, row in enumerate(rows):
@@ -78,16 +73,16 @@ def scores_against(result: OodResult, rows: list[OutsideRow]) -> Figure:
 
 def accuracy_of_accepted(result: OodResult) -> Figure:
     """Accuracy of the images that are accepted, those of the highest scores first: clean, and under each attack."""
-    figure = _figure(10.4, 3.4)
+    figure = new_figure(10.4, 3.4)
     rows = result.accepting[:SETS_PER_FIGURE]
     panels = figure.subplots(1, len(rows), squeeze=False, sharey=True)[0]
     for axes, row in zip(panels, rows, strict=True):
         for name, score in row.scores.items():
             coverage = [100 * share for share in score.coverage]
             accuracy = [100 * share for share in score.accuracy_of_accepted]
-            ink, style = _SCORES.get(name, (_FAINT, "-"))
+            ink, style = _SCORES.get(name, (FAINT, "-"))
             axes.plot(coverage, accuracy, color=ink, linestyle=style, label=name)
-        axes.axhline(100 * row.accuracy, color=_FAINT, linewidth=0.9, linestyle=":")
+        axes.axhline(100 * row.accuracy, color=FAINT, linewidth=0.9, linestyle=":")
         axes.set_title(row.label)
         axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="accepted (% of the test images)")
     panels[0].set_ylabel("accuracy of these (%)")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import isclose
 from typing import TYPE_CHECKING, Any
 
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import chosen_text, of_the_first
 from advdpnp.ranges import parse_eps
 from advdpnp.report.published.protocols import FIGURE_2
 
@@ -87,8 +87,7 @@ def _other_images(data: str, n: int, indices: str) -> Iterator[str]:
     """Where test images are not all of a data set of the paper, in words."""
     images = paper_test_images(data)
     if images is not None and (n != images or not of_the_first(indices, n)):
-        chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
-        yield f"{n:,} of {images:,} test images{chosen}"
+        yield f"{n:,} of {images:,} test images{chosen_text(indices, n)}"
 
 
 def training_departures(run: RunResults) -> Iterator[str]:

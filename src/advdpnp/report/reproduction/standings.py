@@ -1,11 +1,11 @@
-"""For every number that the paper prints: the nearest that was measured, and whether it is reproduced."""
+"""For every number that the paper prints: what was measured nearest to its row, and whether it is reproduced."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from advdpnp.report.paper_tables import filling_commands
 from advdpnp.report.paper_values import Value, number_text, signed_text, value_of
@@ -30,6 +30,7 @@ class Standing:
         reason: what the verdict rests on, in words.
         ours, interval, difference: as they are shown; "" where nothing was measured.
         source: which runs, and on how many images.
+        other_run: whether the run that the row is of lacks it, so that it is another's.
     """
 
     column: PrintedColumn
@@ -40,6 +41,7 @@ class Standing:
     interval: str = ""
     difference: str = ""
     source: str = ""
+    other_run: bool = False
 
     @property
     def text(self) -> str:
@@ -49,7 +51,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of one of the paper's tables: whose numbers they are, how each stands, and what measures the rest."""
+    """One row of one of the paper's tables: whose numbers they are, how each stands, and what measures the rest.
+
+    What was measured is of one method and recipe, the nearest to the row as a whole, where that has it.
+    """
 
     place: Place
     standings: list[Standing]
@@ -61,6 +66,13 @@ class PaperRow:
         found = counted(self.standings)
         others = [f"{count} {verdict}" for verdict, count in found.items() if count and verdict != "reproduced"]
         return ", ".join([f"{found['reproduced']} of {len(self.standings)} reproduced", *others])
+
+
+class _Found(NamedTuple):
+    """What the seeds of one method have of a column, and what sets that apart from the paper's protocol."""
+
+    values: list[Value]
+    departed: list[str]
 
 
 def counted(standings: Iterable[Standing]) -> dict[Verdict, int]:
@@ -81,9 +93,13 @@ def paper_rows(runs: Sequence[RunResults]) -> dict[int, list[PaperRow]]:
 def _row(table: PaperTable, place: Place, runs: Sequence[RunResults]) -> PaperRow:
     # A variant, such as a term switched off, is another method than the printed one.
     ours = [run for run in runs if (run.data, run.defense) == (place.data, place.defense) and not run.tag]
-    methods = list(_methods(ours))
+    measured = [_measured(table, place, seeds) for seeds in _methods(ours)]
+    nearest = sorted((one for one in measured if any(one)), key=lambda one: _nearness(one, place), reverse=True)
     numbers = zip(table.columns, table.rows[place], strict=True)
-    standings = [_standing(column, printed, place, methods) for column, printed in numbers]
+    standings = [
+        _standing(column, printed, [found[position] for found in nearest])
+        for position, (column, printed) in enumerate(numbers)
+    ]
     lacking = any(one.verdict in ("not measured", "another protocol") for one in standings)
     return PaperRow(place, standings, list(_commands(table, place, ours)) if lacking else [])
 
@@ -105,17 +121,33 @@ def _methods(runs: Iterable[RunResults]) -> Iterator[list[RunResults]]:
     yield from found.values()
 
 
-def _standing(column: PrintedColumn, printed: float, place: Place, methods: Sequence[list[RunResults]]) -> Standing:
-    measured = [[value for run in seeds if (value := value_of(column, run)) is not None] for seeds in methods]
-    candidates = [(values, _departures(values, place)) for values in measured if values]
-    if not candidates:
+def _measured(table: PaperTable, place: Place, seeds: Sequence[RunResults]) -> list[_Found | None]:
+    """What the seeds of one method have of each column."""
+    columns = [[value for run in seeds if (value := value_of(column, run)) is not None] for column in table.columns]
+    return [_Found(values, _departures(values, place)) if values else None for values in columns]
+
+
+def _nearness(row: Sequence[_Found | None], place: Place) -> tuple[int, bool, int, int, int, int, int]:
+    """Higher is nearer to a row of the paper: one run's numbers of it come before any of another."""
+    found = [one for one in row if one is not None]
+    under_protocol = sum(not one.departed for one in found)
+    departed = {text for one in found for text in one.departed}
+    first = found[0].values[0].result
+    epochs = first.run.config["recipe"].get("epochs", 0)
+    size = first.suite.n, max(len(one.values) for one in found)
+    return under_protocol, first.run.backbone == place.backbone, len(found), -len(departed), epochs, *size
+
+
+def _standing(column: PrintedColumn, printed: float, nearest: Sequence[_Found | None]) -> Standing:
+    """How a number stands beside what each method has of its column, that of the row's own run first."""
+    found = next((one for one in nearest if one is not None), None)
+    if found is None:
         return Standing(column, printed, "not measured")
-    values, departed = max(candidates, key=lambda one: _nearness(one[0], one[1], place))
-    number = sum(value.number for value in values) / len(values)
-    limits = _limits(values)
+    number = sum(value.number for value in found.values) / len(found.values)
+    limits = _limits(found.values)
     verdict, reason = _verdict(column, printed, number, limits)
-    if departed:
-        verdict, reason = "another protocol", "; ".join(departed)
+    if found.departed:
+        verdict, reason = "another protocol", "; ".join(found.departed)
     return Standing(
         column,
         printed,
@@ -124,14 +156,9 @@ def _standing(column: PrintedColumn, printed: float, place: Place, methods: Sequ
         ours=number_text(column, number),
         interval="" if limits is None else "–".join(number_text(column, limit) for limit in limits),
         difference=signed_text(column, number - printed),
-        source=_source(values),
+        source=_source(found.values),
+        other_run=found is not nearest[0],
     )
-
-
-def _nearness(values: Sequence[Value], departed: Sequence[str], place: Place) -> tuple[bool, int, int, int, int]:
-    first = values[0].result
-    epochs = first.run.config["recipe"].get("epochs", 0)
-    return first.run.backbone == place.backbone, -len(departed), epochs, first.suite.n, len(values)
 
 
 def _departures(values: Sequence[Value], place: Place) -> list[str]:

@@ -15,10 +15,8 @@ _NAMED = 30
 def confusion_section(runs: list[RunResults]) -> list[Section]:
     """The part on confusion, where a run has any: it is no gap where none has."""
     pictures = []
-    shown, left_out = drawn([run for run in runs if run.illustration])
-    for run in shown:
-        found = run.illustration
-        assert found is not None
+    shown, left_out = drawn(runs, lambda run: run.illustration)
+    for run, found in shown:
         pairs = ", ".join(found.confused_texts("adversarial", _PAIRS)) or "none"
         numbers = (
             " Classes are numbered in the order of their data set; colors follow the root of the share."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import chosen_text, images_text
 from advdpnp.report.corruption_tables import corruption_tables, source_text
 from advdpnp.report.figures.corruptions import accuracy_against_severity, corruption_maps
 from advdpnp.report.figures.drawing import METHODS_PER_FIGURE
@@ -17,10 +17,10 @@ def corruptions_section(groups: list[list[Result]]) -> list[Section]:
         tables += corruption_tables(results)
         data, backbone, _, n, indices = results[0].group
         source = results[0].suite.corruption_source
-        chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
+        chosen = chosen_text(indices, n)
         place, name = f"{results[0].place}{chosen}", f"{data}-{backbone}-{n}{chosen}-{source}"
         names = ", ".join(dict.fromkeys(result.run.method for result in results))
-        images = f"{n:,} test images{chosen}; corrupted images: {source_text(results)}."
+        images = f"{images_text(indices, n)}; corrupted images: {source_text(results)}."
         title = f"{place}: accuracy falls as corruptions grow ({source})"
         alt = f"Line chart of the mean accuracy over corruptions against their severity for {names}."
         build = binding(accuracy_against_severity, results)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import chosen_text, images_text
 from advdpnp.report.figures.radius import accuracy_against_eps
 from advdpnp.report.radius_curves import attack_of_curve, by_suite, comparable_curves, ends
 from advdpnp.report.read import Result, RunResults
@@ -22,7 +22,7 @@ def curves_section(runs: list[RunResults]) -> Section:
 def _picture(results: list[Result]) -> Picture:
     data, backbone, suite, n, indices = results[0].group
     # Of chosen images; there may be several sets of them.
-    chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
+    chosen = chosen_text(indices, n)
     suites = by_suite(results)
     attacks = " and ".join(map(attack_of_curve, suites))
     names = list(dict.fromkeys(result.run.method for result in results))
@@ -31,7 +31,7 @@ def _picture(results: list[Result]) -> Picture:
     title = f"{results[0].place}: accuracy{further} falls as the perturbation grows{chosen}"
     alt = f"Line chart of accuracy under {attacks} against the radius for {', '.join(names)}."
     caption = (
-        f"{n:,} test images{chosen}, {attacks} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson "
+        f"{images_text(indices, n)}, {attacks} at each radius; at 0 the clean accuracy. Bands: 95 % Wilson "
         "intervals, from the lowest to the highest seed where there are several. "
     )
     caption += " ".join(sentence for one in suites for sentence in ends(one))

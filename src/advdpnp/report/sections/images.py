@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from advdpnp.attack_words import attack_name
+from advdpnp.indices import image_count
 from advdpnp.report.figures.images import IMAGES_PER_STRIP, amplification, attacked_images
 from advdpnp.report.read import RunResults
 from advdpnp.report.sections.section import Section, binding, file_name, lacking, picture
@@ -17,7 +18,7 @@ def images_section(runs: list[RunResults]) -> Section:
         shown = min(len(run.samples.labels), IMAGES_PER_STRIP)
         wrong = int((run.samples.adversarial_predictions != run.samples.labels)[:shown].sum())
         title = f"{run.name} ({run.place})"
-        alt = f"{shown} test images, clean and under {attack}; {wrong} of the adversarial ones are misclassified."
+        alt = f"{image_count(shown)}, clean and under {attack}; {wrong} of the adversarial ones are misclassified."
         caption = (
             f"{attack}: {wrong} of {shown} adversarial images are misclassified. Below each image the predicted class, "
             f"✓ right or ✗ wrong. Perturbation × {factor}; gray is 0."

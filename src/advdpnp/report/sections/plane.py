@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from advdpnp.attack_words import attack_name
 from advdpnp.illustrations import Illustration
+from advdpnp.indices import image_count
 from advdpnp.report.figures.plane import feature_plane
 from advdpnp.report.published.departures import figure_2_departures
 from advdpnp.report.read import RunResults
@@ -20,11 +21,11 @@ def plane_section(runs: list[RunResults]) -> Section:
         n, drawn = len(run.embedding.labels), _illustration_of(run)
         attack = attack_name(run.embedding.attack) if drawn is None else drawn.key.details
         title = f"{run.name} ({run.place})"
-        alt = f"Scatter plots of the two features of {n} test images by class, clean and under {attack}."
+        alt = f"Scatter plots of the two features of {image_count(n)} by class, clean and under {attack}."
         rows = drawn is not None and drawn.centers == "rows"
         centers = "Dashed: directions of the rows of the linear layer." if rows else _STARS
         departures = "; ".join(figure_2_departures(run, drawn))
-        caption = f"{n:,} test images, colored by true class; {attack}. {centers} " + (
+        caption = f"{image_count(n)}, colored by true class; {attack}. {centers} " + (
             f"Not the protocol of the paper's Figure 2: {departures}." if departures else "Figure 2's protocol."
         )
         build = binding(feature_plane, run.embedding, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from advdpnp.attack_words import attack_name
+from advdpnp.indices import image_count
 from advdpnp.report.figures.projection import projections
 from advdpnp.report.read import RunResults
 from advdpnp.report.sections.section import Section, binding, drawn, file_name, picture
@@ -11,18 +12,16 @@ from advdpnp.report.sections.section import Section, binding, drawn, file_name, 
 def projection_section(runs: list[RunResults]) -> list[Section]:
     """The part on projected features, where a run has any: it is no gap where none has."""
     pictures = []
-    shown, left_out = drawn([run for run in runs if run.projection])
-    for run in shown:
-        found = run.projection
-        assert found is not None
+    shown, left_out = drawn(runs, lambda run: run.projection)
+    for run, found in shown:
         n, attack = len(found.labels), attack_name(found.attack)
         title = f"{run.name} ({run.place}): features, projected"
         alt = (
-            f"Scatter plots of the features of {n} test images by class, clean and under {attack}: by PCA, whose two "
+            f"Scatter plots of the features of {image_count(n)} by class, clean and under {attack}: by PCA, whose two "
             f"components have {found.explained.sum():.0%} of the variance, and by t-SNE."
         )
         caption = (
-            f"{n:,} test images, clean and under {attack}, colored by true class; stars: {found.stars}. The plane of "
+            f"{image_count(n)}, clean and under {attack}, colored by true class; stars: {found.stars}. The plane of "
             f"PCA has {found.explained.sum():.0%} of the variance of these features."
         )
         pictures.append(picture(file_name("projection", run), title, alt, caption, binding(projections, found)))

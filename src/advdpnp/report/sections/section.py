@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp.report.figures.drawing import to_bytes, to_svg
 from advdpnp.report.read import RunResults
@@ -16,6 +16,7 @@ from advdpnp.report.tables import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+T = TypeVar("T")
 
 METHODS_DRAWN = 6
 
@@ -71,30 +72,37 @@ class Section:
 
 
 def picture(name: str, title: str, alt: str, caption: str, build: Callable[[], Figure]) -> Picture:
+    """A figure whose name is one that every system can have for a file."""
     return Picture(re.sub(r"[^A-Za-z0-9.+-]+", "-", name), title, alt, caption, build)
 
 
 def file_name(kind: str, run: RunResults) -> str:
+    """Name of a figure of one run, which tells it from the same figure of every other run."""
     variant = "+".join(filter(None, (run.defense, run.tag, run.collection)))
     return f"{kind}-{run.data}-{run.backbone}-{variant}-seed-{run.seed}"
 
 
 def lacking(runs: list[RunResults], has: Callable[[RunResults], Any]) -> list[str]:
+    """Names of the runs that have not what `has` looks for."""
     return [f"{run.name} ({run.place})" for run in runs if not has(run)]
 
 
-def drawn(runs: list[RunResults]) -> tuple[list[RunResults], str]:
-    """Of each method the run of the lowest seed, of the first methods; and a sentence on those that are left out.
+def first_seeds(runs: Sequence[RunResults], of: Callable[[RunResults], T | None]) -> list[tuple[RunResults, T]]:
+    """Of each method the run of the lowest seed that has something, with it: pictures of all seeds would be alike."""
+    found = [(run, value) for run in runs if (value := of(run)) is not None]
+    return list({run.order[:-1]: (run, value) for run, value in reversed(found)}.values())[::-1]
 
-    Pictures of all seeds would be many and alike, and those of all methods a page that is slow to open.
-    """
-    firsts = list({run.order[:-1]: run for run in reversed(runs)}.values())[::-1]
+
+def drawn(runs: Sequence[RunResults], of: Callable[[RunResults], T | None]) -> tuple[list[tuple[RunResults, T]], str]:
+    """`first_seeds` of the first methods, and a sentence on the others: with all of them a page is slow to open."""
+    firsts = first_seeds(runs, of)
     left = len(firsts) - METHODS_DRAWN
     text = f" Drawn for the first {METHODS_DRAWN} methods; a report of fewer runs shows the other {left}."
     return firsts[:METHODS_DRAWN], text if left > 0 else ""
 
 
 def binding(draw: Callable[..., Figure], *arguments: Any) -> Callable[[], Figure]:
+    """What draws a figure later; a lambda in a loop would draw the last one each time."""
     return lambda: draw(*arguments)
 
 

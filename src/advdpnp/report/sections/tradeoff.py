@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from advdpnp.indices import of_the_first, short_indices
+from advdpnp.indices import chosen_text, images_text
 from advdpnp.report.figures.tradeoff import ATTACKS_PER_FIGURE, defended, printed_marks, tradeoff
 from advdpnp.report.read import Result, by_method
 from advdpnp.report.sections.section import Picture, Section, binding, parts, picture
@@ -34,10 +34,10 @@ def _compared(group: Sequence[Result]) -> list[AttackKey]:
 
 def _picture(group: list[Result], keys: Sequence[AttackKey], number: int) -> Picture:
     data, backbone, suite, n, indices = group[0].group
-    chosen = "" if of_the_first(indices, n) else f" ({short_indices(indices)})"
+    chosen = chosen_text(indices, n)
     names = ", ".join(dict.fromkeys(result.run.method for result in group))
     attacks = ", ".join(dict.fromkeys(key.label for key in keys))
-    caption = f"{n:,} test images{chosen}; a mark for each seed, thin lines: its 95 % Wilson intervals."
+    caption = f"{images_text(indices, n)}; a mark for each seed, thin lines: its 95 % Wilson intervals."
     if any(printed_marks(group, key) for key in keys):
         caption += " Hollow: what the paper prints for the same attack on the whole test set."
     title = f"{group[0].place}: robust against clean accuracy, {suite} suite"
