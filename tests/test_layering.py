@@ -36,7 +36,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "signals": (set(), set()),
     "lock": (set(), set()),
     "weights_file": (set(), {"torch", "safetensors"}),
-    "runs": ({"stored_values", "weights_file"}, {"torch", "numpy"}),
+    "checksums": (set(), set()),
+    "runs": ({"checksums", "stored_values", "weights_file"}, {"torch", "numpy"}),
     "training": (
         {
             "cuda_graphs",
@@ -71,8 +72,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "ood_results",
             "radii",
             "result_files",
+            "result_parts",
             "results",
             "runs",
+            "stored_values",
             "losses",
             "noise",
             "threat",
@@ -109,6 +112,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {
             "attack_words",
             "audit_files",
+            "checksums",
             "illustrations",
             "indices",
             "ood_results",

@@ -12,15 +12,15 @@ import io
 import json
 import os
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from advdpnp import weights_file
-from advdpnp.stored_values import parsed, parsed_to_show
+from advdpnp import checksums, weights_file
+from advdpnp.checksums import DamagedError
+from advdpnp.stored_values import parsed, to_show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,18 +57,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Json) -> None:
-    """Write JSON with sorted-as-given keys, one trailing newline, atomically. NaN is an error."""
-    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    """Write JSON with a checksum, keys as given, one trailing newline, atomically. NaN is an error."""
+    write_bytes(path, (json.dumps(checksums.sealed(content), indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Json:
-    """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there."""
+    """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there.
+
+    What has no checksum is told by a warning, see `advdpnp.checksums`.
+    """
     try:
-        content = parsed(path.read_text("utf-8"))
+        content = checksums.verified(path, parsed(path.read_text("utf-8")))
+    except DamagedError:
+        raise
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
+        raise DamagedError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged (expected an object): run the command that wrote it again")
+        raise DamagedError(f"{path} is damaged (expected an object): run the command that wrote it again")
     return content
 
 
@@ -76,8 +81,8 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     """What `read` gives; ValueError with the file's name and a cure where its content is not what it must be."""
     try:
         return read()
-    except OSError:
-        # Not its content, and it names the file.
+    except (OSError, DamagedError):
+        # It names the file, and the former is not about its content.
         raise
     except Exception as error:  # of any kind: libraries raise what they like on bytes that are not theirs
         problem = f"no {error}" if isinstance(error, KeyError) else f"{error}" or type(error).__name__
@@ -86,7 +91,7 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
 
 def read_shown(path: Path, cure: str, read: Callable[[Any], T]) -> T:
     """What `read` makes of stored JSON whose texts are shown to people; ValueError as `checked`."""
-    return checked(path, cure, lambda: read(parsed_to_show(path.read_text("utf-8"))))
+    return checked(path, cure, lambda: read(to_show(checksums.verified(path, parsed(path.read_text("utf-8")), cure))))
 
 
 def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
@@ -249,9 +254,7 @@ class Run:
             raise ValueError(f"{path} is damaged ({error}): restore it, or train again with --resume") from None
         self.check_belongs(config, path)
         if not verified:
-            warnings.warn(
-                f"{path} has no checksum, since an earlier version wrote it: damage would not be seen", stacklevel=2
-            )
+            checksums.tell_unchecked(path)
         return weights, epoch
 
     def weights_sha256(self, which: str) -> str:
@@ -303,26 +306,49 @@ class Run:
 
     def epochs(self) -> list[Json]:
         """The lines of train.jsonl; a last line that a kill cut short is left out."""
-        path = self.log_path
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        parsed = []
+        path, found, checked = self.log_path, [], True
+        content = path.read_bytes() if path.exists() else b""
+        lines = content.splitlines()
         for number, line in enumerate(lines, start=1):
             try:
-                parsed.append(json.loads(line))
-            except (ValueError, RecursionError):
-                if number < len(lines):
-                    raise ValueError(f"{path} is damaged in line {number}: restore it from a copy") from None
-        return parsed
+                epoch, has_checksum = read_line(line)
+            except ValueError as error:
+                if number < len(lines) or content.endswith(b"\n"):
+                    raise ValueError(
+                        f"{path} is damaged in line {number} ({error}): restore it from a copy, or remove the line; "
+                        "weights are not lost with it"
+                    ) from None
+                continue
+            found.append(epoch)
+            checked &= has_checksum
+        if not checked:
+            checksums.tell_unchecked(path)
+        return found
 
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
         with self.log_path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(_line(line))
 
     def keep_epochs(self, count: int) -> None:
         """Drop what train.jsonl says of epochs after `count`, which a resumed run is about to repeat."""
-        lines = "".join(json.dumps(line) + "\n" for line in self.epochs()[:count])
-        write_bytes(self.log_path, lines.encode())
+        kept = (line for line in self.epochs() if line.get("epoch", count) <= count)
+        write_bytes(self.log_path, "".join(map(_line, kept)).encode())
+
+
+def _line(content: Json) -> str:
+    return json.dumps(checksums.sealed(content)) + "\n"
+
+
+def read_line(line: bytes) -> tuple[Json, bool]:
+    """An object of a file of lines, and whether it has a checksum; ValueError where it is damaged."""
+    try:
+        content = json.loads(line)
+    except RecursionError:
+        raise ValueError("values nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError("expected an object")
+    return checksums.unsealed(content)
 
 
 def _runs_near(root: Path) -> Iterator[Path]:
