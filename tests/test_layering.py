@@ -115,6 +115,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "checksums",
             "illustrations",
             "indices",
+            "lock",
             "ood_results",
             "result_files",
             "result_parts",
@@ -130,7 +131,18 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "matplotlib"},
     ),
     "explaining": (
-        {"attack_words", "attacks", "data", "evaluation", "noise", "ood_results", "predicting", "runs", "threat"},
+        {
+            "attack_words",
+            "attacks",
+            "data",
+            "evaluation",
+            "lock",
+            "noise",
+            "ood_results",
+            "predicting",
+            "runs",
+            "threat",
+        },
         {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
     ),
     "exporting": (

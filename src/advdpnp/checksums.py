@@ -53,6 +53,22 @@ def unsealed(content: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     return rest, True
 
 
+def sealed_line(content: dict[str, Any]) -> str:
+    """A sealed object as a line of a file of lines."""
+    return json.dumps(sealed(content)) + "\n"
+
+
+def unsealed_line(line: bytes) -> tuple[dict[str, Any], bool]:
+    """As `unsealed`, from a line."""
+    try:
+        content = json.loads(line)
+    except RecursionError:
+        raise ValueError("values nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError("expected an object")
+    return unsealed(content)
+
+
 def verified(path: Path, content: Any, cure: str = "restore it from a copy, or run what wrote it again") -> Any:
     """What was sealed; of anything else the same, and that it has no checksum is told.
 

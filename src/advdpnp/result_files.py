@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from advdpnp.declared_fields import declared
+from advdpnp.folder_names import check_name
 from advdpnp.indices import of_whole, short_indices, whole_text
 from advdpnp.radii import Radii, radius_fields, unpack_radii
 from advdpnp.ranges import parse_eps
@@ -49,6 +50,9 @@ class ResultFiles:
 
     run: Run
     name: str
+
+    def __post_init__(self) -> None:
+        check_name("the name of a result", self.name)
 
     @property
     def result(self) -> Path:

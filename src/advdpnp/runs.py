@@ -32,6 +32,10 @@ T = TypeVar("T")
 EXPORTED_WEIGHTS = "model.safetensors"
 # Cosines between the class centers, in the folder of a run's evaluations.
 SIMILARITY = "centers.npz"
+# What a run folder holds beside its configuration, if not all of it.
+RUN_TRACES = ("eval", "checkpoints", "train.jsonl", "environment.json")
+# Held by the process that writes a folder.
+LOCK = ".lock"
 # What an exported folder holds, and of which checkpoint.
 EXPORT_MANIFEST = "export.json"
 
@@ -54,6 +58,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def remove_torn_writes(*folders: Path) -> None:
+    """Remove what `write_bytes` left behind when it was killed; nobody else must write there meanwhile."""
+    for folder in folders:
+        for path in folder.glob(".*.*.????????"):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Json) -> None:
@@ -126,7 +137,7 @@ class Run:
     @property
     def lock_path(self) -> Path:
         """Held by the process that trains this run."""
-        return self.folder / ".lock"
+        return self.folder / LOCK
 
     @property
     def log_path(self) -> Path:
@@ -211,9 +222,7 @@ class Run:
 
     def remove_torn_writes(self) -> None:
         """Remove what writes of a training that was killed half-way left behind, once no other one writes here."""
-        for folder in (self.folder, self.state_path.parent):
-            for path in folder.glob(".*.*.????????"):
-                path.unlink(missing_ok=True)
+        remove_torn_writes(self.folder, self.state_path.parent)
 
     def check_belongs(self, stored_config: Json, path: Path) -> None:
         """ValueError if a checkpoint was written by another experiment than this run's."""
@@ -311,7 +320,7 @@ class Run:
         lines = content.splitlines()
         for number, line in enumerate(lines, start=1):
             try:
-                epoch, has_checksum = read_line(line)
+                epoch, has_checksum = checksums.unsealed_line(line)
             except ValueError as error:
                 if number < len(lines) or content.endswith(b"\n"):
                     raise ValueError(
@@ -328,39 +337,32 @@ class Run:
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
         with self.log_path.open("a") as file:
-            file.write(_line(line))
+            file.write(checksums.sealed_line(line))
 
     def keep_epochs(self, count: int) -> None:
         """Drop what train.jsonl says of epochs after `count`, which a resumed run is about to repeat."""
         kept = (line for line in self.epochs() if line.get("epoch", count) <= count)
-        write_bytes(self.log_path, "".join(map(_line, kept)).encode())
-
-
-def _line(content: Json) -> str:
-    return json.dumps(checksums.sealed(content)) + "\n"
-
-
-def read_line(line: bytes) -> tuple[Json, bool]:
-    """An object of a file of lines, and whether it has a checksum; ValueError where it is damaged."""
-    try:
-        content = json.loads(line)
-    except RecursionError:
-        raise ValueError("values nested too deeply") from None
-    if not isinstance(content, dict):
-        raise ValueError("expected an object")
-    return checksums.unsealed(content)
+        write_bytes(self.log_path, "".join(map(checksums.sealed_line, kept)).encode())
 
 
 def _runs_near(root: Path) -> Iterator[Path]:
     """Folders of runs not too far below `root`, which may be anything, such as a home folder."""
     for depth in range(1, 6):
-        yield from (path.parent for path in sorted(root.glob("*/" * (depth - 1) + "seed-*/config.json")))
+        folders = (path.parent for path in sorted(root.glob("*/" * depth + "config.json")))
+        yield from filter(_is_run, folders)
 
 
 def list_runs(root: Path) -> list[Path]:
-    """Folders of all runs under `root`, sorted; `root` itself may be one, or an export, which has any name."""
+    """Folders of all runs under `root`, whatever they are called, sorted; `root` itself may be an export too."""
     folders = (path.parent for path in root.rglob("config.json"))
-    return sorted(folder for folder in folders if folder == root or folder.name.startswith("seed-"))
+    return sorted(folder for folder in folders if folder == root or _is_run(folder))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder with a configuration is that of a run: other programs have files of that name too."""
+    if (folder / EXPORT_MANIFEST).exists():
+        return False
+    return folder.name.startswith("seed-") or any((folder / name).exists() for name in RUN_TRACES)
 
 
 def runs_below(path: Path) -> list[Path]:

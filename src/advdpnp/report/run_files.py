@@ -13,7 +13,7 @@ from advdpnp import checksums
 from advdpnp.ranges import parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import PARTIAL, EvaluationResult, read_result, result_files
-from advdpnp.runs import Json, Run, read_line, read_shown
+from advdpnp.runs import Json, Run, read_shown
 from advdpnp.stored_values import check_schema, check_value, shown_text
 
 SCHEMA = 1
@@ -224,7 +224,7 @@ def _epoch(line: bytes) -> tuple[Json, bool, bool]:
         gaps.append(text)
         return None
 
-    _, checked = read_line(line)
+    _, checked = checksums.unsealed_line(line)
     found = json.loads(shown_text(line.decode()), parse_float=number, parse_constant=number)
     found.pop(checksums.KEY, None)
     check_value("epoch", found, _Epoch)
