@@ -13,6 +13,8 @@ from advdpnp.runs import LOCK, Json, differences, read_json, remove_torn_writes,
 
 SCHEMA = 1
 
+# Checksums of all exported files, as the program sha256sum has them.
+SUMS = "SHA256SUMS"
 # Files that belong to no format: the record behind the model card.
 RECORD = "record"
 
@@ -148,6 +150,8 @@ def write_export(
             (out / name).unlink(missing_ok=True)
     for artifact in (*(artifact for artifacts in groups.values() for artifact in artifacts), readme):
         write_bytes(out / artifact.name, artifact.content)
+    # For other programs' readers: sha256sum -c SHA256SUMS.
+    write_bytes(out / SUMS, "".join(f"{file['sha256']}  {file['name']}\n" for file in files).encode())
     manifest = {"schema": SCHEMA, "model": model, "files": files, "environment": environment}
     write_json(out / MANIFEST, manifest)
     return manifest

@@ -27,6 +27,7 @@ from advdpnp.training.finite_check import FiniteCheck
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.step_graph import StepGraph
+from advdpnp.training.stored_state import check_state
 from advdpnp.training.validation import center_distributions, center_statistics, validate
 from advdpnp.training.weight_perturbation import weights_perturbed
 
@@ -228,7 +229,10 @@ class Training:
         }
 
     def restore(self, state: Json) -> None:
-        """Continue from what `state` returned."""
+        """Continue from what `state` returned; ValueError if it is of another training."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        fresh = self.state() | {"parameters": parameters}
+        check_state(state, fresh, self.task.recipe.epochs, self.task.steps_per_epoch)
         self.task.model.load_state_dict(state["model"])
         self._sgd.restore(state["optimizer"])
         if "average" in state:
