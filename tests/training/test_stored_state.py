@@ -61,6 +61,7 @@ STATES: dict[str, Callable[[Json], Any]] = {
     "momentum that is none": lambda state: state["optimizer"]["state"].update({0: 3}),
     "momentum of another shape": lambda state: momentum(state).update(momentum_buffer=TENSOR),
     "an average of another network": lambda state: state.update(average={"count": 1, "values": {"x": TENSOR}}),
+    "null for an average": lambda state: state.update(average=None),
     "an average without a count": lambda state: state.update(average={"values": {}}),
     "sums of other losses": lambda state: state.update(sums=torch.zeros(9, dtype=torch.float64)),
     "sums that are NaN": lambda state: state.update(sums=state["sums"] * math.nan),

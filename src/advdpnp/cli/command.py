@@ -57,6 +57,10 @@ Untrained = Annotated[
     bool, typer.Option("--untrained", help="Weights by chance, where timm or torchvision has pretrained ones.")
 ]
 
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, by algorithms that take longer.")
+]
+
 CodeOfRun = Annotated[
     str | None, typer.Option("--model", help="FILE.py:callable, for a run that was trained with such a network.")
 ]

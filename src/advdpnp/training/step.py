@@ -364,7 +364,9 @@ class Training:
     def save(self, run: Run, final: bool) -> None:
         """Write a checkpoint, if everything is finite."""
         self.check()
-        self._finite.check_weights(self.task.model)
+        # An average, or statistics that are measured anew, can overflow where the trained weights do not.
+        stored = (self.task.model.state_dict(), self._evaluated.state_dict(), self._best_weights or {})
+        self._finite.check_weights(*stored)
         if self._best is not None and self._best_weights is not None:
             run.write_weights("best", self._best_weights, self._best[2])
             self._best_weights = None

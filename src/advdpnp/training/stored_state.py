@@ -43,7 +43,9 @@ def _check(state: Json, fresh: Json, epochs: int, steps: int) -> None:
     if missing := fresh["model"].keys() - state["model"].keys():
         raise ValueError(f"model has no {min(missing)!r}")
     _check_optimizer(state["optimizer"], fresh)
-    _check_average(state.get("average"), fresh["model"])
+    # Earlier versions stored none.
+    if "average" in state:
+        _check_average(state["average"], fresh["model"])
     _check_sums(state["terms"], state["sums"], state["step"])
     best = state["best"]
     if best is not None and not (isinstance(best, list | tuple) and len(best) == 3 and all(map(_is_number, best))):
@@ -103,8 +105,6 @@ def _check_optimizer(stored: Any, fresh: Json) -> None:
 
 
 def _check_average(stored: Any, known: Mapping[str, Tensor]) -> None:
-    if stored is None:
-        return
     if not isinstance(stored, Mapping) or not {"count", "values"} <= stored.keys():
         raise ValueError("average must have count and values")
     _check_count("count of the average", stored["count"], 2**63 - 1)
