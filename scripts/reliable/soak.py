@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -47,6 +48,7 @@ def soak(work: Path, runs: int, minutes: float, every: int = 20) -> Json:
                 numbers.append(done)
                 kib.append(resident_kib())
                 files.append(sum(1 for _ in Path("/proc/self/fd").iterdir()))
+                print(f"{done} runs, {kib[-1]} KiB, {time.process_time():.0f} s of work", file=sys.stderr, flush=True)
     finally:
         os.environ["PATH"] = path
     per_run, error = slope(numbers, kib)
