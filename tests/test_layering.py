@@ -146,7 +146,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
     ),
     "exporting": (
-        {"experiments", "models", "report.read", "results", "runs", "threat"},
+        {"experiments", "models", "report.read", "results", "runs", "stored_values", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
     "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import checksums, weights_file
 from advdpnp.checksums import DamagedError
-from advdpnp.stored_values import parsed, to_show
+from advdpnp.stored_values import check_value, parsed, to_show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,7 +166,8 @@ class Run:
         manifest = self.folder / EXPORT_MANIFEST
         if not (self.folder / EXPORTED_WEIGHTS).is_file() or not manifest.is_file():
             return asked
-        held = str(dict(read_json(manifest).get("model") or {}).get("checkpoint", asked))
+        model = read_json(manifest).get("model")
+        held = str(model.get("checkpoint", asked)) if isinstance(model, dict) else asked
         if asked == "best" and held != asked:
             raise ValueError(f"{self.folder} is an export of the checkpoint {held} alone: leave --checkpoint out")
         return held
@@ -253,7 +254,9 @@ class Run:
             )
         try:
             weights, facts, verified = weights_file.read_weights(path)
-            config, epoch = dict(facts["config"]), int(facts["epoch"])
+            config, epoch = facts["config"], facts["epoch"]
+            check_value("config", config, dict[str, Any])
+            check_value("epoch", epoch, int)
         except KeyError:
             raise ValueError(
                 f"{path} does not say which run it is of: it was not written by advdpnp, so put the run's own "
