@@ -29,11 +29,15 @@ from reliable.scale import FULL, QUICK, Scale  # noqa: E402
 def _kills(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:
     from reliable.kills import kill_evaluations, kill_reports, kill_trainings
 
-    return {
-        "train": kill_trainings(work, scale.kills, scale.seed),
-        "evaluate": kill_evaluations(work, scale.kills, scale.seed, scale.images),
-        "report": kill_reports(work, scale.kills, scale.seed),
-    }
+    found: Json = {}
+    for name, kill in (
+        ("train", lambda: kill_trainings(work, scale.kills, scale.seed)),
+        ("report", lambda: kill_reports(work, scale.kills, scale.seed)),
+        ("evaluate", lambda: kill_evaluations(work, scale.kills, scale.seed, scale.images)),
+    ):
+        found[name] = kill()
+        keep(found)
+    return found
 
 
 def _damage(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:
