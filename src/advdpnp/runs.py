@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from advdpnp import weights_file
+from advdpnp import fence, weights_file
 from advdpnp.stored_values import parsed, parsed_to_show
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             # mkstemp makes private files; a result is as readable as any other file.
             if hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
+        with fence.writing():
+            Path(temporary).replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
@@ -316,7 +317,7 @@ class Run:
 
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
-        with self.log_path.open("a") as file:
+        with fence.writing(), self.log_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def keep_epochs(self, count: int) -> None:

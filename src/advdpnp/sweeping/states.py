@@ -1,0 +1,39 @@
+"""The states of a sweep's tasks, for people and as JSON."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
+
+from advdpnp.runs import Json
+from advdpnp.sweeping.tasks import State, Status, Task
+
+
+def read_states(tasks: Sequence[Task]) -> list[tuple[Task, Status]]:
+    """Every task with its state, as the folders of the runs have it now."""
+    return [(task, task.status()) for task in tasks]
+
+
+def states_lines(states: Sequence[tuple[Task, Status]]) -> list[str]:
+    """A line for each task."""
+    return [f"{status.state:<12} {task.key}{f': {status.detail}' * bool(status.detail)}" for task, status in states]
+
+
+def counts_text(states: Sequence[tuple[Task, Status]]) -> str:
+    """ "3 finished, 1 failed, 2 waiting"."""
+    counts = Counter(status.state for _, status in states)
+    return ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state]) or "no tasks"
+
+
+def states_value(states: Sequence[tuple[Task, Status]]) -> list[Json]:
+    """The same as JSON values."""
+    return [
+        {
+            "task": task.key,
+            "run": str(task.run.folder),
+            "state": status.state,
+            "detail": status.detail,
+            "after": list(task.after),
+            "log": str(task.records.log_path),
+        }
+        for task, status in states
+    ]
