@@ -23,7 +23,9 @@ def sweep(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes at a time; by default one for each GPU, or core.")
     ] = None,
-    on: Annotated[str, typer.Option(help="local, or ray: the cluster that this runs in, or one on this machine.")] = "local",
+    on: Annotated[
+        str, typer.Option(help="local, or ray: the cluster that this runs in, or one on this machine.")
+    ] = "local",
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 60.0,
     data_root: DataRoot = None,
 ) -> Answer:

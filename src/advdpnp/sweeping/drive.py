@@ -44,7 +44,9 @@ class Drive:
             KeyboardInterrupt: a signal asked to end; what was being done has stored its state.
         """
         left = [task for task in self.tasks if not self._is_finished(task)]
-        self.tell(f"{len(self.tasks)} tasks, {len(self.tasks) - len(left)} of them finished; {self.runner.capacity} at a time")
+        self.tell(
+            f"{len(self.tasks)} tasks, {len(self.tasks) - len(left)} of them finished; {self.runner.capacity} at a time"
+        )
         try:
             while left or self._doing:
                 left = self._submit(left)
@@ -89,7 +91,7 @@ class Drive:
         for future in done:
             task = self._doing.pop(future)
             if self._settle(task, future.result()):
-                left.append(task)
+                left.insert(0, task)
 
     def _settle(self, task: Task, outcome: Outcome) -> bool:
         """Note how a task ended; whether it is to be tried again."""

@@ -1,5 +1,6 @@
 """Tasks in processes of this machine, each with threads, or a GPU, of its own."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -127,9 +128,7 @@ class _Worker:
             self._stopped = True
             if self._tasks is not None:
                 # The process ends when there is nothing more to come.
-                try:
+                with contextlib.suppress(OSError):
                     self._tasks.send(None)
-                except OSError:
-                    pass
         if self._process is not None:
             self._process.join()

@@ -73,33 +73,35 @@ class Records:
 def held(path: Path) -> bool:
     """Whether a process, here or on another machine of the same file system, holds a lock file.
 
-    Where the file system has no locks, whether a process of another machine is named in it.
+    Where the file system has no locks, whether the process that it names may be there.
     """
+    owner = owner_of(path)
+    if owner is not None and owner[1] == socket.gethostname() and not _exists(owner[0]):
+        return False
     try:
         file = path.open("rb")
     except OSError:
         return False
     with file:
         if fcntl is None:
-            return owner_of(path) is not None
+            return owner is not None
         try:
+            # Whoever begins just now would be refused; so it is tried only where somebody seems to be.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:
-            owner = owner_of(path)
-            return owner is not None and owner[1] != socket.gethostname()
+            return owner is not None
         # Closing the file lets go of it.
         return False
 
 
-def lives(path: Path) -> bool:
-    """Whether the process that a lock file names is there; unlike `held`, it keeps out nobody who begins just now."""
-    owner = owner_of(path)
-    if owner is None or owner[1] != socket.gethostname() or os.name == "nt":
-        return owner is not None and held(path)
+def _exists(process: int) -> bool:
+    """Whether this machine has a process of this number; where that cannot be told, it has."""
+    if os.name == "nt":
+        return True
     try:
-        os.kill(owner[0], 0)
+        os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:

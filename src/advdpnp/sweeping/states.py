@@ -1,7 +1,7 @@
 """The states of a sweep's tasks, for people and as JSON."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from advdpnp.runs import Json
@@ -10,7 +10,15 @@ from advdpnp.sweeping.tasks import State, Status, Task
 
 def read_states(tasks: Sequence[Task]) -> list[tuple[Task, Status]]:
     """Every task with its state, as the folders of the runs have it now."""
-    return [(task, task.status()) for task in tasks]
+    found = {task.key: task.status() for task in tasks}
+    return [(task, _explained(task, found)) for task in tasks]
+
+
+def _explained(task: Task, found: Mapping[str, Status]) -> Status:
+    """What a task that waits will wait for in vain."""
+    status = found[task.key]
+    failed = [key for key in task.after if found[key].state == "failed"]
+    return Status("waiting", f"needs {failed[0]}, which failed") if failed and status.state == "waiting" else status
 
 
 def states_lines(states: Sequence[tuple[Task, Status]]) -> list[str]:

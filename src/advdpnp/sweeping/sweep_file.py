@@ -154,7 +154,9 @@ def _group(top: Mapping[str, Any], own: Mapping[str, Any]) -> Group:
     whole = {**top, **own}
     for key in ("set", "variants", "grid"):
         if key in whole and not isinstance(whole[key], Mapping):
-            raise ValueError(f"{key} must be a group of fields, as in `{key}: {{recipe.epochs: 2}}`; got {whole[key]!r}")
+            raise ValueError(
+                f"{key} must be a group of fields, as in `{key}: {{recipe.epochs: 2}}`; got {whole[key]!r}"
+            )
     whole["set"] = flat(top.get("set", {})) | flat(own.get("set", {}))
     for key, kind in get_type_hints(Group).items():
         if str(kind).startswith("tuple") and not isinstance(whole.get(key, []), list):

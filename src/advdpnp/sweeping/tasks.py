@@ -18,7 +18,7 @@ from advdpnp.experiments import Experiment, from_config
 from advdpnp.result_files import ResultFiles
 from advdpnp.run_status import read_status
 from advdpnp.runs import Json, Run
-from advdpnp.sweeping.records import Records, held, lives
+from advdpnp.sweeping.records import Records, held
 from advdpnp.sweeping.sweep_file import SuiteEntry
 
 State = Literal["finished", "running", "interrupted", "failed", "waiting"]
@@ -97,26 +97,23 @@ class Training(_Sent):
     def status(self) -> Status:
         """Read from the folder, whoever trains it."""
         found = read_status(self.run.folder)
-        if held(self.records.lock_path) or found.state == "training":
-            return Status("running", f"epoch {len(found.lines)} of {found.epochs}" if found.epochs else "")
+        epochs = f"epoch {len(found.lines)} of {found.epochs}" if found.epochs else ""
+        if held(self.records.lock_path) or (found.state != "silent" and held(self.run.lock_path)):
+            return Status("running", epochs)
         try:
-            if self.run.exists:
-                verify(self.run, self.experiment)
+            if self.is_finished():
+                return Status("finished")
         except ValueError as error:
             return Status("failed", " ".join(str(error).split()))
-        if found.state == "finished":
-            return Status("finished")
         if problem := found.problem or self.records.failure():
             return Status("failed", problem)
-        begun = found.state in ("interrupted", "silent")
-        return Status("interrupted", f"epoch {len(found.lines)} of {found.epochs}") if begun else Status("waiting")
+        return Status("interrupted", epochs) if self.run.exists else Status("waiting")
 
     def is_finished(self) -> bool:
         """Whether the trained weights of this very configuration are there."""
-        if read_status(self.run.folder).state != "finished":
-            return False
-        verify(self.run, self.experiment)
-        return True
+        if self.run.exists:
+            verify(self.run, self.experiment)
+        return read_status(self.run.folder).state == "finished"
 
     def perform(self, means: Means, callback: Any = None) -> None:
         """Train, or go on."""
@@ -207,7 +204,7 @@ class Attacking(_Sent):
     def status(self) -> Status:
         """Read from the run's folder, whoever evaluates it."""
         partial = self.files.partial(self.entry.noise_seed, *((self.part, self.entry.shards) if self.part else ()))
-        if held(self.records.lock_path) or lives(partial.with_suffix(".lock")):
+        if held(self.records.lock_path) or held(partial.with_suffix(".lock")):
             return Status("running")
         try:
             if self.is_finished():
