@@ -186,6 +186,10 @@ class StoredEvaluation:
         """Where it lies."""
         return ResultFiles(self.run, result_name(self.suite.name, self.other_data))
 
+    def check(self) -> None:
+        """Raise ValueError where there are not so many images, or the suite has no shards."""
+        self._evaluation(self.options.seed)
+
     def is_finished(self) -> bool:
         """Whether the result of this very evaluation is stored, wherever corrupted images came from."""
         part, parts = self.options.part()

@@ -77,6 +77,9 @@ class Drive:
             if not ready or len(self._doing) >= self.runner.capacity:
                 rest.append(task)
                 continue
+            # The last shard has merged them, or another sweep was here.
+            if self._is_finished(task):
+                continue
             self._began[task.key] = now
             self._doing[self.runner.submit(task)] = task
         return rest

@@ -29,6 +29,7 @@ def make_plan(sweep: Sweep, out: Path | None = None) -> tuple[Task, ...]:
         for wanted in _experiments(group):
             training = _add(trained, wanted, out)
             for task in _attacks(training, group.suites):
+                task.check()
                 if (there := attacked.setdefault(task.key, task)).entry != task.entry:
                     raise ValueError(
                         f"{task.key} is asked for twice with different options: leave one out, or give attacks by hand "

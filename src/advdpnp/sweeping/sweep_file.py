@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from advdpnp.experiments import read_changes
 from advdpnp.experiments.config import decode
@@ -40,7 +40,7 @@ class SuiteEntry:
     norm: str = ""
     limit: Natural = 0
     indices: str = ""
-    checkpoint: str = "last"
+    checkpoint: Literal["last", "best"] = "last"
     noise_seed: Natural = 0
     search_precision: str = "fp32"
     shards: Count = 1

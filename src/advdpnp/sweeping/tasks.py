@@ -185,6 +185,10 @@ class Attacking(_Sent):
         options = EvaluationOptions(**self.options | ({"shard": ""} if whole else {}))
         return StoredEvaluation(self.run, self.suite, images, facts, options)
 
+    def check(self) -> None:
+        """Raise ValueError where it cannot be measured on these data."""
+        self.stored({}, whole=not self.part).check()
+
     @cached_property
     def files(self) -> ResultFiles:
         """Where the result lies."""
