@@ -40,7 +40,7 @@ def test_an_older_claim_writes_nothing_and_the_last_one_does(tmp_path: Path) -> 
         with pytest.raises(SupersededError):
             run.keep_epochs(0)
     assert path.read_bytes() == b"first" and run.epochs() == [{"epoch": 1}]
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+    assert not list(tmp_path.glob(".*"))
     with fenced(second):
         write_bytes(path, b"second")
     # Nobody else is concerned.

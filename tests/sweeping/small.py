@@ -4,7 +4,7 @@ from pathlib import Path
 
 from advdpnp.sweeping.plan import make_plan
 from advdpnp.sweeping.sweep_file import read_sweep
-from advdpnp.sweeping.tasks import Task
+from advdpnp.sweeping.tasks import SweepTask
 
 HEAD = """
 data: digits
@@ -19,6 +19,6 @@ def sweep_file(folder: Path, text: str) -> Path:
     return path
 
 
-def plan_of(folder: Path, text: str) -> tuple[Task, ...]:
+def plan_of(folder: Path, text: str) -> tuple[SweepTask, ...]:
     """The tasks of a file, whose runs are in folder/runs."""
     return make_plan(read_sweep(sweep_file(folder, text)), folder / "runs")

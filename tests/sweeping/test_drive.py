@@ -12,8 +12,9 @@ from advdpnp.lock import only_process
 from advdpnp.runs import Run
 from advdpnp.sweeping import drive
 from advdpnp.sweeping.drive import TRIES, Drive
+from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.states import counts_text, read_states
-from advdpnp.sweeping.tasks import Attacking, Means, Task, Training
+from advdpnp.sweeping.tasks import SuiteTask, SweepTask, TrainTask
 from advdpnp.sweeping.work import Outcome, do
 from sweeping.small import plan_of
 
@@ -27,10 +28,10 @@ class Here:
         act: in place of doing them.
     """
 
-    def __init__(self, act: Callable[[Task], Outcome] = lambda task: do(task, Means(threads=1), None)) -> None:
+    def __init__(self, act: Callable[[SweepTask], Outcome] = lambda task: do(task, Means(threads=1), None)) -> None:
         self.capacity, self._act, self.done = 2, act, list[str]()
 
-    def submit(self, task: Task) -> "Future[Outcome]":
+    def submit(self, task: SweepTask) -> "Future[Outcome]":
         self.done.append(task.key)
         future: Future[Outcome] = Future()
         future.set_result(self._act(task))
@@ -40,7 +41,7 @@ class Here:
     def close(self) -> None: ...
 
 
-def states(tasks: tuple[Task, ...]) -> dict[str, str]:
+def states(tasks: tuple[SweepTask, ...]) -> dict[str, str]:
     return {task.key.removeprefix("digits/tiny/"): status.state for task, status in read_states(tasks)}
 
 
@@ -86,8 +87,8 @@ def test_a_failure_is_stored_and_shown_others_go_on_and_the_next_sweep_tries_aga
 def test_a_task_whose_process_is_killed_is_tried_again_but_not_forever(tmp_path: Path) -> None:
     tasks, told = plan_of(tmp_path, "experiments: [{methods: [st, at]}]"), list[str]()
 
-    def killed(task: Task) -> Outcome:
-        unlucky = task is tasks[0] and len(told) > 2 or task is tasks[1]
+    def killed(task: SweepTask) -> Outcome:
+        unlucky = (task is tasks[0] and len(told) > 2) or task is tasks[1]
         return Outcome("lost", "its process was killed by signal 9") if unlucky else do(task, Means(threads=1), None)
 
     runner = Here(killed)
@@ -104,7 +105,7 @@ def test_what_another_process_is_at_is_waited_for(tmp_path: Path, monkeypatch: p
     with holder:
         assert task.status().state == "running"
 
-        def third_time(task: Task) -> Outcome:
+        def third_time(task: SweepTask) -> Outcome:
             outcome = do(task, Means(threads=1), None)
             if len(runner.done) == 2:
                 holder.__exit__(None, None, None)
@@ -128,7 +129,7 @@ def test_a_run_of_another_configuration_is_no_finished_one(tmp_path: Path) -> No
 
 def test_results_of_other_weights_or_images_are_measured_again(tmp_path: Path) -> None:
     training, attacking = plan_of(tmp_path, "experiments: [{methods: [st], suites: [{suite: clean, limit: 20}]}]")
-    assert isinstance(training, Training) and isinstance(attacking, Attacking)
+    assert isinstance(training, TrainTask) and isinstance(attacking, SuiteTask)
     assert [do(task, Means(threads=1), None).kind for task in (training, attacking)] == ["finished"] * 2
     (_, more) = plan_of(tmp_path, "experiments: [{methods: [st], suites: [{suite: clean, limit: 30}]}]")
     assert (attacking.status().state, more.status().state) == ("finished", "waiting")

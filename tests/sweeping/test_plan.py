@@ -7,7 +7,7 @@ from advdpnp.experiments import experiment
 from advdpnp.experiments.ablations import ABLATIONS
 from advdpnp.sweeping.plan import make_plan
 from advdpnp.sweeping.sweep_file import read_sweep
-from advdpnp.sweeping.tasks import Attacking
+from advdpnp.sweeping.tasks import SuiteTask
 from sweeping.small import plan_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples/fourteen.yaml"
@@ -37,7 +37,7 @@ def test_shards_are_tasks_and_the_whole_comes_after_them(tmp_path: Path) -> None
 
 def test_a_table_is_its_suites_with_their_radii(tmp_path: Path) -> None:
     tasks = plan_of(tmp_path, "experiments: [{methods: [at], suites: [table3]}]")
-    names = [task.files.name for task in tasks if isinstance(task, Attacking)]
+    names = [task.files.name for task in tasks if isinstance(task, SuiteTask)]
     # A quarter, a half and three quarters of the usual 0.1.
     assert names == ["small-eps", "autoattack-eps-0.025", "autoattack-eps-0.05", "autoattack-eps-0.075"]
 

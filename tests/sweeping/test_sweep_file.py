@@ -31,7 +31,9 @@ def test_what_stands_at_the_top_holds_where_nothing_else_is_said(tmp_path: Path)
 
 def test_variants_and_grid_multiply_and_name_themselves(tmp_path: Path) -> None:
     text = HEAD + "experiments: [{methods: [a, b], seeds: [0, 1], variants: {plain: {}, long: {recipe.epochs: 9}},\n"
-    sweep = read(tmp_path, text + "  grid: {defense.alpha: [10, 20], recipe.attack.eps: [8/255]}, set: {recipe.lr: 0.1}}]")
+    sweep = read(
+        tmp_path, text + "  grid: {defense.alpha: [10, 20], recipe.attack.eps: [8/255]}, set: {recipe.lr: 0.1}}]"
+    )
     (group,) = sweep.groups  # type: ignore[attr-defined]
     assert group.count == 2 * 2 * 2 * 2
     assert dict(group.settings()) == {

@@ -8,8 +8,9 @@ import typer
 from advdpnp.cli.command import Answer, DataRoot, Switches, app, command, complain, shown
 
 if TYPE_CHECKING:
+    from advdpnp.sweeping.means import Means
     from advdpnp.sweeping.runner import Runner
-    from advdpnp.sweeping.tasks import Means
+
 
 MODES = ("run", "resume", "plan", "status")
 
@@ -40,10 +41,10 @@ def sweep(
         check_installed()
     from advdpnp.experiments.plugins import read_references
     from advdpnp.sweeping.drive import Drive
+    from advdpnp.sweeping.means import Means
     from advdpnp.sweeping.plan import make_plan
     from advdpnp.sweeping.states import counts_text, read_states, states_lines, states_value
     from advdpnp.sweeping.sweep_file import read_sweep
-    from advdpnp.sweeping.tasks import Means
 
     wanted = read_sweep(file)
     folder = out or wanted.out

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from advdpnp.progress import duration
 from advdpnp.sweeping.runner import Runner
-from advdpnp.sweeping.tasks import Task
+from advdpnp.sweeping.tasks import SweepTask
 from advdpnp.sweeping.work import Outcome
 
 # A process that is killed may have been unlucky; a task that kills three is left alone.
@@ -27,12 +27,12 @@ class Drive:
         tell: called with lines for the user.
     """
 
-    tasks: Sequence[Task]
+    tasks: Sequence[SweepTask]
     runner: Runner
     tell: Callable[[str], None]
     finished: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
-    _doing: "dict[Future[Outcome], Task]" = field(default_factory=dict)
+    _doing: "dict[Future[Outcome], SweepTask]" = field(default_factory=dict)
     _tries: Counter[str] = field(default_factory=Counter)
     _busy: dict[str, float] = field(default_factory=dict)
     _began: dict[str, float] = field(default_factory=dict)
@@ -60,12 +60,12 @@ class Drive:
         finally:
             self.runner.close()
 
-    def _is_finished(self, task: Task) -> bool:
+    def _is_finished(self, task: SweepTask) -> bool:
         if task.status().state == "finished":
             self.finished.add(task.key)
         return task.key in self.finished
 
-    def _submit(self, left: list[Task]) -> list[Task]:
+    def _submit(self, left: list[SweepTask]) -> list[SweepTask]:
         """Begin as many tasks as there is room for; those that remain."""
         rest, now = [], time.monotonic()
         for task in left:
@@ -84,7 +84,7 @@ class Drive:
             self._doing[self.runner.submit(task)] = task
         return rest
 
-    def _take(self, left: list[Task]) -> None:
+    def _take(self, left: list[SweepTask]) -> None:
         """Wait for the next outcome; what is to be tried again goes to `left`."""
         if not self._doing:
             time.sleep(PAUSE if left else 0.0)
@@ -96,7 +96,7 @@ class Drive:
             if self._settle(task, future.result()):
                 left.insert(0, task)
 
-    def _settle(self, task: Task, outcome: Outcome) -> bool:
+    def _settle(self, task: SweepTask, outcome: Outcome) -> bool:
         """Note how a task ended; whether it is to be tried again."""
         if outcome.kind == "finished":
             self.finished.add(task.key)

@@ -9,7 +9,8 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from advdpnp.sweeping.tasks import Means, Task
+from advdpnp.sweeping.means import Means
+from advdpnp.sweeping.tasks import SweepTask
 from advdpnp.sweeping.work import Outcome
 from advdpnp.sweeping.worker import serve
 
@@ -35,10 +36,10 @@ class LocalRunner:
         for worker in self._workers:
             self._idle.put(worker)
 
-    def submit(self, task: Task) -> "Future[Outcome]":
+    def submit(self, task: SweepTask) -> "Future[Outcome]":
         return self._pool.submit(self._do, task)
 
-    def _do(self, task: Task) -> Outcome:
+    def _do(self, task: SweepTask) -> Outcome:
         worker = self._idle.get()
         try:
             return worker.do(task)
@@ -86,7 +87,7 @@ class _Worker:
         self._stopped = False
         self._lock = threading.Lock()
 
-    def do(self, task: Task) -> Outcome:
+    def do(self, task: SweepTask) -> Outcome:
         try:
             with self._lock:
                 if self._stopped:

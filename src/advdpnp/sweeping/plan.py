@@ -11,11 +11,11 @@ from advdpnp.experiments import Experiment, experiment
 from advdpnp.experiments.config import encode
 from advdpnp.runs import differences
 from advdpnp.sweeping.sweep_file import Group, SuiteEntry, Sweep
-from advdpnp.sweeping.tasks import Attacking, Task, Training
+from advdpnp.sweeping.tasks import SuiteTask, SweepTask, TrainTask
 from advdpnp.threat import eps_text
 
 
-def make_plan(sweep: Sweep, out: Path | None = None) -> tuple[Task, ...]:
+def make_plan(sweep: Sweep, out: Path | None = None) -> tuple[SweepTask, ...]:
     """All tasks of a sweep: what several runs need, as HAT's helper, is trained once.
 
     Args:
@@ -24,7 +24,7 @@ def make_plan(sweep: Sweep, out: Path | None = None) -> tuple[Task, ...]:
     Raises:
         ValueError: unknown names, or two runs of different configurations for one folder.
     """
-    out, trained, attacked = out or sweep.out, dict[str, Training](), dict[str, Attacking]()
+    out, trained, attacked = out or sweep.out, dict[str, TrainTask](), dict[str, SuiteTask]()
     for group in sweep.groups:
         for wanted in _experiments(group):
             training = _add(trained, wanted, out)
@@ -47,10 +47,10 @@ def _experiments(group: Group) -> Iterator[Experiment]:
                 yield experiment(name, group.recipe, seed, tag, settings)
 
 
-def _add(trained: dict[str, Training], wanted: Experiment, out: Path) -> Training:
+def _add(trained: dict[str, TrainTask], wanted: Experiment, out: Path) -> TrainTask:
     """The training of an experiment, after that of what it needs."""
     after = (_add(trained, wanted.needs, out).key,) if wanted.needs is not None else ()
-    training = Training(wanted.config(), out, after)
+    training = TrainTask(wanted.config(), out, after)
     there = trained.setdefault(training.key, training)
     if there.config != training.config:
         found = "; ".join(differences(there.config, training.config))
@@ -60,17 +60,17 @@ def _add(trained: dict[str, Training], wanted: Experiment, out: Path) -> Trainin
     return there
 
 
-def _attacks(training: Training, suites: tuple[SuiteEntry, ...]) -> Iterator[Attacking]:
+def _attacks(training: TrainTask, suites: tuple[SuiteEntry, ...]) -> Iterator[SuiteTask]:
     for entry in suites:
         if entry.seeds and training.experiment.seed not in entry.seeds:
             continue
         for one in _single(entry, training.experiment):
             if one.shards == 1:
-                yield Attacking(training, one, after=(training.key,))
+                yield SuiteTask(training, one, after=(training.key,))
                 continue
-            shards = [Attacking(training, one, part, (training.key,)) for part in range(1, one.shards + 1)]
+            shards = [SuiteTask(training, one, part, (training.key,)) for part in range(1, one.shards + 1)]
             yield from shards
-            yield Attacking(training, one, after=tuple(shard.key for shard in shards))
+            yield SuiteTask(training, one, after=tuple(shard.key for shard in shards))
 
 
 def _single(entry: SuiteEntry, wanted: Experiment) -> list[SuiteEntry]:

@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 from typing import Protocol
 
-from advdpnp.sweeping.tasks import Task
+from advdpnp.sweeping.tasks import SweepTask
 from advdpnp.sweeping.work import Outcome
 
 
@@ -14,7 +14,7 @@ class Runner(Protocol):
     def capacity(self) -> int:
         """How many tasks it can have at a time."""
 
-    def submit(self, task: Task) -> "Future[Outcome]":
+    def submit(self, task: SweepTask) -> "Future[Outcome]":
         """Begin a task. A process that is killed is an outcome "lost", and no error."""
 
     def stop(self) -> None:

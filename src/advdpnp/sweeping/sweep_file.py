@@ -6,10 +6,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.experiments import read_changes
 from advdpnp.experiments.config import decode
 from advdpnp.folder_names import folder_name
-from advdpnp.ranges import Count, Natural, check_fields, nearest
+from advdpnp.ranges import Count, Integer, Natural, check_fields, nearest
 
 # More are a mistake in the file.
 MOST_SETTINGS, MOST_RUNS = 1000, 10_000
@@ -42,9 +43,9 @@ class SuiteEntry:
     indices: str = ""
     checkpoint: Literal["last", "best"] = "last"
     noise_seed: Natural = 0
-    search_precision: str = "fp32"
+    search_precision: SearchPrecision = "fp32"
     shards: Count = 1
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Integer, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, "suites")
@@ -71,7 +72,7 @@ class Group:
     data: str = ""
     backbone: str = ""
     methods: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Integer, ...] = (0,)
     recipe: str = "default"
     set: dict[str, Any] = field(default_factory=dict)
     variants: dict[str, Any] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Group:
     suites: tuple[SuiteEntry, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self, "experiments")
         for name in ("data", "backbone", "methods", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"experiments: each needs {name}, there or at the top of the file; got none")

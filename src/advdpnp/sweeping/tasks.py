@@ -18,6 +18,7 @@ from advdpnp.experiments import Experiment, from_config
 from advdpnp.result_files import ResultFiles
 from advdpnp.run_status import read_status
 from advdpnp.runs import Json, Run
+from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.records import Records, held
 from advdpnp.sweeping.sweep_file import SuiteEntry
 
@@ -37,25 +38,6 @@ class Status:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Means:
-    """What tasks are done with.
-
-    Args:
-        device: torch device; None for the GPU where there is one.
-        threads: CPU threads of each task; None leaves torch's count.
-        data_root: folder of the data files.
-        checkpoint_seconds: how much work a kill may cost.
-        plugins: references of defenses from elsewhere, which the user of this sweep has named.
-    """
-
-    device: str | None = None
-    threads: int | None = None
-    data_root: Path | None = None
-    checkpoint_seconds: float = 60.0
-    plugins: tuple[str, ...] = ()
-
-
 class _Sent:
     """What travels to other processes: fields alone, and nothing that was made of them."""
 
@@ -64,7 +46,7 @@ class _Sent:
 
 
 @dataclass(frozen=True)
-class Training(_Sent):
+class TrainTask(_Sent):
     """One run, trained.
 
     Args:
@@ -129,7 +111,7 @@ class Training(_Sent):
 
 
 @dataclass(frozen=True)
-class Attacking(_Sent):
+class SuiteTask(_Sent):
     """One suite on one trained run, or one shard of it, or their merging.
 
     Args:
@@ -139,7 +121,7 @@ class Attacking(_Sent):
         after: keys of the tasks that must be finished first.
     """
 
-    training: Training
+    training: TrainTask
     entry: SuiteEntry
     part: int = 0
     after: tuple[str, ...] = ()
@@ -245,4 +227,4 @@ class Attacking(_Sent):
         )
 
 
-Task = Training | Attacking
+SweepTask = TrainTask | SuiteTask

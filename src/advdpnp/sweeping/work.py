@@ -7,7 +7,8 @@ from typing import Any, Literal
 from advdpnp.experiments import read_plugin
 from advdpnp.fence import SupersededError, claim, fenced
 from advdpnp.lock import InUseError, only_process
-from advdpnp.sweeping.tasks import Means, Task
+from advdpnp.sweeping.means import Means
+from advdpnp.sweeping.tasks import SweepTask
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def prepare(means: Means) -> None:
         read_plugin(reference)
 
 
-def do(task: Task, means: Means, callback: Any) -> Outcome:
+def do(task: SweepTask, means: Means, callback: Any) -> Outcome:
     """Do a task, once: other processes are kept out, and those that were thought dead write nothing any more."""
     records = task.records
     try:
@@ -52,7 +53,7 @@ def do(task: Task, means: Means, callback: Any) -> Outcome:
         return Outcome("failed", _line(error))
 
 
-def _performed(task: Task, means: Means, callback: Any) -> Outcome:
+def _performed(task: SweepTask, means: Means, callback: Any) -> Outcome:
     try:
         task.perform(means, callback)
     except (InUseError, SupersededError):
