@@ -128,6 +128,7 @@ MADE = {
     "advdpnp.report.tables",
     "advdpnp.sweeping.drive",
     "advdpnp.sweeping.tasks",
+    "advdpnp.sweeping.work",
 }
 
 

@@ -29,7 +29,7 @@ class Here:
     """
 
     def __init__(self, act: Callable[[SweepTask], Outcome] = lambda task: do(task, Means(threads=1), None)) -> None:
-        self.capacity, self._act, self.done = 2, act, list[str]()
+        self.capacity, self.about, self._act, self.done = 2, "2 at a time", act, list[str]()
 
     def submit(self, task: SweepTask) -> "Future[Outcome]":
         self.done.append(task.key)
@@ -119,7 +119,7 @@ def test_what_another_process_is_at_is_waited_for(tmp_path: Path, monkeypatch: p
 
 def test_a_run_of_another_configuration_is_no_finished_one(tmp_path: Path) -> None:
     (task,) = plan_of(tmp_path, "experiments: [{methods: [st]}]")
-    assert do(task, Means(threads=1), None) == Outcome("finished")
+    assert do(task, Means(threads=1), None).kind == "finished"
     (other,) = plan_of(tmp_path, "experiments: [{methods: [st], set: {recipe.lr: 0.5}}]")
     assert other.status().state == "failed" and "recipe.lr: 0.1, not 0.5" in other.status().detail
     outcome = do(other, Means(threads=1), None)

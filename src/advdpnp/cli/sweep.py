@@ -48,6 +48,9 @@ def sweep(
 
     wanted = read_sweep(file)
     folder = out or wanted.out
+    if on == "ray":
+        # Processes on other nodes begin elsewhere.
+        folder, data_root = folder.absolute(), data_root and data_root.absolute()
     tasks = make_plan(wanted, folder)
     if mode in ("run", "resume"):
         means = Means(switches.device, switches.threads or 1, data_root, checkpoint_seconds, tuple(read_references()))
@@ -66,6 +69,6 @@ def _runner(on: str, means: "Means", workers: int | None, out: Path) -> "Runner"
     if on == "ray":
         from advdpnp.sweeping.on_ray import RayRunner
 
-        return RayRunner(means, out)
+        return RayRunner(means, out, workers)
     gpus = gpus_of(means.device)
     return LocalRunner(means, workers or usual_workers(gpus, means.threads or 1), gpus)

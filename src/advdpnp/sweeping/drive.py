@@ -35,7 +35,6 @@ class Drive:
     _doing: "dict[Future[Outcome], SweepTask]" = field(default_factory=dict)
     _tries: Counter[str] = field(default_factory=Counter)
     _busy: dict[str, float] = field(default_factory=dict)
-    _began: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> None:
         """Do what is left.
@@ -44,9 +43,8 @@ class Drive:
             KeyboardInterrupt: a signal asked to end; what was being done has stored its state.
         """
         left = [task for task in self.tasks if not self._is_finished(task)]
-        self.tell(
-            f"{len(self.tasks)} tasks, {len(self.tasks) - len(left)} of them finished; {self.runner.capacity} at a time"
-        )
+        done = len(self.tasks) - len(left)
+        self.tell(f"{len(self.tasks)} tasks, {done} of them finished; {self.runner.about}")
         try:
             while left or self._doing:
                 left = self._submit(left)
@@ -79,15 +77,15 @@ class Drive:
                 continue
             # The last shard has merged them, or another sweep was here.
             if self._is_finished(task):
+                self._settle(task, Outcome("finished"))
                 continue
-            self._began[task.key] = now
             self._doing[self.runner.submit(task)] = task
         return rest
 
     def _take(self, left: list[SweepTask]) -> None:
         """Wait for the next outcome; what is to be tried again goes to `left`."""
         if not self._doing:
-            time.sleep(PAUSE if left else 0.0)
+            time.sleep(PAUSE if any(task.key in self._busy for task in left) else 0.0)
             return
         waits = PAUSE if any(task.key in self._busy for task in left) else None
         done, _ = wait(self._doing, timeout=waits, return_when=FIRST_COMPLETED)
@@ -100,8 +98,8 @@ class Drive:
         """Note how a task ended; whether it is to be tried again."""
         if outcome.kind == "finished":
             self.finished.add(task.key)
-            took = duration(time.monotonic() - self._began[task.key])
-            self.tell(f"[{len(self.finished)}/{len(self.tasks)}] {task.key}: finished ({took})")
+            took = f" ({duration(outcome.seconds)})" if outcome.seconds else ""
+            self.tell(f"[{len(self.finished)}/{len(self.tasks)}] {task.key}: finished{took}")
             return False
         if outcome.kind == "busy":
             if task.key not in self._busy:

@@ -25,7 +25,7 @@ class LocalRunner:
     """
 
     def __init__(self, means: Means, workers: int, gpus: tuple[str, ...] = ()) -> None:
-        self.capacity = workers
+        self.capacity, self.about = workers, f"{workers} at a time"
         self._pool = ThreadPoolExecutor(workers)
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         threads = {} if means.threads is None else dict.fromkeys(_THREADS, str(means.threads))

@@ -14,6 +14,10 @@ class Runner(Protocol):
     def capacity(self) -> int:
         """How many tasks it can have at a time."""
 
+    @property
+    def about(self) -> str:
+        """What it is, in words."""
+
     def submit(self, task: SweepTask) -> "Future[Outcome]":
         """Begin a task. A process that is killed is an outcome "lost", and no error."""
 

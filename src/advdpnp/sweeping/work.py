@@ -1,7 +1,8 @@
 """One task, done in this process: claimed, performed, and whatever goes wrong in one line."""
 
+import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from advdpnp.experiments import read_plugin
@@ -19,10 +20,12 @@ class Outcome:
         kind: "busy" where another process is at it, "interrupted" where a signal asked to end, and the state is
             stored; "lost" where the process that worked on it was killed.
         problem: of a failure, in one line.
+        seconds: that were spent on it.
     """
 
     kind: Literal["finished", "failed", "busy", "interrupted", "lost"]
     problem: str = ""
+    seconds: float = 0.0
 
 
 def prepare(means: Means) -> None:
@@ -37,14 +40,14 @@ def prepare(means: Means) -> None:
 
 def do(task: SweepTask, means: Means, callback: Any) -> Outcome:
     """Do a task, once: other processes are kept out, and those that were thought dead write nothing any more."""
-    records = task.records
+    records, began = task.records, time.monotonic()
     try:
         with only_process(records.lock_path, task.key):
             if task.is_finished():
                 return Outcome("finished")
             with fenced(claim(records.fence_path)):
                 records.begin()
-                return _performed(task, means, callback)
+                return replace(_performed(task, means, callback), seconds=time.monotonic() - began)
     except (InUseError, SupersededError) as error:
         return Outcome("busy", _line(error))
     except KeyboardInterrupt:
