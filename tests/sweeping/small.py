@@ -19,6 +19,6 @@ def sweep_file(folder: Path, text: str) -> Path:
     return path
 
 
-def plan_of(folder: Path, text: str) -> tuple[SweepTask, ...]:
-    """The tasks of a file, whose runs are in folder/runs."""
-    return make_plan(read_sweep(sweep_file(folder, text)), folder / "runs")
+def plan_of(folder: Path, text: str, runs: str = "runs") -> tuple[SweepTask, ...]:
+    """The tasks of a file, whose runs are in folder/<runs>."""
+    return make_plan(read_sweep(sweep_file(folder, text)), folder / runs)
