@@ -35,9 +35,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
     "signals": (set(), set()),
     "lock": (set(), set()),
+    "fence": (set(), set()),
     "weights_file": (set(), {"torch", "safetensors"}),
     "checksums": (set(), set()),
-    "runs": ({"checksums", "stored_values", "weights_file"}, {"torch", "numpy"}),
+    "runs": ({"checksums", "fence", "stored_values", "weights_file"}, {"torch", "numpy"}),
     "training": (
         {
             "cuda_graphs",
@@ -157,7 +158,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}
 # What joins the layers may import all of them, but nothing imports the command line.
-JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench"}
+JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench", "sweeping"}
 
 
 def layer_of(path: Path) -> str:

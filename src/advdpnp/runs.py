@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from advdpnp import checksums, weights_file
+from advdpnp import checksums, fence, weights_file
 from advdpnp.checksums import DamagedError
 from advdpnp.stored_values import check_value, parsed, to_show
 
@@ -52,7 +52,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             # mkstemp makes private files; a result is as readable as any other file.
             if hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
+        with fence.writing():
+            Path(temporary).replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
@@ -339,7 +340,7 @@ class Run:
 
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
-        with self.log_path.open("a") as file:
+        with fence.writing(), self.log_path.open("a") as file:
             file.write(checksums.sealed_line(line))
 
     def keep_epochs(self, count: int) -> None:

@@ -196,6 +196,19 @@ class StoredEvaluation:
         """Where it lies."""
         return ResultFiles(self.run, result_name(self.suite.name, self.other_data))
 
+    def check(self) -> None:
+        """Raise ValueError where there are not so many images, or the suite has no shards."""
+        self._evaluation(self.options.seed)
+
+    def is_finished(self) -> bool:
+        """Whether the result of this very evaluation is stored, wherever corrupted images came from."""
+        part, parts = self.options.part()
+        path = self.files.shard(part, parts) if parts > 1 else self.files.result
+        begun = (self.files.partial(seed, part, parts) for seed in self.options.each_seed)
+        if not path.is_file() or any(one.is_file() for one in begun):
+            return False
+        return not self._differences(runs.read_json(path), leave_out="corruption_source")
+
     def check_free(self) -> None:
         """Raise ValueError if the file holds a suite of the same name with other attacks."""
         if self.suite.name in suite_names() or not self.files.result.is_file():
@@ -278,8 +291,8 @@ class StoredEvaluation:
             self.files.partial(seed, part, parts).unlink()
         return result
 
-    def _differences(self, stored: Json) -> str:
-        """In what a stored result is not of this very evaluation, in words; "" if it is."""
+    def _differences(self, stored: Json, leave_out: str = "") -> str:
+        """In what, but for one field, a stored result is not of this very evaluation, in words; "" if it is."""
         wanted = self._evaluation(self.options.seed)
         found = {name: stored.get(name) for name in wanted.protocol}
         seeds = dict(stored.get("seeds") or {}).get("count", 1)
@@ -287,7 +300,7 @@ class StoredEvaluation:
         differing = [
             f"{name} {_brief(name, found[name])}, not {_brief(name, value)}"
             for name, value in wanted.protocol.items()
-            if found[name] != value
+            if found[name] != value and name != leave_out
         ]
         differing += ["other attacks"] if attacks != wanted.budgets else []
         differing += [f"seeds {seeds}, not {self.options.seeds}"] if seeds != self.options.seeds else []
