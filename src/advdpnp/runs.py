@@ -93,10 +93,12 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     """What `read` gives; ValueError with the file's name and a cure where its content is not what it must be."""
     try:
         return read()
-    except (OSError, DamagedError):
-        # It names the file, and the former is not about its content.
+    except DamagedError:
         raise
     except Exception as error:  # of any kind: libraries raise what they like on bytes that are not theirs
+        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
+            # Not its content, and it names the file.
+            raise
         problem = f"no {error}" if isinstance(error, KeyError) else f"{error}" or type(error).__name__
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
 
