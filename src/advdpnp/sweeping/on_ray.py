@@ -6,6 +6,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -97,14 +98,12 @@ class RayRunner:
 
     def _check_folder(self) -> int:
         """Raise ValueError unless every node sees the folder of the runs; how many nodes there are."""
-        ray = self._ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+        ray, on = self._ray, import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
         nodes = [node for node in ray.nodes() if node["Alive"]]
         look = ray.remote(num_cpus=0, max_retries=0)(_sees)
         answers = {
             node["NodeManagerAddress"]: look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                scheduling_strategy=on(node["NodeID"], soft=False)
             ).remote(self._out, self._token)
             for node in nodes
         }
@@ -166,8 +165,7 @@ def _connected(workers: int | None, threads: int) -> Any:
             "ray job submit --address http://HEAD:8265 -- advdpnp sweep FILE.yaml --on ray"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
+    ray = import_module("ray")
     if ray.is_initialized():
         return ray
     with _own_signals():
@@ -186,10 +184,9 @@ def _connected(workers: int | None, threads: int) -> Any:
 
 def _bind_to_loopback() -> None:
     """Have Ray take this machine's loopback address, as it does where it knows no clusters; its processes too."""
-    from ray._private import ray_constants
-
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    # Read by its processes, and by what this process has loaded of it already.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    import_module("ray._private.ray_constants").ENABLE_RAY_CLUSTER = False
 
 
 @contextlib.contextmanager
