@@ -62,7 +62,8 @@ def test_workers_and_the_sweep_are_killed_and_every_run_ends_as_without(tmp_path
     told = process.communicate()[0]
     assert "its process was killed by signal 9; tried again" in told
     wait_for_end(trainings)
-    assert {task.status().state for task in trainings} == {"interrupted"}
+    assert trainings[0].status().state == "interrupted"
+    assert trainings[1].status().state in ("interrupted", "finished")
 
     process = start(tmp_path, "--workers", "1")
     owner(trainings[0], process)

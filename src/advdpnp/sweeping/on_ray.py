@@ -102,9 +102,9 @@ class RayRunner:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         look = ray.remote(num_cpus=0, max_retries=0)(_sees)
         answers = {
-            node["NodeManagerAddress"]: look.options(
-                scheduling_strategy=on(node["NodeID"], soft=False)
-            ).remote(self._out, self._token)
+            node["NodeManagerAddress"]: look.options(scheduling_strategy=on(node["NodeID"], soft=False)).remote(
+                self._out, self._token
+            )
             for node in nodes
         }
         for address, answer in answers.items():
