@@ -57,10 +57,10 @@ class RayRunner:
             self.close()
             raise
 
-    def submit(self, task: SweepTask) -> "Future[Outcome]":
+    def submit(self, task: SweepTask, takes_over: bool = False) -> "Future[Outcome]":
         variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self._means.threads or 1))
         remote = self._ray.remote(**self._needed, max_retries=0, runtime_env={"env_vars": variables})(_do)
-        return self._future(remote.remote(task, self._means, self._out, self._token))
+        return self._future(remote.remote(task, self._means, self._out, self._token, takes_over))
 
     def _future(self, reference: Any) -> "Future[Outcome]":
         future: Future[Outcome] = Future()
@@ -78,8 +78,9 @@ class RayRunner:
         errors = self._ray.exceptions
         if self._stopped or isinstance(error, errors.TaskCancelledError):
             return Outcome("interrupted")
+        if isinstance(error, errors.NodeDiedError):
+            return Outcome("gone", "its node is gone")
         what = {
-            errors.NodeDiedError: "its node is gone",
             errors.OutOfMemoryError: "its process was killed for the memory that it took",
             errors.WorkerCrashedError: "its process was killed",
         }
@@ -122,7 +123,7 @@ def _unseen(out: Path, where: str) -> str:
     return f"{out} is another folder on node {where} than here: give --out a folder that all nodes share"
 
 
-def _do(task: SweepTask, means: Means, out: Path, token: str) -> Outcome:
+def _do(task: SweepTask, means: Means, out: Path, token: str, takes_over: bool = False) -> Outcome:
     """A task, in a process of Ray's; a node that came later may not see the folder."""
     from advdpnp.progress import Lines
 
@@ -132,7 +133,7 @@ def _do(task: SweepTask, means: Means, out: Path, token: str) -> Outcome:
         return Outcome("failed", _unseen(out, socket.gethostname()))
     with _printing_to(task.records.log_path):
         prepare(means)
-        return do(task, means, Lines())
+        return do(task, means, Lines(), takes_over)
 
 
 @contextlib.contextmanager
