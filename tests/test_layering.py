@@ -37,7 +37,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "lock": (set(), set()),
     "fence": (set(), set()),
     "weights_file": (set(), {"torch", "safetensors"}),
-    "runs": ({"fence", "stored_values", "weights_file"}, {"torch", "numpy"}),
+    "checksums": (set(), set()),
+    "runs": ({"checksums", "fence", "stored_values", "weights_file"}, {"torch", "numpy"}),
     "training": (
         {
             "cuda_graphs",
@@ -72,8 +73,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "ood_results",
             "radii",
             "result_files",
+            "result_parts",
             "results",
             "runs",
+            "stored_values",
             "losses",
             "noise",
             "threat",
@@ -110,8 +113,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {
             "attack_words",
             "audit_files",
+            "checksums",
             "illustrations",
             "indices",
+            "lock",
             "ood_results",
             "result_files",
             "result_parts",
@@ -127,7 +132,18 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "matplotlib"},
     ),
     "explaining": (
-        {"attack_words", "attacks", "data", "evaluation", "noise", "ood_results", "predicting", "runs", "threat"},
+        {
+            "attack_words",
+            "attacks",
+            "data",
+            "evaluation",
+            "lock",
+            "noise",
+            "ood_results",
+            "predicting",
+            "runs",
+            "threat",
+        },
         {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
     ),
     "exporting": (

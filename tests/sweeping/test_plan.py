@@ -48,7 +48,7 @@ def test_a_table_is_its_suites_with_their_radii(tmp_path: Path) -> None:
         ("experiments: [{methods: [at]}, {methods: [at], set: {recipe.lr: 3}}]", r"two different runs .*recipe.lr: "),
         ("experiments: [{methods: [att]}]", "unknown defense 'att'; nearest: at"),
         ("experiments: [{methods: [at], set: {recipe.epoch: 3}}]", "unknown setting 'recipe.epoch'; nearest"),
-        ("experiments: [{methods: [at], variants: {a/b: {}}}]", "must be letters, digits and ._.- alone; got 'a/b'"),
+        ("experiments: [{methods: [at], variants: {a/b: {}}}]", "must be letters, digits and .*; got .a/b."),
         ("experiments: [{methods: [at], variants: {../../x: {}}}]", "must be letters, digits"),
         ("experiments: [{methods: [at], suites: [pgd]}]", "unknown suite 'pgd'"),
         ("experiments: [{methods: [at], suites: [{suite: text, checkpoint: first}]}]", "must be one of last, best"),

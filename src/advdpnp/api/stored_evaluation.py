@@ -1,8 +1,9 @@
 """What every evaluation of a stored network has in common: its protocol, and the file that its numbers go to."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -25,7 +26,7 @@ from advdpnp.evaluation.transfer import TransferSource
 from advdpnp.indices import parse_indices, short_indices
 from advdpnp.lock import only_process
 from advdpnp.ranges import Count, Natural, check_fields
-from advdpnp.result_files import ResultFiles, shard_differences
+from advdpnp.result_files import ResultFiles, read_stored, shard_differences
 from advdpnp.results import attack_of, result_name
 from advdpnp.runs import Json, Run
 
@@ -148,6 +149,15 @@ def _check_limit(limit: int | None, most: int, what: str) -> None:
         raise ValueError(f"--limit must be from 1 to {most}, {what}; got {limit}")
 
 
+def _read(path: Path, tell: Callable[[str], None]) -> Json | None:
+    """A stored result; None where it is damaged or of a later version, which is told."""
+    try:
+        return read_stored(path, "it counts as not measured")
+    except ValueError as error:
+        tell(str(error))
+        return None
+
+
 @dataclass(frozen=True)
 class StoredEvaluation:
     """One evaluation whose result is stored in a run's folder.
@@ -204,7 +214,8 @@ class StoredEvaluation:
         if self.suite.name in suite_names() or not self.files.result.is_file():
             return
         wanted = [described(attack, self.options.eot, self.source) for attack in self.suite.attacks]
-        if [attack_of(row) for row in self.files.read()["attacks"] if not row.get("added")] != wanted:
+        stored = read_stored(self.files.result, "call yours something else with --suite, or remove it")
+        if [attack_of(row) for row in stored["attacks"] if not row.get("added")] != wanted:
             raise ValueError(
                 f"{self.files.result} holds other attacks: call yours something else with --suite, or remove it"
             )
@@ -227,7 +238,9 @@ class StoredEvaluation:
             if unfinished is not None and not self.options.resume:
                 callback.on_note(f"{unfinished} holds an unfinished evaluation, which begins again: --resume goes on")
             return None
-        stored = runs.read_json(path)
+        stored = _read(path, callback.on_note)
+        if stored is None:
+            return None
         differing = self._differences(stored)
         if self.options.resume:
             if unfinished is not None:
@@ -318,7 +331,7 @@ class StoredEvaluation:
         """The result of all shards, written, if all are there; else the callback is told what is missing."""
         parts, missing = self.options.part()[1], []
         paths = [self.files.shard(part, parts) for part in range(1, parts + 1)]
-        found = [runs.read_json(path) if path.is_file() else None for path in paths]
+        found = [_read(path, callback.on_note) if path.is_file() else None for path in paths]
         for part, (path, shard) in enumerate(zip(paths, found, strict=True), start=1):
             differing = "" if shard is None else shard_differences(shard, own)
             if differing:

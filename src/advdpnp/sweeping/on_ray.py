@@ -187,7 +187,8 @@ def _bind_to_loopback() -> None:
     """Have Ray take this machine's loopback address, as it does where it knows no clusters; its processes too."""
     # Read by its processes, and by what this process has loaded of it already.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    import_module("ray._private.ray_constants").ENABLE_RAY_CLUSTER = False
+    constants: Any = import_module("ray._private.ray_constants")
+    constants.ENABLE_RAY_CLUSTER = False
 
 
 @contextlib.contextmanager
