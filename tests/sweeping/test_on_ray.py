@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -115,10 +116,11 @@ def test_worker_node_and_driver_are_lost_and_every_run_ends_once(cluster: Any, t
         assert weights[0] == weights[1]
 
 
+@pytest.mark.parametrize("found", [None, ModuleSpec("ray", None)], ids=["nothing", "a folder of that name"])
 def test_without_ray_one_line_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    found: ModuleSpec | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(on_ray, "find_spec", lambda name: None)
+    monkeypatch.setattr(on_ray, "find_spec", lambda name: found)
     file = sweep_file(tmp_path, "experiments: [{methods: [at]}]")
     assert call("sweep", str(file), "--on", "ray", "--out", str(tmp_path / "runs")) == 2
     assert "pip install 'advdpnp[cluster]'" in capsys.readouterr().err

@@ -23,7 +23,9 @@ ANSWER_SECONDS = 120.0
 
 def check_installed() -> None:
     """Raise ValueError where there is no Ray."""
-    if find_spec("ray") is None:
+    found = find_spec("ray")
+    # A folder that is called ray, such as Ray's own in /tmp, is found too, and has no file that would be run.
+    if found is None or found.origin is None:
         raise ValueError("--on ray needs the package ray: pip install 'advdpnp[cluster]', on every node")
 
 
