@@ -45,8 +45,10 @@ def only_process(path: Path, what: str) -> Iterator[None]:
         file.flush()
         yield
     finally:
-        # Removed before it is free: whoever waits for this file finds that it is gone, and makes a new one.
-        path.unlink(missing_ok=True)
+        # Removed before it is free: whoever waits for this file finds that it is gone, and makes a new one. Another
+        # file there is somebody else's, who took the place of this process when it was thought dead.
+        if _is_at(file, path):
+            path.unlink(missing_ok=True)
         file.close()
         with contextlib.suppress(OSError):
             # Where nothing was written, nothing is left behind.
