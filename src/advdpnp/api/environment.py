@@ -15,7 +15,7 @@ from advdpnp import runs
 from advdpnp.runs import Json, Run
 
 # Facts of the environment on which bitwise resume depends.
-_BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark")
+_BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark", "ranks")
 
 # Names the commit of code that was copied without its history, "+" after it where files differ. It may have been copied
 # into another history, which knows nothing of it.
