@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -266,7 +267,9 @@ def main(names: str, out: str) -> None:
             with pytest.MonkeyPatch.context() if case in DOUBLE else nullcontext() as patch:
                 if patch is not None:
                     train_in_double(patch)
+                began = time.time()
                 found[name] = case(world, folder)
+                print(name, time.time() - began, flush=True)
             dist.barrier()
         torch.save(found, folder / f"{world.size}-{world.rank}.pt")
 

@@ -124,7 +124,7 @@ class _Due:
         self._seconds, self._last, self._interrupted = seconds, time.monotonic(), interrupted
         self._world, self._ranks = training.world, training.ranks
         self._told: StopTraining | None = None
-        self._elsewhere: BaseException | None = None
+        self._agreed: BaseException | None = None
         self._asked = False
 
     def tell(self, callback: Callable[..., None], *what: object) -> None:
@@ -136,8 +136,12 @@ class _Due:
 
     @property
     def stop(self) -> BaseException | None:
-        """What ends the run after the next checkpoint: the callback's wish, or a signal; to this rank, or another."""
-        return self._told or self._interrupted() or self._elsewhere
+        """What ends the run after the next checkpoint: the callback's wish, or a signal; to this rank, or another.
+
+        Of several ranks none ends before all know of it.
+        """
+        here = self._told or self._interrupted()
+        return here if self._ranks is None else self._agreed and (here or self._agreed)
 
     def vote(self) -> None:
         """Before a step, on several ranks: what this one wants to be done after it."""
@@ -172,8 +176,8 @@ class _Due:
         if not (store or interrupted or told):
             return False
         if interrupted:
-            self._elsewhere = Terminated(signal.SIGTERM)
+            self._agreed = Terminated(signal.SIGTERM)
         elif told:
-            self._elsewhere = StopTraining()
+            self._agreed = StopTraining()
         self._last, self._asked = time.monotonic(), False
         return True
