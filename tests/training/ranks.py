@@ -196,7 +196,10 @@ class StopAfter(Silent):
             raise StopTraining
 
 
-LONG = ("recipe.epochs=2", "recipe.averaging.kind=ema", "recipe.averaging.decay=0.9", "recipe.holdout=40")
+LONG = ("recipe.epochs=2", "recipe.averaging.kind=ema", "recipe.averaging.decay=0.9")
+
+
+HELD_OUT = ("recipe.holdout=40",)
 
 
 def run_of(folder: Path, world: World, *settings: str) -> Run | None:
@@ -205,7 +208,8 @@ def run_of(folder: Path, world: World, *settings: str) -> Run | None:
 
 def fitted(task: Task, folder: Path, world: World, resume: bool = False, callback: Any = None) -> dict[str, Tensor]:
     """The weights of this rank after a training, or as they are stored where it was stopped."""
-    fit(task, run_of(folder, world), callback or Silent(), resume, 0, world)
+    more = () if task.holdout is None else HELD_OUT
+    fit(task, run_of(folder, world, *more), callback or Silent(), resume, 0, world)
     return dict(task.model.state_dict())
 
 
@@ -231,13 +235,13 @@ def continued(world: World, folder: Path) -> Any:
 def resumed(world: World, folder: Path) -> Any:
     """A whole run, and one that is stopped and goes on: on as many ranks, with BatchNorm and in float32."""
     whole, broken = (folder / f"{name}-{world.size}" for name in ("whole", "broken"))
-    first = fitted(small_task("adv-dpnp", *SIZES, *LONG), whole, world)
+    first = fitted(small_task("adv-dpnp", *SIZES, *LONG, *HELD_OUT), whole, world)
     try:
-        task = small_task("adv-dpnp", *SIZES, *LONG)
+        task = small_task("adv-dpnp", *SIZES, *LONG, *HELD_OUT)
         fitted(task, broken, world, callback=StopAfter(2 if world.leads else 10**9, "callback"))
     except StopTraining:
         pass
-    return [first, fitted(small_task("adv-dpnp", *SIZES, *LONG), broken, world, resume=True)]
+    return [first, fitted(small_task("adv-dpnp", *SIZES, *LONG, *HELD_OUT), broken, world, resume=True)]
 
 
 def diverged(world: World, folder: Path) -> Any:

@@ -80,7 +80,7 @@ def test_without_batchnorm_losses_and_weights_are_those_of_one_process(
         for case, settings in (("plain", ()), ("perturbed", ("recipe.weight_perturbation.gamma=0.01",))):
             for name, (terms, weights) in rank.get(case, {}).items():
                 expected, others = ranks.epoch_of(ranks.plain_task(name, *settings), ALONE)
-                check_close(torch.tensor(terms), torch.tensor(expected))
+                check_close(torch.tensor(terms, dtype=torch.float64), torch.tensor(expected, dtype=torch.float64))
                 for key, value in others.items():
                     torch.testing.assert_close(weights[key], value, rtol=1e-6, atol=1e-7, msg=f"{name} {key}")
 
@@ -152,7 +152,7 @@ def test_batchnorm_normalizes_parts_as_a_one_process_reference_does(size: int, f
         totals, expected = reference(task, parts)
         for rank in found(size, folder):
             terms, weights = rank["normalized"][name]
-            check_close(torch.tensor(terms).sum(dim=1), torch.tensor(totals))
+            check_close(torch.tensor(terms, dtype=torch.float64).sum(dim=1), torch.tensor(totals, dtype=torch.float64))
             for key, value in expected.items():
                 torch.testing.assert_close(weights[key], value, rtol=1e-6, atol=1e-7, msg=f"{name} {key}")
 
