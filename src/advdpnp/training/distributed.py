@@ -2,11 +2,12 @@
 
 import io
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -17,8 +18,8 @@ from advdpnp.launch import Launch, RankError, launch
 
 # How long a rank waits for the others; in between lie a compilation, or the validation of a part.
 _PATIENCE = timedelta(minutes=30)
-# How long another rank than the first waits for one that tells the same error.
-_AT_ONCE = timedelta(seconds=3)
+# For how many seconds another rank than the first waits for one that tells the same error.
+_AT_ONCE = 3.0
 _FAILED = "advdpnp/failed"
 
 
@@ -46,6 +47,13 @@ def part_of(rows: int, rank: int, size: int) -> Part:
     return Part(slice(begin, begin + count), count / rows)
 
 
+class Store(Protocol):
+    """What is used of `torch.distributed.Store`, which outlives a rank where torchrun keeps it."""
+
+    def check(self, keys: list[str]) -> bool: ...
+    def compare_set(self, key: str, expected: str, desired: str) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class World:
     """The ranks, as one of them sees them. What is called together is called by all of them, in the same order.
@@ -58,7 +66,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    store: dist.Store | None = None
+    store: Store | None = None
 
     @property
     def leads(self) -> bool:
@@ -118,13 +126,9 @@ class World:
         if self.store is None:
             return True
         try:
-            if not self.leads:
-                self.store.wait([_FAILED], _AT_ONCE)
-                return False
-        except RuntimeError:
-            # No other has failed, or there is nobody to ask.
-            pass
-        try:
+            until = time.monotonic() + (0 if self.leads else _AT_ONCE)
+            while time.monotonic() < until and not self.store.check([_FAILED]):
+                time.sleep(0.05)
             return bytes(self.store.compare_set(_FAILED, "", str(self.rank))) == str(self.rank).encode()
         except RuntimeError:
             # Rank 0, or torchrun, had the store and is gone.
@@ -179,7 +183,7 @@ def joined(device: torch.device) -> Iterator[World]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store, rank, size = next(iter(rendezvous("env://", timeout=_PATIENCE)))  # type: ignore[no-untyped-call]
+    store, rank, size = next(iter(rendezvous("env://", timeout=_PATIENCE)))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     world = World(rank, size, store)
