@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from advdpnp.defenses.base import Batch
 from advdpnp.models.classifier import Classifier
 from advdpnp.training.averaging import batch_norms
-from advdpnp.training.distributed import Part, World
+from advdpnp.training.distributed import RankPart, World
 from advdpnp.training.recipe import Recipe
 
 Losses = Callable[[Batch, Tensor], dict[str, Tensor]]
@@ -97,7 +97,7 @@ class RankGradients:
         self.agreed: list[bool] = [False] * VOTES
         self._coming: list[tuple[Tensor, torch.cuda.Event]] = []
 
-    def part(self, batch: Batch, part: Part) -> Batch:
+    def part(self, batch: Batch, part: RankPart) -> Batch:
         """The batch of a part, which knows that it is one."""
         counts = part.share > 0
 
@@ -106,7 +106,7 @@ class RankGradients:
 
         return replace(batch, share=part.share if counts else 1.0, summed=summed)
 
-    def weight(self, part: Part) -> float:
+    def weight(self, part: RankPart) -> float:
         """What a mean over the part's rows is multiplied by, where gradients are averaged over ranks."""
         return part.share * self._world.size
 
@@ -122,7 +122,7 @@ class RankGradients:
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
-    def differentiate(self, losses: Losses, batch: Batch, x_adv: Tensor, part: Part) -> tuple[list[str], Tensor]:
+    def differentiate(self, losses: Losses, batch: Batch, x_adv: Tensor, part: RankPart) -> tuple[list[str], Tensor]:
         """Add the gradient of the whole batch's loss to the parameters: on every rank the same bits.
 
         Returns:
@@ -161,7 +161,7 @@ class RankGradients:
         return wrapped
 
     @torch.no_grad()
-    def _average_statistics(self, added: Sequence[tuple[Tensor, Tensor]], part: Part) -> None:
+    def _average_statistics(self, added: Sequence[tuple[Tensor, Tensor]], part: RankPart) -> None:
         """BatchNorm's running averages by rows, and sums over images: one collective for both."""
         layers = [layer for layer in batch_norms(self._model).values() if not isinstance(layer, nn.SyncBatchNorm)]
         averages = [cast(Tensor, tensor) for layer in layers for tensor in (layer.running_mean, layer.running_var)]

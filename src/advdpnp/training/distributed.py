@@ -23,7 +23,7 @@ _AT_ONCE = 3.0
 _FAILED = "advdpnp/failed"
 
 
-class Part(NamedTuple):
+class RankPart(NamedTuple):
     """The rows of a batch that a rank computes.
 
     Attributes:
@@ -36,15 +36,15 @@ class Part(NamedTuple):
     share: float
 
 
-def part_of(rows: int, rank: int, size: int) -> Part:
+def part_of(rows: int, rank: int, size: int) -> RankPart:
     """The part of one rank: as equal as can be, and none of a single row, which has no variance, if there are two."""
     working = max(1, min(size, rows // 2))
     if rank >= working:
-        return Part(part_of(rows, 0, size).rows, 0.0)
+        return RankPart(part_of(rows, 0, size).rows, 0.0)
     least, more = divmod(rows, working)
     begin = rank * least + min(rank, more)
     count = least + (rank < more)
-    return Part(slice(begin, begin + count), count / rows)
+    return RankPart(slice(begin, begin + count), count / rows)
 
 
 class Store(Protocol):
@@ -73,7 +73,7 @@ class World:
         """Whether this rank writes, prints and decides."""
         return self.rank == 0
 
-    def part(self, rows: int) -> Part:
+    def part(self, rows: int) -> RankPart:
         """The rows of a batch that are this rank's."""
         return part_of(rows, self.rank, self.size)
 

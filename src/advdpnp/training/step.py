@@ -23,7 +23,7 @@ from advdpnp.training.averaging import STATISTICS_IMAGES, WeightAverage, batch_n
 from advdpnp.training.batch_statistics import LOOK_IMAGES, averages_settle, disagreement_text, two_accuracies
 from advdpnp.training.crafting import Crafter
 from advdpnp.training.data_parallel import RankGradients, check_ranks
-from advdpnp.training.distributed import ALONE, Part, World
+from advdpnp.training.distributed import ALONE, RankPart, World
 from advdpnp.training.finite_check import FiniteCheck
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
@@ -176,7 +176,7 @@ class Training:
     def __init__(self, task: Task, world: World = ALONE) -> None:
         check_task(task, world)
         self.task, self.world = task, world
-        self._part, whole = Part(slice(None), 1.0), world.part(task.batch_size).rows
+        self._part, whole = RankPart(slice(None), 1.0), world.part(task.batch_size).rows
         # Of a batch that is not the last of an epoch.
         self._rows = whole.stop - whole.start
         if task.recipe.sync_batchnorm and world.size > 1:
