@@ -36,8 +36,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "signals": (set(), set()),
     "launch": (set(), set()),
     "lock": (set(), set()),
+    "fence": (set(), set()),
     "weights_file": (set(), {"torch", "safetensors"}),
-    "runs": ({"stored_values", "weights_file"}, {"torch", "numpy"}),
+    "checksums": (set(), set()),
+    "runs": ({"checksums", "fence", "stored_values", "weights_file"}, {"torch", "numpy"}),
     "training": (
         {
             "cuda_graphs",
@@ -73,8 +75,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "ood_results",
             "radii",
             "result_files",
+            "result_parts",
             "results",
             "runs",
+            "stored_values",
             "losses",
             "noise",
             "threat",
@@ -111,8 +115,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {
             "attack_words",
             "audit_files",
+            "checksums",
             "illustrations",
             "indices",
+            "lock",
             "ood_results",
             "result_files",
             "result_parts",
@@ -128,7 +134,18 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "matplotlib"},
     ),
     "explaining": (
-        {"attack_words", "attacks", "data", "evaluation", "noise", "ood_results", "predicting", "runs", "threat"},
+        {
+            "attack_words",
+            "attacks",
+            "data",
+            "evaluation",
+            "lock",
+            "noise",
+            "ood_results",
+            "predicting",
+            "runs",
+            "threat",
+        },
         {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
     ),
     "exporting": (
@@ -143,7 +160,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}
 # What joins the layers may import all of them, but nothing imports the command line.
-JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench"}
+JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench", "sweeping"}
 
 
 def layer_of(path: Path) -> str:

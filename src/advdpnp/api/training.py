@@ -137,7 +137,7 @@ def _train(
     if world.leads:
         check_unchanged(run, wanted.data)
         if run.exists and not resume:
-            run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
+            verify(run, wanted)
             raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
     helper = _helper(wanted, run, out, told, [name for name in log if isinstance(name, str)], options)
     use_tf32(wanted.recipe.precision == "tf32")
@@ -165,6 +165,11 @@ def _train(
             with following(told, run, loggers, len(task.train)) as followed:
                 fit(task, run, followed, resume, options.checkpoint_seconds, world)
     return run
+
+
+def verify(run: Run, wanted: Experiment) -> None:
+    """ValueError if a run that is there is of another configuration than this experiment's; the fields are named."""
+    run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
 
 
 def _experiment(what: object, given: Any, callback: TrainingCallback) -> Experiment:

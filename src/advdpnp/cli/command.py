@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from advdpnp.checksums import one_warning
 from advdpnp.launch import RankError, launch
 from advdpnp.signals import exit_status
 
@@ -55,6 +56,10 @@ SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out image
 
 Untrained = Annotated[
     bool, typer.Option("--untrained", help="Weights by chance, where timm or torchvision has pretrained ones.")
+]
+
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, by algorithms that take longer.")
 ]
 
 CodeOfRun = Annotated[
@@ -241,7 +246,7 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
         switches = Switches(**{name: values.pop(name) for name in _COMMON})
         references = values.pop("plugin", None) or []
         _use_threads(switches.threads)
-        with _ending(switches.debug, resumes):
+        with _ending(switches.debug, resumes), one_warning():
             _check_launch(function.__name__)
             _read_plugins(references)
             answer = function(switches, **values)

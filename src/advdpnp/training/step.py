@@ -29,6 +29,7 @@ from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.step_graph import StepGraph
 from advdpnp.training.stopwatch import Stopwatch
+from advdpnp.training.stored_state import check_state
 from advdpnp.training.validation import center_distributions, center_statistics, validate
 from advdpnp.training.weight_perturbation import weights_perturbed
 
@@ -224,7 +225,10 @@ class Training:
         }
 
     def restore(self, state: Json) -> None:
-        """Continue from what `state` returned."""
+        """Continue from what `state` returned; ValueError if it is of another training."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        fresh = self.state() | {"parameters": parameters}
+        check_state(state, fresh, self.task.recipe.epochs, self.task.steps_per_epoch)
         self.task.model.load_state_dict(state["model"])
         self._sgd.restore(state["optimizer"])
         if "average" in state:
@@ -369,7 +373,9 @@ class Training:
     def save(self, run: Run | None, final: bool) -> None:
         """Write a checkpoint, if everything is finite; of several ranks, which all have it, the first one does."""
         self.check()
-        self._finite.check_weights(self.task.model)
+        # An average, or statistics that are measured anew, can overflow where the trained weights do not.
+        stored = (self.task.model.state_dict(), self._evaluated.state_dict(), self._best_weights or {})
+        self._finite.check_weights(*stored)
         if run is None:
             return
         if self._best is not None and self._best_weights is not None:
