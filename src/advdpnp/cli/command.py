@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from advdpnp.checksums import one_warning
+from advdpnp.launch import RankError, launch
 from advdpnp.signals import exit_status
 
 if TYPE_CHECKING:
@@ -224,9 +225,9 @@ def shown(*arguments: str | Path) -> str:
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
-def complain(line: str) -> None:
-    """One line for the user on the error stream."""
-    print(f"advdpnp: {line}", file=sys.stderr, flush=True)
+def complain(line: str, stream: TextIO | None = None) -> None:
+    """One line for the user, by default on the error stream."""
+    print(f"advdpnp: {line}", file=stream or sys.stderr, flush=True)
 
 
 def one_line(error: BaseException) -> str:
@@ -246,6 +247,7 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
         references = values.pop("plugin", None) or []
         _use_threads(switches.threads)
         with _ending(switches.debug, resumes), one_warning():
+            _check_launch(function.__name__)
             _read_plugins(references)
             answer = function(switches, **values)
             _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text)
@@ -281,6 +283,11 @@ def drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _check_launch(name: str) -> None:
+    if name != "train" and (ranks := launch().size) > 1:
+        raise ValueError(f"torchrun is for advdpnp train; got {name} on {ranks} ranks: run it without torchrun")
+
+
 def _read_plugins(references: Sequence[str]) -> None:
     for reference in references:
         from advdpnp.experiments import read_plugin
@@ -303,10 +310,12 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
     except (ValueError, OSError) as error:
         if debug:
             raise
-        complain(one_line(error))
+        complain(one_line(error), sys.__stderr__ if isinstance(error, RankError) else None)
         raise typer.Exit(2) from None
     except KeyboardInterrupt as interrupt:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
         again = shown(*arguments, *(["--resume"] if resumes else []))
+        if launch().size > 1:
+            again = f"the same torchrun command, or one with another number of ranks, or {again}"
         complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; run again: {again}")
         raise typer.Exit(exit_status(interrupt)) from None
