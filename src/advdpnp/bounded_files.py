@@ -1,0 +1,34 @@
+"""Files that anyone may have made, read up to a size: no pipe is waited for, and no file fills the memory."""
+
+import os
+import stat
+from pathlib import Path
+
+# Of stored JSON: ten attacks on a million images have less to say of each.
+MOST_TEXT = 1 << 26
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a file of at most so many bytes, also where it grows meanwhile.
+
+    Raises:
+        ValueError: no plain file, such as a pipe or a device, or a larger one. OSError: it cannot be read.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        # Looked at once it is open, when it cannot become another one.
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} must be a file; got a pipe or a device")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{path} must be a file of at most {most:,} bytes; got a larger one")
+    return content
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """The same as text in UTF-8; UnicodeDecodeError, a ValueError, where it is none."""
+    return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe that nobody writes to as well, which would wait for its other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
