@@ -47,14 +47,18 @@ def _weights(path: Path) -> None:
     load_weights(build_backbone("tiny", (1, 8, 8)), read_checkpoint(path), source=str(path))
 
 
-def _run_file(name: str, use: Callable[[Any], Any]) -> Callable[[Path], None]:
-    """The file in its place in a copy of the run's folder."""
+def _run_file(name: str, use: Callable[[Any], Any], alone: bool = True) -> Callable[[Path], None]:
+    """The file in its place in a copy of the run's folder; `alone` without its other evaluations, which take time."""
 
     def read(path: Path) -> None:
         from advdpnp.runs import Run
 
         folder = path.parent / "run"
         place = folder / name
+        if alone and not (folder / "alone").exists():
+            shutil.rmtree(folder / "eval")
+            (folder / "alone").touch()
+        place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
         shutil.copyfile(path, place)
         use(Run(folder))
@@ -175,14 +179,13 @@ def _status(run: Any) -> None:
 def _report(run: Any) -> None:
     """What a report reads, and the page of it, without figures."""
     from advdpnp.report.read import grouped, read_all
-    from advdpnp.report.reproduction import reproduction_page
     from advdpnp.report.summary import findings, scope
     from advdpnp.report.tables import accuracy_table, to_csv, to_latex
 
     found = read_all([run.folder])
     groups = grouped(found.runs)
     tables = [accuracy_table(group) for group in groups]
-    text = scope(found.runs, groups) + to_csv(tables) + "".join(map(to_latex, tables)) + reproduction_page(found.runs)
+    text = scope(found.runs, groups) + to_csv(tables) + "".join(map(to_latex, tables))
     (text + str([findings(group) for group in groups])).encode()
     if any("\n" in one.reason for one in found.unread):
         raise AssertionError("a reason of several lines")
@@ -284,13 +287,15 @@ def _all_targets() -> list[Target]:
         Target("npz-samples", "samples.npz", arrays, _run_file("eval/samples.npz", _report)),
         Target("npz-projection", "projection.npz", arrays, _run_file("eval/projection.npz", _report)),
         Target("npz-centers", "centers.npz", arrays, _run_file("eval/centers.npz", _report)),
-        Target("npz-neighbors", "neighbors-last.npz", arrays, _run_file("eval/neighbors-last.npz", _predicted)),
+        Target(
+            "npz-neighbors", "neighbors-last.npz", arrays, _run_file("eval/neighbors-last.npz", _predicted, alone=False)
+        ),
         Target("tar", "tar", mutations.of_tar, _unpack, ".tar.gz"),
         Target("yaml", "yaml", mutations.of_yaml, _settings, ".yaml"),
         Target("config", "config.json", values, _run_file("config.json", _config)),
         Target("log", "train.jsonl", lines, _run_file("train.jsonl", lambda run: (_status(run), _report(run)))),
         Target("result", "result.json", values, _run_file("eval/quick.json", _compared)),
-        Target("partial", "partial.json", values, _run_file("eval/text.partial.json", _resumed)),
+        Target("partial", "partial.json", values, _run_file("eval/text.partial.json", _resumed, alone=False)),
         Target("audit", "audit.json", values, _run_file("eval/audit.json", _report)),
         Target("ood", "ood.json", values, _run_file("eval/ood/ood.json", _report)),
         Target("illustration", "illustration.json", values, _run_file("eval/illustration/illustration.json", _report)),

@@ -5,13 +5,15 @@ lists and dictionaries, and notes the rest. Nothing is imported, called or hashe
 """
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, BinaryIO
 
 # Checkpoints of ten thousand tensors, with their optimizer, have about a million operations.
 _MOST_OPERATIONS = 10_000_000
 # Largest piece that is read at once, and longest line of a pickle of protocol 0.
 _MOST_BYTES, _LONGEST_LINE = 1 << 30, 1 << 16
+# Values that may be copied for each byte of the pickle, and some more.
+_MOST_COPIES, _ALLOWANCE = 8, 1 << 20
 # Larger numbers could be chosen so that their hashes collide.
 _LARGEST_KEY = 1 << 60
 
@@ -91,18 +93,22 @@ def read_pickle(stream: BinaryIO, rebuild: Rebuild, persistent: Callable[[Any], 
 
 
 class _Bounded:
-    """A stream of which no single read takes all memory."""
+    """A stream of which no single read takes all memory; it counts what is read."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.stream = stream
+        self.stream, self.count = stream, 0
 
     def read(self, count: int) -> bytes:
         if count > _MOST_BYTES:
             raise ValueError(f"it has a piece of {count} bytes")
-        return self.stream.read(count)
+        found = self.stream.read(count)
+        self.count += len(found)
+        return found
 
     def readline(self) -> bytes:
-        return self.stream.readline(_LONGEST_LINE)
+        found = self.stream.readline(_LONGEST_LINE)
+        self.count += len(found)
+        return found
 
 
 class _Machine:
@@ -111,14 +117,18 @@ class _Machine:
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0
 
-    def run(self, stream: Any) -> Any:
+    def run(self, stream: _Bounded) -> Any:
         for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
             if count == _MOST_OPERATIONS:
                 raise ValueError(f"it has more than {_MOST_OPERATIONS:,} operations")
             if operation.name == "STOP":
                 return self.stack.pop()
             self.do(operation.name, argument)
+            # What is made of a value is as long as it; a few bytes could have that done again and again.
+            if self.copied > _MOST_COPIES * stream.count + _ALLOWANCE:
+                raise ValueError("it copies the same values again and again")
         raise ValueError("it has no end")
 
     def do(self, name: str, argument: Any) -> None:
@@ -163,6 +173,8 @@ class _Machine:
 
     def made(self, maker: Any, arguments: Any) -> Any:
         name = maker.text if isinstance(maker, GlobalName) else ""
+        if isinstance(arguments, tuple):
+            self.copied += sum(len(value) for value in arguments if isinstance(value, Sized))
         if name in self.rebuild:
             if not isinstance(arguments, tuple):
                 raise ValueError(f"it calls {name} without arguments")
