@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import weights_file
 from advdpnp.stored_values import parsed, parsed_to_show
+from advdpnp.torch_limits import check_limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -279,6 +280,7 @@ class Run:
         import torch
 
         try:
+            check_limits(self.state_path)
             # torch writes the checksums of a zip file, and does not verify them.
             with zipfile.ZipFile(self.state_path) as file:
                 if (part := file.testzip()) is not None:

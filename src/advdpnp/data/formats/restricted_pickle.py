@@ -47,8 +47,8 @@ _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
 }
-# Operations that CIFAR's files, of Python 2 and 3, do without. One makes room for as many bytes as it names; elements of
-# sets are hashed.
+# Operations that CIFAR's files, of Python 2 and 3, do without. One makes room for as many bytes as it names, and
+# elements of sets are hashed.
 _UNUSED = (
     *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EMPTY_SET, pickle.ADDITEMS),
     *(pickle.FROZENSET, pickle.PERSID, pickle.BINPERSID, pickle.EXT1, pickle.EXT2, pickle.EXT4),

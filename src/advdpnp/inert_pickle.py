@@ -33,6 +33,10 @@ _DICTIONARIES = {"collections.OrderedDict", "collections.defaultdict", "collecti
 _LISTS = {"builtins.set", "builtins.frozenset", "builtins.list", "__builtin__.set", "__builtin__.frozenset"}
 
 
+class LimitError(ValueError):
+    """A file would make far more of itself than it holds; the message says how."""
+
+
 class GlobalName:
     """A class or function that a pickle names, as "argparse.Namespace"; it is not looked up."""
 
@@ -75,7 +79,12 @@ class Unmade:
 Rebuild = Mapping[str, Callable[..., Any]]
 
 
-def read_pickle(stream: BinaryIO, rebuild: Rebuild, persistent: Callable[[Any], Any]) -> Any:
+def read_pickle(
+    stream: BinaryIO,
+    rebuild: Rebuild,
+    persistent: Callable[[Any], Any],
+    look: Callable[[str, Any], None] = lambda name, arguments: None,
+) -> Any:
     """One pickle of a stream, which stands behind it afterwards.
 
     Args:
@@ -83,13 +92,14 @@ def read_pickle(stream: BinaryIO, rebuild: Rebuild, persistent: Callable[[Any], 
         rebuild: what to call with the arguments that the pickle has for a function or class of this name. These must be
             ready for any arguments, of any type.
         persistent: called with an identifier of something outside the pickle, for its value.
+        look: called with the name of everything that the pickle would call, and the arguments for it.
     Returns:
         Lists, tuples, dictionaries, texts, bytes and numbers; `GlobalName` and `Unmade` for what it would import and
         make; and what `rebuild` and `persistent` gave. Sets are lists.
     Raises:
         ValueError, and whatever else a damaged or crafted pickle leads to, but it does nothing.
     """
-    return _Machine(rebuild, persistent).run(_Bounded(stream))
+    return _Machine(rebuild, persistent, look).run(_Bounded(stream))
 
 
 class _Bounded:
@@ -112,8 +122,8 @@ class _Bounded:
 
 
 class _Machine:
-    def __init__(self, rebuild: Rebuild, persistent: Callable[[Any], Any]) -> None:
-        self.rebuild, self.persistent = rebuild, persistent
+    def __init__(self, rebuild: Rebuild, persistent: Callable[[Any], Any], look: Callable[[str, Any], None]) -> None:
+        self.rebuild, self.persistent, self.look = rebuild, persistent, look
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -128,7 +138,7 @@ class _Machine:
             self.do(operation.name, argument)
             # What is made of a value is as long as it; a few bytes could have that done again and again.
             if self.copied > _MOST_COPIES * stream.count + _ALLOWANCE:
-                raise ValueError("it copies the same values again and again")
+                raise LimitError("it copies the same values again and again")
         raise ValueError("it has no end")
 
     def do(self, name: str, argument: Any) -> None:
@@ -173,6 +183,7 @@ class _Machine:
 
     def made(self, maker: Any, arguments: Any) -> Any:
         name = maker.text if isinstance(maker, GlobalName) else ""
+        self.look(name, arguments)
         if isinstance(arguments, tuple):
             self.copied += sum(len(value) for value in arguments if isinstance(value, Sized))
         if name in self.rebuild:
