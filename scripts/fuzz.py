@@ -4,7 +4,7 @@
     python scripts/fuzz.py results/fuzzing/summary.json --minutes 1 --only picture yaml
     python scripts/fuzz.py --again picture /tmp/fuzz/picture/0123456789abcdef.input
 
-A reader may give a value, or raise ValueError or OSError with a message of one line. Anything else is a finding: another
+A reader may give a value, or raise ValueError or OSError, in one line. Anything else is a finding: another
 error, a crash, more than ten seconds of the processor, more memory than files of that size need, a process that is
 started, a connection, or a file that is written outside of the folder. Each runs in processes of its own, in which
 memory is limited. Files that reach new lines of the package are changed further.
@@ -43,7 +43,7 @@ def campaign(name: str, seconds: float, seed: int, seed_files: Path, folder: Pat
             "count": done["count"] + said["count"],
             **{key: max(done[key], said[key]) for key in ("lines", "corpus")},
         }
-        if ending:
+        if ending and (folder / "input").is_file():
             digest = f"ended-{starts}"
             shutil.copyfile(folder / "input", folder / f"{digest}.input")
             write_json(folder / f"{digest}.json", {"found": ending, "input": f"{digest}.input"})

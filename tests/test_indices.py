@@ -56,7 +56,7 @@ def test_files_hold_lines_json_or_an_array(tmp_path: Path) -> None:
         ("-1", "a file, or numbers and ranges"),
         ("nowhere.txt", "got 'nowhere.txt'"),
         ("0-2,2", "image 2 is named again"),
-        ("0-999999999999", "at most 10^8"),
+        ("0-999999999999", "indices are below 10,000,000"),
         ([], "name no image"),
         ([-1], "count test images from 0; got -1"),
         ([1.0], "whole numbers in one list; got 1.0"),

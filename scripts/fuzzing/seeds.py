@@ -150,14 +150,16 @@ def _texts() -> dict[str, list[bytes]]:
             "recipe:\n  milestones: [0.5, 0.75]\n  averaging: &a {kind: none}\ntag: x\n",
         ),
         "indices": ("0-99,2303\n7\n", "[1, 2, 3]", "0-199 step 4"),
-        "words": ("8/255", "0.4914,0.4822,0.4465", "depth=28", "0-99,2303", "cifar10/resnet18/at", "timm:resnet18", "cuda:0",
-                  "linf", "net.py:Net", "cifar10-c/fog/3", "recipe.epochs=2", "folder:photos"),
+        "words": ("8/255", "0.4914,0.4822,0.4465", "depth=28", "0-99,2303", "cifar10/resnet18/at", "timm:resnet18",
+                  "cuda:0", "linf", "net.py:Net", "cifar10-c/fog/3", "recipe.epochs=2", "folder:photos"),
         "lock": (json.dumps({"process": 123, "host": "here"}),),
         "http": (
             "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\nETag: \"x\"\r\n\r\n" + "x" * 2000,
             "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1999/2000\r\n\r\n" + "x" * 2000,
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nLast-Modified: now\r\n\r\n10\r\n" + "x" * 16 + "\r\n0\r\n\r\n",
-            "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Disposition: attachment; filename=../x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nLast-Modified: now\r\n\r\n10\r\n" + "x" * 16
+            + "\r\n0\r\n\r\n",
+            "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Disposition: attachment; filename=../x"
+            "\r\n\r\n",
             "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\n",
         ),
     }  # fmt: skip

@@ -157,7 +157,8 @@ def _words(path: Path) -> None:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     readers: tuple[Callable[[], Any], ...] = (
         *(lambda: numbers("--mean", text), lambda: parse_eps(text), lambda: parse_indices(text), lambda: spec(text)),
-        *(lambda: parse_arguments([text]), lambda: experiment(text), lambda: check_backbone(text), lambda: folder_name(text)),
+        *(lambda: parse_arguments([text]), lambda: experiment(text), lambda: check_backbone(text)),
+        lambda: folder_name(text),
         *(lambda: experiment("digits/tiny/at", settings=[text]), lambda: experiment("digits/tiny/at", tag=text)),
         *(lambda: ExternalModel("a:b", tag=text), lambda: ThreatModel(text, 0.1), lambda: suite(text, 0.1, 64, "linf")),
     )  # fmt: skip

@@ -23,6 +23,8 @@ from fuzzing.targets import TARGETS, Target
 # Of one file: seconds of the processor, bytes that the process may grow by and may have at most besides.
 SECONDS, GROWTH, ADDRESSES = 10, 1 << 30, 6 << 30
 _LARGEST, _CORPUS = 1 << 20, 400
+# Calls of a function after which its lines are known.
+_OFTEN = 2000
 _PACKAGE = f"{os.sep}advdpnp{os.sep}"
 _WRITES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.truncate"}
 _RUNS = {"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "pty.spawn"}
@@ -42,6 +44,7 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder.resolve())
         self.lines: set[tuple[str, int]] = set()
+        self.calls: dict[Any, int] = {}
         self.new = self.active = False
         self.refused_memory = ""
         sys.addaudithook(self._audit)
@@ -51,7 +54,9 @@ class Watch:
             return
         if event in _RUNS:
             raise Outside(f"{event} {values!r:.200}")
-        writes = event in _WRITES or (event == "open" and _to_write(values))
+        # Names beside an open folder are of shutil.rmtree, which asks before with the whole name.
+        beside = event in _WRITES and any(isinstance(value, int) and value > 2 for value in values[1:])
+        writes = (event in _WRITES and not beside) or (event == "open" and _to_write(values))
         if writes and not all(self._inside(value) for value in values[: 2 if event == "os.rename" else 1]):
             raise Outside(f"{event} {values!r:.200}")
 
@@ -72,6 +77,10 @@ class Watch:
         if place not in self.lines:
             self.lines.add(place)
             self.new = True
+        if event == "call":
+            # What has told of nothing new for long is only asked for errors: each line costs time.
+            known = self.calls[frame.f_code] = 0 if self.new else self.calls.get(frame.f_code, 0) + 1
+            frame.f_trace_lines = known < _OFTEN
         return self.trace
 
 
@@ -113,8 +122,10 @@ def tried(target: Target, content: bytes, folder: Path, watch: Watch) -> str:
     except Outside as error:
         return f"outside: {error}"
     except (ValueError, OSError) as error:
-        if "\n" in str(error) and target.name not in ("yaml",):
+        if len(str(error).splitlines()) > 1:
             return f"lines: {type(error).__name__} of several lines at {_place()}"
+        if str(folder) not in str(error) and isinstance(error, ValueError):
+            return f"nameless: {type(error).__name__} without the file's name at {_place()}"
     except Exception as error:
         return f"{type(error).__name__}: {_place()}"
     finally:

@@ -1,4 +1,4 @@
-"""Files that anyone may have made, read up to a size: no pipe is waited for, and no file fills the memory."""
+"""Files in folders that anyone may have made: read up to a size, from no pipe, and never written through a link."""
 
 import os
 import stat
@@ -6,6 +6,8 @@ from pathlib import Path
 
 # Of stored JSON: ten attacks on a million images have less to say of each.
 MOST_TEXT = 1 << 26
+# Of a log, line by line.
+MOST_LOG = 1 << 28
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -27,6 +29,14 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
     """The same as text in UTF-8; UnicodeDecodeError, a ValueError, where it is none."""
     return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def no_link(path: str, flags: int) -> int:
+    """For open(..., opener=no_link), to write: where a link is in the file's place, what it leads to is left alone.
+
+    A folder that comes from elsewhere may hold links to anything; OSError where one is there.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from advdpnp.bounded_files import read_text
+from advdpnp.bounded_files import no_link, read_text
 from advdpnp.stored_values import parsed
 
 try:
@@ -67,7 +67,7 @@ def _locked(path: Path, what: str) -> IO[str] | None:
     if fcntl is None:
         return None
     while True:
-        file = path.open("a+")
+        file = open(path, "a+", opener=no_link)  # noqa: SIM115
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import weights_file
-from advdpnp.stored_values import parsed, parsed_to_show
+from advdpnp.bounded_files import MOST_LOG, no_link, read_bytes, read_text
+from advdpnp.stored_values import check_value, parsed, parsed_to_show
 from advdpnp.torch_limits import check_limits
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def write_json(path: Path, content: Json) -> None:
 def read_json(path: Path) -> Json:
     """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there."""
     try:
-        content = parsed(path.read_text("utf-8"))
+        content = parsed(read_text(path))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
     if not isinstance(content, dict):
@@ -87,7 +88,7 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
 
 def read_shown(path: Path, cure: str, read: Callable[[Any], T]) -> T:
     """What `read` makes of stored JSON whose texts are shown to people; ValueError as `checked`."""
-    return checked(path, cure, lambda: read(parsed_to_show(path.read_text("utf-8"))))
+    return checked(path, cure, lambda: read(parsed_to_show(read_text(path))))
 
 
 def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
@@ -151,7 +152,8 @@ class Run:
         manifest = self.folder / EXPORT_MANIFEST
         if not (self.folder / EXPORTED_WEIGHTS).is_file() or not manifest.is_file():
             return asked
-        held = str(dict(read_json(manifest).get("model") or {}).get("checkpoint", asked))
+        model = read_json(manifest).get("model")
+        held = str(model.get("checkpoint", asked)) if isinstance(model, dict) else asked
         if asked == "best" and held != asked:
             raise ValueError(f"{self.folder} is an export of the checkpoint {held} alone: leave --checkpoint out")
         return held
@@ -240,7 +242,9 @@ class Run:
             )
         try:
             weights, facts, verified = weights_file.read_weights(path)
-            config, epoch = dict(facts["config"]), int(facts["epoch"])
+            config, epoch = facts["config"], facts["epoch"]
+            check_value("config", config, dict[str, Any])
+            check_value("epoch", epoch, int)
         except KeyError:
             raise ValueError(
                 f"{path} does not say which run it is of: it was not written by advdpnp, so put the run's own "
@@ -306,7 +310,7 @@ class Run:
     def epochs(self) -> list[Json]:
         """The lines of train.jsonl; a last line that a kill cut short is left out."""
         path = self.log_path
-        lines = path.read_bytes().splitlines() if path.exists() else []
+        lines = read_bytes(path, MOST_LOG).splitlines() if path.exists() else []
         parsed = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -318,7 +322,7 @@ class Run:
 
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
-        with self.log_path.open("a") as file:
+        with open(self.log_path, "a", opener=no_link) as file:
             file.write(json.dumps(line) + "\n")
 
     def keep_epochs(self, count: int) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from advdpnp.cli import audit as audit
 from advdpnp.cli import data, deploy, evaluate, explain, illustrate, ood, results, tools, train, watch, weights
-from advdpnp.cli.command import app, complain
+from advdpnp.cli.command import app, complain, on_terminal
 from advdpnp.signals import exit_status, raised_when_terminated
 
 # Importing a module registers its commands.
@@ -49,9 +49,13 @@ def _whole(
 ) -> None: ...
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {on_terminal(str(message))}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Entry point."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr, flush=True)
+    warnings.showwarning = _warn
     try:
         with raised_when_terminated():
             app(standalone_mode=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from advdpnp.signals import exit_status
+from advdpnp.stored_values import shown_text
 
 if TYPE_CHECKING:
     from advdpnp.data import DataSpec
@@ -42,6 +43,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.
 
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of data files; by default $ADVDPNP_DATA, else a cache.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interrupted.")]
+
+# More than any machine has cores.
+_MOST_THREADS = 4096
 
 # How a folder of images is named as data, and the options for it.
 FOLDER = "folder:"
@@ -219,9 +223,14 @@ def shown(*arguments: str | Path) -> str:
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
+def on_terminal(text: str) -> str:
+    """A text without what steers a terminal, as names of files, classes and runs may hold; lines and tabs stay."""
+    return shown_text(text).replace("\r", "\ufffd")
+
+
 def complain(line: str) -> None:
     """One line for the user on the error stream."""
-    print(f"advdpnp: {line}", file=sys.stderr, flush=True)
+    print(f"advdpnp: {on_terminal(line)}", file=sys.stderr, flush=True)
 
 
 def one_line(error: BaseException) -> str:
@@ -239,13 +248,15 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
     def run(**values: Any) -> None:
         switches = Switches(**{name: values.pop(name) for name in _COMMON})
         references = values.pop("plugin", None) or []
-        _use_threads(switches.threads)
         with _ending(switches.debug, resumes):
+            _use_threads(switches.threads)
             _read_plugins(references)
             answer = function(switches, **values)
-            _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text)
+            # What names hold would steer a terminal: names of runs, classes and files are anyone's.
+            _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else on_terminal(answer.text))
         if answer.next and not switches.json:
-            print("\n".join(["next:", *(f"  {line}" for line in answer.next)]), file=sys.stderr, flush=True)
+            lines = ["next:", *(f"  {line}" for line in answer.next)]
+            print(on_terminal("\n".join(lines)), file=sys.stderr, flush=True)
         if answer.status:
             raise typer.Exit(answer.status)
 
@@ -285,6 +296,8 @@ def _read_plugins(references: Sequence[str]) -> None:
 
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
+        if threads > _MOST_THREADS:
+            raise ValueError(f"--threads must be at most {_MOST_THREADS}; got {threads}")
         import torch
 
         torch.set_num_threads(threads)

@@ -24,7 +24,11 @@ _REST = 1 << 22
 def data_root(root: Path | str | None = None) -> Path:
     """Folder of the data files: `root`, else $ADVDPNP_DATA, else advdpnp/ in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp").expanduser()
+    found = Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp")
+    try:
+        return found.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{found} begins with the home folder of a user whom this machine does not know") from None
 
 
 def read_cifar10(spec: DataSpec, split: Split, root: Path) -> Arrays:

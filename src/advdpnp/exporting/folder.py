@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypedDict
 
 from advdpnp.exporting.agreement import ReferenceLogits
 from advdpnp.exporting.card import card
@@ -10,6 +11,7 @@ from advdpnp.exporting.exported_model import ExportedModel
 from advdpnp.exporting.formats import FORMATS, Artifact
 from advdpnp.runs import EXPORT_MANIFEST as MANIFEST
 from advdpnp.runs import Json, differences, read_json, write_bytes, write_json
+from advdpnp.stored_values import check_value
 
 SCHEMA = 1
 
@@ -34,14 +36,30 @@ def identity(exported: ExportedModel) -> Json:
     }
 
 
+class _File(TypedDict):
+    name: str
+    format: str
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    model: dict[str, Any]
+    files: list[_File]
+
+
 def _manifest(out: Path) -> Json | None:
     path = out / MANIFEST
     if not path.is_file():
         return None
     stored = read_json(path)
     inside = out.resolve()
-    for file in stored.get("files", [{}]):
-        if not (inside / str(file.get("name", ".."))).resolve().is_relative_to(inside):
+    try:
+        check_value("export.json", stored, _Manifest)
+    except TypeError as error:
+        raise ValueError(f"{path} is damaged ({error}): remove {out}, or choose another --out") from None
+    for file in stored["files"]:
+        # A text of a path, which may have what no path can.
+        if "\0" in file["name"] or not (inside / file["name"]).resolve().is_relative_to(inside):
             raise ValueError(f"{path} is damaged (a file outside its folder): remove {out}, or choose another --out")
     return stored
 
