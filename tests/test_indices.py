@@ -52,6 +52,8 @@ def test_files_hold_lines_json_or_an_array(tmp_path: Path) -> None:
     ("chosen", "said"),
     [
         ("5-2", "ascends"),
+        ("9" * 5000, "indices are below"),
+        ("0-9999999,0-9999999,0-9999999", "overlapping ranges"),
         ("", "a file, or numbers and ranges"),
         ("-1", "a file, or numbers and ranges"),
         ("nowhere.txt", "got 'nowhere.txt'"),

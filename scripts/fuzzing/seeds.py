@@ -42,11 +42,16 @@ def write_all(folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run = _run(made)
-        for kind, contents in (_of_run(run) | _torch_files() | _data_files() | _texts() | _pictures()).items():
+        for kind, contents in (_of_run(run) | made_of_nothing()).items():
             (made / kind).mkdir()
             for number, content in enumerate(contents):
                 (made / kind / f"{number:02}").write_bytes(content)
     made.rename(folder)
+
+
+def made_of_nothing() -> dict[str, list[bytes]]:
+    """Files of the kinds that need no run, by kind."""
+    return _torch_files() | _data_files() | _texts() | _pictures()
 
 
 def read(folder: Path, kind: str) -> list[bytes]:
@@ -149,7 +154,7 @@ def _texts() -> dict[str, list[bytes]]:
             "recipe: {epochs: 2, attack: {eps: 8/255, steps: 3}}\ndefense: {alpha: 1.5}\nseed: 3\n",
             "recipe:\n  milestones: [0.5, 0.75]\n  averaging: &a {kind: none}\ntag: x\n",
         ),
-        "indices": ("0-99,2303\n7\n", "[1, 2, 3]", "0-199 step 4"),
+        "indices": ("0-99,2303\n107\n", "[1, 2, 3]", "0-199 step 4"),
         "words": ("8/255", "0.4914,0.4822,0.4465", "depth=28", "0-99,2303", "cifar10/resnet18/at", "timm:resnet18",
                   "cuda:0", "linf", "net.py:Net", "cifar10-c/fog/3", "recipe.epochs=2", "folder:photos"),
         "lock": (json.dumps({"process": 123, "host": "here"}),),
@@ -158,8 +163,7 @@ def _texts() -> dict[str, list[bytes]]:
             "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1999/2000\r\n\r\n" + "x" * 2000,
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nLast-Modified: now\r\n\r\n10\r\n" + "x" * 16
             + "\r\n0\r\n\r\n",
-            "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Disposition: attachment; filename=../x"
-            "\r\n\r\n",
+            "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Disposition: filename=../x\r\n\r\n",
             "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\n",
         ),
     }  # fmt: skip

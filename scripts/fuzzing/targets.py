@@ -28,6 +28,7 @@ class Target:
         mutate: how such a file is changed.
         read: gives a file, in an empty folder, to the reader; what it returns does not matter.
         suffix: of the file.
+        named: whether what it refuses must be named by its path.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Target:
     mutate: Mutator
     read: Callable[[Path], Any]
     suffix: str = ""
+    named: bool = True
 
 
 def _weights(path: Path) -> None:
@@ -291,9 +293,9 @@ def _all_targets() -> list[Target]:
         Target(
             "npz-neighbors", "neighbors-last.npz", arrays, _run_file("eval/neighbors-last.npz", _predicted, alone=False)
         ),
-        Target("tar", "tar", mutations.of_tar, _unpack, ".tar.gz"),
-        Target("yaml", "yaml", mutations.of_yaml, _settings, ".yaml"),
-        Target("config", "config.json", values, _run_file("config.json", _config)),
+        Target("tar", "tar", mutations.of_tar, _unpack, ".tar.gz", named=False),
+        Target("yaml", "yaml", mutations.of_yaml, _settings, ".yaml", named=False),
+        Target("config", "config.json", values, _run_file("config.json", _config), named=False),
         Target("log", "train.jsonl", lines, _run_file("train.jsonl", lambda run: (_status(run), _report(run)))),
         Target("result", "result.json", values, _run_file("eval/quick.json", _compared)),
         Target("partial", "partial.json", values, _run_file("eval/text.partial.json", _resumed, alone=False)),

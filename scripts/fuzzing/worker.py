@@ -124,7 +124,7 @@ def tried(target: Target, content: bytes, folder: Path, watch: Watch) -> str:
     except (ValueError, OSError) as error:
         if len(str(error).splitlines()) > 1:
             return f"lines: {type(error).__name__} of several lines at {_place()}"
-        if str(folder) not in str(error) and isinstance(error, ValueError):
+        if target.named and isinstance(error, ValueError) and str(folder) not in str(error):
             return f"nameless: {type(error).__name__} without the file's name at {_place()}"
     except Exception as error:
         return f"{type(error).__name__}: {_place()}"

@@ -64,7 +64,8 @@ def _array(file: io.BytesIO) -> "NDArray[Any]":
     rest = file.getbuffer()[file.tell() :]
     # Before anything is made room for. Sides of an array without elements are nothing to be counted through.
     plain = kind.kind in "biufU" and kind.itemsize and kind.subdtype is None
-    small = all(0 <= side <= max(len(rest), _LONGEST) for side in shape)
+    # To Python, True is the number 1, and to numpy no side.
+    small = all(type(side) is int and 0 <= side <= max(len(rest), _LONGEST) for side in shape)
     if not (plain and small) or prod(shape) * kind.itemsize != len(rest):
         raise ValueError(f"{len(rest)} bytes are no array of {kind} of the shape {shape}")
     # numpy takes any number for a character, and fails when it is asked for the text.

@@ -8,6 +8,7 @@ from pathlib import Path
 MOST_TEXT = 1 << 26
 # Of a log, line by line.
 MOST_LOG = 1 << 28
+_CHUNK = 1 << 20
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -18,9 +19,13 @@ def read_bytes(path: Path, most: int) -> bytes:
     """
     with open(path, "rb", opener=_without_waiting) as file:
         # Looked at once it is open, when it cannot become another one.
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
             raise ValueError(f"{path} must be a file; got a pipe or a device")
-        content = file.read(most + 1)
+        # There is room made for as much as is asked for; what it has grown by meanwhile comes after.
+        content = file.read(min(facts.st_size, most) + 1)
+        while len(content) <= most and (more := file.read(min(_CHUNK, most + 1 - len(content)))):
+            content += more
     if len(content) > most:
         raise ValueError(f"{path} must be a file of at most {most:,} bytes; got a larger one")
     return content

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
-from itertools import groupby, islice, pairwise
+from collections.abc import Iterable
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,18 @@ def parse_indices(chosen: Any) -> tuple[int, ...]:
     Raises:
         ValueError: none of these, no position at all, one below 0, or one that is named twice.
     """
-    if isinstance(chosen, str | Path):
-        positions = _in_text(str(chosen)) if _is_text(str(chosen)) else _in_file(Path(chosen))
-    else:
-        positions = _in_list(chosen, "indices")
+    if not isinstance(chosen, str | Path):
+        return _checked(_in_list(chosen, "indices"), chosen)
+    if _is_text(str(chosen)):
+        return _checked(_in_text(str(chosen)), chosen)
+    positions = _in_file(Path(chosen))
+    try:
+        return _checked(positions, chosen)
+    except ValueError as error:
+        raise ValueError(f"{chosen}: {error}") from None
+
+
+def _checked(positions: list[int], chosen: Any) -> tuple[int, ...]:
     positions.sort()
     if not positions:
         raise ValueError(f"indices name no image; got {_brief(chosen)}: give some, such as 0-99,2303")
@@ -118,7 +126,7 @@ def _digits(found: re.Match[str]) -> tuple[str, str, str]:
     return first, last or first, step or "1"
 
 
-def _in_range(part: str) -> Iterator[int]:
+def _in_range(part: str) -> range:
     found = _RANGE.fullmatch(part)
     if found is None:
         raise ValueError(f"indices are whole numbers and ranges, such as 0-99,2303; got {_brief(part)}")
@@ -128,15 +136,15 @@ def _in_range(part: str) -> Iterator[int]:
     # A slip of a digit must not fill the memory.
     if last > _LARGEST:
         raise ValueError(f"indices are below {_LARGEST + 1:,}, since no test set is larger; got {_brief(part)}")
-    yield from range(first, last + 1, step)
+    return range(first, last + 1, step)
 
 
 def _in_parts(parts: Iterable[str]) -> list[int]:
-    """Positions of parts of a text; ranges that overlap again and again are not gone through to their end."""
-    positions = list(islice((position for part in parts for position in _in_range(part)), _LARGEST + 2))
-    if len(positions) > _LARGEST + 1:
+    """Positions of parts of a text; ranges that overlap again and again are not gone through."""
+    ranges = list(map(_in_range, parts))
+    if sum(map(len, ranges)) > _LARGEST + 1:
         raise ValueError("indices must name each image once; got overlapping ranges")
-    return positions
+    return [position for found in ranges for position in found]
 
 
 def _in_file(path: Path) -> list[int]:
@@ -168,7 +176,10 @@ def _in_file(path: Path) -> list[int]:
                 f"line {number} of {path} must be an index or a range, such as 7 or 0-99; got {_brief(wrong)}"
             )
         found += parts
-    return _in_parts(found)
+    try:
+        return _in_parts(found)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _in_list(values: Any, where: str) -> list[int]:

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,23 @@ def test_named_data_keep_the_batch_and_the_rate_of_the_papers() -> None:
         ("recipe: {epochs: 1, epochs: 3}", "'epochs' is there twice"),
         ("recipe: " + "{a: " * 3000 + "1" + "}" * 3000, "is no YAML"),
         ("recipe: [", "is no YAML"),
+        ("recipe: &a {attack: *a}", "holds itself"),
+        ("&a [*a]", "holds itself"),
+        # 2^25 values in 25 lists.
+        (
+            "tag: [&a [x, x]"
+            + "".join(f", &{b} [*{a}, *{a}]" for a, b in pairwise("abcdefghijklmnopqrstuvwxyz"))
+            + "]",
+            "more than 10,000 values",
+        ),
+        ("tag: 2001-99-99", "is no YAML"),
+        ('tag: !!int ""', "is no YAML"),
+        ("tag: !!timestamp x", "is no YAML"),
+        ("tag: !!bool x", "is no YAML"),
+        ("tag: !!python/object/apply:os.system [x]", "is no YAML"),
+        ("? [a]\n: b", "is no YAML"),
+        ("x: " + "y" * 300_000, "at most 262,144 bytes"),
+        ("- " + "y" * 3000, "must hold a group of fields"),
     ],
 )
 def test_a_file_that_could_mean_two_things_or_is_no_yaml_is_refused(text: str, says: str, tmp_path: Path) -> None:
@@ -203,4 +221,22 @@ def test_a_file_that_could_mean_two_things_or_is_no_yaml_is_refused(text: str, s
     path.write_text(text)
     with pytest.raises(ValueError, match=says) as error:
         read_changes(path)
-    assert str(path) in str(error.value)
+    assert str(path) in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"recipe": {"milestones": 3}}, "recipe.milestones must be a list; got 3"),
+        ({"recipe": {"milestones": {"a": 1}}}, "recipe.milestones"),
+        ({"recipe": {"epochs": ["x" * 9999]}}, "recipe.epochs must be a whole number"),
+        ({"recipe": {"averaging": {"kind": ["x" * 9999]}}}, "recipe.averaging.kind must be"),
+        ({"nothing": {}}, "unknown setting 'nothing'"),
+        ({"recipe": {"epochs": {}}}, "unknown setting 'recipe.epochs'"),
+        ({1: {2: 3}}, "unknown setting '1'"),
+    ],
+)
+def test_settings_of_another_kind_are_named_shortly(changes: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as error:
+        experiment("digits/tiny/at", changes=changes)
+    assert len(str(error.value)) < 300
