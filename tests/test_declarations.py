@@ -27,6 +27,8 @@ from advdpnp.external import ExternalModel
 from advdpnp.noise import IndexNoise
 from advdpnp.predicting.predictor import Predictor
 from advdpnp.ranges import Range
+from advdpnp.sweeping.means import Means
+from advdpnp.sweeping.sweep_file import Group, SuiteEntry
 from advdpnp.threat import ThreatModel
 from advdpnp.training import Task
 from advdpnp.training.recipe import Averaging, InnerAttack, Recipe, WeightPerturbation
@@ -65,6 +67,9 @@ SAMPLES: list[Any] = [
     ExternalModel("torch.nn:Identity", mean=(0.5,), std=(0.5,)),
     Predictor(torch.nn.Identity(), (), None, None, 1, 0),
     OutsideImages("photos", Images(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), 1), (1, 8, 8)),
+    SuiteEntry("clean", seeds=(0,)),
+    Group("digits", "tiny", ("at",)),
+    Means(),
     OutsideNoise("uniform-noise", (1, 8, 8), 4, torch.device("cpu")),
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
@@ -105,6 +110,7 @@ MADE = {
     "advdpnp.external.conversion",
     "advdpnp.external.stored_tensors",
     "advdpnp.external.weights",
+    "advdpnp.fence",
     "advdpnp.illustrations",
     "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
@@ -120,6 +126,9 @@ MADE = {
     "advdpnp.run_status",
     "advdpnp.report.sections.section",
     "advdpnp.report.tables",
+    "advdpnp.sweeping.drive",
+    "advdpnp.sweeping.tasks",
+    "advdpnp.sweeping.work",
 }
 
 

@@ -39,8 +39,13 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "data": ({"bounded_files", "noise", "stored_values"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
     "signals": (set(), set()),
     "lock": ({"bounded_files", "stored_values"}, set()),
+    "fence": (set(), set()),
     "weights_file": ({"stored_values"}, {"torch", "safetensors"}),
-    "runs": ({"bounded_files", "stored_values", "torch_limits", "weights_file"}, {"torch", "numpy"}),
+    "checksums": (set(), set()),
+    "runs": (
+        {"bounded_files", "checksums", "fence", "stored_values", "torch_limits", "weights_file"},
+        {"torch", "numpy"},
+    ),
     "training": (
         {
             "cuda_graphs",
@@ -75,8 +80,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "ood_results",
             "radii",
             "result_files",
+            "result_parts",
             "results",
             "runs",
+            "stored_values",
             "losses",
             "noise",
             "threat",
@@ -115,8 +122,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "array_files",
             "attack_words",
             "audit_files",
+            "checksums",
             "illustrations",
             "indices",
+            "lock",
             "ood_results",
             "result_files",
             "result_parts",
@@ -132,7 +141,18 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "matplotlib"},
     ),
     "explaining": (
-        {"attack_words", "attacks", "data", "evaluation", "noise", "ood_results", "predicting", "runs", "threat"},
+        {
+            "attack_words",
+            "attacks",
+            "data",
+            "evaluation",
+            "lock",
+            "noise",
+            "ood_results",
+            "predicting",
+            "runs",
+            "threat",
+        },
         {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
     ),
     "exporting": (
@@ -147,7 +167,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}
 # What joins the layers may import all of them, but nothing imports the command line.
-JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench"}
+JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench", "sweeping"}
 
 
 def layer_of(path: Path) -> str:

@@ -4,7 +4,7 @@ from typing import Any, Literal, TypedDict
 
 import pytest
 
-from advdpnp.stored_values import check_value, parsed, parsed_to_show, short_name
+from advdpnp.stored_values import check_value, parsed, short_name, to_show
 
 
 class Inner(TypedDict):
@@ -55,7 +55,7 @@ def test_json_without_surprises(text: str) -> None:
 
 def test_controls_are_replaced_where_texts_are_shown() -> None:
     text = '{"a\\u0000": ["\\u202ex", "\\ud800", "\\ud83d\\ude00", "tab\\t"]}'
-    assert parsed_to_show(text) == {"a\ufffd": ["\ufffdx", "\ufffd", "\U0001f600", "tab\t"]}
+    assert to_show(parsed(text)) == {"a\ufffd": ["\ufffdx", "\ufffd", "\U0001f600", "tab\t"]}
     assert parsed(text) == {"a\0": ["\u202ex", "\ud800", "\U0001f600", "tab\t"]}
 
 

@@ -18,6 +18,10 @@ except ImportError:  # Windows has none.
     fcntl = None  # type: ignore[assignment]
 
 
+class InUseError(ValueError):
+    """Another process has what was asked for."""
+
+
 @contextmanager
 def only_process(path: Path, what: str) -> Iterator[None]:
     """Keep other processes out of something while this lasts.
@@ -29,7 +33,7 @@ def only_process(path: Path, what: str) -> Iterator[None]:
         path: of the lock file; it is removed at the end.
         what: what other processes must leave alone, for their message, such as a folder.
     Raises:
-        ValueError: another process holds it; its number and machine are named.
+        InUseError: a ValueError: another process holds it; its number and machine are named.
     """
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,7 @@ def _locked(path: Path, what: str) -> IO[str] | None:
             file.close()
             owner = owner_of(path)
             process = "another process" if owner is None else f"process {owner[0]} on {owner[1]}"
-            raise ValueError(f"{what} is in use by {process}: wait until it is done, or stop it") from None
+            raise InUseError(f"{what} is in use by {process}: wait until it is done, or stop it") from None
         except OSError:
             file.close()
             path.unlink(missing_ok=True)

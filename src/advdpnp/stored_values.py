@@ -16,7 +16,6 @@ from typing import Any, Literal, NotRequired, Required, Union, get_args, get_ori
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]"
 )
-_MAY_HOLD_CONTROLS = re.compile(rf"\\[ubfr]|{_CONTROLS.pattern}")
 _LARGEST = 2**63
 # How deep values lie in each other at most, and digits of a number: more than in any file of ours.
 _DEEPEST, _DIGITS = 64, 400
@@ -54,12 +53,6 @@ def _whole(text: str) -> int:
     return int(text) if len(text) <= _DIGITS else _refuse(f"{text[:20]}...")  # type: ignore[return-value]
 
 
-def parsed_to_show(text: str) -> Any:
-    """The same, in whose texts every control character is U+FFFD, since they are to be shown beside others."""
-    value = parsed(text)
-    return _without_controls(value) if _MAY_HOLD_CONTROLS.search(text) else value
-
-
 def _refuse(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
 
@@ -69,13 +62,14 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value) else _refuse(text[:_SHOWN])
 
 
-def _without_controls(value: Any) -> Any:
+def to_show(value: Any) -> Any:
+    """JSON values in whose texts every control character is U+FFFD, since they are to be shown beside others."""
     if isinstance(value, str):
         return shown_text(value)
     if isinstance(value, list):
-        return list(map(_without_controls, value))
+        return list(map(to_show, value))
     if isinstance(value, dict):
-        return {shown_text(name): _without_controls(inner) for name, inner in value.items()}
+        return {shown_text(name): to_show(inner) for name, inner in value.items()}
     return value
 
 

@@ -51,8 +51,8 @@ def read_weights(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any], bool]"
     if not isinstance(facts, dict):
         raise _damaged(path, "what it says of its weights is no object")
     stored = facts.pop("sha256", None)
-    if stored is not None and stored != _checksum(weights, facts):
-        raise _damaged(path, "its content has another checksum than it was written with")
+    if stored is not None and stored != (found := _checksum(weights, facts)):
+        raise _damaged(path, f"expected the sha256 {str(stored)[:12]}..., got {found[:12]}...")
     return weights, facts, stored is not None
 
 

@@ -103,7 +103,7 @@ def train(
     run = Run(wanted.folder(out))
     check_unchanged(run, wanted.data)
     if run.exists and not resume:
-        run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
+        verify(run, wanted)
         raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
     options = {"checkpoint_seconds": checkpoint_seconds, "benchmark_cudnn": benchmark_cudnn}
     by_name = [name for name in log if isinstance(name, str)]
@@ -128,6 +128,11 @@ def train(
             with following(told, run, loggers, len(task.train)) as followed:
                 fit(task, run, followed, resume, checkpoint_seconds)
     return run
+
+
+def verify(run: Run, wanted: Experiment) -> None:
+    """ValueError if a run that is there is of another configuration than this experiment's; the fields are named."""
+    run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
 
 
 def _experiment(what: object, given: Any, callback: TrainingCallback) -> Experiment:

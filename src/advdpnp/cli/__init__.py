@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 
 from advdpnp.cli import audit as audit
-from advdpnp.cli import data, deploy, evaluate, explain, illustrate, ood, results, tools, train, watch, weights
+from advdpnp.cli import data, deploy, evaluate, explain, illustrate, ood, results, sweep, tools, train, watch, weights
 from advdpnp.cli.command import app, complain, on_terminal
 from advdpnp.signals import exit_status, raised_when_terminated
 
 # Importing a module registers its commands.
-MODULES = (train, watch, evaluate, audit, ood, illustrate, results, deploy, explain, tools, data, weights)
+MODULES = (train, sweep, watch, evaluate, audit, ood, illustrate, results, deploy, explain, tools, data, weights)
 ORDER = (
     "train",
+    "sweep",
     "watch",
     "evaluate",
     "audit",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from advdpnp.checksums import one_warning
 from advdpnp.signals import exit_status
 from advdpnp.stored_values import shown_text
 
@@ -58,6 +59,10 @@ SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out image
 
 Untrained = Annotated[
     bool, typer.Option("--untrained", help="Weights by chance, where timm or torchvision has pretrained ones.")
+]
+
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, by algorithms that take longer.")
 ]
 
 CodeOfRun = Annotated[
@@ -248,7 +253,7 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
     def run(**values: Any) -> None:
         switches = Switches(**{name: values.pop(name) for name in _COMMON})
         references = values.pop("plugin", None) or []
-        with _ending(switches.debug, resumes):
+        with _ending(switches.debug, resumes), one_warning():
             _use_threads(switches.threads)
             _read_plugins(references)
             answer = function(switches, **values)

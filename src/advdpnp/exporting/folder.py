@@ -10,11 +10,13 @@ from advdpnp.exporting.card import card
 from advdpnp.exporting.exported_model import ExportedModel
 from advdpnp.exporting.formats import FORMATS, Artifact
 from advdpnp.runs import EXPORT_MANIFEST as MANIFEST
-from advdpnp.runs import Json, differences, read_json, write_bytes, write_json
+from advdpnp.runs import LOCK, Json, differences, read_json, remove_torn_writes, write_bytes, write_json
 from advdpnp.stored_values import check_value
 
 SCHEMA = 1
 
+# Checksums of all exported files, as the program sha256sum has them.
+SUMS = "SHA256SUMS"
 # Files that belong to no format: the record behind the model card.
 RECORD = "record"
 
@@ -80,7 +82,7 @@ def check_folder(out: Path, exported: ExportedModel, force: bool) -> None:
         raise ValueError(f"--out {out} is the run's own folder: give another one")
     stored = _manifest(out)
     if stored is None:
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
             raise ValueError(f"{out} holds files and no finished export: give a new folder with --out, or remove it")
         return
     found = list(differences(stored.get("model"), identity(exported)))
@@ -158,6 +160,7 @@ def write_export(
     text = card(exported, files, environment)
     readme = Artifact("README.md", text.encode(), "the model card")
     files.append(_entry(readme, "card"))
+    remove_torn_writes(out, out / "eval")
     if stored is not None:
         # First the list, so that a kill in between leaves no list of files that are gone.
         (out / MANIFEST).unlink()
@@ -165,6 +168,8 @@ def write_export(
             (out / name).unlink(missing_ok=True)
     for artifact in (*(artifact for artifacts in groups.values() for artifact in artifacts), readme):
         write_bytes(out / artifact.name, artifact.content)
+    # For other programs' readers: sha256sum -c SHA256SUMS.
+    write_bytes(out / SUMS, "".join(f"{file['sha256']}  {file['name']}\n" for file in files).encode())
     manifest = {"schema": SCHEMA, "model": model, "files": files, "environment": environment}
     write_json(out / MANIFEST, manifest)
     return manifest

@@ -27,6 +27,7 @@ from advdpnp.training.finite_check import FiniteCheck
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.step_graph import StepGraph
+from advdpnp.training.stored_state import check_state
 from advdpnp.training.validation import center_distributions, center_statistics, validate
 from advdpnp.training.weight_perturbation import weights_perturbed
 
@@ -228,7 +229,10 @@ class Training:
         }
 
     def restore(self, state: Json) -> None:
-        """Continue from what `state` returned."""
+        """Continue from what `state` returned; ValueError if it is of another training."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        fresh = self.state() | {"parameters": parameters}
+        check_state(state, fresh, self.task.recipe.epochs, self.task.steps_per_epoch)
         self.task.model.load_state_dict(state["model"])
         self._sgd.restore(state["optimizer"])
         if "average" in state:
@@ -360,7 +364,9 @@ class Training:
     def save(self, run: Run, final: bool) -> None:
         """Write a checkpoint, if everything is finite."""
         self.check()
-        self._finite.check_weights(self.task.model)
+        # An average, or statistics that are measured anew, can overflow where the trained weights do not.
+        stored = (self.task.model.state_dict(), self._evaluated.state_dict(), self._best_weights or {})
+        self._finite.check_weights(*stored)
         if self._best is not None and self._best_weights is not None:
             run.write_weights("best", self._best_weights, self._best[2])
             self._best_weights = None
