@@ -6,7 +6,7 @@ lists and dictionaries, and notes the rest. Nothing is imported, called or hashe
 
 import pickletools
 from collections.abc import Callable, Mapping, Sized
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 # Checkpoints of ten thousand tensors, with their optimizer, have about a million operations.
 _MOST_OPERATIONS = 10_000_000
@@ -130,7 +130,7 @@ class _Machine:
         self.copied = 0
 
     def run(self, stream: _Bounded) -> Any:
-        for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (operation, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], stream))):
             if count == _MOST_OPERATIONS:
                 raise ValueError(f"it has more than {_MOST_OPERATIONS:,} operations")
             if operation.name == "STOP":

@@ -144,7 +144,7 @@ def read_training_set(run: Run, checkpoint: str, class_names: tuple[str, ...]) -
 
 def _is_sound(features: NDArray[Any], labels: NDArray[Any], index: NDArray[Any]) -> bool:
     """Whether arrays from a file are embeddings with their labels and positions: anyone may have written them."""
-    kinds = (features.dtype, labels.dtype, index.dtype) == (np.float32, np.int64, np.int64)
+    kinds = [str(array.dtype) for array in (features, labels, index)] == ["float32", "int64", "int64"]
     if not kinds or features.ndim != 2 or not len(features) or not labels.shape == index.shape == features.shape[:1]:
         return False
     return bool(labels.min() >= 0 and index.min() >= 0)

@@ -56,11 +56,15 @@ _UNUSED = (
 )
 
 
-# Python's own, not the faster one in C: that makes room for any place in its memo which a file names, up to 64 GB.
-class _ArraysOnly(pickle._Unpickler):
+# Python's own, not the faster one in C: that makes room for any place in its memo which a file names, up to 64 GB. Its
+# parts are in no stub.
+_Unpickler: Any = pickle._Unpickler
+
+
+class _ArraysOnly(_Unpickler):
     """Args: raw: the file, of which no bytes are copied more often than a file without tricks needs."""
 
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
 
     def __init__(self, raw: bytes) -> None:
         super().__init__(BytesIO(raw), encoding="bytes")
