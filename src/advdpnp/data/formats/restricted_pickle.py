@@ -61,7 +61,7 @@ _UNUSED = (
 _Unpickler: Any = pickle._Unpickler
 
 
-class _ArraysOnly(_Unpickler):
+class _ArraysOnly(_Unpickler):  # type: ignore[misc]
     """Args: raw: the file, of which no bytes are copied more often than a file without tricks needs."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
