@@ -52,7 +52,8 @@ class Watch:
     def _audit(self, event: str, values: tuple[Any, ...]) -> None:
         if not self.active:
             return
-        if event in _RUNS:
+        # The commit that a result is of.
+        if event in _RUNS and values[0] != "git":
             raise Outside(f"{event} {values!r:.200}")
         # Names beside an open folder are of shutil.rmtree, which asks before with the whole name.
         beside = event in _WRITES and any(isinstance(value, int) and value > 2 for value in values[1:])

@@ -240,3 +240,29 @@ def test_settings_of_another_kind_are_named_shortly(changes: Any, says: str) -> 
     with pytest.raises(ValueError, match=says) as error:
         experiment("digits/tiny/at", changes=changes)
     assert len(str(error.value)) < 300
+
+
+def stored_config() -> dict[str, Any]:
+    return json.loads(json.dumps(experiment("digits/tiny/adv-dpnp").config()))
+
+
+@pytest.mark.parametrize("name", ["data", "backbone", "defense", "recipe", "seed"])
+def test_a_configuration_without_a_part_or_with_another_is_damaged(name: str) -> None:
+    values = stored_config()
+    del values[name]
+    with pytest.raises(ValueError, match="configuration is damaged|another schema"):
+        from_config(values)
+    for odd in (None, [], ["x"], {"x": 1}, 10**300, True, 1.5):
+        with pytest.raises(ValueError):
+            from_config(values | {name: odd if not (name == "seed" and odd in (True, 1.5)) else "x"})
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    values = stored_config()
+    del values["recipe"]["attack"]["eps"]
+    with pytest.raises(ValueError, match="recipe.attack has no eps"):
+        from_config(values)
+    values = stored_config()
+    values["defense"]["name"] = {"x": 1}
+    with pytest.raises(ValueError, match="damaged"):
+        from_config(values)

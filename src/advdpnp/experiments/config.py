@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Hashable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -51,7 +51,14 @@ def decode(kind: type[T], values: Mapping[str, Any], path: str) -> T:
     for name in values:
         if name not in known:
             raise ValueError(f"unknown field {path}.{name}; nearest: {nearest(str(name), known)}")
+    lacking = next((found.name for found in fields(kind) if _is_needed(found) and found.name not in values), "")  # type: ignore[arg-type]
+    if lacking:
+        raise ValueError(f"{path} has no {lacking}")
     return kind(**{name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()})
+
+
+def _is_needed(field: Field[Any]) -> bool:
+    return field.init and (field.default, field.default_factory) == (MISSING, MISSING)
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:
