@@ -250,7 +250,7 @@ def stored_config() -> dict[str, Any]:
 def test_a_configuration_without_a_part_or_with_another_is_damaged(name: str) -> None:
     values = stored_config()
     del values[name]
-    with pytest.raises(ValueError, match="configuration is damaged|another schema"):
+    with pytest.raises(ValueError, match=r"configuration is damaged|another schema"):
         from_config(values)
     for odd in (None, [], ["x"], {"x": 1}, 10**300, True, 1.5):
         with pytest.raises(ValueError):
@@ -260,7 +260,7 @@ def test_a_configuration_without_a_part_or_with_another_is_damaged(name: str) ->
 def test_a_field_that_is_missing_is_named() -> None:
     values = stored_config()
     del values["recipe"]["attack"]["eps"]
-    with pytest.raises(ValueError, match="recipe.attack has no eps"):
+    with pytest.raises(ValueError, match=r"recipe\.attack has no eps"):
         from_config(values)
     values = stored_config()
     values["defense"]["name"] = {"x": 1}
