@@ -9,7 +9,7 @@ export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file_
 export NEW_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit(f'advdpnp needs Python 3.11 or newer; got {sys.version.split()[0]} as $(PYTHON): make install PYTHON=python3.12')
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
-.PHONY: install demo test slow lint wheel docs report rehearse-gpu clean
+.PHONY: install demo test slow lint wheel docs report catalog rehearse-gpu clean
 
 install: .venv/installed
 
@@ -59,6 +59,10 @@ docs: install
 # The stored results as a site: a report for each folder of results/, and what of the paper is reproduced.
 report: install
 	$(BIN)/python scripts/report_results.py results --out report/results
+
+# The index of names that `advdpnp list` shows, after a registry or a description was changed.
+catalog: install
+	$(BIN)/python scripts/write_catalog.py
 
 # Everything that would run on a GPU that one has for a limited time, tiny and on a CPU.
 rehearse-gpu: install
