@@ -7,6 +7,8 @@ LINTED := src tests examples scripts benchmarks docs .ci
 # If PYTHON is itself in a virtual environment, its packages are not the system's: a .pth file names their folder.
 export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 export NEW_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit(f'advdpnp needs Python 3.11 or newer; got {sys.version.split()[0]} as $(PYTHON): make install PYTHON=python3.12')
+# Hundreds of processes of the tests import the same files: what is compiled once is stored.
+unexport PYTHONDONTWRITEBYTECODE
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
 .PHONY: install demo test slow lint wheel docs report catalog rehearse-gpu clean
