@@ -169,7 +169,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}
 # What joins the layers may import all of them, but nothing imports the command line.
-JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench", "sweeping"}
+JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "descriptions", "cli", "bench", "sweeping"}
 
 
 def layer_of(path: Path) -> str:
