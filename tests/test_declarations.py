@@ -31,7 +31,7 @@ from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.sweep_file import Group, SuiteEntry
 from advdpnp.threat import ThreatModel
 from advdpnp.training import Task
-from advdpnp.training.recipe import Averaging, InnerAttack, Recipe, WeightPerturbation
+from advdpnp.training.recipe import Averaging, InnerAttack, RateScaling, Recipe, WeightPerturbation
 
 INDEX = torch.arange(2)
 IMAGES = Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), INDEX)
@@ -49,6 +49,7 @@ SAMPLES: list[Any] = [
     ATTACK,
     Averaging(),
     WeightPerturbation(),
+    RateScaling(),
     Augmentation(),
     RECIPE,
     experiment("digits/tiny/at"),
@@ -81,11 +82,14 @@ MADE = {
     "advdpnp.api.outside_sets",
     "advdpnp.api.run_images",
     "advdpnp.api.test_sets",
+    "advdpnp.api.training",
     "advdpnp.attacks.apgd_step",
     "advdpnp.audit_files",
     "advdpnp.auditing.comparisons",
     "advdpnp.auditing.subject",
     "advdpnp.attacks.square_moves",
+    "advdpnp.launch",
+    "advdpnp.training.distributed",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",

@@ -74,11 +74,11 @@ def unsealed_line(line: bytes) -> tuple[dict[str, Any], bool]:
     """As `unsealed`, from a line."""
     try:
         content = json.loads(line)
+        if not isinstance(content, dict):
+            raise ValueError("expected an object")
+        return unsealed(content)
     except RecursionError:
         raise ValueError("values nested too deeply") from None
-    if not isinstance(content, dict):
-        raise ValueError("expected an object")
-    return unsealed(content)
 
 
 def verified(path: Path, content: Any, cure: str = "restore it from a copy, or run what wrote it again") -> Any:

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import checksums, fence, weights_file
+from advdpnp.bounded_files import MOST_LOG, no_link, read_bytes, read_text
 from advdpnp.checksums import DamagedError
 from advdpnp.stored_values import check_value, parsed, to_show
+from advdpnp.torch_limits import check_limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +81,7 @@ def read_json(path: Path) -> Json:
     What has no checksum is told by a warning, see `advdpnp.checksums`.
     """
     try:
-        content = checksums.verified(path, parsed(path.read_text("utf-8")))
+        content = checksums.verified(path, parsed(read_text(path)))
     except DamagedError:
         raise
     except ValueError as error:
@@ -105,7 +107,7 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
 
 def read_shown(path: Path, cure: str, read: Callable[[Any], T]) -> T:
     """What `read` makes of stored JSON whose texts are shown to people; ValueError as `checked`."""
-    return checked(path, cure, lambda: read(to_show(checksums.verified(path, parsed(path.read_text("utf-8")), cure))))
+    return checked(path, cure, lambda: read(to_show(checksums.verified(path, parsed(read_text(path)), cure))))
 
 
 def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
@@ -297,6 +299,7 @@ class Run:
         import torch
 
         try:
+            check_limits(self.state_path)
             # torch writes the checksums of a zip file, and does not verify them.
             with zipfile.ZipFile(self.state_path) as file:
                 if (part := file.testzip()) is not None:
@@ -322,7 +325,7 @@ class Run:
     def epochs(self) -> list[Json]:
         """The lines of train.jsonl; a last line that a kill cut short is left out."""
         path, found, checked = self.log_path, [], True
-        content = path.read_bytes() if path.exists() else b""
+        content = read_bytes(path, MOST_LOG) if path.exists() else b""
         lines = content.splitlines()
         for number, line in enumerate(lines, start=1):
             try:
@@ -342,7 +345,7 @@ class Run:
 
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
-        with fence.writing(), self.log_path.open("a") as file:
+        with fence.writing(), open(self.log_path, "a", opener=no_link) as file:
             file.write(checksums.sealed_line(line))
 
     def keep_epochs(self, count: int) -> None:

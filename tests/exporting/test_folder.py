@@ -8,6 +8,7 @@ import torch
 
 import advdpnp
 from advdpnp import api
+from advdpnp.exporting.folder import _manifest
 from advdpnp.runs import Run, read_json
 
 from .conftest import make_run, store_result
@@ -181,3 +182,20 @@ def test_results_of_one_suite_on_two_test_sets_are_both_exported(tmp_path: Path)
     assert {file["name"] for file in written["files"]} >= {"eval/curve.json", "eval/curve@digits-c.json"}
     text = (tmp_path / "out/README.md").read_text()
     assert "curve: 360 test images of digits " in text and "curve: 360 test images of digits-c " in text
+
+
+@pytest.mark.parametrize(
+    "stored", [{}, {"files": 1}, {"files": ["x"]}, {"files": [{"name": 1}]}, {"model": 1, "files": []}], ids=str
+)
+def test_a_list_that_is_none_is_refused_in_one_line(stored: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "export.json").write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match=r"export.json is damaged \("):
+        _manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "\0"])
+def test_a_name_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
+    file = {"name": name, "format": "x", "sha256": "x"}
+    (tmp_path / "export.json").write_text(json.dumps({"model": {}, "files": [file]}))
+    with pytest.raises(ValueError, match="a file outside its folder"):
+        _manifest(tmp_path)

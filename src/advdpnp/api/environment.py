@@ -15,7 +15,7 @@ from advdpnp import runs
 from advdpnp.runs import Json, Run
 
 # Facts of the environment on which bitwise resume depends.
-_BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark", "deterministic")
+_BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark", "deterministic", "ranks")
 # What cuBLAS works in, and a size of it with which its products are the same each time.
 _CUBLAS, _REPEATABLE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 

@@ -62,7 +62,8 @@ def _manifest(out: Path) -> Json | None:
     stored = checked(path, f"remove {out}, or choose another --out", lambda: _checked_manifest(read_json(path)))
     inside = out.resolve()
     for file in stored["files"]:
-        if not (inside / file["name"]).resolve().is_relative_to(inside):
+        # A text of a path, which may have what no path can.
+        if "\0" in file["name"] or not (inside / file["name"]).resolve().is_relative_to(inside):
             raise ValueError(f"{path} is damaged (a file outside its folder): remove {out}, or choose another --out")
     return stored
 

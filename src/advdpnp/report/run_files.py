@@ -51,6 +51,10 @@ class _WeightPerturbation(TypedDict):
     gamma: NotRequired[float]
 
 
+class _RateScaling(TypedDict):
+    batch: NotRequired[int]
+
+
 class _Recipe(TypedDict):
     name: str
     attack: _Attack
@@ -61,6 +65,7 @@ class _Recipe(TypedDict):
     augmentation: NotRequired[_Augmentation]
     averaging: NotRequired[_Averaging]
     weight_perturbation: NotRequired[_WeightPerturbation]
+    rate_scaling: NotRequired[_RateScaling]
 
 
 class _Network(TypedDict):
