@@ -29,7 +29,7 @@ from advdpnp.training import Task
 from advdpnp.training.distributed import ALONE, World, joined
 from advdpnp.training.step import Training
 
-ROUNDS, STEPS, BATCH = 7, 4, 32
+ROUNDS, STEPS, BATCH = 5, 2, 32
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Clock:
         self.gradient = self.others = 0
         self.seconds = 0.0
 
-    def hook(self, state: None, bucket: Any) -> Any:
+    def hook(self, state: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
         """In DDP's place: the mean of a bucket over ranks, waited for."""
         self.gradient += bucket.buffer().nbytes
         began = time.perf_counter()
