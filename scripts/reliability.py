@@ -26,24 +26,28 @@ from reliable.page import losses, page_text  # noqa: E402
 from reliable.scale import FULL, QUICK, Scale  # noqa: E402
 
 
-def _kills(work: Path, scale: Scale) -> Json:
+def _kills(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:
     from reliable.kills import kill_evaluations, kill_reports, kill_trainings
 
-    return {
-        "train": kill_trainings(work, scale.kills, scale.seed),
-        "evaluate": kill_evaluations(work, scale.kills, scale.seed, scale.images),
-        "report": kill_reports(work, scale.kills, scale.seed),
-    }
+    found: Json = {}
+    for name, kill in (
+        ("train", lambda: kill_trainings(work, scale.kills, scale.seed)),
+        ("report", lambda: kill_reports(work, scale.kills, scale.seed)),
+        ("evaluate", lambda: kill_evaluations(work, scale.kills, scale.seed, scale.images)),
+    ):
+        found[name] = kill()
+        keep(found)
+    return found
 
 
-def _damage(work: Path, scale: Scale) -> Json:
+def _damage(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:
     from reliable.damage import EXPORTED, KINDS, damage, made
 
     run, exported = made(work)
     return {"kinds": [*damage(run, KINDS, scale.flips, 0), *damage(exported, EXPORTED, scale.flips, 0)]}
 
 
-def _malformed(work: Path, scale: Scale) -> Json:
+def _malformed(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:
     from reliable.damage import made
     from reliable.malformed import malformed
 
@@ -51,13 +55,13 @@ def _malformed(work: Path, scale: Scale) -> Json:
     return {"kinds": malformed(run, work, scale.changes)}
 
 
-def _soak(work: Path, scale: Scale) -> Json:
+def _soak(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:
     from reliable.soak import soak
 
-    return soak(work / "soak", scale.runs, scale.minutes, scale.every)
+    return soak(work / "soak", scale.runs, scale.minutes, scale.every, keep)
 
 
-PARTS: dict[str, Callable[[Path, Scale], Json]] = {
+PARTS: dict[str, Callable[[Path, Scale, Callable[[Json], None]], Json]] = {
     "kills": _kills,
     "damage": _damage,
     "malformed": _malformed,
@@ -71,11 +75,18 @@ def measure(parts: list[str], into: Path, scale: Scale, again: bool = False) -> 
         path = into / f"{name}.json"
         if path.is_file() and not again:
             continue
+        facts = {"schema": 1, "scale": vars(scale), "environment": environment(torch.device("cpu"))}
         with tempfile.TemporaryDirectory(prefix=f"reliability-{name}-") as work:
-            found = PARTS[name](Path(work), scale)
-        write_json(path, {"schema": 1, "scale": vars(scale), **found, "environment": environment(torch.device("cpu"))})
+            _measure_one(name, Path(work), scale, path, facts)
         print(f"{name}: {path}", flush=True)
     return {name: read_json(into / f"{name}.json") for name in PARTS if (into / f"{name}.json").is_file()}
+
+
+def _measure_one(name: str, work: Path, scale: Scale, path: Path, facts: Json) -> None:
+    def keep(found: Json) -> None:
+        write_json(path, facts | found)
+
+    keep(PARTS[name](work, scale, keep))
 
 
 def main() -> int:

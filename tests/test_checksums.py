@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from advdpnp.checksums import DamagedError, UncheckedWarning, one_warning, sealed
-from advdpnp.runs import Run, read_json, write_json
+from advdpnp.runs import Run, checked, read_json, write_json
 
 CONTENT = {"n": 3, "accuracy": 0.1, "name": "café", "inner": {"b": [1, None, True], "a": {"10": 1, "9": 2}}}
 
@@ -59,6 +59,25 @@ def test_another_content_is_one_line_with_file_and_cure(change: Callable[[Any], 
     with pytest.raises(DamagedError, match=r"a\.json is damaged \(expected the sha256 .*, got .*\): .*remove") as error:
         read_json(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_checksum_whose_own_name_is_damaged_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, CONTENT)
+    path.write_text(path.read_text().replace("sha256", "rha256"))
+    with pytest.raises(DamagedError, match="expected the entry 'sha256', got 'rha256'"):
+        read_json(path)
+
+
+def test_an_error_of_a_library_about_bytes_names_the_file_and_one_of_the_system_stays(tmp_path: Path) -> None:
+    def fails(error: OSError) -> None:
+        raise error
+
+    # As bz2 says it of bytes that are not its own.
+    with pytest.raises(ValueError, match=r"a\.npz is damaged .*Invalid data stream"):
+        checked(tmp_path / "a.npz", "make it again", lambda: fails(OSError("Invalid data stream")))
+    with pytest.raises(PermissionError):
+        checked(tmp_path / "a.npz", "make it again", lambda: fails(PermissionError(13, "denied", "a.npz")))
 
 
 def test_whoever_edits_a_file_removes_one_line_of_it(tmp_path: Path) -> None:

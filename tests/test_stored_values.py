@@ -62,3 +62,15 @@ def test_controls_are_replaced_where_texts_are_shown() -> None:
 def test_long_names_that_differ_stay_apart() -> None:
     first, second = (short_name("x" * 100 + end) for end in "ab")
     assert first != second and len(first) == len(second) <= 60 and short_name("a \n b") == "a b"
+
+
+def test_values_lie_64_deep_and_no_deeper() -> None:
+    assert parsed("[" * 64 + "]" * 64) and parsed('{"a":' * 63 + "[]" + "}" * 63)
+    for text in ("[" * 65 + "1" + "]" * 65, '{"a":' * 65 + "1" + "}" * 65, "[" * 500 + "]" * 500):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parsed(text)
+
+
+def test_a_number_of_thousands_of_digits_is_named_shortly() -> None:
+    with pytest.raises(ValueError, match=r"^9{20}\.\.\. is no number of JSON$"):
+        parsed("9" * 5000)

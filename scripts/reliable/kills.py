@@ -13,11 +13,11 @@ from reliable.processes import killed_after, started, status_of
 
 TRAINING = (
     "digits/tiny/adv-dpnp", "--threads", 1, "--checkpoint-seconds", 0, "--set", "recipe.epochs=2",
-    "--set", "recipe.train_images=480", "--set", "recipe.batch_size=32",
+    "--set", "recipe.train_images=320", "--set", "recipe.batch_size=32", "--set", "recipe.attack.steps=3",
 )  # fmt: skip
 ATTACKS = (
-    "apgd-ce:eps=0.14,steps=40", "apgd-t:eps=0.14,steps=20,targets=3", "fab-t:eps=0.14,steps=20,targets=3",
-    "square:eps=0.14,steps=200",
+    "apgd-ce:eps=0.14,steps=20", "apgd-t:eps=0.14,steps=20,targets=3", "fab-t:eps=0.14,steps=20,targets=3",
+    "square:eps=0.14,steps=100",
 )  # fmt: skip
 EVALUATION = ("--threads", 1, "--suite", "killed", *(word for attack in ATTACKS for word in ("--attack", attack)))
 # A whole piece of work is killed about so many times.

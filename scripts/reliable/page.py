@@ -18,7 +18,8 @@ def losses(parts: dict[str, Json]) -> list[str]:
 
 
 def _kills(parts: dict[str, Json]) -> list[tuple[str, Json]]:
-    return [(name, parts["kills"][name]) for name in _NAMES] if "kills" in parts else []
+    kills = parts.get("kills", {})
+    return [(name, kills[name]) for name in _NAMES if name in kills]
 
 
 def _lost(kill: Json) -> Iterator[str]:
@@ -80,11 +81,12 @@ def _summary(parts: dict[str, Json]) -> list[str]:
 
 
 def _kill_lines(parts: dict[str, Json]) -> Iterator[str]:
-    if "kills" not in parts:
+    if not _kills(parts):
         return
-    train, evaluate, report = (kill for _, kill in _kills(parts))
-    differing = sum(max(one["verdict_differences"], 0) for one in evaluate["rounds"])
-    compared = evaluate["verdicts"] * len(evaluate["rounds"])
+    rows = [
+        (f"`{name}`{_HOW[name]}", kill["kills"], kill["finished"], _compared(name, kill), _left(kill))
+        for name, kill in _kills(parts)
+    ]
     yield from (
         "## Kills",
         "",
@@ -92,34 +94,21 @@ def _kill_lines(parts: dict[str, Json]) -> Iterator[str]:
         "with, by `--resume` where there is one, and killed again, until it ends; then the same from its beginning.",
         "The processes are forked from one that has imported torch, so that kills fall into work, not into imports.",
         "",
-        *_table(
-            ("In", "Kills", "Times to the end", "Compared with an undisturbed one", "Left behind"),
-            [
-                (
-                    "`train`, a checkpoint in each step",
-                    train["kills"],
-                    train["finished"],
-                    f"bits of `last` and `best`: {_identical(train)}",
-                    _left(train),
-                ),
-                (
-                    "`evaluate`, four searches of AutoAttack",
-                    evaluate["kills"],
-                    evaluate["finished"],
-                    f"{compared:,} verdicts: {differing} different",
-                    _left(evaluate),
-                ),
-                (
-                    "`report`",
-                    report["kills"],
-                    report["finished"],
-                    f"{report['files']} files: {_identical(report)}; half-written ones: {report['torn_files']}",
-                    _left(report),
-                ),
-            ],
-        ),
+        *_table(("In", "Kills", "Times to the end", "Compared with an undisturbed one", "Left behind"), rows),
         "",
     )
+
+
+_HOW = {"train": ", a checkpoint in each step", "evaluate": ", four searches of AutoAttack", "report": ""}
+
+
+def _compared(name: str, kill: Json) -> str:
+    if name == "train":
+        return f"bits of `last` and `best`: {_identical(kill)}"
+    if name == "report":
+        return f"{kill['files']} files: {_identical(kill)}; half-written ones: {kill['torn_files']}"
+    differing = sum(max(one["verdict_differences"], 0) for one in kill["rounds"])
+    return f"{kill['verdicts'] * len(kill['rounds']):,} verdicts: {differing} different"
 
 
 def _identical(kill: Json) -> str:

@@ -11,7 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
+import advdpnp.api
+import advdpnp.report
 from advdpnp import cli
+from advdpnp.data import load, spec
+
+# What the processes need is there before the first of them.
+LOADED = advdpnp.api, advdpnp.report, load(spec("digits"), "train")
 
 
 def started(*arguments: object) -> int:

@@ -2,9 +2,9 @@
 
 import os
 import shutil
-import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ _SETTINGS = ("recipe.epochs=1", "recipe.train_images=16", "recipe.holdout=0", "r
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 # The first runs load what all later ones use.
 WARM_UP = 0.2
+# Looks at the memory through which a line can be drawn.
+_FEWEST = 4
 
 
 def resident_kib() -> int:
@@ -34,8 +36,11 @@ def slope(runs: list[int], kib: list[int]) -> tuple[float, float]:
     return found, float(np.sqrt((rest * rest).sum() / max(len(x) - 2, 1) / (x * x).sum()))
 
 
-def soak(work: Path, runs: int, minutes: float, every: int = 20) -> Json:
-    """Train, attack and remove one tiny run after the other, with memory and open files looked at now and then."""
+def soak(work: Path, runs: int, minutes: float, every: int, keep: Callable[[Json], None]) -> Json:
+    """Train, attack and remove one tiny run after the other, with memory and open files looked at now and then.
+
+    `keep` gets what is known so far at each look, so that an end from outside loses nothing.
+    """
     # Nothing of a git is asked, which would be several processes for each run.
     path, os.environ["PATH"] = os.environ.get("PATH", ""), ""
     numbers, kib, files = list[int](), list[int](), list[int]()
@@ -48,14 +53,20 @@ def soak(work: Path, runs: int, minutes: float, every: int = 20) -> Json:
                 numbers.append(done)
                 kib.append(resident_kib())
                 files.append(sum(1 for _ in Path("/proc/self/fd").iterdir()))
-                print(f"{done} runs, {kib[-1]} KiB, {time.process_time():.0f} s of work", file=sys.stderr, flush=True)
+                if len(numbers) > _FEWEST:
+                    keep(_found(numbers, kib, files, runs, time.monotonic() - began))
     finally:
         os.environ["PATH"] = path
+    return _found(numbers, kib, files, runs, time.monotonic() - began)
+
+
+def _found(numbers: list[int], kib: list[int], files: list[int], asked: int, seconds: float) -> Json:
     per_run, error = slope(numbers, kib)
     return {
-        "runs": done,
-        "asked": runs,
-        "seconds": round(time.monotonic() - began, 1),
+        "runs": numbers[-1],
+        "asked": asked,
+        "seconds": round(seconds, 1),
+        "seconds_of_work": round(time.process_time(), 1),
         "kib_per_run": round(per_run, 4),
         "kib_per_run_error": round(error, 4),
         "kib_after_warm_up": kib[int(WARM_UP * len(kib))],

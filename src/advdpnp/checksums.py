@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 KEY = "sha256"
-# Of a sum, in messages.
-_SHOWN = 12
+# Of a sum, and of it in messages.
+_DIGITS, _SHOWN = 64, 12
 
 
 class DamagedError(ValueError):
@@ -45,12 +45,24 @@ def unsealed(content: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         ValueError: the content is not that which was sealed.
     """
     if KEY not in content:
+        _check_first(content)
         return content, False
     rest = {name: value for name, value in content.items() if name != KEY}
     wanted, found = content[KEY], _sum(rest)
     if wanted != found:
         raise ValueError(f"expected the {KEY} {str(wanted)[:_SHOWN]}..., got {found[:_SHOWN]}...")
     return rest, True
+
+
+def _check_first(content: dict[str, Any]) -> None:
+    """ValueError where the checksum itself is there, under a damaged name."""
+    name, value = next(iter(content.items()), ("", None))
+    if (
+        isinstance(value, str)
+        and len(value) == _DIGITS
+        and value == _sum({k: content[k] for k in content if k != name})
+    ):
+        raise ValueError(f"expected the entry {KEY!r}, got {name!r}")
 
 
 def sealed_line(content: dict[str, Any]) -> str:
@@ -62,11 +74,11 @@ def unsealed_line(line: bytes) -> tuple[dict[str, Any], bool]:
     """As `unsealed`, from a line."""
     try:
         content = json.loads(line)
+        if not isinstance(content, dict):
+            raise ValueError("expected an object")
+        return unsealed(content)
     except RecursionError:
         raise ValueError("values nested too deeply") from None
-    if not isinstance(content, dict):
-        raise ValueError("expected an object")
-    return unsealed(content)
 
 
 def verified(path: Path, content: Any, cure: str = "restore it from a copy, or run what wrote it again") -> Any:

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from advdpnp.bounded_files import no_link, read_text
+from advdpnp.stored_values import parsed
+
 try:
     import fcntl
 except ImportError:  # Windows has none.
@@ -45,8 +48,10 @@ def only_process(path: Path, what: str) -> Iterator[None]:
         file.flush()
         yield
     finally:
-        # Removed before it is free: whoever waits for this file finds that it is gone, and makes a new one.
-        path.unlink(missing_ok=True)
+        # Removed before it is free: whoever waits for this file finds that it is gone, and makes a new one. Another
+        # file there is somebody else's, who took the place of this process when it was thought dead.
+        if _is_at(file, path):
+            path.unlink(missing_ok=True)
         file.close()
         with contextlib.suppress(OSError):
             # Where nothing was written, nothing is left behind.
@@ -57,7 +62,7 @@ def only_process(path: Path, what: str) -> Iterator[None]:
 def owner_of(path: Path) -> tuple[int, str] | None:
     """Number and machine of the process that a lock file names; None where it names none. It may have ended since."""
     try:
-        owner = json.loads(path.read_text())
+        owner = parsed(read_text(path))
         return int(owner["process"]), str(owner["host"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
@@ -68,7 +73,7 @@ def _locked(path: Path, what: str) -> IO[str] | None:
     if fcntl is None:
         return None
     while True:
-        file = path.open("a+")
+        file = open(path, "a+", opener=no_link)  # noqa: SIM115
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

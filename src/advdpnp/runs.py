@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import checksums, fence, weights_file
+from advdpnp.bounded_files import MOST_LOG, no_link, read_bytes, read_text
 from advdpnp.checksums import DamagedError
-from advdpnp.stored_values import parsed, to_show
+from advdpnp.stored_values import check_value, parsed, to_show
+from advdpnp.torch_limits import check_limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +81,7 @@ def read_json(path: Path) -> Json:
     What has no checksum is told by a warning, see `advdpnp.checksums`.
     """
     try:
-        content = checksums.verified(path, parsed(path.read_text("utf-8")))
+        content = checksums.verified(path, parsed(read_text(path)))
     except DamagedError:
         raise
     except ValueError as error:
@@ -93,17 +95,19 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     """What `read` gives; ValueError with the file's name and a cure where its content is not what it must be."""
     try:
         return read()
-    except (OSError, DamagedError):
-        # It names the file, and the former is not about its content.
+    except DamagedError:
         raise
     except Exception as error:  # of any kind: libraries raise what they like on bytes that are not theirs
+        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
+            # Not its content, and it names the file.
+            raise
         problem = f"no {error}" if isinstance(error, KeyError) else f"{error}" or type(error).__name__
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
 
 
 def read_shown(path: Path, cure: str, read: Callable[[Any], T]) -> T:
     """What `read` makes of stored JSON whose texts are shown to people; ValueError as `checked`."""
-    return checked(path, cure, lambda: read(to_show(checksums.verified(path, parsed(path.read_text("utf-8")), cure))))
+    return checked(path, cure, lambda: read(to_show(checksums.verified(path, parsed(read_text(path)), cure))))
 
 
 def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
@@ -167,7 +171,8 @@ class Run:
         manifest = self.folder / EXPORT_MANIFEST
         if not (self.folder / EXPORTED_WEIGHTS).is_file() or not manifest.is_file():
             return asked
-        held = str(dict(read_json(manifest).get("model") or {}).get("checkpoint", asked))
+        model = read_json(manifest).get("model")
+        held = str(model.get("checkpoint", asked)) if isinstance(model, dict) else asked
         if asked == "best" and held != asked:
             raise ValueError(f"{self.folder} is an export of the checkpoint {held} alone: leave --checkpoint out")
         return held
@@ -254,7 +259,9 @@ class Run:
             )
         try:
             weights, facts, verified = weights_file.read_weights(path)
-            config, epoch = dict(facts["config"]), int(facts["epoch"])
+            config, epoch = facts["config"], facts["epoch"]
+            check_value("config", config, dict[str, Any])
+            check_value("epoch", epoch, int)
         except KeyError:
             raise ValueError(
                 f"{path} does not say which run it is of: it was not written by advdpnp, so put the run's own "
@@ -292,6 +299,7 @@ class Run:
         import torch
 
         try:
+            check_limits(self.state_path)
             # torch writes the checksums of a zip file, and does not verify them.
             with zipfile.ZipFile(self.state_path) as file:
                 if (part := file.testzip()) is not None:
@@ -317,7 +325,7 @@ class Run:
     def epochs(self) -> list[Json]:
         """The lines of train.jsonl; a last line that a kill cut short is left out."""
         path, found, checked = self.log_path, [], True
-        content = path.read_bytes() if path.exists() else b""
+        content = read_bytes(path, MOST_LOG) if path.exists() else b""
         lines = content.splitlines()
         for number, line in enumerate(lines, start=1):
             try:
@@ -337,7 +345,7 @@ class Run:
 
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
-        with fence.writing(), self.log_path.open("a") as file:
+        with fence.writing(), open(self.log_path, "a", opener=no_link) as file:
             file.write(checksums.sealed_line(line))
 
     def keep_epochs(self, count: int) -> None:

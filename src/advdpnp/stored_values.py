@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -16,6 +17,8 @@ _CONTROLS = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]"
 )
 _LARGEST = 2**63
+# How deep values lie in each other at most, and digits of a number: more than in any file of ours.
+_DEEPEST, _DIGITS = 64, 400
 _SHOWN = 80
 # Of a name that is shown beside others.
 _LONGEST = 60
@@ -28,9 +31,26 @@ def parsed(text: str) -> Any:
         ValueError: no JSON, a number that is not finite, or values nested too deeply to be read.
     """
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
     except RecursionError:
         raise ValueError("values nested too deeply") from None
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return value
+    raise ValueError("values nested too deeply")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _whole(text: str) -> int:
+    # Longer ones are no count of anything, and Python refuses to read them in words of its own.
+    return int(text) if len(text) <= _DIGITS else _refuse(f"{text[:20]}...")  # type: ignore[return-value]
 
 
 def _refuse(name: str) -> float:

@@ -1,6 +1,9 @@
 """A sweep in this process: what becomes of tasks that finish, fail, are lost, or are somebody else's."""
 
 import json
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from advdpnp import api
+from advdpnp.callbacks import Silent
 from advdpnp.lock import only_process
 from advdpnp.runs import Run
 from advdpnp.sweeping import drive
@@ -31,7 +35,7 @@ class Here:
     def __init__(self, act: Callable[[SweepTask], Outcome] = lambda task: do(task, Means(threads=1), None)) -> None:
         self.capacity, self.about, self._act, self.done = 2, "2 at a time", act, list[str]()
 
-    def submit(self, task: SweepTask) -> "Future[Outcome]":
+    def submit(self, task: SweepTask, takes_over: bool = False) -> "Future[Outcome]":
         self.done.append(task.key)
         future: Future[Outcome] = Future()
         future.set_result(self._act(task))
@@ -136,6 +140,44 @@ def test_results_of_other_weights_or_images_are_measured_again(tmp_path: Path) -
     weights, _ = training.run.read_weights("last")
     training.run.write_weights("last", {name: value * 0.5 for name, value in weights.items()}, 1)
     assert attacking.status().state == "waiting"
+
+
+STALE = """
+import pickle, sys; from pathlib import Path
+from advdpnp.callbacks import Silent; from advdpnp.sweeping.means import Means; from advdpnp.sweeping.work import do
+class Waits(Silent):
+    def on_epoch(self, line):
+        print("an epoch is done", flush=True); sys.stdin.readline()
+print(do(pickle.loads(Path(sys.argv[1]).read_bytes()), Means(threads=1), Waits()))
+"""
+
+
+def test_a_process_that_was_thought_dead_comes_back_and_changes_nothing(tmp_path: Path) -> None:
+    (task,) = plan_of(tmp_path, "experiments: [{methods: [st], set: {recipe.epochs: 2}}]")
+    (tmp_path / "task").write_bytes(pickle.dumps(task))
+    stale = subprocess.Popen([sys.executable, "-c", STALE, tmp_path / "task"], stdin=-1, stdout=-1, text=True)
+    assert stale.stdout is not None and stale.stdout.readline() == "an epoch is done\n"
+    # As long as nobody says that it is dead, it is waited for.
+    assert do(task, Means(threads=1), None).kind == "busy"
+
+    class ComesBack(Silent):
+        def on_epoch(self, line: dict[str, object]) -> None:
+            if line["epoch"] == 1:
+                told.extend(stale.communicate("\n\n"))
+                assert task.status().state == "running"
+
+    told: list[str] = []
+    assert do(task, Means(threads=1), ComesBack(), takes_over=True).kind == "finished"
+    assert "kind='busy'" in told[0] and "claimed by another process" in told[0]
+    assert task.status().state == "finished" and [line["epoch"] for line in task.run.epochs()] == [1, 2]
+    assert len(task.records.fence_path.read_text().splitlines()) == 2
+    assert not task.run.lock_path.exists() and not task.records.lock_path.exists()
+
+
+def test_a_training_by_hand_is_no_process_of_a_sweep_and_keeps_its_lock(tmp_path: Path) -> None:
+    (task,) = plan_of(tmp_path, "experiments: [{methods: [st]}]")
+    with only_process(task.run.lock_path, "the run"):
+        assert do(task, Means(threads=1), None, takes_over=True).kind == "busy"
 
 
 @pytest.mark.parametrize("holds", ["run", "task"])

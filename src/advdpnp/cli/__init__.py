@@ -12,7 +12,7 @@ import typer
 
 from advdpnp.cli import audit as audit
 from advdpnp.cli import data, deploy, evaluate, explain, illustrate, ood, results, sweep, tools, train, watch, weights
-from advdpnp.cli.command import app, complain
+from advdpnp.cli.command import app, complain, on_terminal
 from advdpnp.launch import launch
 from advdpnp.signals import exit_status, raised_when_terminated
 
@@ -69,9 +69,13 @@ def _quiet_unless_first() -> Iterator[None]:
         yield
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {on_terminal(str(message))}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Entry point."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr, flush=True)
+    warnings.showwarning = _warn
     try:
         with raised_when_terminated(), _quiet_unless_first():
             app(standalone_mode=True)

@@ -20,6 +20,7 @@ import typer
 from advdpnp.checksums import one_warning
 from advdpnp.launch import RankError, launch
 from advdpnp.signals import exit_status
+from advdpnp.stored_values import shown_text
 
 if TYPE_CHECKING:
     from advdpnp.data import DataSpec
@@ -44,6 +45,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.
 
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of data files; by default $ADVDPNP_DATA, else a cache.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interrupted.")]
+
+# More than any machine has cores.
+_MOST_THREADS = 4096
 
 # How a folder of images is named as data, and the options for it.
 FOLDER = "folder:"
@@ -225,9 +229,14 @@ def shown(*arguments: str | Path) -> str:
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
+def on_terminal(text: str) -> str:
+    """A text without what steers a terminal, as names of files, classes and runs may hold; lines and tabs stay."""
+    return shown_text(text).replace("\r", "\ufffd")
+
+
 def complain(line: str, stream: TextIO | None = None) -> None:
     """One line for the user, by default on the error stream."""
-    print(f"advdpnp: {line}", file=stream or sys.stderr, flush=True)
+    print(f"advdpnp: {on_terminal(line)}", file=stream or sys.stderr, flush=True)
 
 
 def one_line(error: BaseException) -> str:
@@ -245,14 +254,16 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
     def run(**values: Any) -> None:
         switches = Switches(**{name: values.pop(name) for name in _COMMON})
         references = values.pop("plugin", None) or []
-        _use_threads(switches.threads)
         with _ending(switches.debug, resumes), one_warning():
             _check_launch(function.__name__)
+            _use_threads(switches.threads)
             _read_plugins(references)
             answer = function(switches, **values)
-            _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text)
+            # What names hold would steer a terminal: names of runs, classes and files are anyone's.
+            _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else on_terminal(answer.text))
         if answer.next and not switches.json:
-            print("\n".join(["next:", *(f"  {line}" for line in answer.next)]), file=sys.stderr, flush=True)
+            lines = ["next:", *(f"  {line}" for line in answer.next)]
+            print(on_terminal("\n".join(lines)), file=sys.stderr, flush=True)
         if answer.status:
             raise typer.Exit(answer.status)
 
@@ -297,6 +308,8 @@ def _read_plugins(references: Sequence[str]) -> None:
 
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
+        if threads > _MOST_THREADS:
+            raise ValueError(f"--threads must be at most {_MOST_THREADS}; got {threads}")
         import torch
 
         torch.set_num_threads(threads)

@@ -154,9 +154,17 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
     """The experiment of a stored configuration.
 
     Raises:
-        ValueError: another schema, an unknown name or field, or the results of a network from elsewhere.
+        ValueError: another schema, a name or field that is unknown, missing or of another type, or the results of a
+            network from elsewhere.
     """
-    values = dict(values)
+    try:
+        return _from_config(dict(values))
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:  # anyone may have written it
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+        raise ValueError(f"the configuration is damaged ({problem}): restore it, or train the run again") from error
+
+
+def _from_config(values: dict[str, Any]) -> Experiment:
     if values.pop("schema", None) != SCHEMA:
         raise ValueError(f"this configuration has another schema than {SCHEMA}: use the advdpnp version that wrote it")
     if "foreign" in values:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import torch
@@ -14,14 +14,13 @@ from torch import Tensor
 from advdpnp.attacks.projected_ascent import Budget, ascend
 from advdpnp.defenses import DEFENSES, Batch, Defense
 from advdpnp.experiments.ablations import ABLATIONS
-from advdpnp.importing import described, find_object, kind_of
+from advdpnp.importing import described, find_object, installed_defenses, kind_of
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.small import Tiny
 from advdpnp.noise import IndexNoise
 from advdpnp.ranges import nearest
 from advdpnp.threat import ThreatModel
 
-GROUP = "advdpnp.defenses"
 FORMS = "pkg.module:Class or path/to/file.py:Class"
 _OTHERWISE = f"a defense from elsewhere needs its package installed, or --plugin {FORMS}"
 
@@ -41,7 +40,7 @@ def find_defense(name: str) -> type[Defense[Any]]:
     """
     if name in DEFENSES:
         return DEFENSES[name]
-    points = installed()
+    points = installed_defenses()
     if name not in points:
         near = nearest(name, [*DEFENSES, *ABLATIONS, *points])
         raise ValueError(f"unknown defense {name!r}; nearest: {near}; {_OTHERWISE}")
@@ -51,11 +50,6 @@ def find_defense(name: str) -> type[Defense[Any]]:
             f"the entry point {name!r} is {points[name].value}, which is called {found.name!r}: use one name"
         )
     return found
-
-
-def installed() -> dict[str, EntryPoint]:
-    """Entry points of installed packages, by name; none is imported."""
-    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _loaded(point: EntryPoint) -> object:

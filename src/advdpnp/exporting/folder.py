@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypedDict
 
 from advdpnp.exporting.agreement import ReferenceLogits
 from advdpnp.exporting.card import card
 from advdpnp.exporting.exported_model import ExportedModel
 from advdpnp.exporting.formats import FORMATS, Artifact
 from advdpnp.runs import EXPORT_MANIFEST as MANIFEST
-from advdpnp.runs import LOCK, Json, differences, read_json, remove_torn_writes, write_bytes, write_json
+from advdpnp.runs import LOCK, Json, checked, differences, read_json, remove_torn_writes, write_bytes, write_json
+from advdpnp.stored_values import check_schema, check_value
 
 SCHEMA = 1
 
@@ -36,14 +38,32 @@ def identity(exported: ExportedModel) -> Json:
     }
 
 
+class _File(TypedDict):
+    name: str
+    format: str
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    model: dict[str, Any]
+    files: list[_File]
+
+
+def _checked_manifest(stored: Json) -> Json:
+    check_schema(stored, SCHEMA)
+    check_value("export.json", stored, _Manifest)
+    return stored
+
+
 def _manifest(out: Path) -> Json | None:
     path = out / MANIFEST
     if not path.is_file():
         return None
-    stored = read_json(path)
+    stored = checked(path, f"remove {out}, or choose another --out", lambda: _checked_manifest(read_json(path)))
     inside = out.resolve()
-    for file in stored.get("files", [{}]):
-        if not (inside / str(file.get("name", ".."))).resolve().is_relative_to(inside):
+    for file in stored["files"]:
+        # A text of a path, which may have what no path can.
+        if "\0" in file["name"] or not (inside / file["name"]).resolve().is_relative_to(inside):
             raise ValueError(f"{path} is damaged (a file outside its folder): remove {out}, or choose another --out")
     return stored
 

@@ -194,12 +194,9 @@ def read_epochs(run: Run, reading: Reading) -> list[Json]:
     """The epochs of train.jsonl that can be read; a last line that a kill cut short is no loss, if it is repeated."""
     found = _read_epochs(run, reading)
     trained = reading(run.weights_path("last"), lambda: run.trained_epochs("last"), None)
-    known = {one.path for one in reading.unread if one.damaged}
-    if trained is not None and len(found) < trained and run.log_path not in known:
-        lost = f"{run.log_path} holds {len(found)} of {trained} epochs: restore it from a copy"
-        reading.leave_out(
-            run.log_path, ValueError(f"{lost}; the curves of the others are lost, and the weights are not")
-        )
+    if trained is not None and len(found) < trained and all(one.path != run.log_path for one in reading.unread):
+        lost = f"{run.log_path} holds {len(found)} of {trained} epochs: the curves of the others are lost"
+        reading.note(run.log_path, f"{lost}, and the weights are not; restore it from a copy")
     return found
 
 

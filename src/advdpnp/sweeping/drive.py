@@ -34,6 +34,7 @@ class Drive:
     failed: dict[str, str] = field(default_factory=dict)
     _doing: "dict[Future[Outcome], SweepTask]" = field(default_factory=dict)
     _tries: Counter[str] = field(default_factory=Counter)
+    _gone: set[str] = field(default_factory=set)
     _busy: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -79,7 +80,7 @@ class Drive:
             if self._is_finished(task):
                 self._settle(task, Outcome("finished"))
                 continue
-            self._doing[self.runner.submit(task)] = task
+            self._doing[self.runner.submit(task, task.key in self._gone)] = task
         return rest
 
     def _take(self, left: list[SweepTask]) -> None:
@@ -98,6 +99,7 @@ class Drive:
         """Note how a task ended; whether it is to be tried again."""
         if outcome.kind == "finished":
             self.finished.add(task.key)
+            self._gone.discard(task.key)
             took = f" ({duration(outcome.seconds)})" if outcome.seconds else ""
             self.tell(f"[{len(self.finished)}/{len(self.tasks)}] {task.key}: finished{took}")
             return False
@@ -106,7 +108,9 @@ class Drive:
                 self.tell(f"{task.key}: {outcome.problem}; waiting for it")
             self._busy[task.key] = time.monotonic() + PAUSE
             return True
-        if outcome.kind == "lost":
+        if outcome.kind in ("lost", "gone"):
+            if outcome.kind == "gone":
+                self._gone.add(task.key)
             self._tries[task.key] += 1
             if self._tries[task.key] < TRIES:
                 self.tell(f"{task.key}: {outcome.problem}; tried again")

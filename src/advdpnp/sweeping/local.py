@@ -36,7 +36,8 @@ class LocalRunner:
         for worker in self._workers:
             self._idle.put(worker)
 
-    def submit(self, task: SweepTask) -> "Future[Outcome]":
+    def submit(self, task: SweepTask, takes_over: bool = False) -> "Future[Outcome]":
+        # A process of this machine that is killed holds no lock.
         return self._pool.submit(self._do, task)
 
     def _do(self, task: SweepTask) -> Outcome:

@@ -6,6 +6,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ ANSWER_SECONDS = 120.0
 
 def check_installed() -> None:
     """Raise ValueError where there is no Ray."""
-    if find_spec("ray") is None:
+    found = find_spec("ray")
+    # A folder that is called ray, such as Ray's own in /tmp, is found too, and has no file that would be run.
+    if found is None or found.origin is None:
         raise ValueError("--on ray needs the package ray: pip install 'advdpnp[cluster]', on every node")
 
 
@@ -56,10 +59,10 @@ class RayRunner:
             self.close()
             raise
 
-    def submit(self, task: SweepTask) -> "Future[Outcome]":
+    def submit(self, task: SweepTask, takes_over: bool = False) -> "Future[Outcome]":
         variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self._means.threads or 1))
         remote = self._ray.remote(**self._needed, max_retries=0, runtime_env={"env_vars": variables})(_do)
-        return self._future(remote.remote(task, self._means, self._out, self._token))
+        return self._future(remote.remote(task, self._means, self._out, self._token, takes_over))
 
     def _future(self, reference: Any) -> "Future[Outcome]":
         future: Future[Outcome] = Future()
@@ -77,8 +80,9 @@ class RayRunner:
         errors = self._ray.exceptions
         if self._stopped or isinstance(error, errors.TaskCancelledError):
             return Outcome("interrupted")
+        if isinstance(error, errors.NodeDiedError):
+            return Outcome("gone", "its node is gone")
         what = {
-            errors.NodeDiedError: "its node is gone",
             errors.OutOfMemoryError: "its process was killed for the memory that it took",
             errors.WorkerCrashedError: "its process was killed",
         }
@@ -97,15 +101,13 @@ class RayRunner:
 
     def _check_folder(self) -> int:
         """Raise ValueError unless every node sees the folder of the runs; how many nodes there are."""
-        ray = self._ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+        ray, on = self._ray, import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
         nodes = [node for node in ray.nodes() if node["Alive"]]
         look = ray.remote(num_cpus=0, max_retries=0)(_sees)
         answers = {
-            node["NodeManagerAddress"]: look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(self._out, self._token)
+            node["NodeManagerAddress"]: look.options(scheduling_strategy=on(node["NodeID"], soft=False)).remote(
+                self._out, self._token
+            )
             for node in nodes
         }
         for address, answer in answers.items():
@@ -123,7 +125,7 @@ def _unseen(out: Path, where: str) -> str:
     return f"{out} is another folder on node {where} than here: give --out a folder that all nodes share"
 
 
-def _do(task: SweepTask, means: Means, out: Path, token: str) -> Outcome:
+def _do(task: SweepTask, means: Means, out: Path, token: str, takes_over: bool = False) -> Outcome:
     """A task, in a process of Ray's; a node that came later may not see the folder."""
     from advdpnp.progress import Lines
 
@@ -133,7 +135,7 @@ def _do(task: SweepTask, means: Means, out: Path, token: str) -> Outcome:
         return Outcome("failed", _unseen(out, socket.gethostname()))
     with _printing_to(task.records.log_path):
         prepare(means)
-        return do(task, means, Lines())
+        return do(task, means, Lines(), takes_over)
 
 
 @contextlib.contextmanager
@@ -166,8 +168,7 @@ def _connected(workers: int | None, threads: int) -> Any:
             "ray job submit --address http://HEAD:8265 -- advdpnp sweep FILE.yaml --on ray"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
+    ray = import_module("ray")
     if ray.is_initialized():
         return ray
     with _own_signals():
@@ -186,10 +187,10 @@ def _connected(workers: int | None, threads: int) -> Any:
 
 def _bind_to_loopback() -> None:
     """Have Ray take this machine's loopback address, as it does where it knows no clusters; its processes too."""
-    from ray._private import ray_constants
-
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    # Read by its processes, and by what this process has loaded of it already.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    constants: Any = import_module("ray._private.ray_constants")
+    constants.ENABLE_RAY_CLUSTER = False
 
 
 @contextlib.contextmanager

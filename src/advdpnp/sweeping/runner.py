@@ -18,8 +18,8 @@ class Runner(Protocol):
     def about(self) -> str:
         """What it is, in words."""
 
-    def submit(self, task: SweepTask) -> "Future[Outcome]":
-        """Begin a task. A process that is killed is an outcome "lost", and no error."""
+    def submit(self, task: SweepTask, takes_over: bool = False) -> "Future[Outcome]":
+        """Begin a task, in place of a process that counts as dead if need be; being killed is an outcome, no error."""
 
     def stop(self) -> None:
         """Ask all that is being done to store its state and end; their outcomes are "interrupted"."""

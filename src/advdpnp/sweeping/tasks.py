@@ -76,11 +76,17 @@ class TrainTask(_Sent):
     def records(self) -> Records:
         return Records(self.run.folder, "train")
 
+    @property
+    def lock_paths(self) -> tuple[Path, Path]:
+        """What is held by whoever does it: the task's own, and that of any training of this run."""
+        return self.records.lock_path, self.run.lock_path
+
     def status(self) -> Status:
         """Read from the folder, whoever trains it."""
         found = read_status(self.run.folder)
         epochs = f"epoch {len(found.lines)} of {found.epochs}" if found.epochs else ""
-        if held(self.records.lock_path) or (found.state != "silent" and held(self.run.lock_path)):
+        own, of_run = self.lock_paths
+        if held(own) or (found.state != "silent" and held(of_run)):
             return Status("running", epochs)
         try:
             if self.is_finished():
@@ -187,10 +193,19 @@ class SuiteTask(_Sent):
         shard = f".{self.part}-of-{self.entry.shards}" if self.part else ""
         return Records(self.run.folder, f"{self.files.name}{shard}")
 
+    @property
+    def _partial(self) -> Path:
+        """Where it is kept until it is finished."""
+        return self.files.partial(self.entry.noise_seed, *((self.part, self.entry.shards) if self.part else ()))
+
+    @property
+    def lock_paths(self) -> tuple[Path, Path]:
+        """What is held by whoever does it: the task's own, and that of any such evaluation."""
+        return self.records.lock_path, self._partial.with_suffix(".lock")
+
     def status(self) -> Status:
         """Read from the run's folder, whoever evaluates it."""
-        partial = self.files.partial(self.entry.noise_seed, *((self.part, self.entry.shards) if self.part else ()))
-        if held(self.records.lock_path) or held(partial.with_suffix(".lock")):
+        if any(map(held, self.lock_paths)):
             return Status("running")
         try:
             if self.is_finished():
@@ -199,7 +214,7 @@ class SuiteTask(_Sent):
             return Status("failed", " ".join(str(error).split()))
         if problem := self.records.failure():
             return Status("failed", problem)
-        return Status("interrupted" if partial.is_file() else "waiting")
+        return Status("interrupted" if self._partial.is_file() else "waiting")
 
     def is_finished(self) -> bool:
         """Whether the result of these weights is there: that of the whole stands for its shards."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from advdpnp.experiments import read_plugin
 from advdpnp.fence import SupersededError, claim, fenced
-from advdpnp.lock import InUseError, only_process
+from advdpnp.lock import InUseError, only_process, owner_of
 from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.tasks import SweepTask
 
@@ -18,12 +18,12 @@ class Outcome:
 
     Args:
         kind: "busy" where another process is at it, "interrupted" where a signal asked to end, and the state is
-            stored; "lost" where the process that worked on it was killed.
+            stored; "lost" where the process that worked on it was killed, "gone" where its machine does not answer.
         problem: of a failure, in one line.
         seconds: that were spent on it.
     """
 
-    kind: Literal["finished", "failed", "busy", "interrupted", "lost"]
+    kind: Literal["finished", "failed", "busy", "interrupted", "lost", "gone"]
     problem: str = ""
     seconds: float = 0.0
 
@@ -38,10 +38,19 @@ def prepare(means: Means) -> None:
         read_plugin(reference)
 
 
-def do(task: SweepTask, means: Means, callback: Any) -> Outcome:
-    """Do a task, once: other processes are kept out, and those that were thought dead write nothing any more."""
+def do(task: SweepTask, means: Means, callback: Any, takes_over: bool = False) -> Outcome:
+    """Do a task, once: other processes are kept out, and those that were thought dead write nothing any more.
+
+    Args:
+        task: what is done.
+        means: with what.
+        callback: of training and evaluation.
+        takes_over: whether a process that was at it counts as dead, though its lock may be held.
+    """
     records, began = task.records, time.monotonic()
     try:
+        if takes_over:
+            _break_locks(task)
         with only_process(records.lock_path, task.key):
             if task.is_finished():
                 return Outcome("finished")
@@ -54,6 +63,14 @@ def do(task: SweepTask, means: Means, callback: Any) -> Outcome:
         return Outcome("interrupted")
     except (ValueError, OSError) as error:
         return Outcome("failed", _line(error))
+
+
+def _break_locks(task: SweepTask) -> None:
+    """Remove the lock files of a sweep's process; what others hold, as a training by hand, is left to them."""
+    owner = owner_of(task.records.lock_path)
+    for path in task.lock_paths if owner is not None else ():
+        if owner_of(path) == owner:
+            path.unlink(missing_ok=True)
 
 
 def _performed(task: SweepTask, means: Means, callback: Any) -> Outcome:
