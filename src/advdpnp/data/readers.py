@@ -18,11 +18,18 @@ from advdpnp.data.formats.restricted_pickle import CURE, read_pickle
 from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
 
+# Bytes that a file may have beside its pixels: labels, and the names of images.
+_REST = 1 << 22
+
 
 def data_root(root: Path | str | None = None) -> Path:
     """Folder of the data files: `root`, else $ADVDPNP_DATA, else advdpnp/ in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp").expanduser()
+    found = Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp")
+    try:
+        return found.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{found} begins with the home folder of a user whom this machine does not know") from None
 
 
 def read_cifar10(spec: DataSpec, split: Split, root: Path) -> Arrays:
@@ -138,7 +145,7 @@ def _labels(values: object, n: int, spec: DataSpec, path: Path) -> NDArray[np.in
 
 
 def _cifar_file(path: Path, label_key: bytes, n: int, spec: DataSpec) -> Arrays:
-    content = read_pickle(path)
+    content = read_pickle(path, 2 * n * prod(spec.image_shape) + _REST)
     data = content.get(b"data")
     shape = (n, prod(spec.image_shape))
     if not isinstance(data, np.ndarray) or data.shape != shape:

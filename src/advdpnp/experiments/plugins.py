@@ -24,6 +24,8 @@ from advdpnp.threat import ThreatModel
 FORMS = "pkg.module:Class or path/to/file.py:Class"
 _OTHERWISE = f"a defense from elsewhere needs its package installed, or --plugin {FORMS}"
 
+_READ: list[str] = []
+
 # Of the trial.
 _IMAGES, _CLASSES, _SIDE = 4, 10, 8
 
@@ -68,7 +70,15 @@ def read_plugin(reference: str) -> type[Defense[Any]]:
     Raises:
         ValueError: no such class, or one that is not fit; FileNotFoundError: no such file.
     """
-    return register_defense(find_object(reference, "--plugin", FORMS))
+    found = register_defense(find_object(reference, "--plugin", FORMS))
+    if reference not in _READ:
+        _READ.append(reference)
+    return found
+
+
+def read_references() -> list[str]:
+    """What `read_plugin` was given in this process, for other processes that it starts."""
+    return list(_READ)
 
 
 def register_defense(found: object) -> type[Defense[Any]]:
