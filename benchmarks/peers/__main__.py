@@ -1,4 +1,4 @@
-"""Measure, print, and say whether the floors hold: PYTHONPATH=benchmarks:tests python -m peers [--ci] [--only GROUP ...]
+"""Measure, print, and say whether the floors hold: PYTHONPATH=benchmarks:tests python -m peers [--ci] [--only ...]
 
 Run it in the environment of `make bench`. Ends with status 1 where a floor does not hold or a side has failed.
 """

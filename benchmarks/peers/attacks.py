@@ -113,7 +113,7 @@ def _adv_lib(subject: BenchModel) -> Callable[[Tensor, Tensor], Tensor]:
 
 @contextmanager
 def _stand_ins(*names: str) -> Iterator[None]:
-    """Empty modules for what adv-lib imports and no attack uses: visdom has no wheel, torchvision wants CUDA's torch."""
+    """Empty modules for what adv-lib imports and APGD does not use: visdom has no wheel, torchvision wants CUDA."""
     missing = {name: types.ModuleType(name) for name in names if name not in sys.modules}
     for name, module in missing.items():
         parent, _, child = name.rpartition(".")

@@ -1,6 +1,5 @@
-"""The measurement: every group's sides in turn, into one JSON file that is whole after every run and can be gone on with."""
+"""The measurement: every group's sides in turn, into one JSON file, complete after every run, so that it goes on."""
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -177,18 +176,13 @@ class GroupTiming:
 
 @torch.no_grad()
 def strength(judge: nn.Module, output: Output) -> Json:
-    """How strong images are: robust accuracy, and where there are images the mean cross-entropy, of the fp32 network."""
+    """How strong images are to the fp32 network: robust accuracy, and where there are images mean cross-entropy."""
     if isinstance(output, torch.Tensor):
         return {"robust_accuracy": output.double().mean().item()}
     x_adv, y = output
     logits = judge(x_adv)
     loss = nn.functional.cross_entropy(logits.double(), y).item()
     return {"robust_accuracy": (logits.argmax(1) == y).double().mean().item(), "mean_loss": round(loss, 6)}
-
-
-def median(row: Json) -> float:
-    """Seconds."""
-    return statistics.median(row["seconds"])
 
 
 def _begin(protocol: Protocol, out: Path, known: list[str]) -> Json:

@@ -135,7 +135,7 @@ def _with_torchattacks(budget: Budget) -> Step:
 
 
 def _trades(budget: Budget, beta: float) -> Step:
-    """The clean images go through the network in every iteration and twice in the loss, as the algorithm is released."""
+    """The clean images go through the network in every iteration and twice in the loss, as in what was released."""
 
     def divergence(model: Classifier, x_adv: Tensor, x: Tensor) -> Tensor:
         return F.kl_div(F.log_softmax(model(x_adv), 1), F.softmax(model(x), 1), reduction="sum")

@@ -1,4 +1,4 @@
-"""The networks and images that attacks and training steps are timed on: synthetic, and a training of a few steps."""
+"""Networks and images that attacks and training steps are timed on: synthetic, and a training of a few steps."""
 
 from collections.abc import Sequence
 from dataclasses import replace

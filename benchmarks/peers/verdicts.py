@@ -1,4 +1,4 @@
-"""What a measurement says: ratios, shares of the ceiling, and which floors hold; no ratio where the work is not equal."""
+"""What a measurement says: ratios, shares of the ceiling, and which floors hold; no ratio without equal strength."""
 
 import math
 import statistics
