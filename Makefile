@@ -7,12 +7,14 @@ LINTED := src tests examples scripts benchmarks docs .ci
 # If PYTHON is itself in a virtual environment, its packages are not the system's: a .pth file names their folder.
 export WHERE_TORCH_IS := import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 export NEW_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit(f'advdpnp needs Python 3.11 or newer; got {sys.version.split()[0]} as $(PYTHON): make install PYTHON=python3.12')
+# Hundreds of processes of the tests import the same files: what is compiled once is stored.
+unexport PYTHONDONTWRITEBYTECODE
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
 # What the environment of the benchmark takes from .venv: its packages, and what its own .pth files name.
 export AS_SITE := import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})")
 
-.PHONY: install demo test slow lint wheel docs report bench rehearse-gpu clean
+.PHONY: install demo test slow lint wheel docs report bench catalog rehearse-gpu clean
 
 install: .venv/installed
 
@@ -73,6 +75,10 @@ bench: .bench-venv/installed
 	$(BIN)/python -c "$$AS_SITE" > "$$(.bench-venv/bin/python -c "$$PACKAGES")/packages-of-the-project.pth"
 	.bench-venv/bin/python -m pip install --no-deps -r benchmarks/peers/requirements.txt
 	@touch .bench-venv/installed
+
+# The index of names that `advdpnp list` shows, after a registry or a description was changed.
+catalog: install
+	$(BIN)/python scripts/write_catalog.py
 
 # Everything that would run on a GPU that one has for a limited time, tiny and on a CPU.
 rehearse-gpu: install

@@ -10,6 +10,7 @@ from PIL import Image
 
 import advdpnp
 from advdpnp import cli
+from advdpnp.runs import read_json
 
 QUICK = ["--set", "recipe.epochs=1", "--set", "recipe.train_images=64", "--set", "recipe.holdout=40",
          "--set", "recipe.attack.steps=1", "--threads", "1"]  # fmt: skip
@@ -42,7 +43,7 @@ def test_train_evaluate_and_report(
     assert {p.name for p in trained.iterdir()} == {"config.json", "environment.json", "train.jsonl", "checkpoints"}
     assert call(monkeypatch, "evaluate", str(trained), "--limit", "50", "--checkpoint", "best") == 0
     assert "worst case" in capsys.readouterr().out
-    result = json.loads((trained / "eval/quick.json").read_text())
+    result = read_json(trained / "eval/quick.json")
     assert result["n"] == 50 and result["checkpoint"] == "best" and len(result["attacks"]) == 4
     assert sorted(p.name for p in (trained / "eval").iterdir()) == ["centers.npz", "quick.json"]
     assert call(monkeypatch, "report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")) == 0
@@ -96,7 +97,7 @@ def test_show_takes_what_train_takes(
     config = json.loads(capsys.readouterr().out)
     out = str(tmp_path / "runs")
     assert call(monkeypatch, "train", *arguments, *epoch, "--set", "recipe.attack.steps=1", "--out", out) == 0
-    trained = json.loads((tmp_path / "runs/folder-photos/tiny/at/seed-0/config.json").read_text())
+    trained = read_json(tmp_path / "runs/folder-photos/tiny/at/seed-0/config.json")
     trained["recipe"]["attack"]["steps"] = config["recipe"]["attack"]["steps"]
     assert trained == config
 

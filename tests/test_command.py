@@ -15,6 +15,7 @@ import typer
 
 from advdpnp import cli
 from advdpnp.cli.command import Answer, Resume, Switches, command
+from commands import call
 
 
 def started(app: typer.Typer, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -165,3 +166,34 @@ def test_an_answer_for_a_full_disk_or_for_a_reader_that_has_left_ends_in_at_most
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_names_do_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # A folder's name that would clear the screen and set the window's title.
+    odd = tmp_path / "\x1b[2J\x1b]0;x\x07\u202ename\r"
+    assert call("report", str(odd)) == 2
+    said = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\u202e", "\r"} & set(said.out + said.err) and "\ufffd[2J" in said.err
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    from advdpnp.progress import Bars
+
+    with Bars() as bars:
+        bars.on_note("[/closed] [red]x")
+        bars.on_attack("[/closed]", 1)
+        bars.on_images(1)
+    assert "[/closed] [red]x" in capsys.readouterr().err
+
+
+def test_more_threads_than_there_could_be_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("list", "--threads", str(10**30)) == 2
+    assert "--threads must be at most 4096" in capsys.readouterr().err
+
+
+def test_a_data_folder_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from advdpnp.data import data_root
+
+    monkeypatch.setenv("ADVDPNP_DATA", "~nobody-of-this-name/data")
+    with pytest.raises(ValueError, match="a user whom this machine does not know"):
+        data_root()

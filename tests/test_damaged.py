@@ -49,6 +49,8 @@ def changed(path: Path, *keys: Any, **values: Any) -> None:
         inside.update(values)
     else:
         del inside[keys[-1]]
+    # As whoever edits a file by hand.
+    content.pop("sha256", None)
     path.write_text(json.dumps(content))
 
 
@@ -149,7 +151,7 @@ def test_a_damaged_result_is_named(
 @pytest.mark.parametrize("name", ["attacks", "n", "clean_verdicts"])
 def test_a_comparison_with_a_damaged_result_is_one_line(name: str, run: Path, whole: Path) -> None:
     changed(run / "eval" / "quick-look.json", name)
-    with pytest.raises(ValueError, match="is damaged or no"):
+    with pytest.raises(ValueError, match=r"is damaged or no|has no .clean_verdicts., as results of earlier versions"):
         api.compare(run, whole, "quick-look")
 
 

@@ -27,9 +27,11 @@ from advdpnp.external import ExternalModel
 from advdpnp.noise import IndexNoise
 from advdpnp.predicting.predictor import Predictor
 from advdpnp.ranges import Range
+from advdpnp.sweeping.means import Means
+from advdpnp.sweeping.sweep_file import Group, SuiteEntry
 from advdpnp.threat import ThreatModel
 from advdpnp.training import Task
-from advdpnp.training.recipe import Averaging, InnerAttack, Recipe, WeightPerturbation
+from advdpnp.training.recipe import Averaging, InnerAttack, RateScaling, Recipe, WeightPerturbation
 
 INDEX = torch.arange(2)
 IMAGES = Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), INDEX)
@@ -47,6 +49,7 @@ SAMPLES: list[Any] = [
     ATTACK,
     Averaging(),
     WeightPerturbation(),
+    RateScaling(),
     Augmentation(),
     RECIPE,
     experiment("digits/tiny/at"),
@@ -65,6 +68,9 @@ SAMPLES: list[Any] = [
     ExternalModel("torch.nn:Identity", mean=(0.5,), std=(0.5,)),
     Predictor(torch.nn.Identity(), (), None, None, 1, 0),
     OutsideImages("photos", Images(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), 1), (1, 8, 8)),
+    SuiteEntry("clean", seeds=(0,)),
+    Group("digits", "tiny", ("at",)),
+    Means(),
     OutsideNoise("uniform-noise", (1, 8, 8), 4, torch.device("cpu")),
 ]
 # What nobody fills in: results, what is read from files, and what other code makes from fields that are checked.
@@ -76,11 +82,14 @@ MADE = {
     "advdpnp.api.outside_sets",
     "advdpnp.api.run_images",
     "advdpnp.api.test_sets",
+    "advdpnp.api.training",
     "advdpnp.attacks.apgd_step",
     "advdpnp.audit_files",
     "advdpnp.auditing.comparisons",
     "advdpnp.auditing.subject",
     "advdpnp.attacks.square_moves",
+    "advdpnp.launch",
+    "advdpnp.training.distributed",
     "advdpnp.bench.engines",
     "advdpnp.bench.timing",
     "advdpnp.cli.command",
@@ -105,6 +114,7 @@ MADE = {
     "advdpnp.external.conversion",
     "advdpnp.external.stored_tensors",
     "advdpnp.external.weights",
+    "advdpnp.fence",
     "advdpnp.illustrations",
     "advdpnp.ood_results",
     "advdpnp.predicting.predictions",
@@ -120,6 +130,9 @@ MADE = {
     "advdpnp.run_status",
     "advdpnp.report.sections.section",
     "advdpnp.report.tables",
+    "advdpnp.sweeping.drive",
+    "advdpnp.sweeping.tasks",
+    "advdpnp.sweeping.work",
 }
 
 

@@ -1,5 +1,6 @@
 """What a result file says of the machine and of the code."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from advdpnp import api
-from advdpnp.api.environment import check_environment, cudnn_benchmark, environment
+from advdpnp.api.environment import check_environment, cudnn_benchmark, deterministic, environment
 from advdpnp.runs import Run, read_json, write_json
 from training.small import small_experiment
 
@@ -67,3 +68,48 @@ def test_a_resume_in_another_environment_warns_and_one_from_an_older_version_doe
     write_json(run.folder / "environment.json", environment(CPU) | {"cudnn_benchmark": True})
     with pytest.warns(UserWarning, match="cudnn_benchmark True -> False"):
         check_environment(run, environment(CPU))
+
+
+def test_deterministic_algorithms_are_recorded_and_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert "deterministic" not in environment(CPU)
+    with deterministic():
+        assert environment(CPU)["deterministic"] is True and torch.backends.cudnn.deterministic
+        # What the documentation of cuBLAS asks for.
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert "deterministic" not in environment(CPU) and not torch.backends.cudnn.deterministic
+    with deterministic(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_operation_without_a_deterministic_algorithm_is_named() -> None:
+    with (
+        pytest.raises(
+            ValueError, match=r"put_.* has no deterministic algorithm .*: leave --deterministic out"
+        ) as error,
+        deterministic(),
+    ):
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+    assert "\n" not in str(error.value) and not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(RuntimeError, match="another"), deterministic():
+        raise RuntimeError("another")
+
+
+def test_a_workspace_that_is_not_repeatable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    with pytest.raises(ValueError, match="CUBLAS_WORKSPACE_CONFIG must be :4096:8"), deterministic():
+        pass
+
+
+def test_a_resume_with_other_algorithms_is_told(tmp_path: Path) -> None:
+    check_environment(Run(tmp_path), environment(CPU))
+    with deterministic(), pytest.warns(UserWarning, match="deterministic False -> True"):
+        check_environment(Run(tmp_path), environment(CPU))
+
+
+def test_on_a_cpu_they_change_no_bit(tmp_path: Path) -> None:
+    runs = [api.train(small_experiment("st", "recipe.epochs=1"), tmp_path / "a", device="cpu")]
+    with deterministic():
+        runs.append(api.train(small_experiment("st", "recipe.epochs=1"), tmp_path / "b", device="cpu"))
+    first, second = (run.weights_path("last").read_bytes() for run in runs)
+    assert first == second

@@ -1,6 +1,5 @@
 """`advdpnp illustrate` as a person uses it: what it stores, and what it refuses."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 import advdpnp
 from advdpnp import api
 from advdpnp.evaluation import pictures
-from advdpnp.runs import Json
+from advdpnp.runs import Json, read_json
 from commands import QUICK, call
 
 ATTACK = ["--attack", "pgd:steps=2"]
@@ -26,7 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def stored(run: Path) -> Json:
-    found: Json = json.loads((run / "eval/illustration/illustration.json").read_text())
+    found: Json = read_json(run / "eval/illustration/illustration.json")
     return found
 
 

@@ -19,7 +19,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "result_parts": ({"stored_values"}, set()),
     "declared_fields": ({"result_parts", "stored_values"}, set()),
     "callbacks": (set(), set()),
-    "indices": (set(), {"numpy"}),
+    "bounded_files": (set(), set()),
+    "array_files": ({"bounded_files"}, {"numpy"}),
+    "inert_pickle": (set(), set()),
+    "torch_limits": ({"inert_pickle"}, set()),
+    "indices": ({"array_files", "bounded_files", "stored_values"}, set()),
     "folder_names": (set(), set()),
     "importing": (set(), set()),
     "noise": (set(), NUMERIC),
@@ -32,17 +36,24 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "models": (set(), NUMERIC),
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
-    "data": ({"noise"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
+    "data": ({"bounded_files", "noise", "stored_values"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
     "signals": (set(), set()),
-    "lock": (set(), set()),
-    "weights_file": (set(), {"torch", "safetensors"}),
-    "runs": ({"stored_values", "weights_file"}, {"torch", "numpy"}),
+    "launch": (set(), set()),
+    "lock": ({"bounded_files", "stored_values"}, set()),
+    "fence": (set(), set()),
+    "weights_file": ({"stored_values"}, {"torch", "safetensors"}),
+    "checksums": (set(), set()),
+    "runs": (
+        {"bounded_files", "checksums", "fence", "stored_values", "torch_limits", "weights_file"},
+        {"torch", "numpy"},
+    ),
     "training": (
         {
             "cuda_graphs",
             "defenses.base",
             "data",
             "attacks",
+            "launch",
             "models.classifier",
             "models.copying",
             "models.folding",
@@ -71,8 +82,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "ood_results",
             "radii",
             "result_files",
+            "result_parts",
             "results",
             "runs",
+            "stored_values",
             "losses",
             "noise",
             "threat",
@@ -83,6 +96,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "experiments": (
         {
+            "bounded_files",
             "defenses",
             "training.recipe",
             "attacks.projected_ascent",
@@ -107,10 +121,13 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "illustrations": ({"declared_fields", "indices", "result_parts", "results", "runs", "stored_values"}, set()),
     "report": (
         {
+            "array_files",
             "attack_words",
             "audit_files",
+            "checksums",
             "illustrations",
             "indices",
+            "lock",
             "ood_results",
             "result_files",
             "result_parts",
@@ -120,28 +137,39 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"numpy", "matplotlib", "jinja2"},
     ),
-    "external": ({"data", "mode", "models", "importing"}, {"torch", "safetensors"}),
+    "external": ({"data", "inert_pickle", "mode", "models", "importing", "torch_limits"}, {"torch", "safetensors"}),
     "predicting": (
-        {"data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},
+        {"array_files", "data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
     ),
     "explaining": (
-        {"attack_words", "attacks", "data", "evaluation", "noise", "ood_results", "predicting", "runs", "threat"},
+        {
+            "attack_words",
+            "attacks",
+            "data",
+            "evaluation",
+            "lock",
+            "noise",
+            "ood_results",
+            "predicting",
+            "runs",
+            "threat",
+        },
         {"torch", "numpy", "matplotlib", "jinja2", "PIL"},
     ),
     "exporting": (
-        {"experiments", "models", "report.read", "results", "runs", "threat"},
+        {"experiments", "models", "report.read", "results", "runs", "stored_values", "threat"},
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
-    "progress": ({"attack_words", "indices", "results", "runs"}, {"rich"}),
+    "progress": ({"attack_words", "indices", "results", "runs", "stored_values"}, {"rich"}),
     "loggers": ({"runs"}, {"numpy", "tensorboard"}),
-    "run_status": ({"lock", "runs"}, set()),
+    "run_status": ({"lock", "runs", "stored_values"}, set()),
     "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }
 # Declarations, which every layer may make, and names.
 EVERYWHERE = {"ranges", "callbacks", "folder_names"}
 # What joins the layers may import all of them, but nothing imports the command line.
-JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "cli", "bench"}
+JOINTS = {"__init__", "__main__", "deprecation", "api", "demo", "catalog", "descriptions", "cli", "bench", "sweeping"}
 
 
 def layer_of(path: Path) -> str:

@@ -1,6 +1,5 @@
 """`advdpnp ood` as a person uses it: what it stores, keeps and refuses."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from PIL import Image
 
 import advdpnp
 from advdpnp.report import write_report
-from advdpnp.runs import Json
+from advdpnp.runs import Json, read_json
 from commands import call, train_quickly
 
 SMALL = ["--limit", "40", "--attack", "pgd:steps=2"]
@@ -21,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stored(run: Path) -> Json:
-    found: Json = json.loads((run / "eval/ood/ood.json").read_text())
+    found: Json = read_json(run / "eval/ood/ood.json")
     return found
 
 

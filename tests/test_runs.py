@@ -96,7 +96,8 @@ def test_a_line_that_a_kill_cut_short_is_left_out_and_repeated_epochs_are_droppe
         file.write('{"epoch": 4, "lo')
     assert [line["epoch"] for line in run.epochs()] == [1, 2, 3]
     run.keep_epochs(2)
-    assert (tmp_path / "train.jsonl").read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+    assert [line["epoch"] for line in run.epochs()] == [1, 2]
+    assert (tmp_path / "train.jsonl").read_text().endswith('"epoch": 2}\n')
 
 
 def test_runs_are_found_by_their_folders(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any, Literal, TypedDict
 
 import pytest
 
-from advdpnp.stored_values import check_value, parsed, parsed_to_show, short_name
+from advdpnp.stored_values import check_value, parsed, short_name, to_show
 
 
 class Inner(TypedDict):
@@ -55,10 +55,22 @@ def test_json_without_surprises(text: str) -> None:
 
 def test_controls_are_replaced_where_texts_are_shown() -> None:
     text = '{"a\\u0000": ["\\u202ex", "\\ud800", "\\ud83d\\ude00", "tab\\t"]}'
-    assert parsed_to_show(text) == {"a\ufffd": ["\ufffdx", "\ufffd", "\U0001f600", "tab\t"]}
+    assert to_show(parsed(text)) == {"a\ufffd": ["\ufffdx", "\ufffd", "\U0001f600", "tab\t"]}
     assert parsed(text) == {"a\0": ["\u202ex", "\ud800", "\U0001f600", "tab\t"]}
 
 
 def test_long_names_that_differ_stay_apart() -> None:
     first, second = (short_name("x" * 100 + end) for end in "ab")
     assert first != second and len(first) == len(second) <= 60 and short_name("a \n b") == "a b"
+
+
+def test_values_lie_64_deep_and_no_deeper() -> None:
+    assert parsed("[" * 64 + "]" * 64) and parsed('{"a":' * 63 + "[]" + "}" * 63)
+    for text in ("[" * 65 + "1" + "]" * 65, '{"a":' * 65 + "1" + "}" * 65, "[" * 500 + "]" * 500):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parsed(text)
+
+
+def test_a_number_of_thousands_of_digits_is_named_shortly() -> None:
+    with pytest.raises(ValueError, match=r"^9{20}\.\.\. is no number of JSON$"):
+        parsed("9" * 5000)

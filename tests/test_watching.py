@@ -255,3 +255,36 @@ def test_a_path_is_a_run_or_holds_runs_or_will_be_one(tmp_path: Path) -> None:
     runs = [made(tmp_path / f"a/seed-{seed}", done=1) for seed in range(2)]
     assert runs_at(tmp_path) == runs and runs_at(runs[0]) == [runs[0]]
     assert runs_at(tmp_path / "b") == [tmp_path / "b"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({"validation_seconds": "x"}, {"validation_seconds": None}, {"holdout": [1]}, {"holdout": "x"}),
+        *({"seconds": 10**400}, {"epoch": True}, {"loss": {"total": 10**400}}, {"lr": "0.1"}, {"loss": []}),
+    ],
+    ids=str,
+)
+def test_a_line_that_is_none_of_ours_is_damage(odd: Json, tmp_path: Path) -> None:
+    made(tmp_path, done=2)
+    with (tmp_path / "train.jsonl").open("a") as file:
+        file.write(json.dumps(line(3) | odd) + "\n")
+    status = read_status(tmp_path, NOW)
+    assert status.state == "damaged" and "line 3" in status.problem
+    assert "damaged" in statuses_text([status])
+
+
+@pytest.mark.parametrize("epochs", ["4", None, 10**300, True, [], 0.5])
+def test_epochs_that_are_no_count_are_damage(epochs: object, tmp_path: Path) -> None:
+    made(tmp_path, done=2)
+    write_json(tmp_path / "config.json", {"recipe": {"epochs": epochs}})
+    assert read_status(tmp_path, NOW).state == "damaged"
+
+
+def test_a_loss_that_grew_out_of_all_bounds_is_null_in_json(tmp_path: Path) -> None:
+    made(tmp_path, done=2)
+    with (tmp_path / "train.jsonl").open("a") as file:
+        file.write(json.dumps(line(3, loss={"total": float("nan"), "dnp": float("inf")})) + "\n")
+    value = read_status(tmp_path, NOW).value()
+    assert value["last"]["loss"] == {"total": None, "dnp": None}
+    json.dumps(value, allow_nan=False)

@@ -4,11 +4,19 @@ import importlib
 import importlib.util
 import sys
 from functools import reduce
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from advdpnp.ranges import nearest
+
+DEFENSES_GROUP = "advdpnp.defenses"
+
+
+def installed_defenses() -> dict[str, EntryPoint]:
+    """Entry points of installed packages in the group `DEFENSES_GROUP`, by name; none is imported."""
+    return {point.name: point for point in entry_points(group=DEFENSES_GROUP)}
 
 
 def find_object(reference: str, option: str, forms: str) -> Any:

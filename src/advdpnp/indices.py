@@ -1,16 +1,21 @@
 """Which images of a test set: positions, and the text in which results name them, such as "0-99,2303"."""
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
+from advdpnp.bounded_files import read_text
+from advdpnp.stored_values import parsed
+
 # "7", "0-99", or "1-199 step 4".
 _RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+)(?:\s+step\s+(\d+))?)?")
 _PART = re.compile(r" part \d+ of \d+$")
+# A position has so many digits at most; a file of all of them so many bytes.
+_DIGITS, _MOST_BYTES = 8, 1 << 30
+_LARGEST = 10**_DIGITS // 10 - 1
 # Of a text for people; longer ones are cut.
 _SHORT = 60
 
@@ -24,10 +29,18 @@ def parse_indices(chosen: Any) -> tuple[int, ...]:
     Raises:
         ValueError: none of these, no position at all, one below 0, or one that is named twice.
     """
-    if isinstance(chosen, str | Path):
-        positions = _in_text(str(chosen)) if _is_text(str(chosen)) else _in_file(Path(chosen))
-    else:
-        positions = _in_list(chosen, "indices")
+    if not isinstance(chosen, str | Path):
+        return _checked(_in_list(chosen, "indices"), chosen)
+    if _is_text(str(chosen)):
+        return _checked(_in_text(str(chosen)), chosen)
+    positions = _in_file(Path(chosen))
+    try:
+        return _checked(positions, chosen)
+    except ValueError as error:
+        raise ValueError(f"{chosen}: {error}") from None
+
+
+def _checked(positions: list[int], chosen: Any) -> tuple[int, ...]:
     positions.sort()
     if not positions:
         raise ValueError(f"indices name no image; got {_brief(chosen)}: give some, such as 0-99,2303")
@@ -104,51 +117,69 @@ def _is_text(text: str) -> bool:
 
 
 def _in_text(text: str) -> list[int]:
-    return [position for part in text.split(",") for position in _in_range(part.strip())]
+    return _in_parts(part.strip() for part in text.split(","))
 
 
-def _in_range(part: str) -> Iterator[int]:
+def _digits(found: re.Match[str]) -> tuple[str, str, str]:
+    """First, last and step of a range, without zeros before them."""
+    first, last, step = (digits and (digits.lstrip("0") or "0") for digits in found.groups())
+    return first, last or first, step or "1"
+
+
+def _in_range(part: str) -> range:
     found = _RANGE.fullmatch(part)
     if found is None:
         raise ValueError(f"indices are whole numbers and ranges, such as 0-99,2303; got {_brief(part)}")
-    first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
+    first, last, step = (int(digits) if len(digits) <= _DIGITS else 10**_DIGITS for digits in _digits(found))
     if first > last or step < 1:
-        raise ValueError(f"a range of indices ascends, as 0-99; got {part}")
-    # A slip of a digit must not fill the memory; no test set is as large.
-    if last - first > 10**8:
-        raise ValueError(f"a range of indices has at most 10^8 images; got {part}")
-    yield from range(first, last + 1, step)
+        raise ValueError(f"a range of indices ascends, as 0-99; got {_brief(part)}")
+    # A slip of a digit must not fill the memory.
+    if last > _LARGEST:
+        raise ValueError(f"indices are below {_LARGEST + 1:,}, since no test set is larger; got {_brief(part)}")
+    return range(first, last + 1, step)
+
+
+def _in_parts(parts: Iterable[str]) -> list[int]:
+    """Positions of parts of a text; ranges that overlap again and again are not gone through."""
+    ranges = list(map(_in_range, parts))
+    if sum(map(len, ranges)) > _LARGEST + 1:
+        raise ValueError("indices must name each image once; got overlapping ranges")
+    return [position for found in ranges for position in found]
 
 
 def _in_file(path: Path) -> list[int]:
     if not path.is_file():
         raise ValueError(f"indices are a file, or numbers and ranges such as 0-99,2303; got {_brief(str(path))}")
     if path.suffix == ".npy":
-        import numpy as np
+        from advdpnp.array_files import read_array
 
         try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, EOFError, ValueError):
+            array = read_array(path, _MOST_BYTES)
+        except (OSError, ValueError):
             raise ValueError(f"{path} is no array of numbers of numpy: write one with numpy.save") from None
         return _in_list(array, str(path))
     try:
-        text = path.read_text()
+        text = read_text(path, _MOST_BYTES)
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text: expected one index in a line, a JSON list, or a .npy array") from None
     if text.lstrip().startswith("["):
         try:
-            return _in_list(json.loads(text), str(path))
-        except json.JSONDecodeError as error:
+            values = parsed(text)
+        except ValueError as error:
             raise ValueError(f"{path} begins as a JSON list but is none ({error})") from None
-    positions: list[int] = []
+        return _in_list(values, str(path))
+    found: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         parts = [part.strip() for part in line.split(",") if part.strip()]
         if wrong := next((part for part in parts if not _RANGE.fullmatch(part)), ""):
             raise ValueError(
                 f"line {number} of {path} must be an index or a range, such as 7 or 0-99; got {_brief(wrong)}"
             )
-        positions += [position for part in parts for position in _in_range(part)]
-    return positions
+        found += parts
+    try:
+        return _in_parts(found)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _in_list(values: Any, where: str) -> list[int]:

@@ -9,10 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from advdpnp.bounded_files import no_link, read_text
+from advdpnp.stored_values import parsed
+
 try:
     import fcntl
 except ImportError:  # Windows has none.
     fcntl = None  # type: ignore[assignment]
+
+
+class InUseError(ValueError):
+    """Another process has what was asked for."""
 
 
 @contextmanager
@@ -26,7 +33,7 @@ def only_process(path: Path, what: str) -> Iterator[None]:
         path: of the lock file; it is removed at the end.
         what: what other processes must leave alone, for their message, such as a folder.
     Raises:
-        ValueError: another process holds it; its number and machine are named.
+        InUseError: a ValueError: another process holds it; its number and machine are named.
     """
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,8 +48,10 @@ def only_process(path: Path, what: str) -> Iterator[None]:
         file.flush()
         yield
     finally:
-        # Removed before it is free: whoever waits for this file finds that it is gone, and makes a new one.
-        path.unlink(missing_ok=True)
+        # Removed before it is free: whoever waits for this file finds that it is gone, and makes a new one. Another
+        # file there is somebody else's, who took the place of this process when it was thought dead.
+        if _is_at(file, path):
+            path.unlink(missing_ok=True)
         file.close()
         with contextlib.suppress(OSError):
             # Where nothing was written, nothing is left behind.
@@ -53,7 +62,7 @@ def only_process(path: Path, what: str) -> Iterator[None]:
 def owner_of(path: Path) -> tuple[int, str] | None:
     """Number and machine of the process that a lock file names; None where it names none. It may have ended since."""
     try:
-        owner = json.loads(path.read_text())
+        owner = parsed(read_text(path))
         return int(owner["process"]), str(owner["host"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
@@ -64,14 +73,14 @@ def _locked(path: Path, what: str) -> IO[str] | None:
     if fcntl is None:
         return None
     while True:
-        file = path.open("a+")
+        file = open(path, "a+", opener=no_link)  # noqa: SIM115
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
             owner = owner_of(path)
             process = "another process" if owner is None else f"process {owner[0]} on {owner[1]}"
-            raise ValueError(f"{what} is in use by {process}: wait until it is done, or stop it") from None
+            raise InUseError(f"{what} is in use by {process}: wait until it is done, or stop it") from None
         except OSError:
             file.close()
             path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from advdpnp.callbacks import Silent
 from advdpnp.indices import first_or_chosen, image_count, short_indices
 from advdpnp.results import Accuracy, AttackKey
 from advdpnp.runs import Json
+from advdpnp.stored_values import shown_text
 
 
 def duration(seconds: float) -> str:
@@ -172,7 +173,7 @@ class Lines(Silent):
         self._search = SearchClock()
 
     def _print(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(shown_text(text), file=sys.stderr, flush=True)
 
     def on_note(self, text: str) -> None:
         self._print(text)
@@ -287,7 +288,12 @@ class Bars(Silent):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._progress = Progress(*columns, transient=True, console=Console(stderr=True))
         # Moves until the first step or attack is there to be counted.
         self._starting: Any = self._progress.add_task("starting", total=None)
@@ -302,7 +308,7 @@ class Bars(Silent):
         self._progress.stop()
 
     def on_note(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False)
+        self._progress.console.print(shown_text(text), highlight=False, markup=False)
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
         if self._task is None:
@@ -310,7 +316,7 @@ class Bars(Silent):
         self._progress.update(self._task, completed=epoch * steps + step, description=f"epoch {epoch + 1}/{epochs}")
 
     def on_epoch(self, line: Json) -> None:
-        self._progress.console.print(epoch_text(line), highlight=False)
+        self._progress.console.print(shown_text(epoch_text(line)), highlight=False, markup=False)
         if line["epoch"] == line["epochs"] and self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
@@ -327,7 +333,7 @@ class Bars(Silent):
         if self._starting is not None:
             self._progress.remove_task(self._starting)
             self._starting = None
-        return self._progress.add_task(name, total=total)
+        return self._progress.add_task(shown_text(name), total=total)
 
     def on_images(self, images: int) -> None:
         self._progress.advance(self._task, images)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from advdpnp.declared_fields import declared
+from advdpnp.folder_names import check_name
 from advdpnp.indices import of_whole, short_indices, whole_text
 from advdpnp.radii import Radii, radius_fields, unpack_radii
 from advdpnp.ranges import parse_eps
@@ -27,8 +28,9 @@ from advdpnp.results import (
     EvaluationResult,
     Of,
     attack_of,
+    read_evaluation,
 )
-from advdpnp.runs import Json, Run, differences, read_json
+from advdpnp.runs import Json, Run, checked, differences, read_json
 
 # The standard normal distribution has 95 % of its mass within this distance of 0.
 _Z95 = 1.959963984540054
@@ -49,6 +51,9 @@ class ResultFiles:
     run: Run
     name: str
 
+    def __post_init__(self) -> None:
+        check_name("the name of a result", self.name)
+
     @property
     def result(self) -> Path:
         """eval/<name>.json."""
@@ -65,11 +70,22 @@ class ResultFiles:
         return self.run.eval_path(f"{self.name}{f'.seed-{seed}' if seed else ''}{PARTIAL}")
 
     def read(self) -> Json:
-        """The stored evaluation as it is; FileNotFoundError with a cure if there is none."""
+        """The stored evaluation as it is; FileNotFoundError if there is none, ValueError if it is damaged."""
         if not self.result.is_file():
             command = f"advdpnp evaluate {self.run.folder} --suite {self.name}"
             raise FileNotFoundError(f"no result at {self.result}: run `{command}` first")
-        return read_json(self.result)
+        return read_stored(self.result)
+
+
+def read_stored(path: Path, cure: str = "evaluate the run again") -> Json:
+    """A stored evaluation as the JSON that it is, for those who compare or merge results.
+
+    Raises:
+        ValueError: it is damaged, or of another schema; FileNotFoundError: there is none.
+    """
+    stored = checked(path, cure, lambda: read_json(path))
+    checked(path, cure, lambda: read_evaluation(stored, path))
+    return stored
 
 
 def score_interval(successes: float, n: int, z: float = _Z95) -> tuple[float, float]:

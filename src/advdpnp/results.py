@@ -17,6 +17,7 @@ from advdpnp.attack_words import NORMS as NORMS
 from advdpnp.attack_words import SEARCHES, aim_text, attack_label, radii_texts, setting_text, tier_text
 from advdpnp.audit_files import without_audits
 from advdpnp.declared_fields import declared_values, stored_kinds
+from advdpnp.folder_names import folder_name
 from advdpnp.ranges import parse_eps
 from advdpnp.result_parts import (
     Corruptions,
@@ -359,7 +360,7 @@ def read_evaluation(stored: Json, path: Path = Path()) -> EvaluationResult:
 
 def result_name(suite: str, other_data: str = "") -> str:
     """What the file of a result is called: <suite>, or <suite>@<data> on a test set that is not the run's own."""
-    return suite + (f"@{other_data.replace('/', '-')}" if other_data else "")
+    return suite + (f"@{folder_name(other_data)}" if other_data else "")
 
 
 def result_files(run: Run, finished: bool = True) -> list[Path]:

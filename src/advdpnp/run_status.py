@@ -1,14 +1,16 @@
 """How far the training of a run is, read from its folder alone."""
 
+import math
 import os
 import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from advdpnp.lock import owner_of
 from advdpnp.runs import Json, Run, list_runs, read_json
+from advdpnp.stored_values import check_value
 
 State = Literal["not begun", "training", "silent", "interrupted", "finished", "damaged"]
 # So many of the last epochs say how long one takes.
@@ -54,10 +56,17 @@ class RunStatus:
             "epoch": len(self.lines),
             "epochs": self.epochs,
             "idle_seconds": round(self.idle, 1),
-            "seconds_left": None if self.left is None else round(self.left, 1),
+            "seconds_left": None if self.left is None else _finite(round(self.left, 1)),
             "problem": self.problem,
-            "last": self.last,
+            "last": _finite(self.last),
         }
+
+
+def _finite(value: Any) -> Any:
+    """JSON values in which numbers that JSON does not have are None."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_status(folder: Path, now: float | None = None) -> RunStatus:
@@ -71,7 +80,8 @@ def read_status(folder: Path, now: float | None = None) -> RunStatus:
     if not run.exists:
         return RunStatus(folder, "not begun")
     try:
-        epochs = int(read_json(folder / "config.json")["recipe"]["epochs"])
+        epochs = read_json(folder / "config.json")["recipe"]["epochs"]
+        check_value("recipe.epochs", epochs, int)
         lines = tuple(run.epochs())
         if bad := [number for number, line in enumerate(lines, start=1) if not _is_line(line)]:
             raise ValueError(f"{run.log_path} is damaged in line {bad[0]}: restore it from a copy")
@@ -102,9 +112,18 @@ def _is_line(line: object) -> bool:
     if not isinstance(line, dict) or not isinstance(line.get("loss"), dict):
         return False
     held = line.get("holdout") or {}
+    if not isinstance(held, dict):
+        return False
     wanted = [line.get(name) for name in ("epoch", "epochs", "lr", "seconds")] + [line["loss"].get("total")]
     wanted += [*line["loss"].values(), *(held.get(name, 0.0) for name in ("clean_accuracy", "robust_accuracy"))]
-    return isinstance(held, dict) and all(isinstance(number, int | float) for number in wanted)
+    return all(map(_is_number, [*wanted, line.get("validation_seconds", 0.0)]))
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number of a size that can be counted with; a loss may have grown out of all bounds."""
+    if isinstance(value, float):
+        return True
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _state(lives: bool | None, long_silent: bool) -> State:

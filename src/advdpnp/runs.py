@@ -12,15 +12,17 @@ import io
 import json
 import os
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from advdpnp import weights_file
-from advdpnp.stored_values import parsed, parsed_to_show
+from advdpnp import checksums, fence, weights_file
+from advdpnp.bounded_files import MOST_LOG, no_link, read_bytes, read_text
+from advdpnp.checksums import DamagedError
+from advdpnp.stored_values import check_value, parsed, to_show
+from advdpnp.torch_limits import check_limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +34,10 @@ T = TypeVar("T")
 EXPORTED_WEIGHTS = "model.safetensors"
 # Cosines between the class centers, in the folder of a run's evaluations.
 SIMILARITY = "centers.npz"
+# What a run folder holds beside its configuration, if not all of it.
+RUN_TRACES = ("eval", "checkpoints", "train.jsonl", "environment.json")
+# Held by the process that writes a folder.
+LOCK = ".lock"
 # What an exported folder holds, and of which checkpoint.
 EXPORT_MANIFEST = "export.json"
 
@@ -48,7 +54,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             # mkstemp makes private files; a result is as readable as any other file.
             if hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
+        with fence.writing():
+            Path(temporary).replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
@@ -56,19 +63,31 @@ def write_bytes(path: Path, content: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
+def remove_torn_writes(*folders: Path) -> None:
+    """Remove what `write_bytes` left behind when it was killed; nobody else must write there meanwhile."""
+    for folder in folders:
+        for path in folder.glob(".*.*.????????"):
+            path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Json) -> None:
-    """Write JSON with sorted-as-given keys, one trailing newline, atomically. NaN is an error."""
-    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    """Write JSON with a checksum, keys as given, one trailing newline, atomically. NaN is an error."""
+    write_bytes(path, (json.dumps(checksums.sealed(content), indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Json:
-    """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there."""
+    """A JSON object; ValueError naming the file if it is damaged, FileNotFoundError if it is not there.
+
+    What has no checksum is told by a warning, see `advdpnp.checksums`.
+    """
     try:
-        content = parsed(path.read_text("utf-8"))
+        content = checksums.verified(path, parsed(read_text(path)))
+    except DamagedError:
+        raise
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
+        raise DamagedError(f"{path} is damaged ({error}): restore it, or run the command that wrote it again") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged (expected an object): run the command that wrote it again")
+        raise DamagedError(f"{path} is damaged (expected an object): run the command that wrote it again")
     return content
 
 
@@ -76,17 +95,19 @@ def checked(path: Path, cure: str, read: Callable[[], T]) -> T:
     """What `read` gives; ValueError with the file's name and a cure where its content is not what it must be."""
     try:
         return read()
-    except OSError:
-        # Not its content, and it names the file.
+    except DamagedError:
         raise
     except Exception as error:  # of any kind: libraries raise what they like on bytes that are not theirs
+        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
+            # Not its content, and it names the file.
+            raise
         problem = f"no {error}" if isinstance(error, KeyError) else f"{error}" or type(error).__name__
         raise ValueError(f"{path} is damaged or not a result of advdpnp ({problem}): {cure}") from error
 
 
 def read_shown(path: Path, cure: str, read: Callable[[Any], T]) -> T:
     """What `read` makes of stored JSON whose texts are shown to people; ValueError as `checked`."""
-    return checked(path, cure, lambda: read(parsed_to_show(path.read_text("utf-8"))))
+    return checked(path, cure, lambda: read(to_show(checksums.verified(path, parsed(read_text(path)), cure))))
 
 
 def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
@@ -121,7 +142,7 @@ class Run:
     @property
     def lock_path(self) -> Path:
         """Held by the process that trains this run."""
-        return self.folder / ".lock"
+        return self.folder / LOCK
 
     @property
     def log_path(self) -> Path:
@@ -150,7 +171,8 @@ class Run:
         manifest = self.folder / EXPORT_MANIFEST
         if not (self.folder / EXPORTED_WEIGHTS).is_file() or not manifest.is_file():
             return asked
-        held = str(dict(read_json(manifest).get("model") or {}).get("checkpoint", asked))
+        model = read_json(manifest).get("model")
+        held = str(model.get("checkpoint", asked)) if isinstance(model, dict) else asked
         if asked == "best" and held != asked:
             raise ValueError(f"{self.folder} is an export of the checkpoint {held} alone: leave --checkpoint out")
         return held
@@ -206,9 +228,7 @@ class Run:
 
     def remove_torn_writes(self) -> None:
         """Remove what writes of a training that was killed half-way left behind, once no other one writes here."""
-        for folder in (self.folder, self.state_path.parent):
-            for path in folder.glob(".*.*.????????"):
-                path.unlink(missing_ok=True)
+        remove_torn_writes(self.folder, self.state_path.parent)
 
     def check_belongs(self, stored_config: Json, path: Path) -> None:
         """ValueError if a checkpoint was written by another experiment than this run's."""
@@ -239,7 +259,9 @@ class Run:
             )
         try:
             weights, facts, verified = weights_file.read_weights(path)
-            config, epoch = dict(facts["config"]), int(facts["epoch"])
+            config, epoch = facts["config"], facts["epoch"]
+            check_value("config", config, dict[str, Any])
+            check_value("epoch", epoch, int)
         except KeyError:
             raise ValueError(
                 f"{path} does not say which run it is of: it was not written by advdpnp, so put the run's own "
@@ -249,9 +271,7 @@ class Run:
             raise ValueError(f"{path} is damaged ({error}): restore it, or train again with --resume") from None
         self.check_belongs(config, path)
         if not verified:
-            warnings.warn(
-                f"{path} has no checksum, since an earlier version wrote it: damage would not be seen", stacklevel=2
-            )
+            checksums.tell_unchecked(path)
         return weights, epoch
 
     def weights_sha256(self, which: str) -> str:
@@ -279,6 +299,7 @@ class Run:
         import torch
 
         try:
+            check_limits(self.state_path)
             # torch writes the checksums of a zip file, and does not verify them.
             with zipfile.ZipFile(self.state_path) as file:
                 if (part := file.testzip()) is not None:
@@ -303,38 +324,54 @@ class Run:
 
     def epochs(self) -> list[Json]:
         """The lines of train.jsonl; a last line that a kill cut short is left out."""
-        path = self.log_path
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        parsed = []
+        path, found, checked = self.log_path, [], True
+        content = read_bytes(path, MOST_LOG) if path.exists() else b""
+        lines = content.splitlines()
         for number, line in enumerate(lines, start=1):
             try:
-                parsed.append(json.loads(line))
-            except (ValueError, RecursionError):
-                if number < len(lines):
-                    raise ValueError(f"{path} is damaged in line {number}: restore it from a copy") from None
-        return parsed
+                epoch, has_checksum = checksums.unsealed_line(line)
+            except ValueError as error:
+                if number < len(lines) or content.endswith(b"\n"):
+                    raise ValueError(
+                        f"{path} is damaged in line {number} ({error}): restore it from a copy, or remove the line; "
+                        "weights are not lost with it"
+                    ) from None
+                continue
+            found.append(epoch)
+            checked &= has_checksum
+        if not checked:
+            checksums.tell_unchecked(path)
+        return found
 
     def append_epoch(self, line: Json) -> None:
         """Add one epoch to train.jsonl."""
-        with self.log_path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with fence.writing(), open(self.log_path, "a", opener=no_link) as file:
+            file.write(checksums.sealed_line(line))
 
     def keep_epochs(self, count: int) -> None:
         """Drop what train.jsonl says of epochs after `count`, which a resumed run is about to repeat."""
-        lines = "".join(json.dumps(line) + "\n" for line in self.epochs()[:count])
-        write_bytes(self.log_path, lines.encode())
+        kept = (line for line in self.epochs() if line.get("epoch", count) <= count)
+        write_bytes(self.log_path, "".join(map(checksums.sealed_line, kept)).encode())
 
 
 def _runs_near(root: Path) -> Iterator[Path]:
     """Folders of runs not too far below `root`, which may be anything, such as a home folder."""
     for depth in range(1, 6):
-        yield from (path.parent for path in sorted(root.glob("*/" * (depth - 1) + "seed-*/config.json")))
+        folders = (path.parent for path in sorted(root.glob("*/" * depth + "config.json")))
+        yield from filter(_is_run, folders)
 
 
 def list_runs(root: Path) -> list[Path]:
-    """Folders of all runs under `root`, sorted; `root` itself may be one, or an export, which has any name."""
+    """Folders of all runs under `root`, whatever they are called, sorted; `root` itself may be an export too."""
     folders = (path.parent for path in root.rglob("config.json"))
-    return sorted(folder for folder in folders if folder == root or folder.name.startswith("seed-"))
+    return sorted(folder for folder in folders if folder == root or _is_run(folder))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder with a configuration is that of a run: other programs have files of that name too."""
+    if (folder / EXPORT_MANIFEST).exists():
+        return False
+    return folder.name.startswith("seed-") or any((folder / name).exists() for name in RUN_TRACES)
 
 
 def runs_below(path: Path) -> list[Path]:

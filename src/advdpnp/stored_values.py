@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -15,8 +16,9 @@ from typing import Any, Literal, NotRequired, Required, Union, get_args, get_ori
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]"
 )
-_MAY_HOLD_CONTROLS = re.compile(rf"\\[ubfr]|{_CONTROLS.pattern}")
 _LARGEST = 2**63
+# How deep values lie in each other at most, and digits of a number: more than in any file of ours.
+_DEEPEST, _DIGITS = 64, 400
 _SHOWN = 80
 # Of a name that is shown beside others.
 _LONGEST = 60
@@ -29,15 +31,26 @@ def parsed(text: str) -> Any:
         ValueError: no JSON, a number that is not finite, or values nested too deeply to be read.
     """
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
     except RecursionError:
         raise ValueError("values nested too deeply") from None
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return value
+    raise ValueError("values nested too deeply")
 
 
-def parsed_to_show(text: str) -> Any:
-    """The same, in whose texts every control character is U+FFFD, since they are to be shown beside others."""
-    value = parsed(text)
-    return _without_controls(value) if _MAY_HOLD_CONTROLS.search(text) else value
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _whole(text: str) -> int:
+    # Longer ones are no count of anything, and Python refuses to read them in words of its own.
+    return int(text) if len(text) <= _DIGITS else _refuse(f"{text[:20]}...")  # type: ignore[return-value]
 
 
 def _refuse(name: str) -> float:
@@ -49,13 +62,14 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value) else _refuse(text[:_SHOWN])
 
 
-def _without_controls(value: Any) -> Any:
+def to_show(value: Any) -> Any:
+    """JSON values in whose texts every control character is U+FFFD, since they are to be shown beside others."""
     if isinstance(value, str):
         return shown_text(value)
     if isinstance(value, list):
-        return list(map(_without_controls, value))
+        return list(map(to_show, value))
     if isinstance(value, dict):
-        return {shown_text(name): _without_controls(inner) for name, inner in value.items()}
+        return {shown_text(name): to_show(inner) for name, inner in value.items()}
     return value
 
 

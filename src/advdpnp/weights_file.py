@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advdpnp.stored_values import parsed
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,15 +44,15 @@ def read_weights(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any], bool]"
 
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[_ENTRY])
+            facts = parsed((file.metadata() or {})[_ENTRY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
+    except (SafetensorError, ValueError, TypeError) as error:
         raise _damaged(path, f"{error}") from None
     if not isinstance(facts, dict):
         raise _damaged(path, "what it says of its weights is no object")
     stored = facts.pop("sha256", None)
-    if stored is not None and stored != _checksum(weights, facts):
-        raise _damaged(path, "its content has another checksum than it was written with")
+    if stored is not None and stored != (found := _checksum(weights, facts)):
+        raise _damaged(path, f"expected the sha256 {str(stored)[:12]}..., got {found[:12]}...")
     return weights, facts, stored is not None
 
 
@@ -60,8 +62,8 @@ def read_facts(path: Path) -> dict[str, Any] | None:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return dict(json.loads((file.metadata() or {})[_ENTRY]))
-    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError):
+            return dict(parsed((file.metadata() or {})[_ENTRY]))
+    except (SafetensorError, KeyError, ValueError, TypeError):
         return None
 
 

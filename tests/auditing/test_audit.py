@@ -21,7 +21,7 @@ from advdpnp.callbacks import Silent
 from advdpnp.cli import app
 from advdpnp.evaluation.lone_attacks import with_lone_attack_warnings
 from advdpnp.results import evaluations
-from advdpnp.runs import Run
+from advdpnp.runs import Run, read_json
 from auditing.networks import Mean, images, with_gradient
 from training.small import small_experiment
 
@@ -208,7 +208,7 @@ def test_a_run_stores_its_audit_beside_its_evaluations(tmp_path: Path) -> None:
     folder = tmp_path / "digits/tiny/adv-dpnp/seed-0"
     done = CliRunner().invoke(app, ["audit", str(folder), "--limit", "12", "--json"])
     assert done.exit_code == 0, done.output
-    stored = json.loads((folder / "eval/audit.json").read_text())
+    stored = read_json(folder / "eval/audit.json")
     printed = json.loads(done.stdout)
     assert {name: stored[name] for name in printed} == printed
     assert (stored["data"], stored["checkpoint"], stored["norm"], stored["eps"], stored["n"]) == (

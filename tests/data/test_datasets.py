@@ -112,7 +112,17 @@ def test_the_split_of_the_digits_has_every_class_in_proportion_and_never_changes
     ]
 
 
-def test_importing_data_imports_no_heavy_library() -> None:
-    code = "import sys, advdpnp.data; print([m for m in ('sklearn', 'scipy', 'PIL', 'matplotlib') if m in sys.modules])"
+def test_reading_digits_imports_no_heavy_library() -> None:
+    code = (
+        "import sys, advdpnp.data; advdpnp.data.load('digits', 'test');"
+        "print([m for m in ('sklearn', 'scipy', 'PIL', 'matplotlib') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_digits_are_the_same_where_scikit_learn_keeps_no_such_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load("digits", "test").batch(torch.arange(360))
+    monkeypatch.setattr("advdpnp.data.readers.find_spec", lambda name: None)
+    found = load("digits", "test").batch(torch.arange(360))
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))

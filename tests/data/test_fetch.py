@@ -1,12 +1,21 @@
 import hashlib
 from collections.abc import Iterator
+from http.client import HTTPMessage
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from advdpnp.callbacks import Silent
-from advdpnp.data.download.fetch import Patience, fetch, megabytes
+from advdpnp.data.download.fetch import (
+    Patience,
+    _headers,
+    _start,
+    _Useless,
+    _write_validator,
+    fetch,
+    megabytes,
+)
 from advdpnp.data.download.sources import Archive
 
 from .server import FileServer, serving
@@ -223,3 +232,26 @@ def test_a_local_folder_can_be_the_address(tmp_path: Path) -> None:
 
 def test_sizes_are_told_in_megabytes() -> None:
     assert [megabytes(n) for n in (4542, 170_498_071, 0)] == ["0.0045 MB", "170.5 MB", "0 MB"]
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "9" * 5000, "-1", "x", "1e3"])
+def test_a_length_that_is_no_number_says_nothing(
+    length: str,
+) -> None:
+    # A superscript two is a digit to Python, and no number.
+    assert _start(200, _headers_of({"Content-Length": length}), 0, 5) == 0
+    with pytest.raises(_Useless):
+        _start(206, _headers_of({"Content-Range": f"bytes {length}-4/{length}"}), 0, 5)
+
+
+def test_a_version_of_several_lines_is_not_sent_back(tmp_path: Path) -> None:
+    # A header that goes on in the next line keeps the end of the line in its value.
+    _write_validator(tmp_path / "part", "u", _headers_of({"ETag": '"a\r\n b"'}))
+    assert _headers("u", tmp_path / "part", 3) == {"User-Agent": "advdpnp", "Range": "bytes=3-"}
+
+
+def _headers_of(values: dict[str, str]) -> HTTPMessage:
+    found = HTTPMessage()
+    for name, value in values.items():
+        found._headers.append((name, value))  # type: ignore[attr-defined]
+    return found

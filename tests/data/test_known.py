@@ -18,7 +18,7 @@ from advdpnp import experiment_on, folder_spec
 from advdpnp.api import train
 from advdpnp.cli import app
 from advdpnp.data import FolderSpec, KnownImages, data_root, find_known, known_images, load
-from advdpnp.runs import Run
+from advdpnp.runs import Run, read_json
 from data.pictures import write
 
 QUICK = ["recipe.epochs=1", "recipe.attack.steps=1"]
@@ -36,7 +36,7 @@ def run(pictures: Path, tmp_path: Path) -> Run:
 
 
 def known(run: Run) -> dict[str, Any]:
-    return dict(json.loads((run.folder / "images.json").read_text()))
+    return dict(read_json(run.folder / "images.json"))
 
 
 def names_of_test_images(run: Run) -> list[str]:

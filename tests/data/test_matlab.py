@@ -125,3 +125,27 @@ def test_a_bomb_is_inflated_no_further_than_the_array_that_is_wanted(tmp_path: P
     assert "a truncated file" in fails(tmp_path / "a.mat")
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
+
+
+def test_arrays_that_nobody_asks_for_are_not_unpacked(tmp_path: Path) -> None:
+    # Forty of 500 kB each, in half a kilobyte: each was kept under its name.
+    arrays = {f"other{number}": np.zeros((5, 100_000), np.uint8) for number in range(40)}
+    small = {"X": np.zeros((5, 100_000), np.uint8), "y": Y}
+    savemat(tmp_path / "a.mat", arrays | small, do_compression=True)
+    tracemalloc.start()
+    found = read_bytes_arrays(tmp_path / "a.mat", {"X": (5, 100_000), "y": Y.shape})
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    tracemalloc.stop()
+    assert found[0].shape == (5, 100_000)
+
+
+def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    raw = written(tmp_path / "a.mat")
+    (tmp_path / "a.mat").write_bytes(raw + raw[128:])
+    assert "two arrays X" in fails(tmp_path / "a.mat")
+
+
+def test_a_file_larger_than_its_arrays_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.mat").open("wb") as file:
+        file.truncate(1 << 40)
+    assert "at most" in fails(tmp_path / "a.mat")

@@ -113,3 +113,40 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path: Path, data: st.
         assert isinstance(read_pickle(path), dict)
     except ValueError as error:
         assert "\n" not in str(error)
+
+
+TEXT = b"X" + (10_000).to_bytes(4, "little") + b"x" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("pickled", "says"),
+    [
+        # Room for 6 GB is asked for with nine bytes.
+        (b"\x80\x05\x96" + (6 << 30).to_bytes(8, "little") + b".", "an operation that no CIFAR file needs"),
+        # 10 kB of text, a thousand times over: 10 MB of a file of 20 kB, and so on.
+        (
+            b"\x80\x02c_codecs\nencode\nq\x00"
+            + TEXT
+            + b"q\x01X\x06\0\0\0latin1q\x02]("
+            + b"h\x00h\x01h\x02\x86R" * 1000
+            + b"e.",
+            "repeats its bytes",
+        ),
+        # Keys of one hash, of which each is compared with all before it.
+        (b"\x80\x02}(" + b"".join(pickle.dumps(k * (2**61 - 1), 2)[2:-1] + b"N" for k in range(9)) + b"u.", "no texts"),
+        (b"\x80\x02}" + b"K\x01Ns.", "no texts"),
+        (b"(K\x01Nd.", "no texts"),
+        (b"\x80\x04\x8f(K\x01\x90.", "an operation that no CIFAR file needs"),
+    ],
+    ids=["room", "copies", "hashes", "one key", "old form", "set"],
+)
+def test_a_small_file_takes_no_memory_and_no_time(tmp_path: Path, pickled: bytes, says: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert says in rejected(tmp_path / "batch", pickled)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_a_file_larger_than_any_of_its_kind_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "batch").write_bytes(python3(cifar(7, seed=0)))
+    with pytest.raises(ValueError, match="at most 100 bytes"):
+        read_pickle(tmp_path / "batch", 100)

@@ -10,7 +10,7 @@ import pytest
 import warm
 from advdpnp import api
 from advdpnp.callbacks import Silent
-from advdpnp.runs import Run
+from advdpnp.runs import Run, read_json
 from data.pictures import write
 
 SEARCHES = ["--attack", "apgd-ce:steps=3", "--attack", "square:steps=20", "--suite", "mine", "--threads", "1"]
@@ -18,7 +18,7 @@ FEW = [*SEARCHES, "--limit", "41"]
 
 
 def stored(run: Path, name: str = "mine") -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((run / f"eval/{name}.json").read_text())
+    content: dict[str, Any] = read_json(run / f"eval/{name}.json")
     return content
 
 
@@ -194,7 +194,7 @@ def test_few_classes_are_said_and_stored(tmp_path: Path, call: Any, monkeypatch:
     )
     assert note in told and f"  {note}" in out.splitlines()
     (path,) = tmp_path.glob("runs/**/eval/mine.json")
-    assert json.loads(path.read_text())["attacks"][0]["notes"] == [note]
+    assert read_json(path)["attacks"][0]["notes"] == [note]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from advdpnp import api, data
 from advdpnp.attacks import COLLECTIONS, suite
 from advdpnp.attacks.collections import Collection, Part
 from advdpnp.callbacks import Silent
+from advdpnp.runs import read_json
 from commands import call, train_quickly
 
 
@@ -61,7 +62,7 @@ def test_protocol_and_forecast_come_before_the_first_attack(run: Path, short: st
     ]
     assert [one["suite"] for one in result["evaluations"]] == ["pgd20", "text-eps-0.05"]
     for one in result["evaluations"]:
-        assert json.loads((run / f"eval/{one['suite']}.json").read_text()) == one
+        assert read_json(run / f"eval/{one['suite']}.json") == one
 
 
 def test_what_is_finished_is_shown_and_not_measured_again(run: Path, short: str) -> None:

@@ -1,6 +1,5 @@
 """Suites and attacks in l2: which radius they get, what their results are called, and what is refused."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from advdpnp.attacks import (
 from advdpnp.callbacks import Silent
 from advdpnp.data import SPECS, spec
 from advdpnp.experiments import experiment
+from advdpnp.runs import read_json
 from external.networks import digits, trained
 
 CIFAR10 = Radii(SPECS["cifar10"].radii, "cifar10", 3072)
@@ -131,7 +131,7 @@ def test_a_wide_radius_in_linf_is_asked_about() -> None:
 def test_results_in_two_norms_lie_side_by_side(run: Path) -> None:
     api.evaluate(run, "pgd20", limit=20)
     api.evaluate(run, "pgd20", limit=20, norm="l2", eps="1/2")
-    stored = {path.name: json.loads(path.read_text()) for path in (run / "eval").glob("*.json")}
+    stored = {path.name: read_json(path) for path in (run / "eval").glob("*.json")}
     assert {name: (one["suite"], one["attacks"][0]["norm"]) for name, one in stored.items()} == {
         "pgd20.json": ("pgd20", "linf"),
         "pgd20-l2-eps-0.5.json": ("pgd20-l2-eps-0.5", "l2"),

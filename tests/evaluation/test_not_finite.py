@@ -20,7 +20,7 @@ from advdpnp.evaluation.verdicts import UnevaluatedError
 from advdpnp.metrics import pack, unpack, wilson
 from advdpnp.progress import comparison_text, result_text
 from advdpnp.result_files import Verdicts
-from advdpnp.runs import Json, write_json
+from advdpnp.runs import Json, read_json, write_json
 from attacks.broken import Holes, NoGradient, off_grid
 from attacks.robust import digits
 
@@ -233,7 +233,7 @@ def test_a_partial_result_of_an_earlier_version_is_read_as_without_such_images(t
     model, *_ = digits(1)
     attacks, partial = (PGD(eps=EPS, steps=3), SHORT), tmp_path / "old.json"
     whole = run(model, *attacks, partial=partial)
-    content = json.loads(partial.read_text())
+    content = read_json(partial)
     for entry in content["entries"].values():
         del entry["hindered"], entry["finite"]
     for progress in content["stages"].values():

@@ -1,7 +1,6 @@
 """Adversarial images that are crafted on one network and judged on another."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from advdpnp.metrics import unpack
 from advdpnp.noise import IndexNoise
 from advdpnp.progress import result_text
 from advdpnp.results import AttackKey
-from advdpnp.runs import Run
+from advdpnp.runs import Run, read_json
 from attacks.linear import LinearClassifier
 
 N = 24
@@ -117,8 +116,8 @@ def test_a_run_names_its_result_after_the_run_that_images_come_from(tmp_path: Pa
     result = api.evaluate_run(folders[0], "pgd20", limit=8, transfer_from=folders[1])
     digest = hashlib.sha256((folders[1] / "checkpoints/last.safetensors").read_bytes()).hexdigest()
     assert result["transfer"] == {"source": "digits/tiny/st/seed-0", "weights": digest}
-    stored = json.loads((folders[0] / f"eval/pgd20-transfer-{digest[:8]}.json").read_text())
-    assert stored == result and json.loads((folders[0] / "eval/pgd20.json").read_text()) == own
+    stored = read_json(folders[0] / f"eval/pgd20-transfer-{digest[:8]}.json")
+    assert stored == result and read_json(folders[0] / "eval/pgd20.json") == own
     with pytest.raises(FileNotFoundError):
         api.evaluate_run(folders[0], "pgd20", limit=8, transfer_from=tmp_path / "nothere")
     assert Run(folders[0]).exists

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,23 @@ def test_named_data_keep_the_batch_and_the_rate_of_the_papers() -> None:
         ("recipe: {epochs: 1, epochs: 3}", "'epochs' is there twice"),
         ("recipe: " + "{a: " * 3000 + "1" + "}" * 3000, "is no YAML"),
         ("recipe: [", "is no YAML"),
+        ("recipe: &a {attack: *a}", "holds itself"),
+        ("&a [*a]", "holds itself"),
+        # 2^25 values in 25 lists.
+        (
+            "tag: [&a [x, x]"
+            + "".join(f", &{b} [*{a}, *{a}]" for a, b in pairwise("abcdefghijklmnopqrstuvwxyz"))
+            + "]",
+            "more than 10,000 values",
+        ),
+        ("tag: 2001-99-99", "is no YAML"),
+        ('tag: !!int ""', "is no YAML"),
+        ("tag: !!timestamp x", "is no YAML"),
+        ("tag: !!bool x", "is no YAML"),
+        ("tag: !!python/object/apply:os.system [x]", "is no YAML"),
+        ("? [a]\n: b", "is no YAML"),
+        ("x: " + "y" * 300_000, "at most 262,144 bytes"),
+        ("- " + "y" * 3000, "must hold a group of fields"),
     ],
 )
 def test_a_file_that_could_mean_two_things_or_is_no_yaml_is_refused(text: str, says: str, tmp_path: Path) -> None:
@@ -203,4 +221,48 @@ def test_a_file_that_could_mean_two_things_or_is_no_yaml_is_refused(text: str, s
     path.write_text(text)
     with pytest.raises(ValueError, match=says) as error:
         read_changes(path)
-    assert str(path) in str(error.value)
+    assert str(path) in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"recipe": {"milestones": 3}}, "recipe.milestones must be a list; got 3"),
+        ({"recipe": {"milestones": {"a": 1}}}, "recipe.milestones"),
+        ({"recipe": {"epochs": ["x" * 9999]}}, "recipe.epochs must be a whole number"),
+        ({"recipe": {"averaging": {"kind": ["x" * 9999]}}}, "recipe.averaging.kind must be"),
+        ({"nothing": {}}, "unknown setting 'nothing'"),
+        ({"recipe": {"epochs": {}}}, "unknown setting 'recipe.epochs'"),
+        ({1: {2: 3}}, "unknown setting '1'"),
+    ],
+)
+def test_settings_of_another_kind_are_named_shortly(changes: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as error:
+        experiment("digits/tiny/at", changes=changes)
+    assert len(str(error.value)) < 300
+
+
+def stored_config() -> dict[str, Any]:
+    return json.loads(json.dumps(experiment("digits/tiny/adv-dpnp").config()))
+
+
+@pytest.mark.parametrize("name", ["data", "backbone", "defense", "recipe", "seed"])
+def test_a_configuration_without_a_part_or_with_another_is_damaged(name: str) -> None:
+    values = stored_config()
+    del values[name]
+    with pytest.raises(ValueError, match=r"configuration is damaged|another schema"):
+        from_config(values)
+    for odd in (None, [], ["x"], {"x": 1}, 10**300, True, 1.5):
+        with pytest.raises(ValueError):
+            from_config(values | {name: odd if not (name == "seed" and odd in (True, 1.5)) else "x"})
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    values = stored_config()
+    del values["recipe"]["attack"]["eps"]
+    with pytest.raises(ValueError, match=r"recipe\.attack has no eps"):
+        from_config(values)
+    values = stored_config()
+    values["defense"]["name"] = {"x": 1}
+    with pytest.raises(ValueError, match="damaged"):
+        from_config(values)

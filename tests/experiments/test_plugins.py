@@ -165,7 +165,7 @@ def test_a_stored_run_imports_no_file_but_is_read_where_it_is_named_again(
 
 def _installed(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     points = importlib.metadata.EntryPoints([importlib.metadata.EntryPoint(name, value, "advdpnp.defenses")])
-    monkeypatch.setattr("advdpnp.experiments.plugins.entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr("advdpnp.importing.entry_points", lambda group: points.select(group=group))
 
 
 def test_an_installed_package_is_known_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from advdpnp import cli
+from advdpnp.runs import read_json
 from explaining.networks import QUICK
 
 
@@ -43,7 +44,7 @@ def test_json_is_what_is_stored(
     how = ["--attack", QUICK, "--neighbors", 0, "--label", "7", "--out", tmp_path / "out", "--json"]
     assert call(monkeypatch, bare, photo, *how) == 0
     told = json.loads(capsys.readouterr().out)
-    stored = json.loads((tmp_path / "out/explain.json").read_text())
+    stored = read_json(tmp_path / "out/explain.json")
     assert told == {name: value for name, value in stored.items() if name != "files"}
     assert told["images"][0]["label"] == "7" and told["images"][0]["nearest_training"] == []
 

@@ -156,3 +156,16 @@ def test_hostile_names_in_results_stay_inside_their_cell(tmp_path: Path) -> None
     text = text_of(run)
     assert "<script>" not in text.split("---\n", 2)[2] and "\n# {{" not in text and "{{ 7 * 7 }}" in text
     assert matter(text)["model-index"][0]["results"][0]["dataset"]["name"] == hostile  # type: ignore[index]
+
+
+def test_names_are_no_links_and_end_no_code(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "digits/tiny/at")
+    odd = "[free](http://x) ![x](http://y) `rm` \x1b[2J\u202e"
+    store_result(run, "quick", odd, 360, [("pgd", "0.1", 20, "0.01", 0.5)])
+    path = run.eval_path("quick.json")
+    write_json(path, read_json(path) | {"weights": "0" * 64, "suite": "a`b"})
+    text = text_of(run).split("---\n", 2)[2]
+    assert "the run also has a result `a'b` of other weights" in text.lower()
+    store_result(run, "quick", odd, 360, [("pgd", "0.1", 20, "0.01", 0.5)])
+    text = text_of(run).split("---\n", 2)[2]
+    assert "\\[free](http://x) !\\[x](http://y) \\`rm\\`" in text and not {"\x1b", "\u202e"} & set(text)

@@ -8,6 +8,7 @@ import torch
 
 import advdpnp
 from advdpnp import api
+from advdpnp.exporting.folder import _manifest
 from advdpnp.runs import Run, read_json
 
 from .conftest import make_run, store_result
@@ -34,11 +35,14 @@ def test_load_reads_the_exported_folder_and_evaluate_too(digits_run: Path, tmp_p
 def test_every_file_is_listed_with_its_size_and_digest(digits_run: Path, tmp_path: Path) -> None:
     api.export(digits_run, tmp_path / "out", PLAIN)
     found, listed = contents(tmp_path / "out"), read_json(tmp_path / "out" / "export.json")["files"]
-    assert {file["name"] for file in listed} == found.keys() - {"export.json"}
+    assert {file["name"] for file in listed} == found.keys() - {"export.json", "SHA256SUMS"}
     for file in listed:
         content = found[file["name"]]
         assert (file["bytes"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
         assert file["name"] == "README.md" or file["sha256"] in found["README.md"].decode()
+    # As sha256sum reads it.
+    sums = dict(reversed(line.split("  ")) for line in found["SHA256SUMS"].decode().splitlines())
+    assert sums == {file["name"]: file["sha256"] for file in listed}
 
 
 def test_an_export_of_an_export_is_the_same_model_with_the_same_results(digits_run: Path, tmp_path: Path) -> None:
@@ -46,7 +50,7 @@ def test_an_export_of_an_export_is_the_same_model_with_the_same_results(digits_r
         api.export(source, tmp_path / out, ["safetensors"])
     first, second = contents(tmp_path / "a"), contents(tmp_path / "b")
     assert first.keys() == second.keys()
-    assert all(first[name] == second[name] for name in first if name not in ("README.md", "export.json"))
+    assert all(first[name] == second[name] for name in first if name not in ("README.md", "export.json", "SHA256SUMS"))
     assert "No measured robustness" not in second["README.md"].decode()
 
 
@@ -70,7 +74,7 @@ def test_an_export_of_another_model_is_refused_unless_forced(digits_run: Path, t
         api.export(other.folder, out, ["safetensors"])
     assert contents(out) == before
     api.export(other.folder, out, ["safetensors"], force=True)
-    assert contents(out).keys() == {"README.md", "config.json", "model.safetensors", "export.json"}
+    assert contents(out).keys() == {"README.md", "SHA256SUMS", "config.json", "model.safetensors", "export.json"}
     assert type(api.load(out, device="cpu").head).__name__ == "LinearHead"
 
 
@@ -178,3 +182,20 @@ def test_results_of_one_suite_on_two_test_sets_are_both_exported(tmp_path: Path)
     assert {file["name"] for file in written["files"]} >= {"eval/curve.json", "eval/curve@digits-c.json"}
     text = (tmp_path / "out/README.md").read_text()
     assert "curve: 360 test images of digits " in text and "curve: 360 test images of digits-c " in text
+
+
+@pytest.mark.parametrize(
+    "stored", [{}, {"files": 1}, {"files": ["x"]}, {"files": [{"name": 1}]}, {"model": 1, "files": []}], ids=str
+)
+def test_a_list_that_is_none_is_refused_in_one_line(stored: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "export.json").write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match=r"export.json is damaged \("):
+        _manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "\0"])
+def test_a_name_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
+    file = {"name": name, "format": "x", "sha256": "x"}
+    (tmp_path / "export.json").write_text(json.dumps({"model": {}, "files": [file]}))
+    with pytest.raises(ValueError, match="a file outside its folder"):
+        _manifest(tmp_path)

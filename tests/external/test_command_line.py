@@ -15,6 +15,7 @@ import torch
 from advdpnp import api, cli
 from advdpnp.data import SPECS
 from advdpnp.experiments import experiment
+from advdpnp.runs import read_json
 from external.networks import trained
 
 CODE = """
@@ -67,7 +68,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def stored(path: str) -> Any:
-    return json.loads(Path(path).read_text())
+    return read_json(Path(path))
 
 
 FOLDER = "runs/digits/Net/foreign/seed-0"

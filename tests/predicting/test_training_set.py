@@ -173,3 +173,25 @@ def test_an_exported_folder_keeps_embeddings_and_can_be_exported_again(run: Run,
     assert read_training_set(Run(tmp_path / "exported"), "last", data.spec("digits").class_names) is not None
     assert first.predicted == api.predict(run.folder, folder).predicted
     api.export(run.folder, tmp_path / "exported", images=16)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"features": np.zeros((300, 3), np.float32)},
+        {"features": np.zeros((300, 64), np.float64)},
+        {"features": np.float32(0)},
+        {"labels": np.full(300, 10)},
+        {"labels": np.full(300, -1)},
+        {"labels": np.zeros(299, np.int64)},
+        {"index": np.full(300, 10**9)},
+        {"index": np.array("x")},
+    ],
+    ids=lambda odd: next(iter(odd)),
+)
+def test_embeddings_that_are_not_this_networks_are_made_anew(run: Run, odd: dict[str, np.ndarray]) -> None:
+    first = api.predict(run.folder, torch.zeros(1, 1, 8, 8))
+    with np.load(run.eval_path("neighbors-last.npz")) as stored:
+        arrays = dict(stored)
+    run.write_arrays("neighbors-last.npz", arrays | odd)
+    assert api.predict(run.folder, torch.zeros(1, 1, 8, 8)) == first

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from advdpnp.report.figures import drawing
 from advdpnp.report.figures.drawing import to_svg
 from advdpnp.report.figures.images import amplification, attacked_images
 from advdpnp.report.figures.plane import feature_plane
@@ -33,6 +34,13 @@ def test_a_figure_is_the_same_bytes_every_time(make_run: MakeRun) -> None:
     results = curves(make_run(everything=True))
     first, second = (to_svg(lambda: accuracy_against_eps(results), "title") for _ in range(2))
     assert first == second and ElementTree.fromstring(first).tag.endswith("svg")
+
+
+def test_placing_the_parts_first_changes_no_byte(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = curves(make_run(everything=True))
+    placed = to_svg(lambda: accuracy_against_eps(results), "title")
+    monkeypatch.setattr(drawing, "_lay_out", lambda figure: None)
+    assert to_svg(lambda: accuracy_against_eps(results), "title") == placed
 
 
 def test_a_curve_starts_at_the_clean_accuracy_and_averages_seeds(make_run: MakeRun) -> None:

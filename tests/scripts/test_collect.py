@@ -11,7 +11,7 @@ import torch
 
 from advdpnp.metrics import pack
 from advdpnp.result_files import ResultFiles
-from advdpnp.runs import Json, Run, list_runs, write_json
+from advdpnp.runs import Json, Run, list_runs, read_json, write_json
 from gpu.collect import collect
 from gpu.scale import ARMS, TINY
 from gpu.train import arm_experiment
@@ -80,7 +80,7 @@ def test_what_is_whole_is_kept_as_runs_that_reports_and_evaluations_read(
     for name, value in runs[1].read_weights("last")[0].items():
         torch.testing.assert_close(value, built[name], rtol=2**-8, atol=0)
     assert (tmp_path / "results" / "log-3.txt").read_text() == "a log"
-    assert "arms" not in json.loads((tmp_path / "results" / "slot.json").read_text())
+    assert "arms" not in read_json(tmp_path / "results" / "slot.json")
 
 
 def verdict(result: Json) -> None:

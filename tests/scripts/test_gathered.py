@@ -1,6 +1,5 @@
 """What comes back: whole at every moment, and no more than may come back."""
 
-import json
 import os
 import random
 import signal
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from advdpnp.runs import write_json
+from advdpnp.runs import read_json, write_json
 from gpu.gathered import FILE_BYTES, Gathering, gather, misfits, shorten_log
 
 HERE = Path(__file__).parent
@@ -86,7 +85,7 @@ def test_a_change_is_gathered_and_no_change_is_not(tmp_path: Path) -> None:
     write_json(tmp_path / "work" / "stages" / "one.json", {"n": 1})
     gathering._next = 0.0
     gathering.look()
-    assert json.loads((tmp_path / "out" / "slot.json").read_text())["stages"] == {"one": {"n": 1}}
+    assert read_json(tmp_path / "out" / "slot.json")["stages"] == {"one": {"n": 1}}
 
 
 CALL = """
@@ -116,9 +115,9 @@ def test_killed_at_a_random_moment_what_is_there_is_whole(seed: int, tmp_path: P
     time.sleep(random.Random(seed).uniform(0, 1.0))
     os.killpg(call.pid, signal.SIGKILL)
     call.wait()
-    content = json.loads((tmp_path / "out" / "slot.json").read_text())
+    content = read_json(tmp_path / "out" / "slot.json")
     assert content["schema"] == 1 and [entry["call"] for entry in content["calls"]] == [1]
     assert all("unreadable" not in stage for stage in content["stages"].values())
     for path in (tmp_path / "work").rglob("*.json"):
-        json.loads(path.read_text())
+        read_json(path)
     assert misfits(tmp_path / "out") == []

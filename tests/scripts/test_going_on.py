@@ -1,6 +1,5 @@
 """A training in two pieces: what travels is exact but for the momentum, and says so."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from torch import Tensor
 from advdpnp import api
 from advdpnp.callbacks import Silent
 from advdpnp.experiments import Experiment, experiment
-from advdpnp.runs import Json, Run
+from advdpnp.runs import Json, Run, read_json
 from advdpnp.training import StopTraining
 from gpu.going_on import MANIFEST, MomentumKind, quantize, read_going_on, write_going_on
 
@@ -68,7 +67,7 @@ def test_two_pieces_make_one_training(momentum: MomentumKind, tmp_path: Path) ->
             assert float((momenta(after)[number] - buffer).abs().max()) <= largest / 254 * (1 + 1e-5)
     api.train(wanted(), tmp_path / "two", resume=True)
     assert len(second.epochs()) == 3 and second.weights_path("last").is_file()
-    assert json.loads((second.folder / MANIFEST).read_text()) == {"pieces": [manifest["not_bitwise"]]}
+    assert read_json(second.folder / MANIFEST) == {"pieces": [manifest["not_bitwise"]]}
     # The schedule went on: a rate of 0.1, then 0.01 from step 3 of 6 on.
     assert [line["lr"] for line in second.epochs()] == pytest.approx([0.1, 0.01, 0.001], rel=1e-6)
 
@@ -125,5 +124,5 @@ def test_pieces_are_counted_over_several_machines(tmp_path: Path) -> None:
         api.train(wanted(), tmp_path / "two", resume=True, callback=StopAfter(epoch=2))
     write_going_on(Run(wanted().folder(tmp_path / "two")), tmp_path / "back-2", "zero")
     third = read_going_on(tmp_path / "back-2", tmp_path / "three")
-    pieces = json.loads((third.folder / MANIFEST).read_text())["pieces"]
+    pieces = read_json(third.folder / MANIFEST)["pieces"]
     assert [piece.partition(" the")[0] for piece in pieces] == ["after epoch 1", "after epoch 2"]

@@ -15,6 +15,7 @@ import pytest
 import gpu_slot
 import warm
 from advdpnp.metrics import unpack
+from advdpnp.runs import read_json
 from gpu.gathered import misfits
 from gpu.rehearse import write_stand_ins
 
@@ -60,7 +61,7 @@ def test_a_call_killed_at_a_random_moment_has_left_what_it_had(seed: int, tmp_pa
     time.sleep(chance.uniform(0, 3))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    slot = json.loads(slot_path.read_text())
+    slot = read_json(slot_path)
     assert wanted in json.dumps(slot) and misfits(tmp_path / "out") == []
     for arm in slot["arms"].values():
         assert [line["epoch"] for line in arm["train"]] == list(range(1, len(arm["train"]) + 1))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import warm
 from advdpnp.callbacks import Silent
 from advdpnp.signals import deferred_interrupt
 from advdpnp.training import StopTraining, fit
@@ -162,7 +163,10 @@ def test_a_run_whose_log_is_gone_goes_on_and_says_so(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_command_that_is_named_goes_on(number: int, status: int, tmp_path: Path) -> None:
-    arguments = ["train", "digits/tiny/at", "--threads", "1", "--out", "my runs", "--set", "recipe.epochs=15"]
+    # Some seconds of work, so that a signal after the first epoch finds most of it ahead.
+    quick = ("recipe.epochs=20", "recipe.train_images=160", "recipe.holdout=20", "recipe.attack.steps=2")
+    settings = [word for setting in quick for word in ("--set", setting)]
+    arguments = ["train", "digits/tiny/at", "--threads", "1", "--out", "my runs", *settings]
     command = [sys.executable, "-m", "advdpnp", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stderr is not None
@@ -174,6 +178,6 @@ def test_the_command_that_is_named_goes_on(number: int, status: int, tmp_path: P
     (line,) = [line for line in told.splitlines() if line.startswith("advdpnp: ")]
     again = shlex.split(line.partition("go on with: ")[2])
     assert again == ["advdpnp", *arguments, "--resume"]
-    done = subprocess.run([sys.executable, "-m", "advdpnp", *again[1:]], cwd=tmp_path, capture_output=True)
+    done = warm.run(["-m", "advdpnp", *again[1:]], cwd=tmp_path)
     assert done.returncode == 0
     assert (tmp_path / "my runs/digits/tiny/at/seed-0/checkpoints/last.safetensors").exists()

@@ -1,3 +1,5 @@
+import copy
+import itertools
 import json
 from pathlib import Path
 
@@ -138,6 +140,42 @@ def test_a_nan_stops_the_run_naming_epoch_step_and_term_and_keeps_the_last_good_
     with pytest.raises(NonFiniteLossError, match=r"weights head\.prototypes became non-finite|loss term ce_clean"):
         fit(task, run, Poison(), resume=False, checkpoint_seconds=0)
     assert run.state_path.read_bytes() == good[0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gradient_that_is_not_finite_is_told_and_no_step_passed_over(precision: str, tmp_path: Path) -> None:
+    task, run = small_task("adv-dpnp", f"recipe.precision={precision}"), created(tmp_path)
+    weight = next(task.model.parameters())
+    seen: list[torch.Tensor] = []
+
+    class Poison(Silent):
+        def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
+            seen.append(weight.detach().clone())
+            if len(seen) == 2:
+                weight.register_hook(lambda gradient: gradient * float("inf"))
+
+    with pytest.raises(NonFiniteLossError, match="became non-finite"):
+        fit(task, run, Poison(), resume=False, checkpoint_seconds=0)
+    # Every step before it has changed the weights, and the very next one has ended the run.
+    assert len(seen) == 3 and not any(torch.equal(*pair) for pair in itertools.pairwise(seen))
+    state = run.read_state()
+    assert state["epoch"] * task.steps_per_epoch + state["step"] == 2
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_what_is_stored_is_finite_though_the_trained_network_is(which: str, tmp_path: Path) -> None:
+    training, run = Training(small_task()), created(tmp_path)
+    training.advance(torch.arange(len(training.task.train)))
+    bad = {name: tensor.clone() for name, tensor in training.task.model.state_dict().items()}
+    bad["head.prototypes"][0, 0] = float("inf")
+    if which == "best":
+        training._best, training._best_weights = (0.5, 0.5, 1), bad
+    else:
+        training._evaluated = copy.deepcopy(training.task.model)
+        training._evaluated.load_state_dict(bad)
+    with pytest.raises(NonFiniteLossError, match=r"weights head\.prototypes became non-finite"):
+        training.save(run, final=True)
+    assert not list(run.folder.rglob("*.safetensors")) and not run.state_path.exists()
 
 
 def test_the_guard_names_the_first_bad_term_without_reading_the_device_in_between() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from advdpnp.experiments import experiment
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch, rate_factor
-from advdpnp.training.recipe import Recipe
+from advdpnp.training.recipe import RateScaling, Recipe
 from reference import schedule as reference
 
 PAPER = experiment("cifar10/resnet18/at", "paper").recipe
@@ -158,3 +158,32 @@ def test_a_configuration_of_an_older_version_is_read_with_what_it_meant_then() -
         del old["recipe"][field]
     del old["recipe"]["attack"]["ramp"]
     assert from_config(old) == now
+
+
+def test_a_larger_batch_has_its_rate_in_proportion_after_a_linear_warm_up() -> None:
+    # 1,024 images for 128: 8 times the rate; 2 epochs of 10 steps to get there.
+    scaled = replace(PAPER, epochs=10, batch_size=1024, rate_scaling=RateScaling(128, warmup_epochs=2))
+    total = 100
+    assert rate_factor(scaled, 0, total) == 1.0
+    assert rate_factor(scaled, 5, total) == pytest.approx(1 + 7 / 4)
+    assert rate_factor(scaled, 10, total) == pytest.approx(4.5)
+    assert rate_factor(scaled, 20, total) == rate_factor(scaled, 89, total) == 8.0
+    assert rate_factor(scaled, 99, total) == pytest.approx(0.08)
+    once = replace(scaled, schedule="onecycle")
+    plain = replace(once, rate_scaling=RateScaling())
+    for step in range(total):
+        assert rate_factor(once, step, total) == 8 * rate_factor(plain, step, total)
+    at_once = replace(scaled, rate_scaling=RateScaling(128, warmup_epochs=0))
+    assert rate_factor(at_once, 0, total) == 8.0
+
+
+def test_without_scaling_the_size_of_the_batch_changes_no_rate() -> None:
+    for step in range(100):
+        assert rate_factor(replace(PAPER, batch_size=1024), step, 100) == rate_factor(PAPER, step, 100)
+
+
+def test_groups_without_a_schedule_are_not_scaled() -> None:
+    scaled = replace(PAPER, batch_size=1024, rate_scaling=RateScaling(128, warmup_epochs=0))
+    ours = optimizer(scaled, 100, {}, {"params": [torch.zeros(1)], "lr": 0.5, "scheduled": False})
+    ours.schedule(0)
+    assert [group["lr"] for group in ours.sgd.param_groups] == [pytest.approx(0.8), 0.5]

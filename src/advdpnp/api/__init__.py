@@ -2,7 +2,7 @@
 
 from advdpnp.api.audit import audit
 from advdpnp.api.collections import evaluate_collection
-from advdpnp.api.environment import environment, resolve_device, use_tf32
+from advdpnp.api.environment import deterministic, environment, resolve_device, use_tf32
 from advdpnp.api.evaluation import compare, evaluate, evaluate_run
 from advdpnp.api.explaining import explain
 from advdpnp.api.export import export
@@ -17,6 +17,7 @@ __all__ = [
     "audit",
     "chosen_checkpoint",
     "compare",
+    "deterministic",
     "environment",
     "evaluate",
     "evaluate_collection",

@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,6 +30,7 @@ from advdpnp.evaluation.one_output import with_class_logits
 from advdpnp.evaluation.single_pass import as_stated
 from advdpnp.external import ExternalModel
 from advdpnp.external.external_model import single_precision
+from advdpnp.lock import only_process
 from advdpnp.mode import settle
 from advdpnp.ranges import unknown
 from advdpnp.results import result_name
@@ -134,11 +136,12 @@ def audit_run(
     objective = Objective(done.defense.name, done.defense.objective)
     began, radius = time.perf_counter(), radii[norm]
     images = _chosen(tested.images, how).to(on)
-    found = _audited(model, images, radius, norm, seed, objective, callback)
-    weights = run.weights_sha256(checkpoint)
-    facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
     name = result_name(audit_name(norm, radius, radii.usual.get(norm)), tested.other)
-    _write(run, name, found, facts | _which(how, len(tested.images)), on, began)
+    with _only_audit(run, name):
+        found = _audited(model, images, radius, norm, seed, objective, callback)
+        weights = run.weights_sha256(checkpoint)
+        facts = {"data": tested.facts.name, "checkpoint": checkpoint, "epoch": epoch, "weights": weights}
+        _write(run, name, found, facts | _which(how, len(tested.images)), on, began)
     return found
 
 
@@ -173,13 +176,19 @@ def audit_external(
     network = opened(source, spec, out, callback.on_note)
     began, radius = time.perf_counter(), radii[norm]
     chosen = _chosen(images, how).to(on)
-    found = _audited(network.model.to(on), chosen, radius, norm, seed, None, callback)
-    network.keep(on)
-    described = {"model": source.name, "checkpoint": source.checkpoint, "notes": [*remarks, *network.notes]}
-    facts = {"data": spec.name, **described}
     name = audit_name(norm, radius, radii.usual.get(norm))
-    _write(network.run, name, found, facts | _which(how, len(images)), on, began)
+    with _only_audit(network.run, name):
+        found = _audited(network.model.to(on), chosen, radius, norm, seed, None, callback)
+        network.keep(on)
+        described = {"model": source.name, "checkpoint": source.checkpoint, "notes": [*remarks, *network.notes]}
+        facts = {"data": spec.name, **described}
+        _write(network.run, name, found, facts | _which(how, len(images)), on, began)
     return found
+
+
+def _only_audit(run: Run, name: str) -> AbstractContextManager[None]:
+    """Keeps out other processes that would write the same audit."""
+    return only_process(run.eval_path(f"{name}.lock"), str(run.eval_path(f"{name}.json")))
 
 
 def _limit(limit: int | None, total: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from advdpnp import data, runs
+from advdpnp import data
 from advdpnp.api.environment import resolve_device
 from advdpnp.api.evaluation import evaluate_run
 from advdpnp.api.external import evaluate_external, evaluate_model, in_memory_images, network_device
@@ -30,7 +30,7 @@ from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.single_pass import AttackTarget, as_stated, model_to_attack, usual_chunk
 from advdpnp.external import ExternalModel
 from advdpnp.ranges import nearest
-from advdpnp.result_files import ResultFiles
+from advdpnp.result_files import ResultFiles, read_stored
 from advdpnp.results import AttackKey, result_name
 from advdpnp.runs import Json, Run
 
@@ -152,9 +152,12 @@ def _one_of_run(
 def _is_finished(run: Run, how: EvaluationOptions, total: int, other_data: str, suite: Suite) -> bool:
     """Whether a suite is stored, of these images: then the forecast leaves it out."""
     path = ResultFiles(run, result_name(suite.name, other_data)).result
-    if not path.is_file():
+    try:
+        stored = read_stored(path)
+    except (ValueError, FileNotFoundError):
+        # Measured again, where what is wrong with it is told.
         return False
-    stored, wanted = runs.read_json(path), how.evaluation(suite, total, {}, how.seed)
+    wanted = how.evaluation(suite, total, {}, how.seed)
     return all(stored.get(name) == getattr(wanted, name) for name in ("n", "indices", "seed"))
 
 

@@ -15,7 +15,9 @@ from advdpnp import runs
 from advdpnp.runs import Json, Run
 
 # Facts of the environment on which bitwise resume depends.
-_BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark")
+_BITWISE = ("torch", "device", "threads", "instructions", "cudnn_benchmark", "deterministic", "ranks")
+# What cuBLAS works in, and a size of it with which its products are the same each time.
+_CUBLAS, _REPEATABLE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 # Names the commit of code that was copied without its history, "+" after it where files differ. It may have been copied
 # into another history, which knows nothing of it.
@@ -53,6 +55,7 @@ def environment(device: torch.device) -> Json:
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        **({"deterministic": True} if torch.are_deterministic_algorithms_enabled() else {}),
         "commit": commit,
         "dirty": dirty,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -66,8 +69,9 @@ def check_environment(run: Run, now: Json) -> None:
         runs.write_json(path, now)
         return
     stored = runs.read_json(path)
-    known = [key for key in _BITWISE if key in stored]
-    changed = [f"{key} {stored[key]} -> {now[key]}" for key in known if stored[key] != now[key]]
+    # It is told where it is so.
+    was, is_now = {"deterministic": False} | stored, {"deterministic": False} | now
+    changed = [f"{key} {was[key]} -> {is_now[key]}" for key in _BITWISE if key in was and was[key] != is_now[key]]
     if changed:
         warnings.warn(
             f"resumed in another environment ({', '.join(changed)}): weights may differ in the last bits", stacklevel=3
@@ -83,6 +87,40 @@ def resolve_device(name: str | None = None) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda, but torch sees no GPU here: use --device cpu")
     return device
+
+
+@contextmanager
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """While it lasts, torch takes deterministic algorithms alone; as it was before, afterwards.
+
+    On a GPU the same work then gives the same bits each time, and takes longer. On a CPU it does so anyway.
+
+    Raises:
+        ValueError: an operation has no deterministic algorithm; it is named.
+    """
+    if not wanted:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    # cuBLAS reads it when it is first used, and torch whenever a product is asked for.
+    former = os.environ.setdefault(_CUBLAS, _REPEATABLE)
+    if former not in (_REPEATABLE, ":16:8"):
+        raise ValueError(f"{_CUBLAS} must be {_REPEATABLE} or :16:8 to be deterministic; got {former!r}: unset it")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        operation = str(error).split(" does not have")[0].split("\n")[0]
+        raise ValueError(
+            f"{operation} has no deterministic algorithm on this device: leave --deterministic out, or take another "
+            "network or recipe.engine"
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.deterministic = before[1]
 
 
 def use_tf32(allowed: bool) -> None:

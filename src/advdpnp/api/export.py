@@ -19,8 +19,9 @@ from advdpnp.exporting import (
     reference_logits,
     write_export,
 )
+from advdpnp.lock import only_process
 from advdpnp.report.read import read_whole_run
-from advdpnp.runs import Json, Run
+from advdpnp.runs import LOCK, Json, Run
 
 # Random images for the check, where the test images are missing.
 _RANDOM = 256
@@ -75,7 +76,8 @@ def export(
     names, left_out = chosen(formats, exported)
     check_folder(Path(out), exported, force)
     logits = _reference(run, exported, images, data_root)
-    written = write_export(exported, logits, Path(out), names, environment(on), force)
+    with only_process(Path(out) / LOCK, str(out)):
+        written = write_export(exported, logits, Path(out), names, environment(on), force)
     return {"out": str(out), **written, "left_out": left_out}
 
 

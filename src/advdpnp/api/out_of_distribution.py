@@ -16,7 +16,7 @@ from advdpnp.api.opened_network import examined
 from advdpnp.api.outside_sets import Inside, OutsideSet, outside_sets
 from advdpnp.api.protocol import Radii, Radius, adapted, radius_of, suite_of
 from advdpnp.api.stored_evaluation import EvaluationOptions
-from advdpnp.api.stored_ood import StoredOod, attack_key, outside_key
+from advdpnp.api.stored_ood import StoredOod, attack_key, only_measurement, outside_key
 from advdpnp.api.test_sets import test_set
 from advdpnp.attacks import Attack, Suite, label, record
 from advdpnp.attacks.monitored_model import out_of_inference
@@ -211,15 +211,16 @@ def _measure(
         notes=notes,
         environment=environment(device),
     )
-    stored = StoredOod(subject.run, result, how.resume, callback.on_note)
-    for attack in attacks:
-        described = record(attack)
-        stored.add(attack_key(described), label(described), partial(measurement.under, attack))
-    for one in sets:
-        n = min(len(one.images), how.limit or len(one.images))
-        measure = partial(measurement.against, one.images, n, one.remarks)
-        stored.add(outside_key(one.images.name), one.images.name, measure, partial(_same, one, n))
-    return stored.finish().json()
+    with only_measurement(subject.run):
+        stored = StoredOod(subject.run, result, how.resume, callback.on_note)
+        for attack in attacks:
+            described = record(attack)
+            stored.add(attack_key(described), label(described), partial(measurement.under, attack))
+        for one in sets:
+            n = min(len(one.images), how.limit or len(one.images))
+            measure = partial(measurement.against, one.images, n, one.remarks)
+            stored.add(outside_key(one.images.name), one.images.name, measure, partial(_same, one, n))
+        return stored.finish().json()
 
 
 def _same(one: OutsideSet, n: int, row: Any) -> bool:

@@ -188,11 +188,21 @@ def _whole(found: RunImages) -> data.Images:
     return found.images
 
 
+def _are_of(stored: TrainingSet, model: Classifier, done: Experiment) -> bool:
+    """Whether embeddings from a file have the width of this network's, and classes that its data have."""
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        width = model.embed(torch.zeros(1, *done.data.image_shape, device=device)).shape[1]
+    return stored.features.shape[1] == width and int(stored.labels.max()) < done.data.num_classes
+
+
 def training_set(
     run: Run, checkpoint: str, model: Classifier, done: Experiment, data_root: Path | None, callback: Silent
 ) -> tuple[TrainingSet | None, list[str]]:
     """The embeddings that are stored with the run, or new ones, which are then stored; and notes on what is missing."""
     stored = read_training_set(run, checkpoint, done.data.class_names)
+    if stored is not None and not _are_of(stored, model, done):
+        stored = None
     try:
         images = _whole(images_of(run, done.data, "train", data_root))
     except (ValueError, FileNotFoundError) as error:
@@ -200,7 +210,7 @@ def training_set(
         return stored, [f"no {what}: {error}"]
     known = remember_images(run, done.data, data_root)
     files = tuple(image.name for image in known.train) if known is not None else ()
-    if stored is not None:
+    if stored is not None and int(stored.index.max()) < len(images.labels):
         return stored.with_pixels(images.pixels).with_files(files), []
     index = trained_on(images.labels, done)
     training = embed_training_set(model, images, index, done.data.class_names, callback).with_files(files)

@@ -1,8 +1,9 @@
 """What every evaluation of a stored network has in common: its protocol, and the file that its numbers go to."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -25,7 +26,7 @@ from advdpnp.evaluation.transfer import TransferSource
 from advdpnp.indices import parse_indices, short_indices
 from advdpnp.lock import only_process
 from advdpnp.ranges import Count, Natural, check_fields
-from advdpnp.result_files import ResultFiles, shard_differences
+from advdpnp.result_files import ResultFiles, read_stored, shard_differences
 from advdpnp.results import attack_of, result_name
 from advdpnp.runs import Json, Run
 
@@ -148,6 +149,15 @@ def _check_limit(limit: int | None, most: int, what: str) -> None:
         raise ValueError(f"--limit must be from 1 to {most}, {what}; got {limit}")
 
 
+def _read(path: Path, tell: Callable[[str], None]) -> Json | None:
+    """A stored result; None where it is damaged or of a later version, which is told."""
+    try:
+        return read_stored(path, "it counts as not measured")
+    except ValueError as error:
+        tell(str(error))
+        return None
+
+
 @dataclass(frozen=True)
 class StoredEvaluation:
     """One evaluation whose result is stored in a run's folder.
@@ -186,12 +196,26 @@ class StoredEvaluation:
         """Where it lies."""
         return ResultFiles(self.run, result_name(self.suite.name, self.other_data))
 
+    def check(self) -> None:
+        """Raise ValueError where there are not so many images, or the suite has no shards."""
+        self._evaluation(self.options.seed)
+
+    def is_finished(self) -> bool:
+        """Whether the result of this very evaluation is stored, wherever corrupted images came from."""
+        part, parts = self.options.part()
+        path = self.files.shard(part, parts) if parts > 1 else self.files.result
+        begun = (self.files.partial(seed, part, parts) for seed in self.options.each_seed)
+        if not path.is_file() or any(one.is_file() for one in begun):
+            return False
+        return not self._differences(runs.read_json(path), leave_out="corruption_source")
+
     def check_free(self) -> None:
         """Raise ValueError if the file holds a suite of the same name with other attacks."""
         if self.suite.name in suite_names() or not self.files.result.is_file():
             return
         wanted = [described(attack, self.options.eot, self.source) for attack in self.suite.attacks]
-        if [attack_of(row) for row in self.files.read()["attacks"] if not row.get("added")] != wanted:
+        stored = read_stored(self.files.result, "call yours something else with --suite, or remove it")
+        if [attack_of(row) for row in stored["attacks"] if not row.get("added")] != wanted:
             raise ValueError(
                 f"{self.files.result} holds other attacks: call yours something else with --suite, or remove it"
             )
@@ -214,7 +238,9 @@ class StoredEvaluation:
             if unfinished is not None and not self.options.resume:
                 callback.on_note(f"{unfinished} holds an unfinished evaluation, which begins again: --resume goes on")
             return None
-        stored = runs.read_json(path)
+        stored = _read(path, callback.on_note)
+        if stored is None:
+            return None
         differing = self._differences(stored)
         if self.options.resume:
             if unfinished is not None:
@@ -265,8 +291,8 @@ class StoredEvaluation:
             self.files.partial(seed, part, parts).unlink()
         return result
 
-    def _differences(self, stored: Json) -> str:
-        """In what a stored result is not of this very evaluation, in words; "" if it is."""
+    def _differences(self, stored: Json, leave_out: str = "") -> str:
+        """In what, but for one field, a stored result is not of this very evaluation, in words; "" if it is."""
         wanted = self._evaluation(self.options.seed)
         found = {name: stored.get(name) for name in wanted.protocol}
         seeds = dict(stored.get("seeds") or {}).get("count", 1)
@@ -274,7 +300,7 @@ class StoredEvaluation:
         differing = [
             f"{name} {_brief(name, found[name])}, not {_brief(name, value)}"
             for name, value in wanted.protocol.items()
-            if found[name] != value
+            if found[name] != value and name != leave_out
         ]
         differing += ["other attacks"] if attacks != wanted.budgets else []
         differing += [f"seeds {seeds}, not {self.options.seeds}"] if seeds != self.options.seeds else []
@@ -305,7 +331,7 @@ class StoredEvaluation:
         """The result of all shards, written, if all are there; else the callback is told what is missing."""
         parts, missing = self.options.part()[1], []
         paths = [self.files.shard(part, parts) for part in range(1, parts + 1)]
-        found = [runs.read_json(path) if path.is_file() else None for path in paths]
+        found = [_read(path, callback.on_note) if path.is_file() else None for path in paths]
         for part, (path, shard) in enumerate(zip(paths, found, strict=True), start=1):
             differing = "" if shard is None else shard_differences(shard, own)
             if differing:

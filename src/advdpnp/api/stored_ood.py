@@ -1,15 +1,23 @@
 """The stored rows of a comparison with outside images: kept as they are found, and taken up again."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from advdpnp import runs
+from advdpnp.lock import only_process
 from advdpnp.ood_results import AcceptRow, OodResult, OutsideRow, ood_path, read_ood, stored_ood
 from advdpnp.results import PARTIAL
 from advdpnp.runs import Run
 
 Row = OutsideRow | AcceptRow
+
+
+def only_measurement(run: Run | None) -> AbstractContextManager[None]:
+    """Keeps out other processes that would measure the same run against outside images; None stores nothing."""
+    path = None if run is None else ood_path(run)
+    return nullcontext() if path is None else only_process(path.with_suffix(".lock"), str(path))
 
 
 class StoredOod:

@@ -1,8 +1,10 @@
 """From an experiment to a trained run."""
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from advdpnp.data import given as make_given
 from advdpnp.deprecation import renamed
 from advdpnp.dtype import float32_default
 from advdpnp.experiments import Experiment, experiment, experiment_on, from_config
+from advdpnp.launch import launch
 from advdpnp.lock import only_process
 from advdpnp.loggers import Logger, following, make_loggers
 from advdpnp.progress import duration
 from advdpnp.runs import Json, Run
 from advdpnp.training import Task, TrainingCallback, check_task, fit
+from advdpnp.training.distributed import World, joined, rank_device
 
 
 def make_task(wanted: Experiment, device: torch.device, data_root: Path | None = None) -> Task:
@@ -96,38 +100,76 @@ def train(
         StopTraining: the callback's; the state is stored.
         ValueError: the folder holds another configuration, or this one without `resume`, or another process is
             training it; a logger is unknown, or its package not installed.
+
+    Processes that torchrun starts train together, each with a part of every batch. Rank 0 reads and writes the folder,
+    logs, and has the callback; the others return when it does.
     """
+    on, out = resolve_device(rank_device(device, launch())), Path(out)
+    with joined(on) as world:
+        told = callback if callback is not None and world.leads else Silent()
+        wanted = _experiment(what, data, told)
+        options = _Options(on, data_root, checkpoint_seconds, benchmark_cudnn, world)
+        return _train(wanted, out, told, resume, log if world.leads else (), options)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a run and the one that it needs have in common."""
+
+    device: torch.device
+    data_root: Path | None
+    checkpoint_seconds: float
+    benchmark_cudnn: bool
+    world: World
+
+
+def _train(
+    wanted: Experiment,
+    out: Path,
+    told: TrainingCallback,
+    resume: bool,
+    log: Sequence[str | Logger],
+    options: _Options,
+) -> Run:
     loggers = make_loggers(log)
-    on, out, told = resolve_device(device), Path(out), callback or Silent()
-    wanted = _experiment(what, data, told)
+    on, data_root, world = options.device, options.data_root, options.world
     run = Run(wanted.folder(out))
-    check_unchanged(run, wanted.data)
-    if run.exists and not resume:
-        run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
-        raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
-    options = {"checkpoint_seconds": checkpoint_seconds, "benchmark_cudnn": benchmark_cudnn}
-    by_name = [name for name in log if isinstance(name, str)]
-    helper = _helper(wanted, run, out, told, device=device, data_root=data_root, log=by_name, **options)
+    if world.leads:
+        check_unchanged(run, wanted.data)
+        if run.exists and not resume:
+            verify(run, wanted)
+            raise ValueError(f"{run.folder} exists: add --resume to continue it, or --name to start another beside it")
+    helper = _helper(wanted, run, out, told, [name for name in log if isinstance(name, str)], options)
     use_tf32(wanted.recipe.precision == "tf32")
     task = make_task(wanted, on, data_root)
-    check_task(task)
-    if not run.state_path.exists():
+    check_task(task, world)
+    if not world.told(run.state_path.exists()):
         load_initial(task.model, wanted, data_root, told.on_note)
-    with only_process(run.lock_path, str(run.folder)):
-        record = _recorded_helper(run) if helper is None else _record(helper, out)
-        run.create_or_verify(_config(wanted, record), _completed)
-        run.remove_torn_writes()
-        remember_images(run, wanted.data, data_root)
-        if helper is not None:
-            task.defense.install(task.model, helper.read_weights("last")[0])
+    with only_process(run.lock_path, str(run.folder)) if world.leads else contextlib.nullcontext():
+        if world.leads:
+            record = _recorded_helper(run) if helper is None else _record(helper, out)
+            run.create_or_verify(_config(wanted, record), _completed)
+            run.remove_torn_writes()
+            remember_images(run, wanted.data, data_root)
+        helper_weights = world.told(None if helper is None else helper.read_weights("last")[0])
+        if helper_weights is not None:
+            task.defense.install(task.model, helper_weights)
         if wanted.recipe.compiles:
             # Another network or batch compiles the same functions again; after eight the compiler would give up.
             torch.compiler.reset()
-        with cudnn_benchmark(benchmark_cudnn):
-            check_environment(run, environment(on))
+        with cudnn_benchmark(options.benchmark_cudnn):
+            if not world.leads:
+                fit(task, None, told, resume, world=world)
+                return run
+            check_environment(run, environment(on) | {"ranks": world.size})
             with following(told, run, loggers, len(task.train)) as followed:
-                fit(task, run, followed, resume, checkpoint_seconds)
+                fit(task, run, followed, resume, options.checkpoint_seconds, world)
     return run
+
+
+def verify(run: Run, wanted: Experiment) -> None:
+    """ValueError if a run that is there is of another configuration than this experiment's; the fields are named."""
+    run.create_or_verify(_config(wanted, _recorded_helper(run)), _completed)
 
 
 def _experiment(what: object, given: Any, callback: TrainingCallback) -> Experiment:
@@ -154,23 +196,35 @@ def _experiment(what: object, given: Any, callback: TrainingCallback) -> Experim
     return experiment_on(facts, backbone, defense)
 
 
-def _helper(wanted: Experiment, run: Run, out: Path, callback: TrainingCallback, **options: Any) -> Run | None:
-    """The finished run that `wanted` needs, trained now unless it is there; None where nothing is needed any more."""
+def _helper(
+    wanted: Experiment,
+    run: Run,
+    out: Path,
+    callback: TrainingCallback,
+    log: Sequence[str | Logger],
+    options: _Options,
+) -> Run | None:
+    """The finished run that `wanted` needs, trained now unless it is there.
+
+    None where nothing is needed any more, and on all ranks but the first.
+    """
     if wanted.needs is None:
         return None
-    helper = Run(wanted.needs.folder(out))
-    if helper.weights_path("last").is_file():
-        helper.create_or_verify(wanted.needs.config(), _completed)
+    helper, world = Run(wanted.needs.folder(out)), options.world
+    there, begun = world.told([helper.weights_path("last").is_file(), run.state_path.exists()])
+    if there:
+        if world.leads:
+            helper.create_or_verify(wanted.needs.config(), _completed)
         callback.on_note(f"helper: {helper.folder} is there")
-        return helper
-    if run.state_path.exists():
+    elif begun:
         callback.on_note("helper: its weights are in the stored state")
         return None
-    callback.on_note(f"helper: {helper.folder} is {'continued' if helper.state_path.exists() else 'trained'} first")
-    began = time.monotonic()
-    train(wanted.needs, out, callback=callback, resume=True, **options)
-    callback.on_note(f"helper: finished after {duration(time.monotonic() - began)}; now {run.folder}")
-    return helper
+    else:
+        callback.on_note(f"helper: {helper.folder} is {'continued' if helper.state_path.exists() else 'trained'} first")
+        began = time.monotonic()
+        _train(wanted.needs, out, callback, True, log, options)
+        callback.on_note(f"helper: finished after {duration(time.monotonic() - began)}; now {run.folder}")
+    return helper if world.leads else None
 
 
 def _record(helper: Run, out: Path) -> Json:

@@ -1,20 +1,26 @@
 """The command line: a list of options; `advdpnp.api` does the work. `--help` imports neither torch nor numpy."""
 
+import contextlib
+import os
 import sys
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from advdpnp.cli import audit as audit
-from advdpnp.cli import data, deploy, evaluate, explain, illustrate, ood, results, tools, train, watch, weights
-from advdpnp.cli.command import app, complain
+from advdpnp.cli import data, deploy, evaluate, explain, illustrate, ood, results, sweep, tools, train, watch, weights
+from advdpnp.cli.command import app, complain, on_terminal
+from advdpnp.launch import launch
 from advdpnp.signals import exit_status, raised_when_terminated
 
 # Importing a module registers its commands.
-MODULES = (train, watch, evaluate, audit, ood, illustrate, results, deploy, explain, tools, data, weights)
+MODULES = (train, sweep, watch, evaluate, audit, ood, illustrate, results, deploy, explain, tools, data, weights)
 ORDER = (
     "train",
+    "sweep",
     "watch",
     "evaluate",
     "audit",
@@ -49,12 +55,31 @@ def _whole(
 ) -> None: ...
 
 
+@contextlib.contextmanager
+def _quiet_unless_first() -> Iterator[None]:
+    """Of several ranks the first one prints; what only another has to say, it says in spite of this."""
+    if launch().rank == 0:
+        yield
+        return
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {on_terminal(str(message))}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Entry point."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr, flush=True)
+    warnings.showwarning = _warn
     try:
-        with raised_when_terminated():
+        with raised_when_terminated(), _quiet_unless_first():
             app(standalone_mode=True)
     except KeyboardInterrupt as interrupt:
-        complain("interrupted")
+        if launch().rank == 0:
+            complain("interrupted")
         raise SystemExit(exit_status(interrupt)) from None

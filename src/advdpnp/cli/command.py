@@ -13,11 +13,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from advdpnp.checksums import one_warning
+from advdpnp.launch import RankError, launch
 from advdpnp.signals import exit_status
+from advdpnp.stored_values import shown_text
 
 if TYPE_CHECKING:
     from advdpnp.data import DataSpec
@@ -43,6 +46,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of data files; by default $ADVDPNP_DATA, else a cache.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interrupted.")]
 
+# More than any machine has cores.
+_MOST_THREADS = 4096
+
 # How a folder of images is named as data, and the options for it.
 FOLDER = "folder:"
 ImageSize = Annotated[
@@ -54,6 +60,10 @@ SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out image
 
 Untrained = Annotated[
     bool, typer.Option("--untrained", help="Weights by chance, where timm or torchvision has pretrained ones.")
+]
+
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, by algorithms that take longer.")
 ]
 
 CodeOfRun = Annotated[
@@ -219,9 +229,14 @@ def shown(*arguments: str | Path) -> str:
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
-def complain(line: str) -> None:
-    """One line for the user on the error stream."""
-    print(f"advdpnp: {line}", file=sys.stderr, flush=True)
+def on_terminal(text: str) -> str:
+    """A text without what steers a terminal, as names of files, classes and runs may hold; lines and tabs stay."""
+    return shown_text(text).replace("\r", "\ufffd")
+
+
+def complain(line: str, stream: TextIO | None = None) -> None:
+    """One line for the user, by default on the error stream."""
+    print(f"advdpnp: {on_terminal(line)}", file=stream or sys.stderr, flush=True)
 
 
 def one_line(error: BaseException) -> str:
@@ -239,13 +254,16 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
     def run(**values: Any) -> None:
         switches = Switches(**{name: values.pop(name) for name in _COMMON})
         references = values.pop("plugin", None) or []
-        _use_threads(switches.threads)
-        with _ending(switches.debug, resumes):
+        with _ending(switches.debug, resumes), one_warning():
+            _check_launch(function.__name__)
+            _use_threads(switches.threads)
             _read_plugins(references)
             answer = function(switches, **values)
-            _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else answer.text)
+            # What names hold would steer a terminal: names of runs, classes and files are anyone's.
+            _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else on_terminal(answer.text))
         if answer.next and not switches.json:
-            print("\n".join(["next:", *(f"  {line}" for line in answer.next)]), file=sys.stderr, flush=True)
+            lines = ["next:", *(f"  {line}" for line in answer.next)]
+            print(on_terminal("\n".join(lines)), file=sys.stderr, flush=True)
         if answer.status:
             raise typer.Exit(answer.status)
 
@@ -276,6 +294,11 @@ def drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _check_launch(name: str) -> None:
+    if name != "train" and (ranks := launch().size) > 1:
+        raise ValueError(f"torchrun is for advdpnp train; got {name} on {ranks} ranks: run it without torchrun")
+
+
 def _read_plugins(references: Sequence[str]) -> None:
     for reference in references:
         from advdpnp.experiments import read_plugin
@@ -285,6 +308,8 @@ def _read_plugins(references: Sequence[str]) -> None:
 
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
+        if threads > _MOST_THREADS:
+            raise ValueError(f"--threads must be at most {_MOST_THREADS}; got {threads}")
         import torch
 
         torch.set_num_threads(threads)
@@ -298,10 +323,12 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
     except (ValueError, OSError) as error:
         if debug:
             raise
-        complain(one_line(error))
+        complain(one_line(error), sys.__stderr__ if isinstance(error, RankError) else None)
         raise typer.Exit(2) from None
     except KeyboardInterrupt as interrupt:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
         again = shown(*arguments, *(["--resume"] if resumes else []))
+        if launch().size > 1:
+            again = f"the same torchrun command, or one with another number of ranks, or {again}"
         complain(f"interrupted; go on with: {again}" if resumes else f"interrupted; run again: {again}")
         raise typer.Exit(exit_status(interrupt)) from None

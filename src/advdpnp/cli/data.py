@@ -19,6 +19,7 @@ from advdpnp.cli.command import (
     command,
     data_app,
     facts_of,
+    on_terminal,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _answer(name: str, checks: "list[FileCheck]") -> Answer:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(on_terminal(line), file=sys.stderr, flush=True)
 
 
 def _draw(facts: "DataSpec", images: Any, path: Path) -> None:
@@ -120,7 +121,7 @@ class TransferLines:
         self._began = self._told = 0.0
 
     def on_note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(on_terminal(text), file=sys.stderr, flush=True)
 
     def on_file(self, name: str, size: int, done: int) -> None:
         from advdpnp.data.download.fetch import megabytes

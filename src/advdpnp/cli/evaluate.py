@@ -9,6 +9,7 @@ from advdpnp.cli import network
 from advdpnp.cli.command import (
     Answer,
     DataRoot,
+    Deterministic,
     ImageSize,
     Resume,
     SkipBroken,
@@ -72,6 +73,7 @@ def evaluate(
     name: network.Name = "",
     out: network.Out = Path("runs"),
     resume: Resume = False,
+    deterministic: Deterministic = False,
     data_root: DataRoot = None,
 ) -> Answer:
     """Attack a trained classifier, or your own network (--model); writes eval/SUITE.json in its run folder."""
@@ -102,7 +104,7 @@ def evaluate(
     }
     if table:
         how = {key: value for key, value in how.items() if key not in ("suite", "suite_name", "resume")}
-    with showing_progress() as callback:
+    with showing_progress() as callback, api.deterministic(deterministic):
         if data and model:
             image_size = usual_size(data, image_size, model, callback.on_note)
         tested = data and facts_of(data, image_size, split_seed, skip_broken, data_root, callback.on_note)

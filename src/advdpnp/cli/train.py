@@ -10,6 +10,7 @@ from advdpnp.cli.command import (
     FOLDER,
     Answer,
     DataRoot,
+    Deterministic,
     ImageSize,
     Resume,
     SkipBroken,
@@ -70,10 +71,13 @@ def train(
     cudnn_benchmark: Annotated[
         bool, typer.Option("--cudnn-benchmark", help="On a GPU: try cuDNN's algorithms and keep the fastest.")
     ] = False,
+    deterministic: Deterministic = False,
     data_root: DataRoot = None,
 ) -> Answer:
     """Train a classifier into runs/<data>/<backbone>/<defense>/seed-<n>."""
     check_names(name, data, model, defense)
+    if deterministic and cudnn_benchmark:
+        raise ValueError("--cudnn-benchmark chooses by the clock, so that bits differ: leave it or --deterministic out")
     with showing_progress() as callback:
         # Torch takes seconds to load, of which the callback has told.
         from advdpnp import api
@@ -95,17 +99,18 @@ def train(
             wanted = experiment_on(facts, backbone, defense or "adv-dpnp", *options, first)
         if tensorboard is not None:
             loggers.append(TensorBoardLogger(tensorboard))
-        run = api.train(
-            wanted,
-            out,
-            device=switches.device,
-            data_root=data_root,
-            resume=resume,
-            callback=callback,
-            checkpoint_seconds=checkpoint_seconds,
-            benchmark_cudnn=cudnn_benchmark,
-            log=loggers,
-        )
+        with api.deterministic(deterministic):
+            run = api.train(
+                wanted,
+                out,
+                device=switches.device,
+                data_root=data_root,
+                resume=resume,
+                callback=callback,
+                checkpoint_seconds=checkpoint_seconds,
+                benchmark_cudnn=cudnn_benchmark,
+                log=loggers,
+            )
     then = shown("evaluate", run.folder), shown("report", run.folder)
     return Answer(
         {"run": str(run.folder), "last_epoch": next(reversed(run.epochs()), None)}, str(run.folder), next=then

@@ -4,6 +4,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Sequence
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 
@@ -17,11 +18,18 @@ from advdpnp.data.formats.restricted_pickle import CURE, read_pickle
 from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
 
+# Bytes that a file may have beside its pixels: labels, and the names of images.
+_REST = 1 << 22
+
 
 def data_root(root: Path | str | None = None) -> Path:
     """Folder of the data files: `root`, else $ADVDPNP_DATA, else advdpnp/ in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp").expanduser()
+    found = Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp")
+    try:
+        return found.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{found} begins with the home folder of a user whom this machine does not know") from None
 
 
 def read_cifar10(spec: DataSpec, split: Split, root: Path) -> Arrays:
@@ -81,14 +89,27 @@ def read_cifar10_c(spec: DataSpec, split: Split, root: Path) -> Arrays:
 
 def read_digits(spec: DataSpec, split: Split, root: Path) -> Arrays:
     """scikit-learn's 8 x 8 digits; it has no split of its own, so a fixed stratified one is drawn."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    labels = digits.target.astype(np.int64)
+    images, labels = _all_digits()
     in_test = np.zeros(len(labels), dtype=bool)
     in_test[stratified(torch.from_numpy(labels), spec.test_size, "digits-test").numpy()] = True
     chosen = in_test if split == "test" else ~in_test
-    return digits.images[chosen].astype(np.uint8)[:, None], labels[chosen]
+    return images[chosen], labels[chosen]
+
+
+def _all_digits() -> Arrays:
+    """All 1,797, from the file in scikit-learn; to import that takes longer than an evaluation of a hundred."""
+    package = find_spec("sklearn")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
+    if file is None or not file.is_file():
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+    else:
+        # Of each row the last number is the class.
+        with gzip.open(file, "rt") as text:
+            rows = np.loadtxt(text, delimiter=",")
+        images, labels = rows[:, :-1], rows[:, -1]
+    return images.astype(np.uint8).reshape(-1, 1, 8, 8), labels.astype(np.int64)
 
 
 def _size(spec: DataSpec, split: Split) -> int:
@@ -124,7 +145,7 @@ def _labels(values: object, n: int, spec: DataSpec, path: Path) -> NDArray[np.in
 
 
 def _cifar_file(path: Path, label_key: bytes, n: int, spec: DataSpec) -> Arrays:
-    content = read_pickle(path)
+    content = read_pickle(path, 2 * n * prod(spec.image_shape) + _REST)
     data = content.get(b"data")
     shape = (n, prod(spec.image_shape))
     if not isinstance(data, np.ndarray) or data.shape != shape:

@@ -1,6 +1,6 @@
 """The interface of a defense, and the training batch that it gets."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -16,7 +16,7 @@ from advdpnp.ranges import Integer, Share, check_fields
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch.
+    """One training batch; on several ranks the part of it that one of them computes.
 
     Args:
         x: (B, channels, H, W) in [0, 1], augmented.
@@ -26,6 +26,8 @@ class Batch:
         epoch: epochs completed before this one; a 0-dim int64 tensor inside a captured graph.
         step: steps completed in this epoch; likewise.
         label_smoothing: of the recipe, for the losses on the true labels; attacks do not smooth.
+        share: number of these images over that of the whole batch, in (0, 1].
+        summed: the sum of a tensor over all parts of the batch; None where this is the whole.
     """
 
     x: Tensor
@@ -35,6 +37,8 @@ class Batch:
     epoch: Integer | Tensor
     step: Integer | Tensor
     label_smoothing: Share = 0.0
+    share: Share = 1.0
+    summed: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -43,8 +47,14 @@ class Batch:
         """Cross-entropy with the batch's own labels, smoothed as the recipe says: (B, C) -> (B,) >= 0, nats."""
         return losses.cross_entropy(logits, self.y, self.label_smoothing)
 
+    def total(self, counts: Tensor) -> Tensor:
+        """Counts of these images to those of the whole batch, of any shape, without gradient; all ranks call it."""
+        return counts if self.summed is None else self.summed(counts)
+
     def draw(self, name: str, shape: tuple[int, ...], per_image: bool = False) -> Tensor:
         """Uniforms in [0, 1) that resume reproduces.
+
+        What is drawn for a step is the same for all parts of its batch; what is drawn for each image is `per_image`.
 
         Args:
             name: stream; each purpose has its own.
@@ -117,7 +127,12 @@ class Defense(Generic[ModelT]):
         return ""
 
     def loss(self, model: ModelT, batch: Batch, x_adv: Tensor) -> dict[str, Tensor]:
-        """Weighted scalar terms in the paper's order; their sum is minimized, each is logged."""
+        """Weighted scalar terms in the paper's order; their sum is minimized, each is logged.
+
+        A term is a mean over the images of the batch, or does not depend on them: then those of the parts, weighted by
+        their images, add up to the term of the whole. A mean over some of the images divides by `batch.total` of their
+        number, and by `batch.share`.
+        """
         raise TypeError(f"{type(self).__name__} defines no loss")
 
     def objective(self, model: ModelT, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:

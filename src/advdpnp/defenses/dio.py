@@ -79,9 +79,15 @@ def margin_shortfall(logits: Tensor, y: Tensor, weight: Tensor, tau: float) -> t
     return (tau - distance).clamp_min(0.0), logits.argmax(dim=2) == y[:, None]
 
 
-def mean_where(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean over the images that count, 0 for a head that has none: (B, L), (B, L) bool -> (L,)."""
-    return torch.where(counted, values, 0.0).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
+def mean_where(values: Tensor, counted: Tensor, batch: Batch | None = None) -> Tensor:
+    """Mean over the images that count, 0 for a head that has none: (B, L), (B, L) bool -> (L,).
+
+    With a batch that is a part, its addend to the mean of the whole, over its share of the images.
+    """
+    number, share = counted.sum(dim=0), 1.0
+    if batch is not None:
+        number, share = batch.total(number), batch.share
+    return torch.where(counted, values, 0.0).sum(dim=0) / number.clamp_min(1) / share
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ class DIO(Defense[MultiHeadClassifier]):
         return {
             "ce_adversarial": mean_cross_entropy(logits, batch.y, batch.label_smoothing).mean(),
             "orthogonality": self.alpha * orthogonality(weight),
-            "margin": self.beta * mean_where(shortfall, right).sum(),
+            "margin": self.beta * mean_where(shortfall, right, batch).sum(),
         }
 
     def objective(self, model: MultiHeadClassifier, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:

@@ -60,6 +60,9 @@ class ClassTableClassifier(Classifier):
         self.register_buffer("class_table", torch.full((num_classes, num_classes), 1 / num_classes))
         self.register_buffer("class_sums", torch.zeros(num_classes, num_classes))
 
+    def summed_buffers(self) -> list[Tensor]:
+        return [self.class_sums]
+
     @torch.no_grad()
     def count(self, logits: Tensor, y: Tensor, temperature: float) -> None:
         """Add softmax(logits / temperature), (B, C), to the sums of the classes y, (B,)."""

@@ -4,7 +4,7 @@ import glob
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -13,11 +13,50 @@ from torch import Tensor
 from advdpnp.metrics import pack, unpack
 from advdpnp.radii import pack_radii, unpack_radii
 from advdpnp.result_files import Verdicts
-from advdpnp.runs import Json, differences, read_json, write_json
+from advdpnp.result_parts import check_packed
+from advdpnp.runs import Json, checked, differences, read_json, write_json
+from advdpnp.stored_values import check_value
 
 # Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work
 # beside what is in flight.
 SAVE_SHARE = 0.02
+
+
+class _Pass(TypedDict):
+    """Of one pass of an attack; what is not required, partial results of an earlier version lack."""
+
+    n: int
+    verdicts: str
+    sum: float
+    seconds: float
+    hindered: NotRequired[str]
+    finite: NotRequired[int]
+    others: NotRequired[dict[str, int]]
+    reached: NotRequired[str]
+
+
+class _Search(TypedDict):
+    """Of one stepwise attack."""
+
+    tried: list[str]
+    broken: str
+    unconfirmed: str
+    largest: float
+    total: float
+    seconds: float
+    chunk: int
+    hindered: NotRequired[str]
+    radii: NotRequired[str]
+
+
+class _Partial(TypedDict):
+    protocol: dict[str, Any]
+    entries: dict[str, _Pass]
+    stages: dict[str, dict[str, Any]]
+    notes: dict[str, Any]
+
+
+_AGAIN = "run without --resume"
 _NOTHING: Json = {"n": 0, "verdicts": "", "hindered": "", "sum": 0.0, "finite": 0, "others": {}, "seconds": 0.0}
 
 
@@ -225,10 +264,11 @@ class EvaluationState:
             _remove_torn(path)
         self._content: Json = {"protocol": protocol, "entries": {}, "stages": {}, "notes": {}}
         if resume and path is not None and path.exists():
-            content = read_json(path)
+            content = checked(path, _AGAIN, lambda: _partial(read_json(path)))
             found = list(differences(content["protocol"], protocol))
             if found:
                 raise ValueError(f"{path} is of another protocol ({'; '.join(found)}): run without --resume")
+            checked(path, _AGAIN, lambda: _check_bits(content, protocol.get("n")))
             self._content = content
 
     def pass_progress(self, name: str) -> PassProgress:
@@ -265,6 +305,32 @@ class EvaluationState:
             write_json(self._path, self._content)
             done = time.monotonic()
             self._due = done + (done - began) / SAVE_SHARE
+
+
+def _partial(content: Json) -> Json:
+    """A partial result; TypeError where it is none."""
+    check_value("the partial result", content, _Partial)
+    for name, stage in content["stages"].items():
+        # A search that has not begun has nothing.
+        if stage:
+            check_value(name, stage, _Search)
+    return content
+
+
+def _check_bits(content: Json, n: int | None) -> None:
+    """ValueError unless packed verdicts are those of so many images; None where nothing says how many."""
+    for name, entry in content["entries"].items():
+        for bits in filter(None, (entry["verdicts"], entry.get("hindered"), entry.get("reached"))):
+            check_packed(name, bits, -(-entry["n"] // 8))
+    for name, stage in content["stages"].items():
+        if stage and n is not None:
+            for bits in (
+                *stage["tried"],
+                stage["broken"],
+                stage["unconfirmed"],
+                stage.get("hindered", stage["broken"]),
+            ):
+                check_packed(name, bits, -(-n // 8))
 
 
 def _remove_torn(path: Path) -> None:

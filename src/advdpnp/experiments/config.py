@@ -1,16 +1,20 @@
 """Frozen dataclasses to and from plain JSON values, strictly: an unknown field is an error with the nearest names."""
 
 import types
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from advdpnp.bounded_files import read_text
 from advdpnp.ranges import nearest
 from advdpnp.threat import parse_eps
 
 T = TypeVar("T")
+
+# Of a file of settings: bytes, and values.
+_MOST_YAML, _MOST_VALUES = 1 << 18, 10_000
 
 # What a value must be, in words.
 _KINDS: dict[type, str] = {
@@ -41,13 +45,20 @@ def decode(kind: type[T], values: Mapping[str, Any], path: str) -> T:
         ValueError: unknown field, wrong type, or a value that `kind` refuses.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{path} must be a group of fields; got {values!r}")
+        raise ValueError(f"{path} must be a group of fields; got {_brief(values)}")
     hints = get_type_hints(kind)
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:
             raise ValueError(f"unknown field {path}.{name}; nearest: {nearest(str(name), known)}")
+    lacking = next((found.name for found in fields(kind) if _is_needed(found) and found.name not in values), "")  # type: ignore[arg-type]
+    if lacking:
+        raise ValueError(f"{path} has no {lacking}")
     return kind(**{name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()})
+
+
+def _is_needed(field: Field[Any]) -> bool:
+    return field.init and (field.default, field.default_factory) == (MISSING, MISSING)
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:
@@ -57,6 +68,8 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     if origin is tuple:
         if isinstance(value, str):
             value = [part for part in value.strip("[]() ").split(",") if part.strip()]
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{path} must be a list; got {_brief(value)}")
         return tuple(_convert(get_args(kind)[0], item, path) for item in value)
     if origin in (Union, types.UnionType):
         return _convert(get_args(kind)[0], value, path)
@@ -67,7 +80,7 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
 
 def _choice(choices: tuple[Any, ...], value: Any, path: str) -> Any:
     if value not in choices:
-        raise ValueError(f"{path} must be one of {', '.join(map(str, choices))}; got {value!r}")
+        raise ValueError(f"{path} must be one of {', '.join(map(str, choices))}; got {_brief(value)}")
     return value
 
 
@@ -102,13 +115,21 @@ def override(tree: dict[str, Any], path: str, value: Any) -> None:
     Raises:
         ValueError: there is no such field; the nearest paths are listed.
     """
-    *groups, leaf = path.split(".")
-    node: Any = tree
-    for group in groups:
-        node = node.get(group) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or leaf not in node:
+    groups, _, leaf = path.rpartition(".")
+    node = _group(tree, groups, path) if groups else tree
+    if leaf not in node:
         raise ValueError(f"unknown setting {path!r}; nearest: {nearest(path, paths(tree))}")
     node[leaf] = value
+
+
+def _group(tree: dict[str, Any], path: str, asked: str) -> dict[str, Any]:
+    """The fields below a dotted path; ValueError, naming what was asked for, where there are none."""
+    node: Any = tree
+    for name in path.split("."):
+        node = node.get(name) if isinstance(node, dict) else None
+    if not isinstance(node, dict):
+        raise ValueError(f"unknown setting {asked!r}; nearest: {nearest(asked, paths(tree))}")
+    return node
 
 
 def merge(tree: dict[str, Any], changes: Mapping[str, Any], prefix: str = "") -> None:
@@ -116,6 +137,7 @@ def merge(tree: dict[str, Any], changes: Mapping[str, Any], prefix: str = "") ->
     for name, value in changes.items():
         path = f"{prefix}{name}"
         if isinstance(value, Mapping):
+            _group(tree, path, path)
             merge(tree, value, path + ".")
         else:
             override(tree, path, value)
@@ -132,12 +154,28 @@ def read_changes(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no configuration file at {path}: give a YAML file with fields such as recipe.epochs")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _unique_keys())
-    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML ({error}): expected lines such as `recipe: {{epochs: 2}}`") from None
+        content = yaml.load(read_text(path, _MOST_YAML), _unique_keys())
+        _check_size(content)
+    except OSError:
+        raise
+    except Exception as error:  # of odd values PyYAML raises what it likes
+        raise ValueError(
+            f"{path} is no YAML ({' '.join(str(error).split())}): expected lines such as `recipe: {{epochs: 2}}`"
+        ) from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a group of fields, such as `recipe: {{epochs: 2}}`; got {content!r}")
+        raise ValueError(f"{path} must hold a group of fields, such as `recipe: {{epochs: 2}}`; got {_brief(content)}")
     return content
+
+
+def _check_size(content: Any) -> None:
+    """ValueError for what holds itself, or so much: an alias stands for a value as often as it is named."""
+    left, waiting = _MOST_VALUES, [content]
+    while waiting:
+        value = waiting.pop()
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple, set)) else ()
+        left -= 1
+        if left < len(waiting):
+            raise ValueError(f"more than {_MOST_VALUES:,} values, or one that holds itself")
 
 
 @cache
@@ -148,12 +186,23 @@ def _unique_keys() -> Any:
     class UniqueKeys(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            again = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+            again = _twice(keys)
             if again is not None:
                 raise yaml.constructor.ConstructorError(None, None, f"{again!r} is there twice", node.start_mark)
             return dict(super().construct_mapping(node, deep))
 
     return UniqueKeys
+
+
+def _twice(keys: list[Any]) -> Any:
+    """The first key that is there before; what cannot be one is found by PyYAML."""
+    seen = set()
+    for key in keys:
+        if isinstance(key, Hashable):
+            if key in seen:
+                return key
+            seen.add(key)
+    return None
 
 
 def paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:

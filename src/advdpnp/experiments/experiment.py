@@ -1,6 +1,5 @@
 """An experiment: data, backbone, defense, recipe and seed, which together determine the weights of a run."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from advdpnp.experiments.initial import UNTRAINED, Initial, completed
 from advdpnp.experiments.names import split_name
 from advdpnp.experiments.official import official_changes
 from advdpnp.experiments.plugins import find_defense
-from advdpnp.folder_names import folder_name
+from advdpnp.folder_names import check_name, folder_name, folders
 from advdpnp.models import build_backbone, check_backbone, is_adapted
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.libraries import is_library_name, network_by_name
@@ -61,9 +60,8 @@ class Experiment:
             )
         if self.data.train_size == 0:
             raise ValueError(f"{self.data.name} has test images only: train on another data set, and evaluate on it")
-        # It is part of a folder's name.
-        if self.tag and not re.fullmatch(r"[\w.+-]+", self.tag):
-            raise ValueError(f"--name must be letters, digits and ._+- alone; got {self.tag!r}")
+        if self.tag:
+            check_name("--name", self.tag)
         if not -(2**63) <= self.seed < 2**63:
             raise ValueError(f"--seed must be a whole number of 64 bits; got {self.seed}")
         check_fits(self.recipe.attack.norm, self.recipe.attack.eps, self.data.image_shape, "recipe.attack.eps")
@@ -88,8 +86,7 @@ class Experiment:
     def folder(self, out: Path) -> Path:
         """runs/<data>/<backbone>/<defense>[+tag]/seed-<n>."""
         name = self.defense.name + (f"+{self.tag}" if self.tag else "")
-        data = Path(*map(folder_name, self.data.name.split("/")))
-        return out / data / folder_name(self.backbone) / name / f"seed-{self.seed}"
+        return out / folders(self.data.name) / folder_name(self.backbone) / name / f"seed-{self.seed}"
 
     @property
     def needs(self) -> "Experiment | None":
@@ -157,9 +154,17 @@ def from_config(values: Mapping[str, Any]) -> Experiment:
     """The experiment of a stored configuration.
 
     Raises:
-        ValueError: another schema, an unknown name or field, or the results of a network from elsewhere.
+        ValueError: another schema, a name or field that is unknown, missing or of another type, or the results of a
+            network from elsewhere.
     """
-    values = dict(values)
+    try:
+        return _from_config(dict(values))
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:  # anyone may have written it
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+        raise ValueError(f"the configuration is damaged ({problem}): restore it, or train the run again") from error
+
+
+def _from_config(values: dict[str, Any]) -> Experiment:
     if values.pop("schema", None) != SCHEMA:
         raise ValueError(f"this configuration has another schema than {SCHEMA}: use the advdpnp version that wrote it")
     if "foreign" in values:

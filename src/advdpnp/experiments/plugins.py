@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import torch
@@ -14,16 +14,17 @@ from torch import Tensor
 from advdpnp.attacks.projected_ascent import Budget, ascend
 from advdpnp.defenses import DEFENSES, Batch, Defense
 from advdpnp.experiments.ablations import ABLATIONS
-from advdpnp.importing import described, find_object, kind_of
+from advdpnp.importing import described, find_object, installed_defenses, kind_of
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.small import Tiny
 from advdpnp.noise import IndexNoise
 from advdpnp.ranges import nearest
 from advdpnp.threat import ThreatModel
 
-GROUP = "advdpnp.defenses"
 FORMS = "pkg.module:Class or path/to/file.py:Class"
 _OTHERWISE = f"a defense from elsewhere needs its package installed, or --plugin {FORMS}"
+
+_READ: list[str] = []
 
 # Of the trial.
 _IMAGES, _CLASSES, _SIDE = 4, 10, 8
@@ -39,7 +40,7 @@ def find_defense(name: str) -> type[Defense[Any]]:
     """
     if name in DEFENSES:
         return DEFENSES[name]
-    points = installed()
+    points = installed_defenses()
     if name not in points:
         near = nearest(name, [*DEFENSES, *ABLATIONS, *points])
         raise ValueError(f"unknown defense {name!r}; nearest: {near}; {_OTHERWISE}")
@@ -49,11 +50,6 @@ def find_defense(name: str) -> type[Defense[Any]]:
             f"the entry point {name!r} is {points[name].value}, which is called {found.name!r}: use one name"
         )
     return found
-
-
-def installed() -> dict[str, EntryPoint]:
-    """Entry points of installed packages, by name; none is imported."""
-    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _loaded(point: EntryPoint) -> object:
@@ -74,7 +70,15 @@ def read_plugin(reference: str) -> type[Defense[Any]]:
     Raises:
         ValueError: no such class, or one that is not fit; FileNotFoundError: no such file.
     """
-    return register_defense(find_object(reference, "--plugin", FORMS))
+    found = register_defense(find_object(reference, "--plugin", FORMS))
+    if reference not in _READ:
+        _READ.append(reference)
+    return found
+
+
+def read_references() -> list[str]:
+    """What `read_plugin` was given in this process, for other processes that it starts."""
+    return list(_READ)
 
 
 def register_defense(found: object) -> type[Defense[Any]]:

@@ -11,9 +11,10 @@ from advdpnp.explaining.explanation import Explanation, Explanations
 from advdpnp.explaining.page import page
 from advdpnp.explaining.picture import picture
 from advdpnp.explaining.thumbnails import png, shades
+from advdpnp.lock import only_process
 from advdpnp.predicting import Failure
 from advdpnp.predicting.predictions import Pixels
-from advdpnp.runs import read_json, write_bytes, write_json
+from advdpnp.runs import LOCK, read_json, write_bytes, write_json
 
 PAGE, PICTURE, VALUES, EXACT = "index.html", "explain.png", "explain.json", "adversarial.npy"
 
@@ -51,12 +52,13 @@ def write_explanations(found: Explanations, out: Path) -> Explanations:
     content = {PICTURE: picture(named), PAGE: page(named).encode()}
     if exact := [image.adversarial.x for image in named.explained if image.adversarial is not None]:
         pictures[EXACT] = _array(np.stack(exact))
-    _remove_former(out, keep={*pictures})
-    for name, data in pictures.items():
-        write_bytes(out / name, data)
-    write_json(out / VALUES, named.json() | {"files": sorted([*pictures, *content])})
-    for name, data in content.items():
-        write_bytes(out / name, data)
+    with only_process(out / LOCK, str(out)):
+        _remove_former(out, keep={*pictures})
+        for name, data in pictures.items():
+            write_bytes(out / name, data)
+        write_json(out / VALUES, named.json() | {"files": sorted([*pictures, *content])})
+        for name, data in content.items():
+            write_bytes(out / name, data)
     return named
 
 

@@ -14,6 +14,7 @@ from advdpnp.exporting.paper_reference import obstacles
 from advdpnp.exporting.robustbench import architecture
 from advdpnp.results import NORMS, Accuracy, EvaluationResult
 from advdpnp.runs import Json
+from advdpnp.stored_values import shown_text
 from advdpnp.threat import eps_text
 
 # Licenses that hubs know by these names; others are given as text.
@@ -29,11 +30,16 @@ def _interval(accuracy: Accuracy) -> str:
 
 
 def _cell(text: object) -> str:
-    """Text that is safe in a table of Markdown: names of data and classes come from outside."""
-    plain = " ".join(str(text).split())
-    for sign, instead in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;")):
+    """Text that is safe in a table of Markdown: names come from outside, and become no links, tags or code."""
+    plain = " ".join(shown_text(str(text)).split())
+    for sign, instead in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("[", "\\["), ("`", "\\`")):
         plain = plain.replace(sign, instead)
     return plain
+
+
+def _code(text: object) -> str:
+    """Text between backticks, where only these and the bars of tables mean something."""
+    return " ".join(shown_text(str(text)).split()).replace("`", "'").replace("|", "\\|")
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -139,7 +145,7 @@ def card(exported: ExportedModel, files: Sequence[Json], environment: Json) -> s
         autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    engine.filters |= {"cell": _cell, "percent": _percent, "interval": _interval, "software": _software}
+    engine.filters |= {"cell": _cell, "code": _code, "percent": _percent, "interval": _interval, "software": _software}
     template = Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")
     network = _network(exported, files)
     return engine.from_string(template).render(

@@ -3,16 +3,20 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypedDict
 
 from advdpnp.exporting.agreement import ReferenceLogits
 from advdpnp.exporting.card import card
 from advdpnp.exporting.exported_model import ExportedModel
 from advdpnp.exporting.formats import FORMATS, Artifact
 from advdpnp.runs import EXPORT_MANIFEST as MANIFEST
-from advdpnp.runs import Json, differences, read_json, write_bytes, write_json
+from advdpnp.runs import LOCK, Json, checked, differences, read_json, remove_torn_writes, write_bytes, write_json
+from advdpnp.stored_values import check_schema, check_value
 
 SCHEMA = 1
 
+# Checksums of all exported files, as the program sha256sum has them.
+SUMS = "SHA256SUMS"
 # Files that belong to no format: the record behind the model card.
 RECORD = "record"
 
@@ -34,14 +38,32 @@ def identity(exported: ExportedModel) -> Json:
     }
 
 
+class _File(TypedDict):
+    name: str
+    format: str
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    model: dict[str, Any]
+    files: list[_File]
+
+
+def _checked_manifest(stored: Json) -> Json:
+    check_schema(stored, SCHEMA)
+    check_value("export.json", stored, _Manifest)
+    return stored
+
+
 def _manifest(out: Path) -> Json | None:
     path = out / MANIFEST
     if not path.is_file():
         return None
-    stored = read_json(path)
+    stored = checked(path, f"remove {out}, or choose another --out", lambda: _checked_manifest(read_json(path)))
     inside = out.resolve()
-    for file in stored.get("files", [{}]):
-        if not (inside / str(file.get("name", ".."))).resolve().is_relative_to(inside):
+    for file in stored["files"]:
+        # A text of a path, which may have what no path can.
+        if "\0" in file["name"] or not (inside / file["name"]).resolve().is_relative_to(inside):
             raise ValueError(f"{path} is damaged (a file outside its folder): remove {out}, or choose another --out")
     return stored
 
@@ -62,7 +84,7 @@ def check_folder(out: Path, exported: ExportedModel, force: bool) -> None:
         raise ValueError(f"--out {out} is the run's own folder: give another one")
     stored = _manifest(out)
     if stored is None:
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
             raise ValueError(f"{out} holds files and no finished export: give a new folder with --out, or remove it")
         return
     found = list(differences(stored.get("model"), identity(exported)))
@@ -140,6 +162,7 @@ def write_export(
     text = card(exported, files, environment)
     readme = Artifact("README.md", text.encode(), "the model card")
     files.append(_entry(readme, "card"))
+    remove_torn_writes(out, out / "eval")
     if stored is not None:
         # First the list, so that a kill in between leaves no list of files that are gone.
         (out / MANIFEST).unlink()
@@ -147,6 +170,8 @@ def write_export(
             (out / name).unlink(missing_ok=True)
     for artifact in (*(artifact for artifacts in groups.values() for artifact in artifacts), readme):
         write_bytes(out / artifact.name, artifact.content)
+    # For other programs' readers: sha256sum -c SHA256SUMS.
+    write_bytes(out / SUMS, "".join(f"{file['sha256']}  {file['name']}\n" for file in files).encode())
     manifest = {"schema": SCHEMA, "model": model, "files": files, "environment": environment}
     write_json(out / MANIFEST, manifest)
     return manifest

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advdpnp.inert_pickle import LimitError
+from advdpnp.torch_limits import check_limits
+
 # Files of whole networks, and what to do with them.
 _NO_WEIGHTS = {
     ".pt2": "a program of torch.export, which is a whole network: give it as --model, without --weights",
@@ -51,12 +54,15 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings():
             # torch advises its own developers on old storage classes here.
             warnings.simplefilter("ignore")
+            check_limits(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a crafted file can fail in any way that the reader can
         raise ValueError(_refusal(path, error)) from None
 
 
 def _refusal(path: Path, error: Exception) -> str:
+    if isinstance(error, LimitError):
+        return f"{path} is damaged, or crafted ({error}): {CURE}"
     text = " ".join(str(error).split())
     if "TorchScript" in text:
         return f"{path} is a TorchScript program, not weights: {CURE}"

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from advdpnp.external.inert_pickle import GlobalName, Unmade
 from advdpnp.external.matching import under
 from advdpnp.external.named_tensors import NamedTensor, named_tensors
 from advdpnp.external.stored_tensors import StoredTensor, Unreadable
 from advdpnp.external.torch_file import read_inertly
 from advdpnp.external.weights import listed, printable, roots
+from advdpnp.inert_pickle import GlobalName, Unmade
 
 SUFFIX = ".safetensors"
 # Tensors may share their data; a crafted file could name the same data without end.

@@ -1,7 +1,6 @@
 """A network that advdpnp did not train: its code, weights and normalization, made ready for an evaluation."""
 
 import hashlib
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from advdpnp.external.checkpoint_file import read_checkpoint
 from advdpnp.external.heads import stored_classes
 from advdpnp.external.normalization import check_pair, unit_scale
 from advdpnp.external.weights import load_weights
-from advdpnp.folder_names import folder_name
+from advdpnp.folder_names import check_name, folder_name, folders
 from advdpnp.mode import holds_program, settle
 from advdpnp.models.adapted import answer_layer
 from advdpnp.models.copying import converted
@@ -65,8 +64,8 @@ class ExternalModel:
         mean, std, understood = unit_scale(self.mean, self.std)
         for name, value in (("mean", mean), ("std", std), ("understood", understood)):
             object.__setattr__(self, name, value)
-        if self.tag and not re.fullmatch(r"[\w.+-]+", self.tag):
-            raise ValueError(f"--name must be letters, digits and ._+- alone; got {self.tag!r}")
+        if self.tag:
+            check_name("--name", self.tag)
         if self.weights_key and self.weights is None:
             raise ValueError("--weights-key chooses from a weights file: give --weights too")
         said = self.as_built != "refused"
@@ -117,7 +116,7 @@ class ExternalModel:
 
     def folder(self, out: Path, data: DataSpec) -> Path:
         """runs/<data>/<name>/foreign[+tag]/seed-0."""
-        return out / data.name / self.name / ("foreign" + (f"+{self.tag}" if self.tag else "")) / "seed-0"
+        return out / folders(data.name) / self.name / ("foreign" + (f"+{self.tag}" if self.tag else "")) / "seed-0"
 
     def open(self, data: DataSpec, tell: Callable[[str], None] = lambda _: None) -> tuple[nn.Module, list[str]]:
         """The network in eval mode and float32 on the CPU, and what the user should know of its weights.

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from advdpnp.external.inert_pickle import Unmade
 from advdpnp.external.stored_tensors import StoredArray, StoredTensor, Unreadable
+from advdpnp.inert_pickle import Unmade
 
 # Deeper and larger than any checkpoint: lists that hold each other could be walked forever.
 _DEEPEST, _MOST = 40, 5_000_000

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advdpnp.external.inert_pickle import GlobalName, Rebuild
+from advdpnp.inert_pickle import GlobalName, Rebuild
 
 _MOST_DIMENSIONS = 64
 _DTYPES = {

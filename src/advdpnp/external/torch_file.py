@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from advdpnp.external.inert_pickle import read_pickle
 from advdpnp.external.stored_tensors import TENSORS, Source, StoredStorage, storage_dtype
+from advdpnp.inert_pickle import read_pickle
 
 # How a file of torch.save begins that is no zip: a number, then a version.
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
@@ -24,7 +24,7 @@ def read_inertly(path: Path) -> Any:
     Args:
         path: of torch.save, as a zip or in the form before PyTorch 1.6, or of pickle.dump.
     Returns:
-        As `advdpnp.external.inert_pickle.read_pickle`, tensors as `StoredTensor` or `Unreadable`. Their data stay in
+        As `advdpnp.inert_pickle.read_pickle`, tensors as `StoredTensor` or `Unreadable`. Their data stay in
         the file until they are read; it must not change before.
     Raises:
         FileNotFoundError: no such file. ValueError: one line, what is damaged or cannot be read.

@@ -87,6 +87,10 @@ class Classifier(nn.Module):
         """
         return {}
 
+    def summed_buffers(self) -> list[Tensor]:
+        """Buffers to which each image of a training batch adds something, for ranks to add up: by default none."""
+        return []
+
     def class_centers(self) -> Tensor:
         """(C, D), detached: classifier rows, or prototypes, for the geometry metrics."""
         return self.head.class_centers().detach()

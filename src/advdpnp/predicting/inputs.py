@@ -102,6 +102,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def _file(path: Path) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"no image at {path}: give an image file, or a folder of images")
+    if not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device: give an image file, or a folder of images")
     return path
 
 

@@ -1,16 +1,16 @@
 """Embeddings of the images that a run was trained on: computed once, stored with the run, searched for the nearest."""
 
 import hashlib
-import io
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from advdpnp.array_files import read_arrays
 from advdpnp.data import Images
 from advdpnp.evaluation import CHUNK, EvaluationCallback
 from advdpnp.evaluation.single_pass import chunks
@@ -132,11 +132,19 @@ def write_training_set(run: Run, checkpoint: str, training: TrainingSet) -> None
 def read_training_set(run: Run, checkpoint: str, class_names: tuple[str, ...]) -> TrainingSet | None:
     """The stored embeddings of these very weights; None if there are none, or the file is damaged."""
     try:
-        # From memory: of a damaged archive numpy would leave the file open.
-        with np.load(io.BytesIO(_path(run, checkpoint).read_bytes()), allow_pickle=False) as stored:
-            if str(stored["weights"]) != weights_key(run, checkpoint):
-                return None
-            features, labels, index = (torch.from_numpy(stored[name]) for name in ("features", "labels", "index"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = read_arrays(_path(run, checkpoint), ("features", "labels", "index", "weights"))
+    except (OSError, ValueError, KeyError):
         return None
-    return TrainingSet(features, labels, index, class_names)
+    features, labels, index = (stored[name] for name in ("features", "labels", "index"))
+    if str(stored["weights"]) != weights_key(run, checkpoint) or not _is_sound(features, labels, index):
+        return None
+    # Copies: what was read shares read-only memory with the file's bytes.
+    return TrainingSet(torch.tensor(features), torch.tensor(labels), torch.tensor(index), class_names)
+
+
+def _is_sound(features: NDArray[Any], labels: NDArray[Any], index: NDArray[Any]) -> bool:
+    """Whether arrays from a file are embeddings with their labels and positions: anyone may have written them."""
+    kinds = [str(array.dtype) for array in (features, labels, index)] == ["float32", "int64", "int64"]
+    if not kinds or features.ndim != 2 or not len(features) or not labels.shape == index.shape == features.shape[:1]:
+        return False
+    return bool(labels.min() >= 0 and index.min() >= 0)

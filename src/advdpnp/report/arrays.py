@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from advdpnp import array_files
 from advdpnp.report.run_files import is_there
 from advdpnp.runs import checked
 from advdpnp.stored_values import short_name
@@ -113,14 +114,11 @@ def read_arrays(path: Path, kind: type[Arrays], again: str = "make it again with
         kind: what the file holds, field by field.
         again: what cures a damaged file.
     """
-    import numpy as np
-
     if not is_there(path):
         return None
 
     def read() -> Arrays:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays: dict[str, Any] = {field.name: stored[field.name] for field in fields(kind)}
+        arrays: dict[str, Any] = array_files.read_arrays(path, [field.name for field in fields(kind)])
         texts = {name: short_name(str(array)) for name, array in arrays.items() if array.ndim == 0}
         names = [short_name(str(name)) for name in arrays["class_names"]]
         found = kind(**arrays | texts | {"class_names": names})

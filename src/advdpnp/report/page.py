@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from advdpnp.lock import only_process
 from advdpnp.report.figures.drawing import FORMATS, check_formats
 from advdpnp.report.markdown import to_markdown
 from advdpnp.report.methods import color
@@ -25,7 +26,7 @@ from advdpnp.report.sections.limits import within_limits
 from advdpnp.report.sections.unread import unread_section
 from advdpnp.report.summary import findings, headline, origin, page_title, scope
 from advdpnp.report.tables import Table, accuracy_table, mark, percent, to_csv, to_latex
-from advdpnp.runs import write_bytes
+from advdpnp.runs import LOCK, remove_torn_writes, write_bytes
 
 # Of a part of the page; further ones are behind a line that opens them.
 PICTURES_SHOWN = 6
@@ -109,17 +110,19 @@ def write_report(runs: list[Path], out: Path, title: str | None = None, formats:
         of_paper=_of_paper,
         shown=PICTURES_SHOWN,
     )
-    for picture in (picture for part in parts for picture in part.pictures):
-        for kind in formats:
-            write_bytes(out / "figures" / f"{picture.name}.{kind}", picture.file(kind))
     tables = {part.anchor: part.tables for part in parts}
-    write_text(out / "results.csv", to_csv([*accuracies, *tables.get("corruptions", [])]))
-    if "paper" in tables:
-        write_text(out / "paper.csv", paper_csv(tables["paper"]))
-    write_text(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
-    write_text(out / "results.md", to_markdown(parts))
-    if reproduction:
-        write_text(out / reproduction, reproduction_page(stored))
-    write_text(out / "index.html", page)
+    with only_process(out / LOCK, str(out)):
+        remove_torn_writes(out, out / "figures")
+        for picture in (picture for part in parts for picture in part.pictures):
+            for kind in formats:
+                write_bytes(out / "figures" / f"{picture.name}.{kind}", picture.file(kind))
+        write_text(out / "results.csv", to_csv([*accuracies, *tables.get("corruptions", [])]))
+        if "paper" in tables:
+            write_text(out / "paper.csv", paper_csv(tables["paper"]))
+        write_text(out / "results.tex", "\n".join(to_latex(table) for part in parts for table in part.tables))
+        write_text(out / "results.md", to_markdown(parts))
+        if reproduction:
+            write_text(out / reproduction, reproduction_page(stored))
+        write_text(out / "index.html", page)
     warn_of(found.unread)
     return out / "index.html"

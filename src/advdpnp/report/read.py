@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from advdpnp.audit_files import StoredAudit, audit_paths, read_audit
+from advdpnp.checksums import one_warning
 from advdpnp.illustrations import (
     EMBEDDING,
     PROJECTION,
@@ -300,7 +301,8 @@ def read_all(folders: Sequence[Path]) -> Readable:
     if not folders:
         raise ValueError("a report needs at least one run folder; got none: train and evaluate a run first")
     reading = Reading()
-    read = [reading(folder, partial(read_run, folder), None) for folder in _each_once(folders)]
+    with one_warning():
+        read = [reading(folder, partial(read_run, folder), None) for folder in _each_once(folders)]
     runs = told_apart(sorted((run for run in read if run is not None), key=lambda run: run.order), reading)
     unread = [*reading.unread, *(one for run in runs for one in run.unread)]
     if not runs:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, TypeVar
 
+from advdpnp import checksums
 from advdpnp.ranges import parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import PARTIAL, EvaluationResult, read_result, result_files
@@ -50,6 +51,10 @@ class _WeightPerturbation(TypedDict):
     gamma: NotRequired[float]
 
 
+class _RateScaling(TypedDict):
+    batch: NotRequired[int]
+
+
 class _Recipe(TypedDict):
     name: str
     attack: _Attack
@@ -60,6 +65,7 @@ class _Recipe(TypedDict):
     augmentation: NotRequired[_Augmentation]
     averaging: NotRequired[_Averaging]
     weight_perturbation: NotRequired[_WeightPerturbation]
+    rate_scaling: NotRequired[_RateScaling]
 
 
 class _Network(TypedDict):
@@ -185,20 +191,33 @@ def _environment(stored: Json) -> Json:
 
 
 def read_epochs(run: Run, reading: Reading) -> list[Json]:
-    """The epochs of train.jsonl that can be read; a last line that a kill cut short is no loss."""
-    path, epochs, damaged, gaps = run.log_path, list[Json](), list[int](), list[int]()
+    """The epochs of train.jsonl that can be read; a last line that a kill cut short is no loss, if it is repeated."""
+    found = _read_epochs(run, reading)
+    trained = reading(run.weights_path("last"), lambda: run.trained_epochs("last"), None)
+    if trained is not None and len(found) < trained and all(one.path != run.log_path for one in reading.unread):
+        lost = f"{run.log_path} holds {len(found)} of {trained} epochs: the curves of the others are lost"
+        reading.note(run.log_path, f"{lost}, and the weights are not; restore it from a copy")
+    return found
+
+
+def _read_epochs(run: Run, reading: Reading) -> list[Json]:
+    path, epochs, damaged, gaps, checked = run.log_path, list[Json](), list[int](), list[int](), True
     if not reading(path, lambda: is_there(path), False):
         return []
-    lines = reading(path, path.read_bytes, b"").splitlines()
+    content = reading(path, path.read_bytes, b"")
+    lines = content.splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            epoch, whole = _epoch(line)
+            epoch, whole, has_checksum = _epoch(line)
         except (ValueError, TypeError, RecursionError):
-            if number < len(lines) or line.rstrip().endswith(b"}"):
+            if number < len(lines) or content.endswith((b"\n", b"}")):
                 damaged.append(number)
             continue
         epochs.append(epoch)
         gaps += [] if whole else [number]
+        checked &= has_checksum
+    if not checked:
+        checksums.tell_unchecked(path)
     if damaged:
         problem = f"{path} is damaged in {_lines(damaged)}: restore it from a copy, or resume the training"
         reading.leave_out(path, ValueError(problem))
@@ -208,8 +227,8 @@ def read_epochs(run: Run, reading: Reading) -> list[Json]:
     return epochs
 
 
-def _epoch(line: bytes) -> tuple[Json, bool]:
-    """One line of the log, with None for numbers that are not finite; and whether there were none of these."""
+def _epoch(line: bytes) -> tuple[Json, bool, bool]:
+    """One line of the log, with None for numbers that are not finite; whether all are; whether it has a checksum."""
     gaps: list[str] = []
 
     def number(text: str) -> float | None:
@@ -219,10 +238,12 @@ def _epoch(line: bytes) -> tuple[Json, bool]:
         gaps.append(text)
         return None
 
+    _, checked = checksums.unsealed_line(line)
     found = json.loads(shown_text(line.decode()), parse_float=number, parse_constant=number)
+    found.pop(checksums.KEY, None)
     check_value("epoch", found, _Epoch)
     check_value("loss", found["loss"], dict[str, float | None])
-    return found, not gaps
+    return found, not gaps, checked
 
 
 def _lines(numbers: list[int]) -> str:

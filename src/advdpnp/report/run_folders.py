@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from advdpnp.runs import list_runs
-
-# What a run folder holds, beside a configuration.
-_TRACES = ("eval", "checkpoints", "train.jsonl", "environment.json")
+from advdpnp.runs import RUN_TRACES, list_runs
 
 
 def run_folders(paths: Sequence[Path]) -> list[Path]:
@@ -25,7 +22,10 @@ def _below(path: Path) -> list[Path]:
 
 
 def _without_config(path: Path) -> Iterator[Path]:
-    for folder in path.rglob("seed-*"):
+    # A renamed folder is known by what only a run has.
+    logs, weights = path.rglob("train.jsonl"), path.rglob("checkpoints/*.safetensors")
+    renamed = (*(file.parent for file in logs), *(file.parent.parent for file in weights))
+    for folder in (*path.rglob("seed-*"), *renamed):
         whole = (folder / "config.json").is_file()
-        if not whole and folder.is_dir() and any((folder / name).exists() for name in _TRACES):
+        if not whole and folder.is_dir() and any((folder / name).exists() for name in RUN_TRACES):
             yield folder

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from advdpnp.checksums import one_warning
 from advdpnp.report.page import write_report, write_text
 from advdpnp.report.plain_page import plain_page
 from advdpnp.report.read import RunResults, grouped, read_all, warn_of
@@ -35,6 +36,11 @@ def write_site(results: Path, out: Path) -> Path:
     Raises:
         ValueError: no run in any of these folders can be read.
     """
+    with one_warning():
+        return _written(results, out)
+
+
+def _written(results: Path, out: Path) -> Path:
     folders = [folder for folder in sorted(results.iterdir()) if folder.is_dir() and list(_runs_in(folder))]
     found = read_all([run for folder in folders for run in _runs_in(folder)])
     entries = [_entry(folder, found.runs, out) for folder in folders]

@@ -1,9 +1,9 @@
 """Watches for non-finite losses without making the device wait at every step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class NonFiniteLossError(ValueError):
@@ -36,11 +36,16 @@ class FiniteCheck:
             epoch, step = divmod(step, steps_per_epoch)
             self._fail(f"loss term {terms[term]} became non-finite in epoch {epoch + 1}, step {step + 1}")
 
-    def check_weights(self, model: nn.Module) -> None:
-        """Raise NonFiniteLossError if a weight is bad: a finite loss can have a gradient that is not."""
-        for name, weight in model.state_dict().items():
-            if weight.is_floating_point() and not weight.isfinite().all():
-                self._fail(f"weights {name} became non-finite while the losses were still finite")
+    def check_weights(self, *networks: Mapping[str, Tensor]) -> None:
+        """Raise NonFiniteLossError if a weight is bad: a finite loss can have a gradient that is not.
+
+        Args:
+            networks: state dicts of the network that is trained, and of those that are stored.
+        """
+        for weights in networks:
+            for name, weight in weights.items():
+                if weight.is_floating_point() and not weight.isfinite().all():
+                    self._fail(f"weights {name} became non-finite while the losses were still finite")
 
     def _fail(self, what: str) -> None:
         raise NonFiniteLossError(f"{what}: training stopped and the last good checkpoint is kept; {self._cure}")

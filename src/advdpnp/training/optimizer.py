@@ -27,6 +27,22 @@ def rate_factor(recipe: Recipe, step: int, total_steps: int) -> float:
         step: steps done before this one, in [0, total_steps).
         total_steps: steps of the whole run.
     """
+    return scale_factor(recipe, step, total_steps) * _scheduled_factor(recipe, step, total_steps)
+
+
+def scale_factor(recipe: Recipe, step: int, total_steps: int) -> float:
+    """What a step's rates are multiplied by since the batch is larger than the one that they are meant for."""
+    scaling = recipe.rate_scaling
+    if not scaling.batch:
+        return 1.0
+    whole = recipe.batch_size / scaling.batch
+    warmup_steps = scaling.warmup_epochs * total_steps / recipe.epochs
+    if recipe.schedule == "onecycle" or step >= warmup_steps:
+        return whole
+    return 1 + (whole - 1) * step / warmup_steps
+
+
+def _scheduled_factor(recipe: Recipe, step: int, total_steps: int) -> float:
     if recipe.schedule == "cosine":
         return (1 + math.cos(math.pi * step / total_steps)) / 2
     if recipe.schedule == "onecycle":

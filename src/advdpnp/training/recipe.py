@@ -85,6 +85,24 @@ class WeightPerturbation:
 
 
 @dataclass(frozen=True)
+class RateScaling:
+    """Rates for large batches: in proportion to their size, and reached slowly (Goyal et al. 2017).
+
+    Args:
+        batch: images of the batches that `Recipe.lr` is meant for, such as 128; 0 for no scaling. Scheduled rates are
+            multiplied by recipe.batch_size / batch.
+        warmup_epochs: over which the factor grows linearly from 1; "onecycle" rises by itself, and has the whole factor
+            at once.
+    """
+
+    batch: Natural = 0
+    warmup_epochs: Natural = 5
+
+    def __post_init__(self) -> None:
+        check_fields(self, "recipe.rate_scaling")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Optimization and protocol (Adv-DPNP, section 4; Bag of Tricks for AT, Pang et al. 2021).
 
@@ -95,8 +113,8 @@ class Recipe:
         attack: the inner maximization.
         augmentation: crop and flip.
         epochs: passes over the training images.
-        batch_size: images per step; the last batch of an epoch may be smaller, or larger by one image, which is
-            never a batch alone.
+        batch_size: images per step, of all ranks together; the last batch of an epoch may be smaller, or larger by one
+            image, which is never a batch alone.
         lr: learning rate of SGD: the first of "steps" and "cosine", the highest of "onecycle".
         milestones: fractions of the epochs at which "steps" divides the rate by 10.
         momentum: of SGD.
@@ -117,6 +135,8 @@ class Recipe:
         label_smoothing: of the losses on true labels, in [0, 1).
         averaging: of the weights.
         weight_perturbation: of the weights, adversarial.
+        rate_scaling: of the learning rate with the size of the batch.
+        sync_batchnorm: on several GPUs BatchNorm takes the statistics of the whole batch, not of a rank's part.
     """
 
     name: Literal["paper", "default", "official"]
@@ -139,6 +159,8 @@ class Recipe:
     label_smoothing: Annotated[float, Range("[0, 1)")] = 0.0
     averaging: Averaging = Averaging()
     weight_perturbation: WeightPerturbation = WeightPerturbation()
+    rate_scaling: RateScaling = RateScaling()
+    sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "recipe")

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,10 +22,14 @@ from advdpnp.runs import Json, Run
 from advdpnp.training.averaging import STATISTICS_IMAGES, WeightAverage, batch_norms, measure_statistics
 from advdpnp.training.batch_statistics import LOOK_IMAGES, averages_settle, disagreement_text, two_accuracies
 from advdpnp.training.crafting import Crafter
+from advdpnp.training.data_parallel import RankGradients, check_ranks
+from advdpnp.training.distributed import ALONE, RankPart, World
 from advdpnp.training.finite_check import FiniteCheck
 from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.step_graph import StepGraph
+from advdpnp.training.stopwatch import Stopwatch
+from advdpnp.training.stored_state import check_state
 from advdpnp.training.validation import center_distributions, center_statistics, validate
 from advdpnp.training.weight_perturbation import weights_perturbed
 
@@ -131,9 +134,10 @@ def check_engine(recipe: Recipe, device: torch.device) -> None:
         raise ValueError("recipe.engine=step captures one momentum; got recipe.cycle_momentum=true. Use engine=graph")
 
 
-def check_task(task: Task) -> None:
+def check_task(task: Task, world: World = ALONE) -> None:
     """Raise ValueError if the task cannot be trained: an engine that the device lacks, batches without variance."""
     check_engine(task.recipe, task.train.labels.device)
+    check_ranks(task.recipe, task.train.labels.device, world)
     if task.batch_size > 1:
         return
     x, _ = task.train.batch(torch.zeros(1, dtype=torch.int64, device=task.train.labels.device))
@@ -151,28 +155,14 @@ def _stacked(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values()))
 
 
-class Stopwatch:
-    """Wall time between starts and stops, summed up."""
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
-        self._began = 0.0
-
-    def start(self) -> None:
-        self._began = time.perf_counter()
-
-    def stop(self) -> float:
-        """Seconds of all pieces so far."""
-        self.seconds += time.perf_counter() - self._began
-        return self.seconds
-
-
 class Training:
     """A run in progress.
 
     Args:
         task: what is trained on what.
+        world: the ranks that train it together.
     Attributes:
+        ranks: how a step is made on several ranks; None on one.
         epoch, step: epochs that are done, and steps of the one that runs.
         clock: time of the epoch that runs.
         craft: the inner attack, Batch -> (B, channels, H, W).
@@ -184,14 +174,21 @@ class Training:
             cosines of the class centers, and what `Validation` holds.
     """
 
-    def __init__(self, task: Task) -> None:
-        check_task(task)
-        self.task = task
+    def __init__(self, task: Task, world: World = ALONE) -> None:
+        check_task(task, world)
+        self.task, self.world = task, world
+        self._part, whole = RankPart(slice(None), 1.0), world.part(task.batch_size).rows
+        # Of a batch that is not the last of an epoch.
+        self._rows = whole.stop - whole.start
+        if task.recipe.sync_batchnorm and world.size > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(task.model)  # type: ignore[no-untyped-call]
         self.epoch = self.step = 0
         self.clock = Stopwatch()
         task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.craft = Crafter(task.model, task.defense, task.recipe, (task.batch_size, *task.train.pixels.shape[1:]))
-        self.losses: Losses = LossModule(task.model, task.defense, task.recipe.precision)
+        self.craft = Crafter(task.model, task.defense, task.recipe, (self._rows, *task.train.pixels.shape[1:]))
+        module = LossModule(task.model, task.defense, task.recipe.precision)
+        self.losses: Losses = module
+        self.ranks = RankGradients(world, task.model, module) if world.size > 1 else None
         self._static_losses = torch.compile(self.losses, dynamic=False) if task.recipe.compiles else self.losses
         total_steps = task.recipe.epochs * task.steps_per_epoch
         self._measures = not averages_settle(task.model, total_steps)
@@ -228,7 +225,10 @@ class Training:
         }
 
     def restore(self, state: Json) -> None:
-        """Continue from what `state` returned."""
+        """Continue from what `state` returned; ValueError if it is of another training."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        fresh = self.state() | {"parameters": parameters}
+        check_state(state, fresh, self.task.recipe.epochs, self.task.steps_per_epoch)
         self.task.model.load_state_dict(state["model"])
         self._sgd.restore(state["optimizer"])
         if "average" in state:
@@ -242,16 +242,19 @@ class Training:
     def advance(self, order: Tensor) -> None:
         """One optimizer step on the next batch of the epoch's order."""
         task = self.task
-        index = task.batch(order, self.step)
+        whole = task.batch(order, self.step)
+        if self.ranks is not None:
+            self._part = self.world.part(len(whole))
+        index = whole[self._part.rows]
         done = self.epoch * task.steps_per_epoch + self.step
         self._sgd.schedule(done)
         # Graphs have static shapes: a last batch of another size goes the ordinary way.
-        captured = task.recipe.engine == "step" and len(index) == task.batch_size
+        captured = task.recipe.engine == "step" and len(index) == self._rows
         values = (self._graph() if captured else self._update)(index, self.epoch, self.step)
         if task.recipe.averaging.kind == "ema":
             self._average.after_step(self.epoch)
         self._finite.watch(values, done)
-        weighted = values.double() * len(index)
+        weighted = values.double() * len(whole)
         self.sums = weighted if self.sums is None else self.sums + weighted
         self.step += 1
 
@@ -270,23 +273,31 @@ class Training:
         """Craft, differentiate, step; returns the weighted loss terms, (T,) detached."""
         task = self.task
         batch, losses = make_batch(task, index, epoch, step), self.losses
-        if len(index) == task.batch_size and task.recipe.compiles:
+        if self.ranks is not None:
+            batch = self.ranks.part(batch, self._part)
+        if len(index) == self._rows and task.recipe.compiles:
             batch, losses = _batch_of_compiled_losses()(**vars(batch)), self._static_losses
         x_adv = self.craft(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        gamma = self._gamma
-        at_worst_weights = (
-            weights_perturbed(task.model, gamma, lambda: _stacked(losses(batch, x_adv)).sum())
-            if gamma
-            else contextlib.nullcontext()
-        )
-        with at_worst_weights:
-            terms = losses(batch, x_adv)
-            self.terms, values = list(terms), _stacked(terms)
-            torch.autograd.backward(values.sum())
+        with self._at_worst_weights(losses, batch, x_adv):
+            if self.ranks is None:
+                terms = losses(batch, x_adv)
+                self.terms, values = list(terms), _stacked(terms)
+                torch.autograd.backward(values.sum())
+            else:
+                self.terms, values = self.ranks.differentiate(losses, batch, x_adv, self._part)
         self.optimizer.step()
         task.defense.between_steps(task.model)
         return values.detach()
+
+    def _at_worst_weights(self, losses: Losses, batch: Batch, x_adv: Tensor) -> contextlib.AbstractContextManager[None]:
+        """The weights of the update's gradient: perturbed, if the recipe perturbs them in this epoch."""
+        if not self._gamma:
+            return contextlib.nullcontext()
+        weight, average = (1.0, None) if self.ranks is None else (self.ranks.weight(self._part), self.ranks.average)
+        return weights_perturbed(
+            self.task.model, self._gamma, lambda: weight * _stacked(losses(batch, x_adv)).sum(), average
+        )
 
     def _mean_losses(self) -> dict[str, float]:
         assert self.sums is not None
@@ -307,7 +318,7 @@ class Training:
             self._evaluated = self._average.network(lambda: statistics_batches(task, self.epoch))
         holdout = None
         if task.holdout:
-            seen = validate(self._evaluated, task.holdout, task.recipe.attack, task.batch_size)
+            seen = validate(self._evaluated, task.holdout, task.recipe.attack, task.batch_size, self.world)
             holdout, self.images = seen.accuracy, seen.images
             self.distributions |= seen.distributions
             self._keep_best(holdout["robust_accuracy"], holdout["clean_accuracy"])
@@ -328,6 +339,8 @@ class Training:
     def notes(self) -> Iterator[str]:
         """What a user should know before the first step."""
         task = self.task
+        if self.world.size > 1:
+            yield f"{self.world.size} ranks share each batch: up to {self._rows} of its images on each"
         yield self.craft.note()
         if self._measures:
             steps = task.recipe.epochs * task.steps_per_epoch
@@ -357,10 +370,14 @@ class Training:
         """Raise NonFiniteLossError if a loss was not finite; the host waits for the device."""
         self._finite.check_losses(self.terms, self.task.steps_per_epoch)
 
-    def save(self, run: Run, final: bool) -> None:
-        """Write a checkpoint, if everything is finite."""
+    def save(self, run: Run | None, final: bool) -> None:
+        """Write a checkpoint, if everything is finite; of several ranks, which all have it, the first one does."""
         self.check()
-        self._finite.check_weights(self.task.model)
+        # An average, or statistics that are measured anew, can overflow where the trained weights do not.
+        stored = (self.task.model.state_dict(), self._evaluated.state_dict(), self._best_weights or {})
+        self._finite.check_weights(*stored)
+        if run is None:
+            return
         if self._best is not None and self._best_weights is not None:
             run.write_weights("best", self._best_weights, self._best[2])
             self._best_weights = None

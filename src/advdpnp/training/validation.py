@@ -1,7 +1,6 @@
 """What is measured while a run trains: held-out accuracy and the class centers."""
 
 import functools
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,10 @@ from advdpnp.losses import is_right, margin
 from advdpnp.metrics import mean_pairwise_angle_degrees, mean_separation_degrees, min_separation_degrees
 from advdpnp.models.classifier import Classifier, logits_saturate, other_answers
 from advdpnp.noise import IndexNoise
+from advdpnp.training.distributed import ALONE, World
 from advdpnp.training.recipe import InnerAttack
 
+_MEASURES = "clean", "robust"
 # How many held-out images are shown.
 SHOWN = 8
 
@@ -60,40 +61,48 @@ class Validation:
     images: dict[str, Tensor]
 
 
-def validate(model: Classifier, images: Images, attack: InnerAttack, batch_size: int) -> Validation:
+def validate(
+    model: Classifier, images: Images, attack: InnerAttack, batch_size: int, world: World = ALONE
+) -> Validation:
     """Clean accuracy, and accuracy under the recipe's own attack, on held-out training images.
 
     It is PGD on the cross-entropy, or on the margin for a network whose logits saturate. On the same images those of
     the classifier's other answers: "clean_accuracy/NAME" and "robust_accuracy/NAME".
+
+    Of several ranks each takes some of the batches, and all get the same as one rank would.
     """
     was_training = model.training
     model.eval()
     # Where logits saturate the cross-entropy has no gradient to choose weights by.
     kind = functools.partial(CarliniWagner, random_start=True) if logits_saturate(model) else PGD
     ascent = kind(eps=attack.eps, norm=attack.norm, steps=attack.steps, step_size=attack.step_size)
-    right: Counter[str] = Counter()
-    margins: dict[str, list[Tensor]] = {"clean": [], "robust": []}
-    shown: dict[str, list[Tensor]] = {"clean": [], "adversarial": []}
     everything = torch.arange(len(images), device=images.labels.device)
     chosen = torch.linspace(0, len(images) - 1, min(SHOWN, len(images)), device=everything.device).long()
-    for index in torch.split(everything, batch_size):
+    first, _ = images.batch(chosen)
+    with torch.no_grad():
+        others = list(other_answers(model, first[:1]))
+    right = {f"{measure}_accuracy{name}": 0 for name in ("", *(f"/{o}" for o in others)) for measure in _MEASURES}
+    margins = {measure: torch.zeros(len(images), device=everything.device) for measure in _MEASURES}
+    shown = {name: torch.zeros_like(first) for name in ("clean", "adversarial")}
+    for index in torch.split(everything, batch_size)[world.rank :: world.size]:
         x, y = images.batch(index)
         watched = MonitoredModel(model, len(x), x.device)
         x_adv = ascent(watched, x, y, noise=IndexNoise(0, index))
         with torch.no_grad():
-            for measure, seen in (("clean", x), ("robust", x_adv)):
+            for measure, seen in zip(_MEASURES, (x, x_adv), strict=True):
                 # Nothing is known of images without a gradient to follow, so they choose no checkpoint.
                 unknown = watched.nonfinite & (measure == "robust")
                 logits = model(seen)
                 right[f"{measure}_accuracy"] += int((is_right(logits, y) & ~unknown).sum())
-                margins[measure].append((-margin(logits, y)).masked_fill(unknown, torch.nan))
+                margins[measure][index] = (-margin(logits, y)).masked_fill(unknown, torch.nan).float()
                 for name, other in other_answers(model, seen).items():
                     right[f"{measure}_accuracy/{name}"] += int(is_right(other, y).sum())
-        among = torch.isin(index, chosen)
-        shown["clean"].append(x[among])
-        shown["adversarial"].append(x_adv[among])
+        place, among = torch.isin(chosen, index), torch.isin(index, chosen)
+        shown["clean"][place], shown["adversarial"][place] = x[among], x_adv[among]
     model.train(was_training)
-    names = sorted(right, key=lambda name: "/" in name)
-    accuracy = {"n": len(images), **{name: right[name] / len(images) for name in names}}
-    distributions = {f"holdout/margin_{name}": torch.cat(parts) for name, parts in margins.items()}
-    return Validation(accuracy, distributions, {name: torch.cat(parts) for name, parts in shown.items()})
+    counts = world.add_up(torch.tensor(list(right.values()))).tolist()
+    # What a rank has not seen is 0, so sums put together what all have.
+    for values in (*margins.values(), *shown.values()):
+        world.add_up(values)
+    accuracy = {"n": len(images), **{name: n / len(images) for name, n in zip(right, counts, strict=True)}}
+    return Validation(accuracy, {f"holdout/margin_{name}": values for name, values in margins.items()}, shown)

@@ -12,13 +12,17 @@ from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from advdpnp.bounded_files import read_text
 from advdpnp.callbacks import DownloadCallback
 from advdpnp.data.download.checks import md5_of
 from advdpnp.data.download.sources import Archive
 from advdpnp.ranges import Count, NonNegative, Positive, check_fields
+from advdpnp.stored_values import parsed
 
 _CHUNK = 1 << 18
 # HTTP statuses that may be temporary.
+# A length in bytes, as servers write it.
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -183,13 +187,13 @@ def _headers(url: str, part: Path, have: int) -> dict[str, str]:
 def _start(status: int, headers: HTTPMessage, have: int, size: int) -> int:
     """Where in the file the answer begins."""
     if status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
+        found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", headers.get("Content-Range", "").strip())
         if found is None or int(found[1]) != have:
             raise _Useless("it answers with other bytes than were asked for")
         length = found[2]
     else:
         have, length = 0, headers.get("Content-Length") or "*"
-    if length.isdigit() and int(length) != size:
+    if re.fullmatch(_LENGTH, length) and int(length) != size:
         raise _Useless(f"it holds {length} bytes where {size} were published")
     return have
 
@@ -202,13 +206,16 @@ def _write_validator(part: Path, url: str, headers: HTTPMessage) -> None:
     """Store which version of the file the bytes belong to: its ETag, if it is not a weak one, or its date."""
     tag = headers.get("ETag", "")
     validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    if not validator.isprintable():
+        # It would be sent back, and a header of several lines cannot be.
+        validator = ""
     _validator_path(part).write_text(json.dumps({"url": url, "validator": validator}))
 
 
 def _read_validator(part: Path, url: str) -> str:
     # Where the version is not known, the MD5 sum at the end decides.
     try:
-        stored: Any = json.loads(_validator_path(part).read_text())
+        stored: Any = parsed(read_text(_validator_path(part)))
         return str(stored["validator"]) if stored["url"] == url else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -8,14 +8,19 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advdpnp.bounded_files import read_text
 from advdpnp.data.specs import Arrays
+from advdpnp.stored_values import check_value, parsed
 
 # Raised when files decode to other pixels than before.
 SCHEMA = 1
+# Names of millions of images.
+_MOST = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,11 @@ class Cache:
     def facts(self) -> Facts | None:
         """The stored facts; None if there are none, or they are damaged or of another version of the decoder."""
         try:
-            facts = Facts(**json.loads((self.place / "facts.json").read_text()))
+            stored = parsed(read_text(self.place / "facts.json", _MOST))
+            check_value("facts.json", stored, dict[str, Any])
+            for name, kind in get_type_hints(Facts).items():
+                check_value(name, stored.get(name, kind()), kind)
+            facts = Facts(**stored)
         except (OSError, ValueError, TypeError):
             return None
         if facts.schema != SCHEMA:
@@ -76,7 +85,7 @@ class Cache:
     def _names(self) -> list[str]:
         """Names of the images in what earlier versions have kept, in the order of class and name."""
         try:
-            split = json.loads((self.place / "split.json").read_text("utf-8"))
+            split = parsed(read_text(self.place / "split.json", _MOST))
             return sorted(
                 (name for names in split.values() for name in names), key=lambda name: (name.partition("/")[0], name)
             )
@@ -87,9 +96,9 @@ class Cache:
         """Pixels, on disk until they are sliced, and labels; None if they are not those that `facts` describe."""
         try:
             pixels, labels = (
-                np.load(self.place / name, mmap_mode="r", allow_pickle=False) for name in ("images.npy", "labels.npy")
+                np.lib.format.open_memmap(self.place / name, mode="r") for name in ("images.npy", "labels.npy")
             )
-        except (OSError, ValueError, EOFError):
+        except Exception:  # a damaged header fails in any way that numpy's parser can
             return None
         sound = pixels.dtype == np.uint8 and labels.dtype == np.int64 and pixels.shape[:1] == labels.shape
         return (

@@ -5,13 +5,14 @@ Not read with scipy, whose reader crashes the process on some damaged files.
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advdpnp.bounded_files import read_bytes
 from advdpnp.data.formats.restricted_pickle import CURE
 
 # Types of elements, and the class of byte arrays, in MathWorks' "MAT-File Format", chapter 1.
@@ -21,6 +22,8 @@ _HEADER = 128
 _VERSION_5, _VERSION_7_3 = b"\x00\x01IM", b"\x00\x02IM"
 # What an array's flags, dimensions and name may take besides its bytes.
 _ABOUT = 1024
+# What a file may have besides the arrays that are asked for, and how many arrays.
+_REST, _MOST_ELEMENTS = 1 << 22, 10_000
 # numpy has no array of more than 64.
 _DIMENSIONS = 32
 
@@ -38,8 +41,7 @@ def read_bytes_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> list
     """
     found: dict[str, NDArray[np.uint8] | str] = {}
     try:
-        # No array inflates to more than is asked for, whatever a crafted file says.
-        found = _arrays(path, max(map(prod, shapes.values())))
+        found = _arrays(path, shapes)
         got = ", ".join(f"{name} {_described(found.get(name, 'missing'))}" for name in shapes)
     except _Unreadable as error:
         got = str(error)
@@ -77,23 +79,33 @@ def _inflate(data: memoryview, limit: int) -> tuple[int, memoryview]:
     return int.from_bytes(inflated[:4], "little"), memoryview(inflated)[8:]
 
 
-def _matrices(content: memoryview, limit: int) -> Iterator[memoryview]:
-    """The arrays of the file, as the elements that they consist of."""
+def _matrices(content: memoryview, limit: int, wanted: Set[str]) -> Iterator[memoryview]:
+    """The wanted arrays of the file, as the elements that they consist of; of the others nothing is unpacked."""
     start = _HEADER
-    while start < len(content):
-        kind, data, start = _element(content, start)
-        if kind == _COMPRESSED:
-            kind, data = _inflate(data, limit)
-        if kind == _MATRIX:
-            yield data
+    for _ in range(_MOST_ELEMENTS):
+        if start >= len(content):
+            return
+        kind, packed, start = _element(content, start)
+        of, data = _inflate(packed, _ABOUT) if kind == _COMPRESSED else (kind, packed)
+        if of == _MATRIX and _name(data) in wanted:
+            yield _inflate(packed, limit)[1] if kind == _COMPRESSED else data
+    raise _Unreadable(f"a file of more than {_MOST_ELEMENTS} elements")
+
+
+def _name(matrix: memoryview) -> str:
+    """Name of an array, of which no more than the beginning need be there."""
+    _, _, start = _element(matrix, 0)
+    _, _, start = _element(matrix, start)
+    _, name, _ = _element(matrix, start)
+    return bytes(name).decode("ascii", "replace")
 
 
 def _array(matrix: memoryview, limit: int) -> tuple[str, NDArray[np.uint8] | str]:
     """Name and value of an array; what it is where it is not of bytes, or of more than `limit` of them."""
     _, flags, start = _element(matrix, 0)
     _, dimensions, start = _element(matrix, start)
-    _, name, start = _element(matrix, start)
-    label = bytes(name).decode("ascii", "replace")
+    _, _, start = _element(matrix, start)
+    label = _name(matrix)
     if len(flags) != 8 or len(dimensions) % 4:
         raise _Unreadable("a damaged file (its array has no shape)")
     # Bits above the class say complex, global or logical: neither is bytes.
@@ -108,13 +120,21 @@ def _array(matrix: memoryview, limit: int) -> tuple[str, NDArray[np.uint8] | str
     return label, np.frombuffer(data, np.uint8).reshape(shape, order="F")
 
 
-def _arrays(path: Path, limit: int) -> dict[str, NDArray[np.uint8] | str]:
-    content = path.read_bytes()
+def _arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.uint8] | str]:
+    # No array inflates to more than is asked for, whatever a crafted file says; others beside them may have as much.
+    limit = max(map(prod, shapes.values()))
+    content = read_bytes(path, 2 * sum(map(prod, shapes.values())) + _REST)
     if content[124:_HEADER] == _VERSION_7_3 or content.startswith(b"\x89HDF"):
         raise _Unreadable("a file of version 7.3 (HDF5)")
     if content[124:_HEADER] != _VERSION_5:
         raise _Unreadable("a foreign file")
-    return dict(_array(matrix, limit) for matrix in _matrices(memoryview(content), limit + _ABOUT))
+    found: dict[str, NDArray[np.uint8] | str] = {}
+    for matrix in _matrices(memoryview(content), limit + _ABOUT, shapes.keys()):
+        label, value = _array(matrix, limit)
+        if label in found:
+            raise _Unreadable(f"two arrays {label}")
+        found[label] = value
+    return found
 
 
 def _described(value: NDArray[np.uint8] | str) -> str:

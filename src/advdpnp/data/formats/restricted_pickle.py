@@ -6,12 +6,15 @@ The names by which a pickle rebuilds a numpy array stand for classes of this mod
 
 import math
 import pickle
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from advdpnp.bounded_files import read_bytes
 
 CURE = "restore it from its archive"
 
@@ -38,37 +41,85 @@ def _reconstruct(*_: object) -> _Array:
     return _Array()
 
 
-def _encode(text: str, _: str) -> bytes:
-    # How protocol 2 of Python 3 writes bytes, always as latin1.
-    return text.encode("latin1")
-
-
 _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("_codecs", "encode"): _encode,
 }
+# Operations that CIFAR's files, of Python 2 and 3, do without. One makes room for as many bytes as it names, and
+# elements of sets are hashed.
+_UNUSED = (
+    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EMPTY_SET, pickle.ADDITEMS),
+    *(pickle.FROZENSET, pickle.PERSID, pickle.BINPERSID, pickle.EXT1, pickle.EXT2, pickle.EXT4),
+    *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
+)
 
 
-# Python's own, not the faster one in C: that makes room for any place in its memo which a file names, up to 64 GB.
-class _ArraysOnly(pickle._Unpickler):
+# Python's own, not the faster one in C: that makes room for any place in its memo which a file names, up to 64 GB. Its
+# parts are in no stub.
+_Unpickler: Any = pickle._Unpickler
+
+
+class _ArraysOnly(_Unpickler):  # type: ignore[misc]
+    """Args: raw: the file, of which no bytes are copied more often than a file without tricks needs."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(BytesIO(raw), encoding="bytes")
+        self._left = len(raw)
+
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return self._encode
         if (module, name) not in _STAND_INS:
             raise ValueError(f"its pickle asks for {module}.{name}, which no CIFAR file needs")
         return _STAND_INS[module, name]
 
+    def _encode(self, text: str, _: str) -> bytes:
+        # How protocol 2 of Python 3 writes bytes, always as latin1. One text could be named again and again.
+        self._left -= len(text)
+        if self._left < 0:
+            raise ValueError("its pickle repeats its bytes")
+        return text.encode("latin1")
 
-def read_pickle(path: Path) -> dict[bytes, Any]:
+    def _refuse(self) -> None:
+        raise ValueError("its pickle has an operation that no CIFAR file needs")
+
+    def _check_keys(self, keys: Sequence[object]) -> None:
+        # Numbers could be chosen so that their hashes collide.
+        if not all(isinstance(key, (str, bytes)) for key in keys):
+            raise ValueError("its pickle has a dictionary whose keys are no texts")
+
+    def _load_dict(self) -> None:
+        self._check_keys(self.stack[::2])
+        super().load_dict()
+
+    def _load_items(self) -> None:
+        self._check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def _load_item(self) -> None:
+        self._check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    dispatch |= {pickle.DICT[0]: _load_dict, pickle.SETITEMS[0]: _load_items, pickle.SETITEM[0]: _load_item}
+    dispatch |= dict.fromkeys((code[0] for code in _UNUSED), _refuse)
+
+
+def read_pickle(path: Path, most: int = 1 << 28) -> dict[bytes, Any]:
     """The dictionary in a CIFAR batch: keys as bytes, uint8 arrays (read-only), lists and numbers.
 
+    Args:
+        path: the file.
+        most: bytes that it may have.
     Raises:
-        ValueError: the file is damaged, holds no dictionary, or asks for more than uint8 arrays.
+        ValueError: the file is damaged, larger, holds no dictionary, or asks for more than uint8 arrays.
     """
-    raw = path.read_bytes()
+    raw = read_bytes(path, most)
     try:
-        content = _ArraysOnly(BytesIO(raw), encoding="bytes").load()
+        content = _ArraysOnly(raw).load()
         return {key: value.value if isinstance(value, _Array) else value for key, value in content.items()}
     except Exception as error:  # garbage fails in any way that an unpickler can
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -50,8 +50,24 @@ def to_bytes(build: Callable[[], Figure], title: str, kind: str = "svg") -> byte
     with matplotlib.rc_context(fname=style), warnings.catch_warnings():
         # Of a name in a script that the font does not have: boxes are drawn.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        build().savefig(content, format=kind, dpi=_DPI[kind], metadata=metadata)
+        figure = build()
+        if kind == "svg":
+            _lay_out(figure)
+        figure.savefig(content, format=kind, dpi=_DPI[kind], metadata=metadata)
     return content.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place the parts of a figure as SVG has them; else saving it draws all of it once more, to nowhere, for this."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    if (engine := figure.get_layout_engine()) is None:
+        return
+    # Texts are as large as this canvas and its 72 points per inch make them.
+    FigureCanvasSVG(figure)
+    figure.dpi = 72
+    engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def to_svg(build: Callable[[], Figure], title: str) -> str:

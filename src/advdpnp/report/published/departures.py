@@ -125,6 +125,8 @@ def _other_settings(recipe: dict[str, Any]) -> Iterator[str]:
         yield f"weights averaged ({kind.upper()})"
     if gamma := recipe.get("weight_perturbation", {}).get("gamma", 0.0):
         yield f"adversarial weight perturbation, γ = {gamma:g}"
+    if batch := recipe.get("rate_scaling", {}).get("batch", 0):
+        yield f"learning rate scaled with the batch, from that of {batch} images"
     if smoothing := recipe.get("label_smoothing", 0.0):
         yield f"label smoothing {smoothing:g}"
     if recipe.get("nesterov", False):

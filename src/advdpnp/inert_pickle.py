@@ -5,13 +5,15 @@ lists and dictionaries, and notes the rest. Nothing is imported, called or hashe
 """
 
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Mapping, Sized
+from typing import IO, Any, BinaryIO, cast
 
 # Checkpoints of ten thousand tensors, with their optimizer, have about a million operations.
 _MOST_OPERATIONS = 10_000_000
 # Largest piece that is read at once, and longest line of a pickle of protocol 0.
 _MOST_BYTES, _LONGEST_LINE = 1 << 30, 1 << 16
+# Values that may be copied for each byte of the pickle, and some more.
+_MOST_COPIES, _ALLOWANCE = 8, 1 << 20
 # Larger numbers could be chosen so that their hashes collide.
 _LARGEST_KEY = 1 << 60
 
@@ -29,6 +31,10 @@ _EXTENSIONS = {"EXT1", "EXT2", "EXT4"}
 # Dictionaries of the standard library, which hold what checkpoints are made of.
 _DICTIONARIES = {"collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict"}
 _LISTS = {"builtins.set", "builtins.frozenset", "builtins.list", "__builtin__.set", "__builtin__.frozenset"}
+
+
+class LimitError(ValueError):
+    """A file would make far more of itself than it holds; the message says how."""
 
 
 class GlobalName:
@@ -73,7 +79,12 @@ class Unmade:
 Rebuild = Mapping[str, Callable[..., Any]]
 
 
-def read_pickle(stream: BinaryIO, rebuild: Rebuild, persistent: Callable[[Any], Any]) -> Any:
+def read_pickle(
+    stream: BinaryIO,
+    rebuild: Rebuild,
+    persistent: Callable[[Any], Any],
+    look: Callable[[str, Any], None] = lambda name, arguments: None,
+) -> Any:
     """One pickle of a stream, which stands behind it afterwards.
 
     Args:
@@ -81,44 +92,53 @@ def read_pickle(stream: BinaryIO, rebuild: Rebuild, persistent: Callable[[Any], 
         rebuild: what to call with the arguments that the pickle has for a function or class of this name. These must be
             ready for any arguments, of any type.
         persistent: called with an identifier of something outside the pickle, for its value.
+        look: called with the name of everything that the pickle would call, and the arguments for it.
     Returns:
         Lists, tuples, dictionaries, texts, bytes and numbers; `GlobalName` and `Unmade` for what it would import and
         make; and what `rebuild` and `persistent` gave. Sets are lists.
     Raises:
         ValueError, and whatever else a damaged or crafted pickle leads to, but it does nothing.
     """
-    return _Machine(rebuild, persistent).run(_Bounded(stream))
+    return _Machine(rebuild, persistent, look).run(_Bounded(stream))
 
 
 class _Bounded:
-    """A stream of which no single read takes all memory."""
+    """A stream of which no single read takes all memory; it counts what is read."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.stream = stream
+        self.stream, self.count = stream, 0
 
     def read(self, count: int) -> bytes:
         if count > _MOST_BYTES:
             raise ValueError(f"it has a piece of {count} bytes")
-        return self.stream.read(count)
+        found = self.stream.read(count)
+        self.count += len(found)
+        return found
 
     def readline(self) -> bytes:
-        return self.stream.readline(_LONGEST_LINE)
+        found = self.stream.readline(_LONGEST_LINE)
+        self.count += len(found)
+        return found
 
 
 class _Machine:
-    def __init__(self, rebuild: Rebuild, persistent: Callable[[Any], Any]) -> None:
-        self.rebuild, self.persistent = rebuild, persistent
+    def __init__(self, rebuild: Rebuild, persistent: Callable[[Any], Any], look: Callable[[str, Any], None]) -> None:
+        self.rebuild, self.persistent, self.look = rebuild, persistent, look
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0
 
-    def run(self, stream: Any) -> Any:
-        for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+    def run(self, stream: _Bounded) -> Any:
+        for count, (operation, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], stream))):
             if count == _MOST_OPERATIONS:
                 raise ValueError(f"it has more than {_MOST_OPERATIONS:,} operations")
             if operation.name == "STOP":
                 return self.stack.pop()
             self.do(operation.name, argument)
+            # What is made of a value is as long as it; a few bytes could have that done again and again.
+            if self.copied > _MOST_COPIES * stream.count + _ALLOWANCE:
+                raise LimitError("it copies the same values again and again")
         raise ValueError("it has no end")
 
     def do(self, name: str, argument: Any) -> None:
@@ -163,6 +183,9 @@ class _Machine:
 
     def made(self, maker: Any, arguments: Any) -> Any:
         name = maker.text if isinstance(maker, GlobalName) else ""
+        self.look(name, arguments)
+        if isinstance(arguments, tuple):
+            self.copied += sum(len(value) for value in arguments if isinstance(value, Sized))
         if name in self.rebuild:
             if not isinstance(arguments, tuple):
                 raise ValueError(f"it calls {name} without arguments")

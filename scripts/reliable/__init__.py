@@ -1,0 +1,1 @@
+"""What docs/reliability.md is measured with: kills, damaged files, malformed values, a soak."""

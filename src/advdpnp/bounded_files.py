@@ -1,0 +1,49 @@
+"""Files in folders that anyone may have made: read up to a size, from no pipe, and never written through a link."""
+
+import os
+import stat
+from pathlib import Path
+
+# Of stored JSON: ten attacks on a million images have less to say of each.
+MOST_TEXT = 1 << 26
+# Of a log, line by line.
+MOST_LOG = 1 << 28
+_CHUNK = 1 << 20
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a file of at most so many bytes, also where it grows meanwhile.
+
+    Raises:
+        ValueError: no plain file, such as a pipe or a device, or a larger one. OSError: it cannot be read.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        # Looked at once it is open, when it cannot become another one.
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError(f"{path} must be a file; got a pipe or a device")
+        # There is room made for as much as is asked for; what it has grown by meanwhile comes after.
+        content = file.read(min(facts.st_size, most) + 1)
+        while len(content) <= most and (more := file.read(min(_CHUNK, most + 1 - len(content)))):
+            content += more
+    if len(content) > most:
+        raise ValueError(f"{path} must be a file of at most {most:,} bytes; got a larger one")
+    return content
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """The same as text in UTF-8; UnicodeDecodeError, a ValueError, where it is none."""
+    return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def no_link(path: str, flags: int) -> int:
+    """For open(..., opener=no_link), to write: where a link is in the file's place, what it leads to is left alone.
+
+    A folder that comes from elsewhere may hold links to anything; OSError where one is there.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe that nobody writes to as well, which would wait for its other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,0 +1,1 @@
+"""Many runs: from a file of methods, seeds, settings and suites to tasks, and who does them."""

@@ -1,0 +1,91 @@
+"""From a sweep's file to its tasks, in an order in which each comes after what it needs."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from advdpnp.api.collections import replaced
+from advdpnp.api.protocol import Radii, radius_of
+from advdpnp.attacks import COLLECTIONS
+from advdpnp.experiments import Experiment, experiment
+from advdpnp.experiments.config import encode
+from advdpnp.runs import differences
+from advdpnp.sweeping.sweep_file import Group, SuiteEntry, Sweep
+from advdpnp.sweeping.tasks import SuiteTask, SweepTask, TrainTask
+from advdpnp.threat import eps_text
+
+
+def make_plan(sweep: Sweep, out: Path | None = None) -> tuple[SweepTask, ...]:
+    """All tasks of a sweep: what several runs need, as HAT's helper, is trained once.
+
+    Args:
+        sweep: what its file says.
+        out: folder of the runs, in place of the file's.
+    Raises:
+        ValueError: unknown names, or two runs of different configurations for one folder.
+    """
+    out, trained, attacked = out or sweep.out, dict[str, TrainTask](), dict[str, SuiteTask]()
+    for group in sweep.groups:
+        for wanted in _experiments(group):
+            training = _add(trained, wanted, out)
+            for task in _attacks(training, group.suites):
+                task.check()
+                if (there := attacked.setdefault(task.key, task)).entry != task.entry:
+                    raise ValueError(
+                        f"{task.key} is asked for twice with different options: leave one out, or give attacks by hand "
+                        f"a name of their own ({_difference(there.entry, task.entry)})"
+                    )
+    return (*trained.values(), *attacked.values())
+
+
+def _experiments(group: Group) -> Iterator[Experiment]:
+    """One after the other by seed, so that a comparison of one seed is complete early."""
+    for seed in group.seeds:
+        for method in group.methods:
+            for tag, settings in group.settings():
+                name = f"{group.data}/{group.backbone}/{method}"
+                yield experiment(name, group.recipe, seed, tag, settings)
+
+
+def _add(trained: dict[str, TrainTask], wanted: Experiment, out: Path) -> TrainTask:
+    """The training of an experiment, after that of what it needs."""
+    after = (_add(trained, wanted.needs, out).key,) if wanted.needs is not None else ()
+    training = TrainTask(wanted.config(), out, after)
+    there = trained.setdefault(training.key, training)
+    if there.config != training.config:
+        found = "; ".join(differences(there.config, training.config))
+        raise ValueError(
+            f"two different runs would be {training.run.folder} ({found}): name one of them under variants"
+        )
+    return there
+
+
+def _attacks(training: TrainTask, suites: tuple[SuiteEntry, ...]) -> Iterator[SuiteTask]:
+    for entry in suites:
+        if entry.seeds and training.experiment.seed not in entry.seeds:
+            continue
+        for one in _single(entry, training.experiment):
+            if one.shards == 1:
+                yield SuiteTask(training, one, after=(training.key,))
+                continue
+            shards = [SuiteTask(training, one, part, (training.key,)) for part in range(1, one.shards + 1)]
+            yield from shards
+            yield SuiteTask(training, one, after=tuple(shard.key for shard in shards))
+
+
+def _single(entry: SuiteEntry, wanted: Experiment) -> list[SuiteEntry]:
+    """The suites of a table, each with its radius; of a suite itself."""
+    if entry.attack or entry.suite not in COLLECTIONS:
+        return [entry]
+    if entry.norm:
+        raise ValueError(f"suites: {entry.suite} has suites in norms of their own: leave norm {entry.norm} out")
+    found = []
+    for part in COLLECTIONS[entry.suite].parts:
+        radii = Radii(wanted.data.radii, wanted.data.name, 1, radius_of(entry.eps or None))
+        asked = replaced(radii, part).asked
+        found.append(replace(entry, suite=part.suite, eps="" if asked is None else eps_text(asked)))
+    return found
+
+
+def _difference(first: SuiteEntry, second: SuiteEntry) -> str:
+    return "; ".join(differences(encode(first), encode(second)))

@@ -1,0 +1,47 @@
+"""The states of a sweep's tasks, for people and as JSON."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from advdpnp.runs import Json
+from advdpnp.sweeping.tasks import State, Status, SweepTask
+
+
+def read_states(tasks: Sequence[SweepTask]) -> list[tuple[SweepTask, Status]]:
+    """Every task with its state, as the folders of the runs have it now."""
+    found = {task.key: task.status() for task in tasks}
+    return [(task, _explained(task, found)) for task in tasks]
+
+
+def _explained(task: SweepTask, found: Mapping[str, Status]) -> Status:
+    """What a task that waits will wait for in vain."""
+    status = found[task.key]
+    failed = [key for key in task.after if found[key].state == "failed"]
+    return Status("waiting", f"needs {failed[0]}, which failed") if failed and status.state == "waiting" else status
+
+
+def states_lines(states: Sequence[tuple[SweepTask, Status]]) -> list[str]:
+    """A line for each task."""
+    return [f"{status.state:<12} {task.key}{f': {status.detail}' * bool(status.detail)}" for task, status in states]
+
+
+def counts_text(states: Sequence[tuple[SweepTask, Status]]) -> str:
+    """ "3 finished, 1 failed, 2 waiting"."""
+    counts = Counter(status.state for _, status in states)
+    return ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state]) or "no tasks"
+
+
+def states_value(states: Sequence[tuple[SweepTask, Status]]) -> list[Json]:
+    """The same as JSON values."""
+    return [
+        {
+            "task": task.key,
+            "run": str(task.run.folder),
+            "state": status.state,
+            "detail": status.detail,
+            "after": list(task.after),
+            "log": str(task.records.log_path),
+        }
+        for task, status in states
+    ]

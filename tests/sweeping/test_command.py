@@ -1,0 +1,130 @@
+"""The command: its modes, its exit status, and real processes that are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from advdpnp.lock import owner_of
+from advdpnp.runs import Run
+from advdpnp.sweeping.means import Means
+from advdpnp.sweeping.tasks import SweepTask
+from advdpnp.sweeping.work import do
+from commands import call
+from sweeping.small import plan_of, sweep_file
+
+# Long enough to be killed in.
+LONG = "experiments: [{methods: [at, trades], set: {recipe.epochs: 24, recipe.train_images: 512}}]\nsuites: [clean]"
+
+
+def start(folder: Path, *options: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "advdpnp", "sweep", str(folder / "small.yaml"), "--out", str(folder / "runs")]
+    return subprocess.Popen(
+        [*command, "--checkpoint-seconds", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def owner(task: SweepTask, process: "subprocess.Popen[str]", not_one: int = 0) -> int:
+    """The number of the process that trains it, once it has stored a state."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        found = owner_of(task.records.lock_path)
+        if task.run.state_path.is_file() and found is not None and found[0] != not_one:
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError("nothing was begun in four minutes")
+
+
+def wait_for_end(tasks: list[SweepTask]) -> None:
+    deadline = time.monotonic() + 60
+    while any(task.status().state == "running" for task in tasks):
+        assert time.monotonic() < deadline, "what a killed sweep has begun goes on"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_workers_and_the_sweep_are_killed_and_every_run_ends_as_without(tmp_path: Path) -> None:
+    tasks = plan_of(tmp_path, LONG)
+    trainings = list(tasks[:2])
+    process = start(tmp_path, "--workers", "2")
+    victim = owner(trainings[0], process)
+    owner(trainings[1], process)
+    assert [task.status().state for task in tasks] == ["running", "running", "waiting", "waiting"]
+    os.kill(victim, signal.SIGKILL)
+    owner(trainings[0], process, not_one=victim)
+    process.kill()
+    told = process.communicate()[0]
+    assert "its process was killed by signal 9; tried again" in told
+    wait_for_end(trainings)
+    assert trainings[0].status().state == "interrupted"
+    assert trainings[1].status().state in ("interrupted", "finished")
+
+    process = start(tmp_path, "--workers", "1")
+    owner(trainings[0], process)
+    process.terminate()
+    told = process.communicate()[0]
+    assert process.returncode == 143 and "interrupted; run again: advdpnp sweep" in told
+    assert trainings[0].status().state == "interrupted"
+
+    process = start(tmp_path)
+    told = process.communicate()[0]
+    assert process.returncode == 0 and "4 finished" in told
+    for task, quiet in zip(trainings, plan_of(tmp_path, LONG, "quiet")):
+        assert do(quiet, Means(threads=1), None).kind == "finished"
+        assert [line["epoch"] for line in Run(task.run.folder).epochs()] == list(range(1, 25))
+        weights = [one.run.weights_path("last").read_bytes() for one in (task, quiet)]
+        assert weights[0] == weights[1]
+
+
+def test_plan_and_status_write_nothing_and_say_the_same_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(sweep_file(tmp_path, "experiments: [{methods: [st], suites: [clean]}]"))
+    out = ["--out", str(tmp_path / "runs")]
+    assert call("sweep", file, "plan", *out) == call("sweep", file, "status", *out) == 0
+    text = "waiting      digits/tiny/st/seed-0 train\nwaiting      digits/tiny/st/seed-0 clean\n2 waiting\n"
+    assert capsys.readouterr().out == text * 2
+    assert call("sweep", file, "status", "--json", *out) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["task"], row["state"], row["after"]) for row in rows] == [
+        ("digits/tiny/st/seed-0 train", "waiting", []),
+        ("digits/tiny/st/seed-0 clean", "waiting", ["digits/tiny/st/seed-0 train"]),
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_failure_is_told_by_status_and_its_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "experiments: [{methods: [st], suites: [clean]}]"
+    file, tasks = str(sweep_file(tmp_path, text)), plan_of(tmp_path, text)
+    tasks[0].records.fail("the disk\nis full")
+    assert call("sweep", file, "status", "--out", str(tmp_path / "runs")) == 1
+    assert capsys.readouterr().out == (
+        "failed       digits/tiny/st/seed-0 train: the disk is full\n"
+        "waiting      digits/tiny/st/seed-0 clean: needs digits/tiny/st/seed-0 train, which failed\n"
+        "1 failed, 1 waiting\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["stat"], "expected run, resume, plan, status after the file, as in sweep FILE.yaml status; got 'stat'"),
+        (["--on", "rays"], "--on must be local or ray; got 'rays'"),
+    ],
+)
+def test_words_that_are_none_are_refused(
+    arguments: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("sweep", str(tmp_path / "not-read.yaml"), *arguments) == 2
+    assert capsys.readouterr().err == f"advdpnp: {problem}\n"
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("sweep", str(tmp_path / "none.yaml")) == 2
+    assert capsys.readouterr().err.startswith(f"advdpnp: no configuration file at {tmp_path}/none.yaml")
