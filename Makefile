@@ -11,7 +11,10 @@ export NEW_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit(f'advdp
 unexport PYTHONDONTWRITEBYTECODE
 export PACKAGES := import sysconfig; print(sysconfig.get_path('purelib'))
 
-.PHONY: install demo test slow lint wheel docs report catalog rehearse-gpu clean
+# What the environment of the benchmark takes from .venv: its packages, and what its own .pth files name.
+export AS_SITE := import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})")
+
+.PHONY: install demo test slow lint wheel docs report bench catalog rehearse-gpu clean
 
 install: .venv/installed
 
@@ -62,6 +65,17 @@ docs: install
 report: install
 	$(BIN)/python scripts/report_results.py results --out report/results
 
+# Speed beside other libraries, with floors: make bench ARGS=--ci takes minutes instead of hours. They are in an environment
+# of their own, which sees the packages of .venv, its torch among them.
+bench: .bench-venv/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks:tests .bench-venv/bin/python -W ignore -m peers $(ARGS)
+
+.bench-venv/installed: benchmarks/peers/requirements.txt .venv/installed
+	$(BIN)/python -m venv .bench-venv
+	$(BIN)/python -c "$$AS_SITE" > "$$(.bench-venv/bin/python -c "$$PACKAGES")/packages-of-the-project.pth"
+	.bench-venv/bin/python -m pip install --no-deps -r benchmarks/peers/requirements.txt
+	@touch .bench-venv/installed
+
 # The index of names that `advdpnp list` shows, after a registry or a description was changed.
 catalog: install
 	$(BIN)/python scripts/write_catalog.py
@@ -71,4 +85,4 @@ rehearse-gpu: install
 	$(BIN)/python scripts/gpu_slot.py rehearse
 
 clean:
-	rm -rf .venv coverage.json demo-runs dist report site
+	rm -rf .venv .bench-venv coverage.json demo-runs dist report site

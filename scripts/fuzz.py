@@ -143,8 +143,10 @@ def _run_all(given: Any, seed_files: Path) -> None:
     wanted = [name for name in given.only or TARGETS if not _is_done(stored.get(name), commit, given.minutes)]
 
     def one(name: str) -> None:
+        # Of the code that its processes are about to import.
+        at = environment(resolve_device("cpu"))["commit"]
         found = campaign(name, 60 * given.minutes, given.seed, seed_files, given.work / name)
-        stored[name] = found | {"commit": commit}
+        stored[name] = found | {"commit": at}
         print(f"{name}: {found['executions']:,} files, {len(found['findings'])} findings", flush=True)
         for finding in found["findings"]:
             print(f"  {finding['found']}  {given.work / name / finding['input']}", flush=True)

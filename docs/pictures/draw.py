@@ -11,6 +11,7 @@ from pathlib import Path
 import diagrams
 import ink
 import measured
+import speed
 from matplotlib.figure import Figure
 
 PICTURES: dict[str, Callable[[], Figure]] = {
@@ -22,6 +23,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "attacked-digits": measured.attacked_digits,
     "verdicts": measured.verdicts,
     "plane": measured.plane,
+    "performance": speed.performance,
 }
 
 

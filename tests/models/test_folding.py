@@ -212,10 +212,30 @@ def test_a_bf16_copy_gives_fp32_logits_near_the_model(name: str) -> None:
 def test_a_bf16_copy_computes_the_backbone_in_bf16_and_the_head_in_fp32() -> None:
     folded = fold_batchnorm(classifier("wrn-10-2"), torch.bfloat16)
     convolutions = [module for module in folded.modules() if isinstance(module, nn.Conv2d)]
-    assert all(convolution.weight.dtype == torch.bfloat16 for convolution in convolutions)
+    # All but the one that reads the image.
+    assert [convolution.weight.dtype == torch.bfloat16 for convolution in convolutions].count(False) == 1
     x, _ = images()
     assert folded.backbone.feature_map(x).dtype == torch.bfloat16
     assert folded.embed(x).dtype == folded.class_centers().dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bf16_copy_tells_images_apart_that_bf16_would_round_to_one(name: str) -> None:
+    # As TRADES' attack must, which begins a thousandth away and climbs on what differs there.
+    model = classifier(name).eval()
+    x = torch.full((1, 3, 16, 16), 0.75)
+    near = x + 0.001
+    assert torch.equal(near.bfloat16(), x.bfloat16()) and not torch.equal(model(near), model(x))
+    # The first layer's products are those of fp32, rounded once.
+    found: list[Tensor] = []
+    folded, exact = fold_batchnorm(model, torch.bfloat16), fold_batchnorm(model)
+    for network in (folded, exact):
+        first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+        first.register_forward_hook(lambda layer, inputs, output: found.append(output.clone()))
+        network(x)
+        network(near)
+    assert torch.equal(found[0], found[2].bfloat16()) and torch.equal(found[1], found[3].bfloat16())
+    assert not torch.equal(found[0], found[1])
 
 
 def test_bf16_reaches_a_foreign_model_too() -> None:

@@ -1,10 +1,12 @@
 """Facts about the machine, and the measured speed of its matrix products, copies and convolutions."""
 
+import functools
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from advdpnp.api import environment, use_tf32
 from advdpnp.bench.timing import timed
@@ -15,6 +17,8 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 # ResNet-18 with the CIFAR stem: the 3x3 convolution of each stage, as (channels, image size).
 _STAGES = ((64, 32), (128, 16), (256, 8), (512, 4))
 
+# Sides of the square matrix products on a CPU, and the seconds after which no larger one is tried.
+_PRODUCTS, _LONG = (512, 1024, 2048), 0.5
 
 _LAYOUTS = (
     ("fp32", "nchw", torch.float32, torch.contiguous_format),
@@ -47,6 +51,47 @@ def measure_ceilings(device: torch.device) -> Json:
     ceilings["bf16_tflop_per_second"] = _product(device, torch.bfloat16)
     ceilings["copy_gb_per_second"] = _copy(device)
     return {name: float(f"{rate:.4g}") for name, rate in ceilings.items()}
+
+
+def network_ceiling(network: nn.Module, x: Tensor, dtype: torch.dtype) -> Json:
+    """The fastest of several matrix products and of the network's own convolutions, both ways: what it may be held to.
+
+    A product alone is no ceiling where the network's convolutions have better kernels.
+
+    Args:
+        network: on the device and in the layout that it is used in; its layers compute in `dtype`.
+        x: (B, channels, H, W), one batch.
+        dtype: torch.float32 or torch.bfloat16.
+    Returns:
+        "tflop_per_second" of the fastest, its name ("by"), and the "rates" of all by name.
+    """
+    rates = _products(x.device, dtype)
+    for name, (layer, seen) in own_convolutions(network, x).items():
+        rates |= {f"{name} {way}": rate for way, rate in _both_ways(layer, seen).items()}
+    best = max(rates, key=lambda name: rates[name])
+    rounded = {name: float(f"{rate:.4g}") for name, rate in rates.items()}
+    return {"tflop_per_second": rounded[best], "by": best, "rates": rounded}
+
+
+@torch.no_grad()
+def own_convolutions(network: nn.Module, x: Tensor) -> dict[str, tuple[nn.Conv2d, Tensor]]:
+    """Every kind of convolution that a forward of `x` meets, by name: one such layer, and what it reads."""
+    found: dict[str, tuple[nn.Conv2d, Tensor]] = {}
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d)
+        shape = "x".join(map(str, inputs[0].shape[1:]))
+        kernel = "x".join(map(str, layer.kernel_size))
+        name = f"{kernel} convolution {shape} to {'x'.join(map(str, output.shape[1:]))}"
+        found[name] = layer, inputs[0].to(layer.weight.dtype)
+
+    hooks = [layer.register_forward_hook(keep) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    try:
+        network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def convolution_rates(device: torch.device, batch: int) -> list[Json]:
@@ -101,9 +146,37 @@ def _rate(device: torch.device, work: Callable[[], object], amount: float) -> fl
 
 
 def _product(device: torch.device, dtype: torch.dtype) -> float:
-    size = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
-    return _rate(device, lambda: a @ b, 2 * size**3)
+    return max(_products(device, dtype).values())
+
+
+def _products(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """TFLOP/s of square matrix products of growing size, until one takes long."""
+    rates: dict[str, float] = {}
+    for size in (8192,) if device.type == "cuda" else _PRODUCTS:
+        a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+        rates[f"product {size}"] = rate = _rate(device, functools.partial(torch.mm, a, b), 2 * size**3)
+        # Without bf16 instructions the next one would take minutes.
+        if 2 * size**3 / rate / 1e12 > _LONG:
+            break
+    return rates
+
+
+def _both_ways(layer: nn.Conv2d, x: Tensor) -> dict[str, float]:
+    """TFLOP/s of a layer's forward, and of its backward to the images."""
+    weight, stride, padding = layer.weight.detach(), [*layer.stride], [*map(int, layer.padding)]
+    dilation, groups = [*layer.dilation], layer.groups
+    output = torch.nn.functional.conv2d(x, weight, None, stride, padding, dilation, groups)
+    flop = 2 * output.numel() * weight[0].numel()
+
+    def forward() -> Tensor:
+        return torch.nn.functional.conv2d(x, weight, None, stride, padding, dilation, groups)
+
+    def backward() -> object:
+        return torch.ops.aten.convolution_backward(
+            output, x, weight, None, stride, padding, dilation, False, [0, 0], groups, [True, False, False]
+        )
+
+    return {"forward": _rate(x.device, forward, flop), "backward": _rate(x.device, backward, flop)}
 
 
 def _copy(device: torch.device) -> float:

@@ -17,6 +17,7 @@ from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.bench.timing import Variant, Work
 from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.data import Images
+from advdpnp.defenses.base import Batch
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.folding import fold_batchnorm
@@ -61,9 +62,14 @@ class BenchModel:
         return torch.arange(len(self.images), device=self.images.labels.device)
 
     @property
+    def batch(self) -> Batch:
+        """One augmented batch."""
+        return make_batch(self._task(self.model, self.experiment.recipe), self.index, 0, 0)
+
+    @property
     def x(self) -> Tensor:
-        """(B, channels, H, W), one augmented batch, channels_last."""
-        return make_batch(self._task(self.model, self.experiment.recipe), self.index, 0, 0).x
+        """(B, channels, H, W), the images of the batch, channels_last."""
+        return self.batch.x
 
 
 def make_bench_model(name: str, device: torch.device, batch: int, steps: int, defense: str = "adv-dpnp") -> BenchModel:
@@ -95,9 +101,14 @@ def make_bench_model(name: str, device: torch.device, batch: int, steps: int, de
 
 def synthetic_images(n: int, shape: tuple[int, ...], classes: int, device: torch.device) -> Images:
     """Bytes with a random template for each class, and noise: timing needs no data set."""
-    index = torch.arange(n)
-    labels = index % classes
     templates = 96 + 64 * noise.uniform(0, "bench/template", 0, torch.arange(classes), shape)
+    return noisy_templates(n, templates, device)
+
+
+def noisy_templates(n: int, templates: Tensor, device: torch.device) -> Images:
+    """Bytes: the template of each image's class, (C, channels, H, W) in [32, 223], and noise."""
+    index, shape = torch.arange(n), tuple(templates.shape[1:])
+    labels = index % len(templates)
     pixels = templates[labels] + 64 * (noise.uniform(0, "bench/image", 0, index, shape) - 0.5)
     return Images(pixels.to(torch.uint8), labels).to(device)
 

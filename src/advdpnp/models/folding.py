@@ -106,9 +106,10 @@ def _fold_into(weight: Tensor, bias: Tensor, conv: Any, batch_norm: Any) -> None
 
 def _compute_in(folded: nn.Module, dtype: torch.dtype) -> None:
     backbone = folded.backbone if isinstance(folded, Classifier) else folded
+    first = _first_layer(backbone)
     for module in backbone.modules():
         # BatchNorm reads low-precision images with float32 statistics, which lose nothing that way.
-        if not isinstance(module, _BatchNorm):
+        if not isinstance(module, _BatchNorm) and module is not first:
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
         # What a weight is computed with, such as the singular vectors of spectral_norm.
@@ -119,7 +120,24 @@ def _compute_in(folded: nn.Module, dtype: torch.dtype) -> None:
     for _, module in _own_modules(folded):
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_pre_hook(_cast_input)
+    if first is not None:
+        first.register_forward_hook(functools.partial(_cast_to, dtype))
     backbone.register_forward_hook(_cast_output)
+
+
+def _first_layer(backbone: nn.Module) -> nn.Module | None:
+    """The layer that reads the image, which stays in float32; None where its weight is computed from others.
+
+    Near 1 bfloat16 has the steps of an 8-bit image, so an image and one that is a small step away would be rounded to
+    the same, or far apart: an attack on their difference, as TRADES' first iterations are, would follow the rounding.
+    """
+    layers = (module for module in backbone.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    first = next(layers, None)
+    return first if first is not None and "weight" in first._parameters and not first._buffers else None
+
+
+def _cast_to(dtype: torch.dtype, _: nn.Module, __: object, output: Tensor) -> Tensor:
+    return output.to(dtype)
 
 
 def _cast_input(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
