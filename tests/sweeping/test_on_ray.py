@@ -136,10 +136,3 @@ def test_a_node_that_sees_another_folder_does_nothing(tmp_path: Path) -> None:
         outcome = on_ray._do(task, Means(threads=1), elsewhere, token)
         assert outcome.kind == "failed" and f"{elsewhere} is another folder on node" in outcome.problem
     assert not task.run.folder.exists()
-
-
-@pytest.mark.skipif(not HAS_RAY, reason="needs ray: pip install 'advdpnp[cluster]'")
-def test_ray_is_not_reached_as_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
-    with pytest.raises(ValueError, match="ray job submit"):
-        on_ray.RayRunner(Means(), tmp_path)

@@ -82,5 +82,5 @@ def test_what_is_no_sweep_is_refused_in_one_line(text: str, problem: str, tmp_pa
 
 def test_references_that_multiply_settings_are_refused_at_once(tmp_path: Path) -> None:
     levels = "".join(f"  l{k}: &l{k} {{a: *l{k - 1}, b: *l{k - 1}}}\n" for k in range(1, 40))
-    with pytest.raises(ValueError, match="at most 1,000 settings"):
+    with pytest.raises(ValueError, match="more than 10,000 values"):
         read(tmp_path, HEAD + "set:\n  l0: &l0 {x: 1}\n" + levels + "experiments: [{methods: [at]}]")

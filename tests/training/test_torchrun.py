@@ -7,15 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
 import warm
 from advdpnp.cli.command import _check_launch
 from advdpnp.launch import Launch, launch
 from advdpnp.runs import Run
-from training.ranks import environment, free_port
+from advdpnp.training.distributed import _name_of_start
+from training.ranks import environment
 
 TRAIN = [
     "-m", "advdpnp", "train", "digits/tiny/adv-dpnp", "--set", "recipe.epochs=2", "--set", "recipe.train_images=480",
@@ -31,13 +34,14 @@ def torchrun(*arguments: str, size: int = 2) -> subprocess.Popen[bytes]:
 
 def together(*arguments: str, size: int = 2, of_last: tuple[str, ...] = ()) -> list[tuple[int, str, str]]:
     """Status, output and errors of ranks that are started as torchrun would; the last one may have other arguments."""
-    port = free_port()
+    # Torchrun has the store, which outlives a rank.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     folder = Path(os.environ["PYTEST_TMP"])
     found = []
     for rank in range(size):
         files = [(folder / f"{name}-{rank}").open("w+") for name in ("out", "err")]
         given = of_last if of_last and rank == size - 1 else arguments
-        variables: Mapping[str, str] = environment(rank, size, port)
+        variables: Mapping[str, str] = environment(rank, size, store.port) | {"TORCHELASTIC_USE_AGENT_STORE": "True"}
         found.append((warm.start([*given], env=variables, stdout=files[0], stderr=files[1]), files))
     results = []
     for process, files in found:
@@ -143,3 +147,35 @@ def test_sigterm_to_torchrun_stores_the_state_and_one_process_goes_on(tmp_path: 
     assert not Run(tmp_path / "digits/tiny/adv-dpnp/seed-0").weights_path("last").exists()
     done = warm.run([*TRAIN, "--out", str(tmp_path)])
     assert done.returncode == 0 and "ranks 2 -> 1" in done.stderr
+
+
+class Words(dict[str, str]):
+    """As much of a store as the beginning needs."""
+
+    def set(self, key: str, value: str) -> None:
+        self[key] = value
+
+    def get(self, key: str) -> bytes:  # type: ignore[override]
+        return self[key].encode()
+
+    def check(self, keys: list[str]) -> bool:
+        return all(key in self for key in keys)
+
+
+def names_of_start(store: Words, late: float) -> list[str]:
+    def name(rank: int) -> str:
+        time.sleep(late * (rank == 0))
+        return _name_of_start(store, rank, 3)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(3) as pool:
+        return list(pool.map(name, range(3)))
+
+
+@pytest.mark.parametrize("late", [0.0, 0.1])
+def test_a_restart_does_not_meet_what_the_killed_ranks_left_in_the_store(late: float) -> None:
+    store, names = Words(), []
+    for _ in range(3):
+        found = names_of_start(store, late)
+        assert len(set(found)) == 1
+        names.append(found[0])
+    assert len(set(names)) == 3

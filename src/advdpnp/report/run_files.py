@@ -192,7 +192,7 @@ def _environment(stored: Json) -> Json:
 
 def read_epochs(run: Run, reading: Reading) -> list[Json]:
     """The epochs of train.jsonl that can be read; a last line that a kill cut short is no loss, if it is repeated."""
-    found = _read_epochs(run, reading)
+    found = sorted(_read_epochs(run, reading), key=lambda line: line["epoch"])
     trained = reading(run.weights_path("last"), lambda: run.trained_epochs("last"), None)
     if trained is not None and len(found) < trained and all(one.path != run.log_path for one in reading.unread):
         lost = f"{run.log_path} holds {len(found)} of {trained} epochs: the curves of the others are lost"

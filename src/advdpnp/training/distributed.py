@@ -3,6 +3,7 @@
 import io
 import socket
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from advdpnp.launch import Launch, RankError, launch
@@ -50,6 +52,8 @@ def part_of(rows: int, rank: int, size: int) -> RankPart:
 class Store(Protocol):
     """What is used of `torch.distributed.Store`, which outlives a rank where torchrun keeps it."""
 
+    def set(self, key: str, value: str) -> None: ...
+    def get(self, key: str) -> bytes: ...
     def check(self, keys: list[str]) -> bool: ...
     def compare_set(self, key: str, expected: str, desired: str) -> bytes: ...
 
@@ -165,6 +169,30 @@ def rank_device(name: str | None, place: Launch) -> str | None:
     return f"cuda:{place.local_rank}"
 
 
+def _name_of_start(store: Store, rank: int, size: int) -> str:
+    """A name that all ranks of this start agree on, and no earlier one had.
+
+    torchrun's store outlives the ranks, and after a restart it holds the addresses of those that were killed. The name
+    is a number that rank 0 draws; it counts for a rank when rank 0 has seen the number that this rank has drawn.
+    """
+    mine, deadline = uuid.uuid4().hex, time.monotonic() + _PATIENCE.total_seconds()
+    store.set(f"advdpnp/start/{rank}", mine)
+    while time.monotonic() < deadline:
+        if rank == 0:
+            others = [f"advdpnp/start/{other}" for other in range(1, size)]
+            if store.check(others):
+                store.set("advdpnp/starts", " ".join([mine, *(store.get(key).decode() for key in others)]))
+                if store.check([f"advdpnp/seen/{mine}/{other}" for other in range(1, size)]):
+                    return mine
+        elif store.check(["advdpnp/starts"]):
+            starts = store.get("advdpnp/starts").decode().split()
+            if starts[rank : rank + 1] == [mine]:
+                store.set(f"advdpnp/seen/{starts[0]}/{rank}", "yes")
+                return starts[0]
+        time.sleep(0.02)
+    raise ValueError(f"{size} ranks were to start; some did not within {_PATIENCE}: look at what torchrun says of them")
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
     """The ranks that torchrun started, joined for as long as this lasts; `ALONE` where it started no others.
@@ -183,7 +211,8 @@ def joined(device: torch.device) -> Iterator[World]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store, rank, size = next(iter(rendezvous("env://", timeout=_PATIENCE)))
+    shared, rank, size = next(iter(rendezvous("env://", timeout=_PATIENCE)))
+    store = PrefixStore(_name_of_start(shared, rank, size), shared)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     world = World(rank, size, store)

@@ -1,0 +1,48 @@
+"""What a process of a sweep does, done in this one."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from advdpnp.sweeping import worker
+from advdpnp.sweeping.means import Means
+from sweeping.small import plan_of
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process of its own, but for what would change this one."""
+    monkeypatch.setattr(os, "setsid", lambda: None)
+    monkeypatch.setattr(worker, "_log_to", lambda path: None)
+
+
+def test_tasks_are_done_as_they_come_until_there_are_no_more(here: None, tmp_path: Path) -> None:
+    (task,) = plan_of(tmp_path, "experiments: [{methods: [st]}]")
+    ours, theirs = multiprocessing.Pipe()
+    for message in (task, task, None):
+        ours.send(message)
+    worker.serve(theirs, Means(threads=1), {"SWEEP_OF_A_TEST": "1"})
+    first, again = ours.recv(), ours.recv()
+    assert first.kind == again.kind == "finished" and first.seconds > 0 == again.seconds
+    assert os.environ.pop("SWEEP_OF_A_TEST") == "1"
+
+
+def test_what_all_tasks_need_and_is_not_there_is_the_first_ones_failure(here: None, tmp_path: Path) -> None:
+    (task,) = plan_of(tmp_path, "experiments: [{methods: [st]}]")
+    ours, theirs = multiprocessing.Pipe()
+    for message in (task, None):
+        ours.send(message)
+    worker.serve(theirs, Means(threads=1, plugins=("nowhere.py:Defense",)), {})
+    outcome = ours.recv()
+    assert outcome.kind == "failed" and "nowhere.py" in outcome.problem
+
+
+def test_when_the_sweep_is_gone_the_process_asks_itself_to_end(monkeypatch: pytest.MonkeyPatch, here: None) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    asked: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda process, number: asked.append(process))
+    ours.close()
+    worker.serve(theirs, Means(threads=1), {})
+    assert asked == [os.getpid()]
