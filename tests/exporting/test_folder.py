@@ -189,13 +189,13 @@ def test_results_of_one_suite_on_two_test_sets_are_both_exported(tmp_path: Path)
 )
 def test_a_list_that_is_none_is_refused_in_one_line(stored: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text(json.dumps(stored))
-    with pytest.raises(ValueError, match=r"export.json is damaged \("):
+    with pytest.raises(ValueError, match=r"export.json is damaged or not a result of advdpnp \("):
         _manifest(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "\0"])
 def test_a_name_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
     file = {"name": name, "format": "x", "sha256": "x"}
-    (tmp_path / "export.json").write_text(json.dumps({"model": {}, "files": [file]}))
+    (tmp_path / "export.json").write_text(json.dumps({"schema": 1, "model": {}, "files": [file]}))
     with pytest.raises(ValueError, match="a file outside its folder"):
         _manifest(tmp_path)
