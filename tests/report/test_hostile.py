@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -160,14 +161,14 @@ def test_a_spreadsheet_reads_no_formula_in_a_name(make_run: MakeRun, text: str, 
 
 def test_a_file_that_must_not_be_read_is_named(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_run(everything=True)
-    refused, read = folder / "eval" / "demo.json", Path.read_text
+    refused, opened = folder / "eval" / "demo.json", os.open
 
-    def read_text(path: Path, *arguments: Any, **named: Any) -> str:
-        if path == refused:
+    def open_file(path: Any, *arguments: Any, **named: Any) -> int:
+        if str(path) == str(refused):
             raise PermissionError(13, "Permission denied", str(path))
-        return read(path, *arguments, **named)
+        return opened(path, *arguments, **named)
 
-    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(os, "open", open_file)
     found = read_all([folder])
     assert [one.reason for one in found.unread] == [
         f"{refused} cannot be read (Permission denied): give yourself the right to, or leave it out"

@@ -135,7 +135,7 @@ def test_a_state_of_an_earlier_version_goes_on_without_its_averages_of_statistic
         fit(small_task("at", *settings), run, StopAt(4), resume=False, checkpoint_seconds=0)
     state = run.read_state()
     assert set(state["average"]["values"]) == {name for name, _ in small_task("at").model.named_parameters()}
-    state["average"]["values"]["backbone.bn1.running_mean"] = torch.full((8,), 7.0)
+    state["average"]["values"]["backbone.bn1.running_mean"] = torch.full((16,), 7.0)
     run.write_state(state)
     found = trained(tmp_path / "older", small_task("at", *settings), run, resume=True)
     assert all(torch.equal(found[name], value) for name, value in wanted.items())

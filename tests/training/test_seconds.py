@@ -1,6 +1,5 @@
 """Seconds of an epoch: wall time with the wait for the device, without checkpoints, whole after a resume."""
 
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 
 from advdpnp.callbacks import Silent
 from advdpnp.runs import Run
-from advdpnp.training import fit, step
+from advdpnp.training import fit, step, stopwatch
 from advdpnp.training.step import Training
 from training.small import StopAt, created, small_task
 
@@ -23,7 +22,7 @@ class Device:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = self.pending = 0.0
-        patch.setattr(step, "time", SimpleNamespace(perf_counter=lambda: self.now, monotonic=time.monotonic))
+        patch.setattr(stopwatch, "time", SimpleNamespace(perf_counter=lambda: self.now))
         self._wrap(patch, Training, "advance", self.enqueue)
         self._wrap(patch, Training, "check", self.wait)
         self._wrap(patch, Training, "save", lambda: self.spend(STORE))
