@@ -30,15 +30,8 @@ def wilson(k: int, n: int = 8, z: float = 1.959963984540054) -> list[float]:
 def row(name: str, verdicts: torch.Tensor) -> Json:
     right = int(verdicts.sum())
     counted = {"robust_accuracy": right / 8, "interval95": wilson(right), "verdicts": pack(verdicts)}
-    return {
-        "name": name,
-        "norm": "linf",
-        "eps": "8/255",
-        "steps": 1,
-        "step_size": "8/255",
-        "restarts": 1,
-        "seconds": 1.0,
-    } | counted
+    attack = {"name": name, "norm": "linf", "eps": "8/255", "steps": 1, "step_size": "8/255", "random_start": True}
+    return attack | {"restarts": 1, "seconds": 1.0} | counted
 
 
 def evaluation(suite: str = "text") -> Json:
