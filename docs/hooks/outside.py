@@ -15,9 +15,11 @@ from mkdocs.structure.pages import Page
 
 PAGES = {
     "results/README.md": "project/results.md",
+    "results/fuzzing/README.md": "project/fuzzing.md",
     "benchmarks/README.md": "project/benchmarks.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changes.md",
+    "SECURITY.md": "project/report-a-fault.md",
 }
 _SOURCES = {place: source for source, place in PAGES.items()}
 _LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)")
