@@ -113,7 +113,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "radii": (set(), {"numpy"}),
     "audit_files": ({"runs", "stored_values"}, set()),
     "results": ({"attack_words", "audit_files", "declared_fields", "result_parts", "runs", "stored_values"}, set()),
-    "result_files": ({"declared_fields", "indices", "radii", "results", "runs"}, {"numpy"}),
+    "result_files": ({"checksums", "declared_fields", "indices", "radii", "results", "runs"}, {"numpy"}),
     "ood_results": (
         {"attack_words", "declared_fields", "indices", "result_parts", "results", "runs", "stored_values"},
         set(),

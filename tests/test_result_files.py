@@ -13,6 +13,7 @@ from advdpnp import metrics
 from advdpnp.api import evaluate_model
 from advdpnp.attacks import FGSM, PGD, Suite, record
 from advdpnp.attacks.square import Square as SquareAttack
+from advdpnp.checksums import sealed
 from advdpnp.result_files import (
     ResultFiles,
     merge_shards,
@@ -97,6 +98,10 @@ def test_numbers_of_shards_are_summed_bounded_and_averaged_as_their_fields_decla
     assert found["interval95"] == [score_interval(1, 5)[0], score_interval(2, 5)[1]]
     assert (merged["n"], merged["indices"], merged["shards"], merged["worst_case_unevaluated"]) == (5, "0-4", 2, 1)
     assert "shard" not in merged
+    # As the files have them, with checksums of their own.
+    assert merge_shards([sealed(first), sealed(second)]) == merged
+    with pytest.raises(ValueError, match="expected the sha256"):
+        merge_shards([sealed(first), sealed(second) | {"clean_cross_entropy": 7.0}])
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ def test_worker_node_and_driver_are_lost_and_every_run_ends_once(cluster: Any, t
         time.sleep(0.1)
     assert {task.status().state for task in trainings} <= {"finished", "interrupted", "waiting"}
 
-    # It is started again, on the node that is left.
+    # It is started again, on the node that is left, once Ray knows that it is the only one.
+    cluster.wait_for_nodes(timeout=60)
     driver = sweep(tmp_path)
     told = driver.communicate()[0]
     assert driver.returncode == 0 and "nodes: 1" in told, told
