@@ -183,7 +183,7 @@ def test_train_takes_a_logger_of_ones_own_and_refuses_unknown_names_at_once(tmp_
 
 
 @pytest.mark.parametrize(
-    "name, module", [("wandb", "wandb"), ("mlflow", "mlflow"), ("tensorboard", "torch.utils.tensorboard")]
+    "name, module", [("wandb", "wandb"), ("mlflow", "mlflow"), ("tensorboard", "torch.utils.tensorboard.summary")]
 )
 def test_a_missing_package_is_said_in_one_line(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)

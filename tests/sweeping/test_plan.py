@@ -78,7 +78,7 @@ def test_the_example_has_all_fourteen_defenses_and_all_ablations() -> None:
     # Of two seeds, HAT's helper included, and of one.
     assert len(trained) == 2 * 15 + len(ABLATIONS)
     assert len([key for key in keys if key.endswith(" fsr")]) == 28
-    assert len([key for key in keys if key.endswith(" autoattack")]) == 14
+    assert len([key for key in keys if key.endswith(" autoattack-bf16")]) == 14
     assert len([key for key in keys if key.endswith(" pgd20")]) == len(ABLATIONS)
     settings = ("recipe.epochs=8", "recipe.train_images=5000", "recipe.precision=bf16", "recipe.engine=compiled")
     wanted = experiment("cifar10/resnet8/trades", "paper", 1, settings=settings)
