@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,14 +20,14 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class StoredArrays:
+class StoredArrays(ABC):
     """What one file holds: arrays, one name for each class, and texts."""
 
     class_names: list[str]
 
+    @abstractmethod
     def shapes(self) -> Shapes:
         """The shape that each array of finite numbers must have; ValueError where one decides none."""
-        raise NotImplementedError
 
     def classes(self) -> list[np.ndarray]:
         """Arrays of classes, all of one length."""
