@@ -51,7 +51,7 @@ def sweep(
     if on == "ray":
         # Processes on other nodes begin elsewhere.
         folder, data_root = folder.absolute(), data_root and data_root.absolute()
-    tasks = make_plan(wanted, folder)
+    tasks = make_plan(wanted, folder, data_root, complain)
     if mode in ("run", "resume"):
         means = Means(switches.device, switches.threads or 1, data_root, checkpoint_seconds, tuple(read_references()))
         Drive(tasks, _runner(on, means, workers, folder), complain).run()
