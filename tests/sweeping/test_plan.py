@@ -6,6 +6,7 @@ import pytest
 from advdpnp.data import folder_spec
 from advdpnp.experiments import experiment, experiment_on
 from advdpnp.experiments.ablations import ABLATIONS
+from advdpnp.sweeping import plan
 from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.plan import make_plan
 from advdpnp.sweeping.sweep_file import read_sweep
@@ -59,6 +60,7 @@ def test_a_table_is_its_suites_with_their_radii(tmp_path: Path) -> None:
         ("experiments: [{methods: [at], suites: [{suite: ../x, attack: ['pgd:eps=0.1']}]}]", "a name of their own"),
         ("experiments: [{methods: [at], suites: [{suite: text, limit: 100000}]}]", "--limit must be from 1 to 360"),
         ("experiments: [{methods: [at], suites: [{suite: text, shards: 2}]}]", "suite text measures geometry"),
+        ("experiments: [{methods: [at], suites: [{suite: pgd20, shards: 100000000000}]}]", "M at most 360 images"),
         ("experiments: [{methods: [at], suites: [text, {suite: text, limit: 9}]}]", "twice .*limit: 0, not 9"),
     ],
 )  # fmt: skip
@@ -66,6 +68,14 @@ def test_what_cannot_be_run_is_refused_before_anything_is(text: str, problem: st
     with pytest.raises(ValueError, match=problem):
         plan_of(tmp_path, text)
     assert not (tmp_path / "runs").exists()
+
+
+def test_more_tasks_than_anybody_means_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MOST_TASKS", 7)
+    text = "experiments: [{methods: [at], suites: [{suite: autoattack, shards: %d}]}]"
+    assert len(plan_of(tmp_path, text % 5)) == 7
+    with pytest.raises(ValueError, match="at most 7 tasks"):
+        plan_of(tmp_path, text % 6)
 
 
 def of_folder(text: str = "", size: int = 16) -> str:
@@ -94,7 +104,7 @@ def test_images_of_ones_own_are_those_that_train_would_take(tmp_path: Path, monk
     [
         ("folder:", "", "folder: must be followed by the path of a folder"),
         ("folder:nowhere", "", "nowhere"),
-        ("folder:.", "", "no folders of classes|classes"),
+        ("folder:.", "", "must hold one folder of images for each class"),
         ("digits", "", "--image-size, --split-seed and --skip-broken are for folder:PATH; got digits"),
     ],
 )

@@ -4,21 +4,25 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.tasks import SweepTask
-from advdpnp.sweeping.work import Outcome, do, prepare
+from advdpnp.sweeping.work import Outcome, do_and_log
 
 # In the folder of all runs: what a node must read there to be of use.
 TOKEN = ".sweep-token"
 # How long a node may take to answer, a process of Ray's included that it has to start.
 ANSWER_SECONDS = 120.0
+# How long another sweep may take to write the token.
+WRITE_SECONDS = 10.0
 
 
 def check_installed() -> None:
@@ -42,8 +46,8 @@ class RayRunner:
 
     def __init__(self, means: Means, out: Path, workers: int | None = None) -> None:
         check_installed()
-        self._ray, self._means, self._out = _connected(workers, means.threads or 1), means, out
         self._token = _token(out)
+        self._ray, self._means, self._out = _connected(workers, means.threads or 1), means, out
         self._doing: dict[Future[Outcome], Any] = {}
         self._stopped = False
         try:
@@ -127,21 +131,15 @@ def _unseen(out: Path, where: str) -> str:
 
 def _do(task: SweepTask, means: Means, out: Path, token: str, takes_over: bool = False) -> Outcome:
     """A task, in a process of Ray's; a node that came later may not see the folder."""
-    from advdpnp.progress import Lines
-
     if not _sees(out, token):
-        import socket
-
         return Outcome("failed", _unseen(out, socket.gethostname()))
-    with _printing_to(task.records.log_path):
-        prepare(means)
-        return do(task, means, Lines(), takes_over)
+    return do_and_log(task, means, _redirected, takes_over)
 
 
 @contextlib.contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+def _redirected(file: IO[str]) -> Iterator[None]:
+    """Send what is printed to a file; Ray has the streams of its process."""
+    with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         yield
 
 
@@ -157,7 +155,13 @@ def _token(out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError), (out / TOKEN).open("x") as file:
         file.write(secrets.token_hex(16))
-    return (out / TOKEN).read_text()
+    # Another sweep may have made it, and be about to write it.
+    until = time.monotonic() + WRITE_SECONDS
+    while not (token := (out / TOKEN).read_text()):
+        if time.monotonic() > until:
+            raise ValueError(f"{out / TOKEN} is empty: remove it")
+        time.sleep(0.02)
+    return token
 
 
 def _connected(workers: int | None, threads: int) -> Any:

@@ -16,6 +16,9 @@ from advdpnp.sweeping.sweep_file import Group, SuiteEntry, Sweep
 from advdpnp.sweeping.tasks import SuiteTask, SweepTask, TrainTask
 from advdpnp.threat import eps_text
 
+# More are a mistake in the file.
+MOST_TASKS = 100_000
+
 
 def make_plan(
     sweep: Sweep,
@@ -45,6 +48,8 @@ def make_plan(
                         f"{task.key} is asked for twice with different options: leave one out, or give attacks by hand "
                         f"a name of their own ({_difference(there.entry, task.entry)})"
                     )
+                if len(trained) + len(attacked) > MOST_TASKS:
+                    raise ValueError(f"at most {MOST_TASKS:,} tasks; this file asks for more: make several files of it")
     return (*trained.values(), *attacked.values())
 
 
@@ -82,9 +87,13 @@ def _attacks(training: TrainTask, suites: tuple[SuiteEntry, ...]) -> Iterator[Su
             if one.shards == 1:
                 yield SuiteTask(training, one, after=(training.key,))
                 continue
-            shards = [SuiteTask(training, one, part, (training.key,)) for part in range(1, one.shards + 1)]
-            yield from shards
-            yield SuiteTask(training, one, after=tuple(shard.key for shard in shards))
+            keys = []
+            # One at a time: a number that is beyond all images is refused at the first.
+            for part in range(1, one.shards + 1):
+                shard = SuiteTask(training, one, part, (training.key,))
+                yield shard
+                keys.append(shard.key)
+            yield SuiteTask(training, one, after=tuple(keys))
 
 
 def _single(entry: SuiteEntry, wanted: Experiment) -> list[SuiteEntry]:

@@ -88,6 +88,10 @@ class Group:
         for name in ("data", "backbone", "methods", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"experiments: each needs {name}, there or at the top of the file; got none")
+        for key, named in (("variants", self.variants), ("grid", self.grid)):
+            for name in named:
+                if not isinstance(name, str):
+                    raise ValueError(f"{key}: a name must be a text; got {name!r}: put it in quotes")
         for path, values in self.grid.items():
             if not isinstance(values, list) or not values:
                 raise ValueError(f"grid.{path} must be a list of values, as [10, 20]; got {values!r}")
