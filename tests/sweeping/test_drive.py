@@ -119,6 +119,19 @@ def test_a_task_whose_process_is_killed_is_tried_again_but_not_forever(tmp_path:
     assert tasks[1].status().detail == "its process was killed by signal 9, 3 times"
 
 
+def test_a_task_whose_process_somebody_asks_to_end_is_tried_again_and_what_needs_it_is_done(tmp_path: Path) -> None:
+    tasks, told = plan_of(tmp_path, "experiments: [{methods: [st], suites: [clean]}]"), list[str]()
+
+    def asked(task: SweepTask) -> Outcome:
+        return Outcome("interrupted") if len(runner.done) == 1 else do(task, Means(threads=1), None)
+
+    runner = Here(asked)
+    Drive(tasks, runner, told.append).run()
+    assert runner.done == [tasks[0].key, tasks[0].key, tasks[1].key]
+    assert told[1] == "digits/tiny/st/seed-0 train: its process was asked to end; tried again"
+    assert {status.state for _, status in read_states(tasks)} == {"finished"}
+
+
 def test_what_another_process_is_at_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drive, "PAUSE", 0.01)
     (task,), told = plan_of(tmp_path, "experiments: [{methods: [st]}]"), list[str]()

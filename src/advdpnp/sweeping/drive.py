@@ -42,6 +42,7 @@ class Drive:
     _tries: Counter[str] = field(default_factory=Counter)
     _gone: set[str] = field(default_factory=set)
     _busy: dict[str, float] = field(default_factory=dict)
+    _stopping: bool = False
 
     def run(self) -> None:
         """Do what is left.
@@ -57,6 +58,7 @@ class Drive:
                 left = self._submit(left)
                 self._take(left)
         except KeyboardInterrupt:
+            self._stopping = True
             self.tell("stopping: what is being done stores its state")
             self.runner.stop()
             while self._doing:
@@ -113,6 +115,9 @@ class Drive:
                 self.tell(f"{task.key}: {outcome.problem}; waiting for it")
             self._busy[task.key] = time.monotonic() + PAUSE
             return True
+        if outcome.kind == "interrupted" and not self._stopping:
+            # Somebody else has asked its process to end, as `kill` does.
+            outcome = Outcome("lost", "its process was asked to end")
         if outcome.kind in ("lost", "gone"):
             if outcome.kind == "gone":
                 self._gone.add(task.key)

@@ -20,7 +20,7 @@ from advdpnp.sweeping.work import Outcome, do_and_log
 # In the folder of all runs: what a node must read there to be of use.
 TOKEN = ".sweep-token"
 # How long a node may take to answer, a process of Ray's included that it has to start.
-ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 300.0
 # How long another sweep may take to write the token.
 WRITE_SECONDS = 10.0
 
@@ -104,25 +104,32 @@ class RayRunner:
         self._ray.shutdown()
 
     def _check_folder(self) -> int:
-        """Raise ValueError unless every node sees the folder of the runs; how many nodes there are."""
+        """Raise ValueError unless every node sees the folder of the runs; how many nodes there are.
+
+        A node that goes meanwhile is one less: what it would have done others do.
+        """
         ray, on = self._ray, import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
         nodes = [node for node in ray.nodes() if node["Alive"]]
         look = ray.remote(num_cpus=0, max_retries=0)(_sees)
-        answers = {
-            node["NodeManagerAddress"]: look.options(scheduling_strategy=on(node["NodeID"], soft=False)).remote(
-                self._out, self._token
-            )
+        asked = [
+            (node, look.options(scheduling_strategy=on(node["NodeID"], soft=False)).remote(self._out, self._token))
             for node in nodes
-        }
-        for address, answer in answers.items():
-            try:
-                seen = ray.get(answer, timeout=ANSWER_SECONDS)
-            except ray.exceptions.RayError as error:
-                problem = " ".join(str(error).split())[:200]
-                raise ValueError(f"node {address} of the cluster does not answer ({problem}): remove it") from None
-            if not seen:
-                raise ValueError(_unseen(self._out, address))
-        return len(nodes)
+        ]
+        return sum(self._check_answer(node, answer) for node, answer in asked)
+
+    def _check_answer(self, node: dict[str, Any], answer: Any) -> bool:
+        """Whether a node is still there; ValueError if it does not answer, or does not see the folder."""
+        ray, address = self._ray, node["NodeManagerAddress"]
+        try:
+            seen = ray.get(answer, timeout=ANSWER_SECONDS)
+        except ray.exceptions.RayError as error:
+            if node["NodeID"] not in {other["NodeID"] for other in ray.nodes() if other["Alive"]}:
+                return False
+            problem = " ".join(str(error).split())[:200]
+            raise ValueError(f"node {address} of the cluster does not answer ({problem}): remove it") from None
+        if not seen:
+            raise ValueError(_unseen(self._out, address))
+        return True
 
 
 def _unseen(out: Path, where: str) -> str:
