@@ -39,7 +39,7 @@ def computed_in_bf16(model: nn.Module, device: str) -> Iterator[None]:
                 output: Tensor = forward(x.float())
             return output.bfloat16()
 
-        layer.forward = exact  # type: ignore[method-assign]
+        layer.forward = exact
         try:
             yield
         finally:
