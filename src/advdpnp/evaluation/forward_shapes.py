@@ -53,7 +53,7 @@ class ForwardShapes:
     def _compared(self, rows: int) -> bool:
         x = noise.uniform(0, "forward shapes", 0, torch.arange(self.most), self._image_shape)
         if self._reference is None:
-            parts = [self._answers(part) for part in x.split(self._chunk)]
+            parts = [self._answers(part) for part in torch.split(x, self._chunk)]
             self._reference = tuple(torch.cat(values) for values in zip(*parts, strict=True))
         found = self._answers(x[:rows])
         return all(torch.equal(value, wanted[:rows]) for value, wanted in zip(found, self._reference, strict=True))
