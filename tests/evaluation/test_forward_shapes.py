@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advdpnp.data import Images
 from advdpnp.evaluation.forward_shapes import ForwardShapes
+from advdpnp.evaluation.single_pass import AttackTarget, chunks_in_flight, search_shapes
 
 SHAPE = (1, 4, 4)
 
@@ -74,3 +76,33 @@ def test_each_number_of_rows_is_tried_once_and_random_numbers_go_on_as_they_were
     # Three chunks, then each number, without and with a graph.
     assert network.rows == [4] * 6 + [8, 8] + [12, 12]
     assert torch.equal(torch.rand(3), wanted)
+
+
+def target(network: nn.Module, *image_shape: int) -> AttackTarget:
+    images = Images(torch.zeros((1, *image_shape), dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
+    return AttackTarget(network, network, images, torch.arange(1), 0)
+
+
+def test_small_networks_get_chunks_of_sixteen_and_more_rows_at_once_and_others_what_their_images_fit() -> None:
+    for image_shape, most in (((1, 8, 8), 256), ((1, 28, 28), 240), ((3, 32, 32), 64), ((3, 64, 64), 16)):
+        chunk, shapes = search_shapes(target(Sums(), *image_shape))
+        assert shapes is not None and shapes.most == most and chunk == min(16, most // 4)
+        assert chunks_in_flight(chunk, 0, shapes) * chunk == most
+        assert chunks_in_flight(chunk, 32, shapes) * chunk == 32
+    assert search_shapes(target(Sums(lambda logits: logits - logits.mean(dim=0)), 1, 8, 8)) == (64, None)
+    large = Sums()
+    large.weight = nn.Parameter(torch.zeros(2**21 + 1))
+    assert search_shapes(target(large, 1, 8, 8)) == (64, None)
+
+
+class Sums(nn.Module):
+    """Two logits of images of any shape: their sum, and 0."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor] = lambda logits: logits) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Whole numbers, whose sums have no rounding.
+        total = (x.double() * 2**24).round().flatten(1).sum(dim=1)
+        return self.change(torch.stack([total, torch.zeros_like(total)], dim=1) / 2**24)
