@@ -26,7 +26,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "indices": ({"array_files", "bounded_files", "stored_values"}, set()),
     "folder_names": (set(), set()),
     "importing": (set(), set()),
-    "noise": (set(), NUMERIC),
+    "noise": (set(), {"torch", "numpy"}),
     "cuda_graphs": (set(), NUMERIC),
     "dtype": (set(), NUMERIC),
     "mode": (set(), NUMERIC),

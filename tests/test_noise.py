@@ -33,6 +33,15 @@ def test_a_step_in_a_tensor_gives_the_same_words() -> None:
         assert torch.equal(in_tensor, noise.bits(7, "stream", step, index, (4,)))
 
 
+def test_few_words_are_those_of_many() -> None:
+    # Few numbers are drawn in another way than many.
+    index, steps = torch.tensor([5, 2**40, 0, 5]), torch.tensor([3, -1, 2**62, 4])
+    for step in (3, -1, steps, steps[0]):
+        few, many = noise.bits(7, "s", step, index, (5,)), noise.bits(7, "s", step, index, (5000,))
+        assert few.dtype == torch.int64 and torch.equal(few, many[:, :5])
+        assert noise.bits(7, "s", step, index).shape == (4,)
+
+
 def test_a_draw_does_not_depend_on_the_batch_that_an_image_is_in() -> None:
     whole = noise.uniform(0, "s", 1, torch.arange(100), (3, 4))
     part = noise.uniform(0, "s", 1, torch.tensor([93, 2, 41]), (3, 4))

@@ -86,6 +86,9 @@ class Square(StepwiseAttack[SquareState]):
         """The points to evaluate: with one more square, but at age 0 the start itself."""
         sides = _sides(self, *state.x.shape[2:], state.x.device)[state.age]
         points = self._moves.proposals(state.x, state.point, sides, noise)
+        if self.norm == "linf":
+            # A square of side 0 changes nothing.
+            return points
         return torch.where((state.age == 0).view(-1, 1, 1, 1), state.point, points)
 
     @functools.cached_property

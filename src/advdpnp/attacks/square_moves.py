@@ -143,21 +143,32 @@ def _corners(x: Tensor, sides: Tensor, uniforms: Tensor) -> Tensor:
 
     As in the official code, no square but those without room touches the last row or column.
     """
-    room = torch.stack([x.shape[2] - sides, x.shape[3] - sides], dim=1)
+    height, width = x.shape[2:]
+    room = (height - sides)[:, None] if height == width else torch.stack([height - sides, width - sides], dim=1)
     return (room * uniforms).long()
 
 
 def _square(x: Tensor, sides: Tensor, corners: Tensor) -> Tensor:
     """Which pixels are in a square: (B,), (B, 2) -> (B, 1, H, W) bool."""
-    rows = _interval(x.shape[2], corners[:, 0], sides)
-    columns = _interval(x.shape[3], corners[:, 1], sides)
+    height, width = x.shape[2:]
+    if height == width:
+        # Both at once: (B, 2, size), for half of the calls.
+        inside = _interval(height, corners, sides[:, None])
+        return inside[:, 0, None, :, None] & inside[:, 1, None, None, :]
+    rows = _interval(height, corners[:, 0], sides)
+    columns = _interval(width, corners[:, 1], sides)
     return rows[:, None, :, None] & columns[:, None, None, :]
 
 
 def _interval(size: int, first: Tensor, length: Tensor) -> Tensor:
-    """(B,), (B,) -> (B, size) bool."""
-    after = torch.arange(size, device=first.device) - first[:, None]
-    return (after >= 0) & (after < length[:, None])
+    """(...), (...) -> (..., size) bool."""
+    after = _places(size, first.device) - first[..., None]
+    return (after >= 0) & (after < length[..., None])
+
+
+@functools.cache
+def _places(size: int, device: torch.device) -> Tensor:
+    return torch.arange(size, device=device)
 
 
 def _grid(height: int, width: int) -> tuple[int, int, int]:

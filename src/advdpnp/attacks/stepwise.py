@@ -78,10 +78,13 @@ class ChunkedModel:
     Args:
         logits_fn: (B, channels, H, W) in [0, 1] -> logits (B, C).
         chunk: rows of every forward, of which each batch is a multiple; None for whole batches.
+        together: how many rows may go at once, where so many are left; None for no more than a chunk.
     """
 
-    def __init__(self, logits_fn: Logits, chunk: int | None = None) -> None:
-        self._logits_fn, self._chunk = logits_fn, chunk
+    def __init__(
+        self, logits_fn: Logits, chunk: int | None = None, together: Callable[[int], int] | None = None
+    ) -> None:
+        self._logits_fn, self._chunk, self._together = logits_fn, chunk, together
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
@@ -110,15 +113,17 @@ class ChunkedModel:
 
     def _chunks(self, *batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """The batch in chunks; while one is used, a `MonitoredModel` knows which rows it is about."""
-        count = len(batch[0])
-        size = self._chunk or count
-        if count <= size:
-            yield batch
-            return
-        for first in range(0, count, size):
+        count, first = len(batch[0]), 0
+        while first < count:
+            left = count - first
+            size = self._together(left) if self._together is not None else self._chunk or left
+            if size >= count:
+                yield batch
+                return
             rows = slice(first, first + size)
             with about(self._logits_fn, rows):
                 yield tuple(values[rows] for values in batch)
+            first += size
 
     def _gradients(self, ask: Callable[..., tuple[Tensor, Tensor]], x: Tensor, *rows: Tensor) -> LossGradient:
         """`ask` says the logits of points, and the values of which the gradient is wanted."""

@@ -30,6 +30,7 @@ from advdpnp.attacks.stepwise import (
     targets,
 )
 from advdpnp.callbacks import EvaluationCallback
+from advdpnp.evaluation.forward_shapes import ForwardShapes
 from advdpnp.evaluation.single_pass import AttackTarget, chunks, in_precision
 from advdpnp.evaluation.state import AttackProgress, EvaluationState
 from advdpnp.noise import IndexNoise
@@ -37,6 +38,28 @@ from advdpnp.radii import radius_fields
 from advdpnp.result_files import Verdicts, targeted
 from advdpnp.runs import Json
 from advdpnp.threat import distance
+
+
+@dataclass
+class _SameRows:
+    """The rows of a batch, until one of them becomes free or takes another attempt.
+
+    Args:
+        running, free: (B,) bool, on the device of the attack; `free` is None where no row is.
+        about: (B,) int64, the image of each row, of free ones one more than there are images.
+        noise: of their images.
+        count: how many run.
+        steps_left: see `BatchedAttack.steps_left`.
+        until_over: iterations until the first attempt is over.
+    """
+
+    running: Tensor
+    free: Tensor | None
+    about: Tensor
+    noise: IndexNoise
+    count: int
+    steps_left: int
+    until_over: int
 
 
 class BatchedAttack(Generic[AttackStateT]):
@@ -49,6 +72,7 @@ class BatchedAttack(Generic[AttackStateT]):
         progress: what is done so far; its images are those of `target.places`.
         chunk: rows of every forward.
         rows: rows of a batch, a multiple of `chunk`.
+        shapes: which other numbers of rows may go at once; None for none.
     """
 
     def __init__(
@@ -59,23 +83,33 @@ class BatchedAttack(Generic[AttackStateT]):
         progress: AttackProgress,
         chunk: int,
         rows: int,
+        shapes: ForwardShapes | None = None,
     ) -> None:
         self._attack, self._target, self._ranked, self._progress = attack, target, ranked, progress
         self._chunk, self._rows, self._length = chunk, rows, attack.length
         # One more than there are images: free rows are computed too, but are about no image.
         self._monitored = MonitoredModel(target.attacked_model, len(target.places) + 1, target.places.device)
-        self._network = ChunkedModel(self._monitored, chunk)
+        self._network = ChunkedModel(self._monitored, chunk, shapes)
         self._state: AttackStateT | None = None
         # Of each row: its image, its attempt, the iterations done, and whether the attempt still runs, else the row is
         # free. On the CPU, where they are read.
         self._image = torch.zeros(0, dtype=torch.int64)
         self._attempt, self._age, self._running = self._image.clone(), self._image.clone(), self._image.bool()
         self._next_attempt, self._queue = 0, self._image.clone()
+        # What an iteration needs to know of the rows, as long as they are the same ones.
+        self._same: _SameRows | None = None
 
     @property
     def steps_left(self) -> int:
         """Iterations of single rows that are still to be made, if no further image is broken."""
+        if self._same is not None:
+            return self._same.steps_left
         return self._progress.left() * self._length - int(self._age[self._running].sum())
+
+    @property
+    def rows_changed(self) -> bool:
+        """Whether the last iteration has ended an attempt or found a success."""
+        return self._same is None
 
     def run(self, on_step: Callable[[], None]) -> None:
         """To the end; `on_step` is called after every iteration."""
@@ -87,6 +121,8 @@ class BatchedAttack(Generic[AttackStateT]):
 
     def _fill(self) -> bool:
         """Start new attempts in free rows; False where nothing is left to do."""
+        if self._same is not None:
+            return True
         if self._state is None:
             self._allocate()
         while not self._running.all() and (popped := self._pop(int((~self._running).sum()))) is not None:
@@ -144,22 +180,24 @@ class BatchedAttack(Generic[AttackStateT]):
         )
 
     def _step(self) -> None:
-        state, progress, device = self._state, self._progress, self._ranked.device
+        state, progress = self._state, self._progress
         assert state is not None
-        if not self._running.all():
+        rows = self._same = self._same or self._rows_now()
+        if rows.free is not None:
             # Free rows are computed too; their age must stay within the attack's length.
-            state.age.masked_fill_(~self._running.to(device), 0)
-        noise = IndexNoise(self._target.seed, self._target.places[self._image.to(device)])
-        about = torch.where(self._running, self._image, len(progress.entering)).to(device)
-        with self._in_precision(), self._monitored.about(about):
-            queries = self._attack.step(self._network, state, noise)
+            state.age.masked_fill_(rows.free, 0)
+        with self._in_precision(), self._monitored.about(rows.about):
+            queries = self._attack.step(self._network, state, rows.noise)
         self._age += 1
-        running = self._running.to(device)
-        found = succeeds(self._attack, state, queries, running)
+        rows.steps_left, rows.until_over = rows.steps_left - rows.count, rows.until_over - 1
+        found = succeeds(self._attack, state, queries, rows.running)
         hits = found.cpu().nonzero().squeeze(1)
         if len(hits):
             self._confirm(hits, queries.points, state)
             self._running &= progress.pending[self._image]
+            self._same = None
+        elif rows.until_over > 0 and not self._attack.seeks_nearest:
+            return
         over = self._running & (self._age >= self._length)
         if self._attack.seeks_nearest:
             over |= self._running & self._attack.finished(state, found).cpu()
@@ -168,6 +206,21 @@ class BatchedAttack(Generic[AttackStateT]):
             progress.nonfinite |= self._monitored.nonfinite[:-1].cpu()
             progress.tried[self._attempt[over], self._image[over]] = True
             self._running &= ~over
+            self._same = None
+
+    def _rows_now(self) -> "_SameRows":
+        device, running, images = self._ranked.device, self._running, self._image
+        on_device, count = running.to(device), int(running.sum())
+        ages = self._age[running]
+        return _SameRows(
+            running=on_device,
+            free=None if count == len(running) else ~on_device,
+            about=torch.where(running, images, len(self._progress.entering)).to(device),
+            noise=IndexNoise(self._target.seed, self._target.places[images.to(device)]),
+            count=count,
+            steps_left=self._progress.left() * self._length - int(ages.sum()),
+            until_over=self._length - int(ages.max()),
+        )
 
     def _in_precision(self) -> AbstractContextManager[None]:
         precision = self._target.precision
@@ -209,6 +262,7 @@ class AttackSequence:
         state: where progress is kept.
         name: the attack's name there.
         callback: told of every stepwise attack and iteration.
+        shapes: which other numbers of rows than the chunk's may go at once, until memory runs out; None for none.
     """
 
     attack: Attack
@@ -218,6 +272,7 @@ class AttackSequence:
     state: EvaluationState
     name: str
     callback: EvaluationCallback
+    shapes: ForwardShapes | None = None
 
     def run(self, clean: Tensor) -> tuple[Verdicts, Json]:
         """Attack the images that are right without an attack.
@@ -276,7 +331,8 @@ class AttackSequence:
         self.callback.on_search(name, int(progress.surviving.sum()), progress.left() * attack.length)
         while True:
             progress.chunk = self.chunk
-            batched = BatchedAttack(attack, self.target, ranked, progress, self.chunk, self.chunk * self.in_flight)
+            rows = self.chunk * self.in_flight
+            batched = BatchedAttack(attack, self.target, ranked, progress, self.chunk, rows, self.shapes)
             try:
                 batched.run(lambda: self._on_step(batched, progress))  # noqa: B023 - not called after this turn
                 return
@@ -287,11 +343,11 @@ class AttackSequence:
                 progress.write()
             # Outside the handler's frame the failed tensors are freed. What is finished stays.
             del batched
-            self.chunk = max(1, self.chunk // 2)
+            self.chunk, self.shapes = max(1, self.chunk // 2), None
 
     def _on_step(self, batched: BatchedAttack[Any], progress: AttackProgress) -> None:
         self.callback.on_steps(batched.steps_left, int(progress.surviving.sum()) / len(progress.entering))
-        if progress.changed:
+        if batched.rows_changed and progress.changed:
             progress.write()
             self.state.save()
 

@@ -31,7 +31,7 @@ from advdpnp.evaluation.single_pass import (
     check_precision,
     chunks_in_flight,
     model_to_attack,
-    search_chunk,
+    search_shapes,
     single_pass,
 )
 from advdpnp.evaluation.state import EvaluationState, PassProgress
@@ -313,10 +313,12 @@ class _SuiteRun:
         return bool(stepwise_attacks(attack)) and self._evaluation.source is None
 
     def _stepwise(self, name: str, attack: Attack, clean: Tensor) -> tuple[Verdicts, Json]:
-        chunk = self._evaluation.search_chunk or search_chunk(self._target.images)
-        in_flight = chunks_in_flight(chunk, self._evaluation.batch_size)
         target, state, callback = self._stepwise_target, self.state, self._callback
-        return AttackSequence(attack, target, chunk, in_flight, state, name, callback).run(clean)
+        chunk, shapes = self._evaluation.search_chunk, None
+        if chunk == 0:
+            chunk, shapes = search_shapes(target)
+        in_flight = chunks_in_flight(chunk, self._evaluation.batch_size, shapes)
+        return AttackSequence(attack, target, chunk, in_flight, state, name, callback, shapes).run(clean)
 
     def _single_pass(self, name: str, attack: Attack | None, embed: bool) -> PassProgress:
         """Verdicts under one attack (None: clean); with `embed`, statistics of the features are stored too."""

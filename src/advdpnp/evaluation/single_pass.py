@@ -14,6 +14,7 @@ from advdpnp.attacks import Attack
 from advdpnp.attacks.monitored_model import MonitoredModel
 from advdpnp.data import Images
 from advdpnp.dtype import float32_default
+from advdpnp.evaluation.forward_shapes import ForwardShapes
 from advdpnp.evaluation.state import PassProgress
 from advdpnp.losses import cross_entropy, is_right
 from advdpnp.models.classifier import Classifier, other_answers
@@ -28,6 +29,9 @@ CHUNK, _FEWEST = 128, 16
 _SEARCH_GPU, _SEARCH_PIXELS, _SEARCH_CPU = 512, 16 * 3 * 32 * 32, (4, 64)
 # How many such chunks are attacked together, at most, unless the caller says otherwise.
 _CHUNKS_IN_FLIGHT = 4
+# Of a network with no more parameters than this the calls cost as much as what is in them: it gets more rows at once,
+# up to so many, where that changes no bit, and then from so few.
+_SMALL_NETWORK, _TOGETHER, _FEWEST_TOGETHER = 2**21, 256, 16
 
 SearchPrecision = Literal["fp32", "tf32", "bf16"]
 
@@ -134,14 +138,33 @@ def search_chunk(images: Images) -> int:
     return min(max(1 << max(fitting, 1).bit_length() - 1, fewest), most)
 
 
-def chunks_in_flight(chunk: int, batch_size: int) -> int:
+def search_shapes(target: AttackTarget) -> tuple[int, ForwardShapes | None]:
+    """Rows of every forward of a stepwise attack, and which other numbers of rows may go at once.
+
+    On a CPU small networks are called on as many rows as there are, from 16, where they answer alike.
+    """
+    usual, network = search_chunk(target.images), target.attacked_model
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    on_cpu = target.places.device.type == "cpu"
+    if not on_cpu or parameters > _SMALL_NETWORK or isinstance(network, ExpectedModel):
+        return usual, None
+    shape = tuple(target.images.pixels.shape[1:])
+    chunk, most = min(usual, _FEWEST_TOGETHER), _CHUNKS_IN_FLIGHT * _SEARCH_PIXELS // math.prod(shape)
+    shapes = ForwardShapes(network, shape, chunk, min(max(most, usual), _TOGETHER))
+    return (chunk, shapes) if shapes.agrees(usual) else (usual, None)
+
+
+def chunks_in_flight(chunk: int, batch_size: int, shapes: ForwardShapes | None = None) -> int:
     """How many chunks of rows a stepwise attack works on at a time, at least one.
 
     Args:
         chunk: rows of a forward.
-        batch_size: rows at a time, rounded down to whole chunks; 0 for 4 chunks, but at most `CHUNK` rows.
+        batch_size: rows at a time, rounded down to whole chunks; 0 for 4 chunks, but at most `CHUNK` rows, or where
+            more than a chunk may go at once, as many as these.
+        shapes: how many may go at once; None for a chunk.
     """
-    return max(1, batch_size // chunk if batch_size else min(_CHUNKS_IN_FLIGHT, CHUNK // chunk))
+    usual = min(_CHUNKS_IN_FLIGHT, CHUNK // chunk) if shapes is None else shapes.most // chunk
+    return max(1, batch_size // chunk if batch_size else usual)
 
 
 def attacked(attacked_model: nn.Module, attack: Attack | None, chunk: Chunk, seed: int) -> tuple[Tensor, Tensor]:
