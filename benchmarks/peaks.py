@@ -49,18 +49,26 @@ class LiveTensors(TorchDispatchMode):
         self.now -= self._sizes.pop(key)
 
 
-def peak_memory(work: Callable[[], object]) -> Json:
-    """MiB that one run of some work takes beyond what there is: of the process ("process"), of tensors ("tensors").
+def peak_memory(work: Callable[[], object], tensors: bool = True) -> Json:
+    """MiB that one run of some work takes beyond what there is.
 
     Run it in a process of its own, before the work has been run there: what was freed is used again.
+
+    Args:
+        work: what is run.
+        tensors: whether it is run a second time, to follow tensors.
+    Returns:
+        Of the process ("process"), and of the tensors that are alive at the same time ("tensors").
     """
     _forget_what_was()
     before = _largest_mib()
     work()
-    process = _largest_mib() - before
-    with LiveTensors() as live:
-        work()
-    return {"process": round(process, 2), "tensors": round(live.most / 2**20, 2)}
+    found: Json = {"process": round(_largest_mib() - before, 2)}
+    if tensors:
+        with LiveTensors() as live:
+            work()
+        found["tensors"] = round(live.most / 2**20, 2)
+    return found
 
 
 def _forget_what_was() -> None:
