@@ -1,6 +1,8 @@
 """How cost grows: exponents, memory, going on, and a page that says what is stored."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,13 @@ def test_what_autograd_keeps_is_alive() -> None:
         assert live.now == 8000 + 4
         del loss
         assert live.now == 0
+
+
+def test_a_process_knows_its_peak_whatever_started_it() -> None:
+    held = torch.ones(40 * 2**20)
+    code = "import peaks; print(peaks.peak_memory(lambda: bytearray(b'x') * (20 * 2**20), False)['process'])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert held.sum() > 0 and 19 < float(found.stdout) < 25
 
 
 SMALL = Setting("attack", batch=4, side=8, steps=1, width=4)

@@ -71,8 +71,8 @@ def section(path: Path, result: Json) -> str:
         "",
         "What one run takes beyond network, images and libraries, each side in a process of its own: the process's",
         "peak, and of a second run the peak of the tensors that were alive at the same time; of a search the first",
-        f"alone. Ours must take no more than the leanest of the others ([JSON](../benchmarks/results/{path.name}); again:",
-        "`OMP_NUM_THREADS=1 PYTHONPATH=benchmarks:tests .bench-venv/bin/python -m peers.memory`).",
+        f"alone ([JSON](../benchmarks/results/{path.name})). Ours must take no more than the leanest of the others. Again:",
+        "`OMP_NUM_THREADS=1 PYTHONPATH=benchmarks:tests .bench-venv/bin/python -m peers.memory`.",
     ]
     return "\n".join([*lines, "", table(result)])
 
