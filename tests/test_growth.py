@@ -16,7 +16,7 @@ from growth.measure import measure
 from growth.page import PAGE, STORED, exponents_table, page
 from growth.works import head_work, prepared
 from peaks import LiveTensors
-from peers.memory import least_over_ours, table
+from peers.memory_text import least_over_ours, table
 
 
 def test_a_power_is_found_as_it_is() -> None:

@@ -58,7 +58,8 @@ class Group:
     """Methods x seeds x settings.
 
     Args:
-        data: name of the data set.
+        data: name of the data set, or folder:PATH for images of one's own.
+        image_size, split_seed, skip_broken: of a folder, as the options of `train`; 0 is its usual size.
         backbone: name of the network.
         methods: names of defenses, or of variants such as adv-dpnp-no-dnp.
         seeds: of the trainings.
@@ -70,6 +71,9 @@ class Group:
     """
 
     data: str = ""
+    image_size: Natural = 0
+    split_seed: Natural = 0
+    skip_broken: bool = False
     backbone: str = ""
     methods: tuple[str, ...] = ()
     seeds: tuple[Integer, ...] = (0,)
@@ -84,6 +88,10 @@ class Group:
         for name in ("data", "backbone", "methods", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"experiments: each needs {name}, there or at the top of the file; got none")
+        for key, named in (("variants", self.variants), ("grid", self.grid)):
+            for name in named:
+                if not isinstance(name, str):
+                    raise ValueError(f"{key}: a name must be a text; got {name!r}: put it in quotes")
         for path, values in self.grid.items():
             if not isinstance(values, list) or not values:
                 raise ValueError(f"grid.{path} must be a list of values, as [10, 20]; got {values!r}")
