@@ -1,6 +1,7 @@
 """How cost grows: exponents, memory, going on, and a page that says what is stored."""
 
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,8 @@ def test_what_autograd_keeps_is_alive() -> None:
 def test_a_process_knows_its_peak_whatever_started_it() -> None:
     held = torch.ones(40 * 2**20)
     code = "import peaks; print(peaks.peak_memory(lambda: bytearray(b'x') * (20 * 2**20), False)['process'])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     assert held.sum() > 0 and 19 < float(found.stdout) < 25
 
 
