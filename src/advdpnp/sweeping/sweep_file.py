@@ -59,7 +59,6 @@ class Group:
 
     Args:
         data: name of the data set, or folder:PATH for images of one's own.
-        image_size, split_seed, skip_broken: of a folder, as the options of `train`; 0 is its usual size.
         backbone: name of the network.
         methods: names of defenses, or of variants such as adv-dpnp-no-dnp.
         seeds: of the trainings.
@@ -68,12 +67,10 @@ class Group:
         variants: named settings: each method is trained with each of them, the name after its own; "" is none.
         grid: lists of values of fields: each combination is a variant, named after them.
         suites: what each run is evaluated with.
+        image_size, split_seed, skip_broken: of a folder, as the options of `train`; 0 is its usual size.
     """
 
     data: str = ""
-    image_size: Natural = 0
-    split_seed: Natural = 0
-    skip_broken: bool = False
     backbone: str = ""
     methods: tuple[str, ...] = ()
     seeds: tuple[Integer, ...] = (0,)
@@ -82,6 +79,9 @@ class Group:
     variants: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, Any] = field(default_factory=dict)
     suites: tuple[SuiteEntry, ...] = ()
+    image_size: Natural = 0
+    split_seed: Natural = 0
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "experiments")
