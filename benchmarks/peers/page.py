@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from advdpnp.runs import Json, read_json
+from peers import memory_text
 from peers.text import floors_table, tables
 from peers.verdicts import ACCURACY_BOUND, LOSS_BOUND
 
@@ -24,7 +25,9 @@ def write_page() -> Path:
 
 def page(results: dict[Path, Json]) -> str:
     """The whole page."""
-    return "\n\n".join([_head(), *(_section(path, result) for path, result in results.items())]) + "\n"
+    speed = (_section(path, result) for path, result in results.items())
+    peaks = (memory_text.section(path, result) for path, result in memory_text.measurements().items())
+    return "\n\n".join([_head(), *speed, *peaks]) + "\n"
 
 
 def _head() -> str:

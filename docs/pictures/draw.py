@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import cost
 import diagrams
 import ink
 import measured
@@ -24,6 +25,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "verdicts": measured.verdicts,
     "plane": measured.plane,
     "performance": speed.performance,
+    "growth": cost.growth,
 }
 
 

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from advdpnp import result_files
-from advdpnp.metrics import mcnemar, pack, unpack, wilson, worst_case
+from advdpnp.metrics import append, mcnemar, pack, unpack, wilson, worst_case
 
 
 def verdicts(n: int, seed: int = 0) -> Tensor:
@@ -44,6 +44,13 @@ def test_ten_thousand_verdicts_take_under_1700_characters() -> None:
     text = pack(verdicts(10_000))
     assert len(text) == 1668
     assert torch.equal(unpack(text, 10_000), verdicts(10_000))
+
+
+@pytest.mark.parametrize("n", [0, 1, 8, 23, 24, 25, 128, 1000])
+@pytest.mark.parametrize("more", [0, 1, 7, 24, 128])
+def test_append_gives_what_pack_gives_of_the_whole(n: int, more: int) -> None:
+    whole = verdicts(n + more)
+    assert append(pack(whole[:n]), n, whole[n:]) == pack(whole)
 
 
 def test_unpack_refuses_the_verdicts_of_another_number_of_images() -> None:

@@ -6,14 +6,18 @@ import torch
 from torch import Tensor
 
 from advdpnp.metrics import (
+    FEATURE_METRICS,
     afs,
     fdr,
+    geometry,
     mean_pairwise_angle_degrees,
     mean_separation_degrees,
+    measured,
     min_separation_degrees,
     scr,
     scr_floor,
 )
+from peaks import LiveTensors
 from reference import geometry as reference
 
 CLASSES = 5
@@ -231,3 +235,20 @@ def test_a_single_center_is_refused_and_nan_stays_nan(angle: Callable[[Tensor], 
     with pytest.raises(ValueError, match="at least 2 centers; got 1"):
         angle(torch.ones(1, 3))
     assert math.isnan(angle(torch.tensor([[1.0, 0.0], [0.0, 1.0], [math.nan, 0.0]])))
+
+
+def test_samples_in_blocks_give_what_all_together_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels, centers = clusters()
+    whole = measured(FEATURE_METRICS.values(), features, labels, centers)
+    monkeypatch.setattr(geometry, "_BLOCK", 7)
+    assert measured(FEATURE_METRICS.values(), features, labels, centers) == pytest.approx(whole, rel=1e-12)
+
+
+def test_metrics_of_features_hold_one_block_of_wide_copies_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry, "_BLOCK", 64)
+    features, labels = torch.rand(4096, 32), torch.arange(4096) % 100
+    with LiveTensors() as live:
+        measured(FEATURE_METRICS.values(), features, labels, torch.rand(100, 32))
+    # Of each sample: its class, whether there are samples of it, its number, and twice at most its place. 8 bytes each.
+    samples = 4096 * 5 * 8
+    assert live.most < samples + 64 * 100 * 8 * 3

@@ -1,7 +1,9 @@
 """Answers against the network itself."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from advdpnp import api
 from advdpnp.data import Images
 from advdpnp.models.classifier import Backbone, Classifier, Head
 from advdpnp.models.heads import LinearHead, PrototypeHead
+from advdpnp.predicting import inputs
 from advdpnp.runs import Run
 
 
@@ -89,6 +92,34 @@ def test_the_answer_says_what_the_centers_are() -> None:
         assert found.prototypes_are is None and "no class centers" in found.notes[0]
         assert found.predicted[0].prototypes == () and len(found.predicted[0].top) == 3
         assert found.predicted[0].class_name in "012"
+
+
+def test_files_are_answered_some_at_a_time(
+    finished: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged, files = tmp_path / "damaged.png", sorted(folder.rglob("*.png"))
+    damaged.write_bytes(b"no image")
+    together = api.predict(finished, [damaged, damaged, damaged, *files])
+    together_in_memory, decoded = inputs.decode_all, []
+
+    def noted(paths: Sequence[Path], *others: Any) -> Any:
+        decoded.append(len(paths))
+        return together_in_memory(paths, *others)
+
+    monkeypatch.setattr(inputs, "_BLOCK", 2)
+    monkeypatch.setattr(inputs, "decode_all", noted)
+    apart = api.predict(finished, [damaged, damaged, damaged, *files])
+    assert max(decoded) == 2 and sum(decoded) == 3 + len(files)
+    assert apart.images == together.images and len(apart.failed) == 3
+    # The first block has no image that can be read, and training images are found all the same.
+    assert apart.predicted[0].nearest_training
+
+
+def test_only_answers_that_a_picture_shows_keep_pixels(finished: Path, digits: Images) -> None:
+    answers = api.predict(finished, digits.pixels[:42]).predicted
+    assert [answer.pixels.size for answer in answers] == [64] * 40 + [0] * 2
+    assert answers[39].nearest_training[0].pixels is not None
+    assert all(near.pixels is None for near in answers[40].nearest_training)
 
 
 def test_an_image_gets_the_same_answer_alone_as_in_a_folder(finished: Path, digits: Images, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Predictions of a run, or a model, for images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ from advdpnp.external.external_model import single_precision
 from advdpnp.mode import settle
 from advdpnp.models.classifier import Classifier
 from advdpnp.predicting import (
+    ROWS,
     Centers,
+    Failure,
     Inputs,
+    Prediction,
     Predictions,
     Predictor,
     TrainingSet,
+    blocks_of_files,
     centers_of,
     embed_training_set,
     find_images,
@@ -67,6 +72,7 @@ def predict(
     too. The answer for an image is the same alone and among others. The nearest training images are those that the run
     was trained on: of the winner's class near its center by angle, and of any class near the image by the distance of
     the embeddings, which are computed once and kept with the run. What is missing, and why, is in the answer's `notes`.
+    Files are read some at a time, and only the first 40 answers keep their pixels, those that a picture shows.
 
     Args:
         source: a run's folder; or a model in eval mode, or torch.export program, images in [0, 1] -> logits, which has
@@ -97,17 +103,18 @@ def predict(
     done = stored_experiment(run)
     callback = callback or Silent()
     facts = in_bytes(done.data)
-    inputs = inputs_of(images, facts, invert, callback.on_note)
+    blocks = _blocks_of(images, facts, invert, callback.on_note)
     use_tf32(False)
     checkpoint = chosen_checkpoint(run, checkpoint, callback.on_note)
     model, _ = load_checkpoint(run, checkpoint, on)
     centers, notes = centers_or_note(model)
     training = None
-    if neighbors and inputs.names:
+    readable, blocks = _until_readable(blocks)
+    if neighbors and readable:
         training, missing = training_set(run, checkpoint, model, done, data_root, callback)
         notes += missing
     predictor = Predictor(model, done.data.class_names, centers, training, top, neighbors, facts.levels)
-    return _answers(str(source), checkpoint, predictor, inputs, on, notes)
+    return _answers(str(source), checkpoint, predictor, blocks, on, notes)
 
 
 def _predict_with_model(
@@ -120,7 +127,7 @@ def _predict_with_model(
     centers, missing = centers_or_note(model)
     notes += missing
     predictor = Predictor(model, class_names, centers, None, top, 0)
-    return _answers(type(model).__name__, None, predictor, inputs, x.device, notes)
+    return _answers(type(model).__name__, None, predictor, [inputs], x.device, notes)
 
 
 def from_array(images: NDArray[Any]) -> Tensor:
@@ -141,6 +148,30 @@ def in_bytes(facts: data.DataSpec) -> data.DataSpec:
     return replace(facts, levels=BYTES) if facts.levels == 1 else facts
 
 
+def _blocks_of(
+    images: Path | str | Sequence[Path | str] | Tensor, spec: data.DataSpec, invert: bool, tell: Callable[[str], None]
+) -> Iterator[Inputs]:
+    """As `inputs_of`, but of files some at a time; what is wrong with the paths is said at once."""
+    if isinstance(images, Tensor):
+        return iter([inputs_of(images, spec, invert, tell)])
+    return blocks_of_files(_files(images), spec, invert, tell)
+
+
+def _until_readable(blocks: Iterator[Inputs]) -> tuple[bool, Iterator[Inputs]]:
+    """Whether any image can be read, and the same blocks."""
+    begun: list[Inputs] = []
+    for block in blocks:
+        begun.append(block)
+        if block.names:
+            break
+    return any(block.names for block in begun), chain(begun, blocks)
+
+
+def _files(images: Path | str | Sequence[Path | str]) -> list[Path]:
+    paths = [images] if isinstance(images, Path | str) else images
+    return find_images([Path(path) for path in paths])
+
+
 def inputs_of(
     images: Path | str | Sequence[Path | str] | Tensor, spec: data.DataSpec, invert: bool, tell: Callable[[str], None]
 ) -> Inputs:
@@ -156,8 +187,7 @@ def inputs_of(
         if images.shape[1:] != spec.image_shape:
             raise ValueError(f"images of {spec.name} are (N, *{spec.image_shape}); got {tuple(images.shape)}")
         return from_tensor(images, spec.levels, invert)
-    paths = [images] if isinstance(images, Path | str) else images
-    return from_files(find_images([Path(path) for path in paths]), spec, invert, tell)
+    return from_files(_files(images), spec, invert, tell)
 
 
 def centers_or_note(model: nn.Module) -> tuple[Centers | None, list[str]]:
@@ -172,13 +202,24 @@ def _answers(
     source: str,
     checkpoint: str | None,
     predictor: Predictor,
-    inputs: Inputs,
+    blocks: Iterable[Inputs],
     device: torch.device,
     notes: Sequence[str],
 ) -> Predictions:
-    found = inputs.answered(predictor(inputs.names, inputs.images.to(device)))
+    answers = (block.answered(predictor(block.names, block.images.to(device))) for block in blocks)
+    found = _with_pixels_of_the_first(chain.from_iterable(answers))
     kind = predictor.centers.kind if predictor.centers is not None else None
     return Predictions(source, checkpoint, kind, tuple(found), tuple(notes), predictor.levels)
+
+
+def _with_pixels_of_the_first(answers: Iterable[Prediction | Failure]) -> Iterator[Prediction | Failure]:
+    """The answers; only those that a picture shows keep their pixels, so that memory does not grow with the images."""
+    predicted = 0
+    for answer in answers:
+        if isinstance(answer, Prediction):
+            answer = answer if predicted < ROWS else answer.without_pixels()
+            predicted += 1
+        yield answer
 
 
 def _whole(found: RunImages) -> data.Images:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advdpnp.metrics import pack, unpack
+from advdpnp.metrics import append, pack, unpack
 from advdpnp.radii import pack_radii, unpack_radii
 from advdpnp.result_files import Verdicts
 from advdpnp.result_parts import check_packed
@@ -122,20 +122,21 @@ class PassProgress:
             others: (valid,) bool, whether each other answer of the classifier is right, by name.
         """
         if reached is not None:
-            self._content["reached"] = pack(torch.cat([self.reached(), reached.cpu()]))
+            known = self._content.get("reached") or pack(torch.zeros(self.n, dtype=torch.bool))
+            self._content["reached"] = append(known, self.n, reached)
         counts = self._content.get("others", {})
         for name, found in (others or {}).items():
             counts = {**counts, name: counts.get(name, 0) + int((found & ~nonfinite.cpu()).sum())}
-        right, nonfinite = torch.cat([self._right(), right.cpu()]), torch.cat([self._nonfinite(), nonfinite.cpu()])
+        hindered = self._content.get("hindered") or pack(self._nonfinite())
         finite = cross_entropy[cross_entropy.isfinite()]
         self._content.update(
-            verdicts=pack(right),
-            hindered=pack(nonfinite),
+            verdicts=append(self._content["verdicts"], self.n, right),
+            hindered=append(hindered, self.n, nonfinite),
             sum=self._content["sum"] + finite.double().sum().item(),
             finite=self._finite() + len(finite),
             others=counts,
             seconds=self.seconds + seconds,
-            n=len(right),
+            n=self.n + len(right),
         )
         self._save()
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from advdpnp.metrics.accuracy import mcnemar, pack, unpack, wilson, worst_case
+from advdpnp.metrics.accuracy import append, mcnemar, pack, unpack, wilson, worst_case
 from advdpnp.metrics.geometry import (
     FDR,
     afs,
@@ -97,6 +97,7 @@ __all__ = [
     "FEATURE_METRICS",
     "Metric",
     "afs",
+    "append",
     "fdr",
     "mcnemar",
     "mean_pairwise_angle_degrees",

@@ -56,6 +56,20 @@ def pack(verdicts: Tensor) -> str:
     return result_files.pack(verdicts.cpu().numpy())
 
 
+def append(text: str, n: int, more: Tensor) -> str:
+    """`pack` of n verdicts and more of them, at a cost that does not grow with n.
+
+    Args:
+        text: what `pack` returned of the first n.
+        n: number of these.
+        more: (M,) bool, those that follow.
+    """
+    # Four characters hold 24 bits, so what comes before the last, unfilled four stays as it is.
+    groups = n // 24
+    rest = unpack(text[4 * groups :], n % 24)
+    return text[: 4 * groups] + pack(torch.cat([rest, more.cpu()]))
+
+
 def unpack(text: str, n: int) -> Tensor:
     """Inverse of `pack`.
 

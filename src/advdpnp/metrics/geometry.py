@@ -4,12 +4,16 @@ mu_j is the mean feature of class j, mu that of all samples, N_j the size of cla
 prototype, or its classifier row. A class with no sample is left out of the sums over classes.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+# Samples that are computed with at a time: copies in float64, and memberships of 1,000 classes, are large.
+_BLOCK = 16_384
 
 
 class FDR(NamedTuple):
@@ -36,11 +40,29 @@ class _Classes:
     row: Tensor
     size: Tensor
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean over the samples of each class: (N, D) -> (P, D)."""
-        # A product with the membership matrix, because scattered additions on a GPU have no fixed order.
-        member = functional.one_hot(self.row, len(self.present)).to(values.dtype)
-        return member.T @ values / self.size[:, None]
+    def mean(self, features: Tensor, of: Callable[[Tensor, Tensor], Tensor] = lambda f, row: f) -> Tensor:
+        """Mean over the samples of each class, (P, K).
+
+        Args:
+            features: (N, D).
+            of: what the mean is of: features (n, D) in float64 and the places of their classes (n,) -> (n, K).
+        """
+        total = torch.zeros((), dtype=torch.float64, device=features.device)
+        for f, row in self.blocks(features):
+            # A product with the membership matrix, because scattered additions on a GPU have no fixed order.
+            total = total + functional.one_hot(row, len(self.present)).double().T @ of(f, row)
+        return total / self.size[:, None]
+
+    def blocks(self, features: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features (n, D) in float64 and the places of their classes (n,), some samples at a time."""
+        for f, row in zip(features.split(_BLOCK), self.row.split(_BLOCK), strict=True):
+            yield f.double(), row
+
+
+def _global_mean(features: Tensor) -> Tensor:
+    """(N, D) -> (D,) float64."""
+    total = torch.stack([block.double().sum(dim=0) for block in features.split(_BLOCK)]).sum(dim=0)
+    return total / len(features)
 
 
 def _classes(labels: Tensor, num_classes: int) -> _Classes:
@@ -64,11 +86,11 @@ def fdr(features: Tensor, labels: Tensor, num_classes: int) -> FDR:
     Raises:
         ValueError: fewer than 2 classes have samples.
     """
-    classes, f = _classes(labels, num_classes), features.double()
-    means = classes.mean(f)
-    squares = (f - means[classes.row]).square().sum(dim=1, keepdim=True)
-    within = classes.mean(squares).squeeze(1) * classes.size
-    between = classes.size * (means - f.mean(dim=0)).square().sum(dim=1)
+    classes = _classes(labels, num_classes)
+    means = classes.mean(features)
+    squares = classes.mean(features, lambda f, row: (f - means[row]).square().sum(dim=1, keepdim=True))
+    within = squares.squeeze(1) * classes.size
+    between = classes.size * (means - _global_mean(features)).square().sum(dim=1)
     count, trace_ratio = len(classes.present), float(within.sum() / between.sum())
     return FDR(float((within / between).sum()), trace_ratio, trace_ratio / count, count)
 
@@ -87,11 +109,12 @@ def afs(features: Tensor, labels: Tensor, num_classes: int) -> float:
     Note:
         Cosines are to the raw global mean, as printed, which is far from 0 for features after a ReLU.
     """
-    classes, f = _classes(labels, num_classes), features.double()
-    means = classes.mean(f)
-    within = 1 - functional.cosine_similarity(f, means[classes.row])
-    between = 1 - functional.cosine_similarity(means, f.mean(dim=0, keepdim=True))
-    return float(within.sum() / (classes.size * between).sum())
+    classes = _classes(labels, num_classes)
+    means = classes.mean(features)
+    blocks = classes.blocks(features)
+    within = torch.stack([(1 - functional.cosine_similarity(f, means[row])).sum() for f, row in blocks]).sum()
+    between = 1 - functional.cosine_similarity(means, _global_mean(features)[None])
+    return float(within / (classes.size * between).sum())
 
 
 def _nearest_rival_distance(centers: Tensor) -> Tensor:
@@ -115,9 +138,9 @@ def scr(features: Tensor, labels: Tensor, centers: Tensor) -> float:
         ValueError: fewer than 2 classes have samples.
     """
     classes, c = _classes(labels, len(centers)), centers.double()
-    distance = torch.linalg.vector_norm(features.double() - c[labels], dim=1)
-    compactness = classes.mean(distance[:, None]).squeeze(1)
-    return float((_nearest_rival_distance(c)[classes.present] / compactness).mean())
+    own = c[classes.present]
+    distance = classes.mean(features, lambda f, row: torch.linalg.vector_norm(f - own[row], dim=1, keepdim=True))
+    return float((_nearest_rival_distance(c)[classes.present] / distance.squeeze(1)).mean())
 
 
 def scr_floor(centers: Tensor) -> float:

@@ -12,6 +12,8 @@ from advdpnp.data import DataSpec, Images
 from advdpnp.data.folder.decode import decode_all, is_image, is_unread_heif
 from advdpnp.predicting.predictions import Failure, Prediction
 
+# Files that are in memory together.
+_BLOCK = 2048
 # Shares of red, green and blue in a grey level, in thousandths (ITU-R BT.601, as Pillow has them).
 _GREY = torch.tensor([299, 587, 114])[:, None, None]
 
@@ -38,6 +40,16 @@ class Inputs:
         answers = iter(predictions)
         for entry in self.entries:
             yield entry if isinstance(entry, Failure) else next(answers)
+
+
+def blocks_of_files(
+    files: Sequence[Path], spec: DataSpec, invert: bool, tell: Callable[[str], None]
+) -> Iterator[Inputs]:
+    """Image files, some at a time, so that any number of them fits into memory; else as `from_files`."""
+    for start in range(0, len(files), _BLOCK):
+        yield from_files(files[start : start + _BLOCK], spec, invert, tell)
+        if start + _BLOCK < len(files):
+            tell(f"{start + _BLOCK:,} of {len(files):,} images answered")
 
 
 def from_files(files: Sequence[Path], spec: DataSpec, invert: bool, tell: Callable[[str], None]) -> Inputs:
@@ -76,7 +88,8 @@ def from_tensor(x: Tensor, levels: int, invert: bool) -> Inputs:
     """
     top = levels if x.dtype == torch.uint8 else 1
     # Written so that NaN fails too.
-    if x.ndim != 4 or x.dtype not in (torch.uint8, torch.float32) or not bool(((x >= 0) & (x <= top)).all()):
+    in_range = x.numel() == 0 or (bool(x.amin() >= 0) and bool(x.amax() <= top))
+    if x.ndim != 4 or x.dtype not in (torch.uint8, torch.float32) or not in_range:
         raise ValueError(
             f"images must be (N, channels, H, W), float32 in [0, 1] or uint8 in [0, {levels}]; got {x.dtype} of shape "
             f"{tuple(x.shape)}" + (f" from {x.min():g} to {x.max():g}" if x.numel() else "")

@@ -1,6 +1,6 @@
 """Predictions as frozen dataclasses, and as JSON values."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from advdpnp.runs import Json
 Pixels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClassProbability:
     """One class and its softmax probability, which is no calibrated confidence."""
 
@@ -19,7 +19,7 @@ class ClassProbability:
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClassCenter:
     """How far an embedding f is from the center c of one class.
 
@@ -34,7 +34,7 @@ class ClassCenter:
     angle_degrees: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainingImage:
     """A training image near the center of the winning class, or near the image itself.
 
@@ -62,7 +62,7 @@ class TrainingImage:
         return self.file or f"#{self.index}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The network's answer for one image.
 
@@ -73,7 +73,7 @@ class Prediction:
         top: the most probable classes, the winner first.
         prototypes: distance and angle to the center of every class, in the order of the classes; empty without centers.
         nearest_training: training images near the winner's center, then those near this image; the nearest first.
-        pixels: (channels, H, W) as the network reads it, uint8 in [0, levels].
+        pixels: (channels, H, W) as the network reads it, uint8 in [0, levels]; empty where it was not kept.
     """
 
     file: str
@@ -84,8 +84,13 @@ class Prediction:
     nearest_training: tuple[TrainingImage, ...]
     pixels: Pixels = field(default_factory=lambda: np.empty(0, np.uint8), repr=False, compare=False)
 
+    def without_pixels(self) -> "Prediction":
+        """The same answer without the pixels of the image and of the training images."""
+        near = tuple(replace(image, pixels=None) for image in self.nearest_training)
+        return replace(self, nearest_training=near, pixels=np.empty(0, np.uint8))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A file that could not be read as an image, and why."""
 

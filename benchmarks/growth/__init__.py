@@ -1,0 +1,1 @@
+"""How time and memory of a training step, an attack, an evaluation and predictions grow, as one thing grows."""
