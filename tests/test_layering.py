@@ -41,7 +41,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "launch": (set(), set()),
     "lock": ({"bounded_files", "stored_values"}, set()),
     "fence": (set(), set()),
-    "weights_file": ({"stored_values"}, {"torch", "safetensors"}),
+    "weights_file": ({"bounded_files", "stored_values"}, {"torch", "safetensors"}),
     "checksums": (set(), set()),
     "runs": (
         {"bounded_files", "checksums", "fence", "stored_values", "torch_limits", "weights_file"},
@@ -137,7 +137,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"numpy", "matplotlib", "jinja2"},
     ),
-    "external": ({"data", "inert_pickle", "mode", "models", "importing", "torch_limits"}, {"torch", "safetensors"}),
+    "external": (
+        {"data", "inert_pickle", "mode", "models", "importing", "torch_limits", "weights_file"},
+        {"torch", "safetensors"},
+    ),
     "predicting": (
         {"array_files", "data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},
