@@ -113,7 +113,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "radii": (set(), {"numpy"}),
     "audit_files": ({"runs", "stored_values"}, set()),
     "results": ({"attack_words", "audit_files", "declared_fields", "result_parts", "runs", "stored_values"}, set()),
-    "result_files": ({"checksums", "declared_fields", "indices", "radii", "results", "runs"}, {"numpy"}),
+    "same_weights": ({"runs"}, set()),
+    "result_files": (
+        {"checksums", "declared_fields", "indices", "radii", "results", "runs", "same_weights"},
+        {"numpy"},
+    ),
     "ood_results": (
         {"attack_words", "declared_fields", "indices", "result_parts", "results", "runs", "stored_values"},
         set(),
@@ -133,6 +137,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "result_parts",
             "results",
             "runs",
+            "same_weights",
             "stored_values",
         },
         {"numpy", "matplotlib", "jinja2"},
