@@ -56,6 +56,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "launch",
             "models.classifier",
             "models.copying",
+            "models.first_layer",
             "models.folding",
             "runs",
             "metrics",

@@ -66,6 +66,15 @@ def test_the_helper_is_the_standard_training_of_the_same_experiment() -> None:
     assert experiment("cifar10/resnet8/trades").needs is None
 
 
+@pytest.mark.parametrize("recipe", ["paper", "default"])
+def test_methods_that_attack_from_other_starts_share_a_helper(recipe: str) -> None:
+    first, second = (experiment(f"cifar10/resnet8/{name}", recipe) for name in ("hat", "adv-dpnp-hat"))
+    assert (first.recipe.attack.start, second.recipe.attack.start) == ("normal", "uniform")
+    assert first.needs is not None and first.needs == second.needs
+    # As HAT's was stored before.
+    assert first.needs.recipe.attack.start == "normal"
+
+
 def test_the_helper_is_trained_first_and_its_weights_are_in_the_network(tmp_path: Path) -> None:
     helper, run = runs_in(tmp_path)
     first, then = (note for note in train(tmp_path) if note.startswith("helper: "))

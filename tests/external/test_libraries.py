@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp import data
-from advdpnp.cli.command import usual_size
+from advdpnp.api.named_data import usual_size
 from advdpnp.external import ExternalModel, build
 from advdpnp.external.heads import stored_classes
 from advdpnp.models.libraries import LIBRARIES, is_library_name, network_by_name

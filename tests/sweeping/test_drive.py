@@ -88,6 +88,23 @@ def test_a_failure_is_stored_and_shown_others_go_on_and_the_next_sweep_tries_aga
         assert len(tasks[0].records.fence_path.read_text().splitlines()) == tries
 
 
+def test_what_cannot_be_stored_is_a_failure_all_the_same(tmp_path: Path) -> None:
+    text = "experiments: [{methods: [st, at], suites: [clean]}]"
+    (tmp_path / "file").write_text("where a folder should be")
+    tasks = plan_of(tmp_path, text, "file/runs")
+
+    def killed(task: SweepTask) -> Outcome:
+        return Outcome("lost", "its process was killed") if task is tasks[1] else do(task, Means(threads=1), None)
+
+    drive = Drive(tasks, Here(killed), list[str]().append)
+    drive.run()
+    assert {status.state for _, status in read_states(tasks)} == {"waiting"}
+    found = [(status.state, status.detail) for _, status in read_states(tasks, drive.failed)]
+    assert [state for state, _ in found] == ["failed", "failed", "waiting", "waiting"]
+    assert "Not a directory" in found[0][1] and found[1][1] == "its process was killed, 3 times"
+    assert all(detail.endswith(" train, which failed") for _, detail in found[2:])
+
+
 def test_a_task_whose_process_is_killed_is_tried_again_but_not_forever(tmp_path: Path) -> None:
     tasks, told = plan_of(tmp_path, "experiments: [{methods: [st, at]}]"), list[str]()
 
@@ -100,6 +117,19 @@ def test_a_task_whose_process_is_killed_is_tried_again_but_not_forever(tmp_path:
     assert runner.done.count(tasks[1].key) == TRIES
     assert states(tasks) == {"st/seed-0 train": "finished", "at/seed-0 train": "failed"}
     assert tasks[1].status().detail == "its process was killed by signal 9, 3 times"
+
+
+def test_a_task_whose_process_somebody_asks_to_end_is_tried_again_and_what_needs_it_is_done(tmp_path: Path) -> None:
+    tasks, told = plan_of(tmp_path, "experiments: [{methods: [st], suites: [clean]}]"), list[str]()
+
+    def asked(task: SweepTask) -> Outcome:
+        return Outcome("interrupted") if len(runner.done) == 1 else do(task, Means(threads=1), None)
+
+    runner = Here(asked)
+    Drive(tasks, runner, told.append).run()
+    assert runner.done == [tasks[0].key, tasks[0].key, tasks[1].key]
+    assert told[1] == "digits/tiny/st/seed-0 train: its process was asked to end; tried again"
+    assert {status.state for _, status in read_states(tasks)} == {"finished"}
 
 
 def test_what_another_process_is_at_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

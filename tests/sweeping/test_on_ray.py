@@ -137,3 +137,25 @@ def test_a_node_that_sees_another_folder_does_nothing(tmp_path: Path) -> None:
         outcome = on_ray._do(task, Means(threads=1), elsewhere, token)
         assert outcome.kind == "failed" and f"{elsewhere} is another folder on node" in outcome.problem
     assert not task.run.folder.exists()
+
+
+def test_a_token_that_another_sweep_is_about_to_write_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / on_ray.TOKEN
+    token.touch()
+    monkeypatch.setattr(on_ray.time, "sleep", lambda seconds: token.write_text("of the other sweep"))
+    assert on_ray._token(tmp_path) == "of the other sweep"
+    token.write_text("")
+    monkeypatch.setattr(on_ray, "WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(on_ray.time, "sleep", lambda seconds: None)
+    with pytest.raises(ValueError, match="is empty: remove it"):
+        on_ray._token(tmp_path)
+
+
+def test_a_defense_that_is_not_there_is_a_failure_and_no_lost_process(tmp_path: Path) -> None:
+    (task,) = plan_of(tmp_path, "experiments: [{methods: [st]}]")
+    out = tmp_path / "runs"
+    means = Means(threads=1, plugins=("nowhere.py:Defense",))
+    outcome = on_ray._do(task, means, out, on_ray._token(out))
+    assert outcome.kind == "failed" and "nowhere.py" in outcome.problem

@@ -3,11 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from advdpnp.experiments import experiment
+from advdpnp.data import folder_spec
+from advdpnp.experiments import experiment, experiment_on
 from advdpnp.experiments.ablations import ABLATIONS
+from advdpnp.sweeping import plan
+from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.plan import make_plan
 from advdpnp.sweeping.sweep_file import read_sweep
-from advdpnp.sweeping.tasks import SuiteTask
+from advdpnp.sweeping.tasks import SuiteTask, TrainTask
+from advdpnp.sweeping.work import do
+from data.pictures import write
 from sweeping.small import plan_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples/fourteen.yaml"
@@ -55,12 +60,62 @@ def test_a_table_is_its_suites_with_their_radii(tmp_path: Path) -> None:
         ("experiments: [{methods: [at], suites: [{suite: ../x, attack: ['pgd:eps=0.1']}]}]", "a name of their own"),
         ("experiments: [{methods: [at], suites: [{suite: text, limit: 100000}]}]", "--limit must be from 1 to 360"),
         ("experiments: [{methods: [at], suites: [{suite: text, shards: 2}]}]", "suite text measures geometry"),
+        ("experiments: [{methods: [at], suites: [{suite: pgd20, shards: 100000000000}]}]", "M at most 360 images"),
         ("experiments: [{methods: [at], suites: [text, {suite: text, limit: 9}]}]", "twice .*limit: 0, not 9"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_before_anything_is(text: str, problem: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=problem):
         plan_of(tmp_path, text)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_more_tasks_than_anybody_means_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MOST_TASKS", 7)
+    text = "experiments: [{methods: [at], suites: [{suite: autoattack, shards: %d}]}]"
+    assert len(plan_of(tmp_path, text % 5)) == 7
+    with pytest.raises(ValueError, match="at most 7 tasks"):
+        plan_of(tmp_path, text % 6)
+
+
+def of_folder(text: str = "", size: int = 16) -> str:
+    head = f"{text}experiments: [{{methods: [at], suites: [clean]}}]\nset: {{recipe.holdout: 0, recipe.epochs: 1}}\n"
+    return f"backbone: tiny\nimage_size: {size}\n{head}"
+
+
+def test_images_of_ones_own_are_those_that_train_would_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADVDPNP_DATA", str(tmp_path / "data"))
+    (tmp_path / "own.yaml").write_text(f"data: 'folder:{write(tmp_path / 'my pictures')}'\n" + of_folder())
+    told: list[str] = []
+    training, suite = make_plan(read_sweep(tmp_path / "own.yaml"), tmp_path / "runs", tell=told.append)
+    wanted = experiment_on(
+        folder_spec(tmp_path / "my pictures", 16), "tiny", "at", settings=["recipe.holdout=0", "recipe.epochs=1"]
+    )
+    assert isinstance(training, TrainTask) and training.config == wanted.config()
+    assert [task.records.run for task in (training, suite)] == [wanted.folder(tmp_path / "runs")] * 2
+    assert told[0].startswith("reading 61 images of 3 classes")
+    # Another process knows the images from what it is sent, and ends both tasks.
+    for task in pickle.loads(pickle.dumps([training, suite])):
+        assert do(task, Means(threads=1), None).kind == "finished" and task.is_finished()
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "problem"),
+    [
+        ("folder:", "", "folder: must be followed by the path of a folder"),
+        ("folder:nowhere", "", "nowhere"),
+        ("folder:.", "", "must hold one folder of images for each class"),
+        ("digits", "", "--image-size, --split-seed and --skip-broken are for folder:PATH; got digits"),
+    ],
+)
+def test_what_is_no_data_is_refused_before_anything_is_run(
+    data: str, text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    (tmp_path / "own.yaml").write_text(f"data: '{data}'\n" + of_folder(text))
+    with pytest.raises((ValueError, FileNotFoundError), match=problem):
+        make_plan(read_sweep(tmp_path / "own.yaml"), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 

@@ -39,7 +39,7 @@ class Ray(types.ModuleType):
         self.losses: list[Exception] = []
         self.cancelled: list[Any] = []
         self.began: list[dict[str, Any]] = []
-        self.running, self.nodes_there = True, ["10.0.0.1", "10.0.0.2"]
+        self.running, self.nodes_there = True, ["first", "second"]
         kinds = ("TaskCancelledError", "NodeDiedError", "OutOfMemoryError", "WorkerCrashedError")
         base = type("RayError", (Exception,), {})
         self.exceptions = types.SimpleNamespace(RayError=base, **{kind: type(kind, (base,), {}) for kind in kinds})
@@ -53,7 +53,8 @@ class Ray(types.ModuleType):
             raise ConnectionError
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "NodeID": name, "NodeManagerAddress": name} for name in self.nodes_there]
+        # Several nodes may be on one machine.
+        return [{"Alive": True, "NodeID": name, "NodeManagerAddress": "10.0.0.1"} for name in self.nodes_there]
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 8.0, "GPU": 2.0}
@@ -149,6 +150,23 @@ def test_a_node_that_does_not_see_the_folder_or_does_not_answer_is_named(
     monkeypatch.setattr(on_ray, "_sees", silent)
     with pytest.raises(ValueError, match=r"node 10\.0\.0\.1 of the cluster does not answer \(no answer\)"):
         on_ray.RayRunner(Means(threads=1), tmp_path / "runs")
+
+
+def test_each_node_is_asked_and_one_that_goes_meanwhile_is_one_less(
+    ray: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(out: Path, token: str) -> bool:
+        asked.append(token)
+        if len(asked) == 2:
+            ray.nodes_there.remove("second")
+            raise ray.exceptions.NodeDiedError("gone")
+        return True
+
+    monkeypatch.setattr(on_ray, "_sees", answer)
+    assert on_ray.RayRunner(Means(threads=1), tmp_path / "runs").about.endswith("nodes: 1")
+    assert len(asked) == 2
 
 
 def test_without_a_cluster_one_is_started_that_only_this_machine_reaches(

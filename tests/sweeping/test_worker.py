@@ -1,5 +1,6 @@
 """What a process of a sweep does, done in this one."""
 
+import contextlib
 import multiprocessing
 import os
 from pathlib import Path
@@ -15,7 +16,7 @@ from sweeping.small import plan_of
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a process of its own, but for what would change this one."""
     monkeypatch.setattr(os, "setsid", lambda: None)
-    monkeypatch.setattr(worker, "_log_to", lambda path: None)
+    monkeypatch.setattr(worker, "_redirected", contextlib.nullcontext)
 
 
 def test_tasks_are_done_as_they_come_until_there_are_no_more(here: None, tmp_path: Path) -> None:
@@ -37,6 +38,17 @@ def test_what_all_tasks_need_and_is_not_there_is_the_first_ones_failure(here: No
     worker.serve(theirs, Means(threads=1, plugins=("nowhere.py:Defense",)), {})
     outcome = ours.recv()
     assert outcome.kind == "failed" and "nowhere.py" in outcome.problem
+
+
+def test_a_folder_that_cannot_be_written_is_a_failure_and_the_next_task_is_done(here: None, tmp_path: Path) -> None:
+    text = "experiments: [{methods: [st]}]"
+    (tmp_path / "file").write_text("where a folder should be")
+    ours, theirs = multiprocessing.Pipe()
+    for message in (*plan_of(tmp_path, text, "file/runs"), *plan_of(tmp_path, text), None):
+        ours.send(message)
+    worker.serve(theirs, Means(threads=1), {})
+    failed, finished = ours.recv(), ours.recv()
+    assert failed.kind == "failed" and "Not a directory" in failed.problem and finished.kind == "finished"
 
 
 def test_when_the_sweep_is_gone_the_process_asks_itself_to_end(monkeypatch: pytest.MonkeyPatch, here: None) -> None:

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import warm
+from advdpnp.api import make_task, training
 from advdpnp.callbacks import Silent, StopTraining
 from advdpnp.defenses import DEFENSES
+from advdpnp.experiments import Experiment, experiment
 from advdpnp.models.classifier import Backbone
 from advdpnp.runs import Run
 from advdpnp.training import Task, fit
@@ -174,7 +176,8 @@ def validated(world: World, folder: Path) -> Any:
 
 
 def told(world: World, folder: Path) -> Any:
-    tensors = {"a": torch.zeros(3), "b": torch.full((2,), float(world.rank == 1)), "c": torch.tensor([-0.0])}
+    kernel = torch.arange(24.0).view(2, 3, 2, 2).to(memory_format=torch.channels_last) * (1 - world.rank)
+    tensors = {"a": torch.zeros(3), "b": kernel, "c": torch.tensor([-0.0])}
     unlike = world.make_equal(tensors)
     agreed = world.agreed([world.rank == 1, False, True])
     return [unlike, tensors["b"], agreed, world.told({"rank": world.rank, "tensor": torch.tensor(world.rank)})]
@@ -201,6 +204,25 @@ LONG = ("recipe.epochs=2", "recipe.averaging.kind=ema", "recipe.averaging.decay=
 
 
 HELD_OUT = ("recipe.holdout=40",)
+
+
+def helped(world: World, folder: Path) -> Any:
+    """HAT and the helper that it needs; then another method that needs the same. Weights of this rank, and notes."""
+    told, tasks = StopAfter(10**9, "nothing"), list[Task]()
+
+    def made(wanted: Experiment, *_: Any) -> Task:
+        task = make_task(wanted, torch.device("cpu"))
+        torch.manual_seed(1)
+        tasks.append(replace(task, model=task.defense.build(Plain(), 10).double()))
+        return tasks[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "make_task", made)
+        options = training._Options(torch.device("cpu"), None, 60.0, False, world)
+        for name in ("hat", "adv-dpnp-hat"):
+            wanted = experiment(f"digits/tiny/{name}", settings=(*SIZES, "recipe.attack.steps=2"))
+            training._train(wanted, folder / f"helped-{world.size}", told, False, (), options)
+    return [[dict(task.model.state_dict()) for task in tasks], told.notes]
 
 
 def run_of(folder: Path, world: World, *settings: str) -> Run | None:
@@ -257,7 +279,7 @@ def diverged(world: World, folder: Path) -> Any:
     return "nothing"
 
 
-DOUBLE = (plain, normalized, perturbed, counted, stopped, continued, diverged)
+DOUBLE = (plain, normalized, perturbed, counted, stopped, continued, diverged, helped)
 CASES = {case.__name__: case for case in (*DOUBLE, validated, told, resumed)}
 
 

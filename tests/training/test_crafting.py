@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from advdpnp import cuda_graphs, noise
 from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.defenses import DEFENSES, Batch
+from advdpnp.models.classifier import Backbone
 from advdpnp.training import InnerAttack, fit, step
-from advdpnp.training.crafting import MovingBudget
+from advdpnp.training.crafting import Crafter, MovingBudget
 from advdpnp.training.step import Training, make_batch
 from advdpnp.training.validation import validate
 from reference import schedule as reference
@@ -93,6 +95,40 @@ def test_the_full_radius_is_bit_for_bit_the_constant_attack_and_the_first_epoch_
     half = (crafted(ramped, 0) - x).abs().max()
     assert eps / 4 < half <= eps / 2 + 1e-6
     assert torch.equal(crafted(ramped, 1), constant)
+
+
+class Sums(Backbone):
+    """A linear map whose rows add up to 0: of a gray image it is 0, and of one near it what bf16 can hold."""
+
+    features = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 2, bias=False)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.tensor([1.0, -1.0]).repeat(2, 32) * torch.tensor([[0.5], [-0.5]]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.linear(x.flatten(1))
+        return features
+
+
+@pytest.mark.parametrize("settings", [("recipe.engine=eager",), ("recipe.attack.mode=train",), ()])
+def test_an_attack_in_bf16_climbs_on_a_small_start_as_the_formula_does(settings: tuple[str, ...]) -> None:
+    recipe = small_task("trades", "recipe.precision=bf16", "recipe.attack.steps=1", *settings).recipe
+    defense, x, index = DEFENSES["trades"](), torch.full((8, 1, 8, 8), 0.75), torch.arange(8)
+    model = defense.build(Sums(), 2)
+    with torch.no_grad():
+        model.head.linear.weight.copy_(torch.eye(2))
+        model.head.linear.bias.zero_()
+    crafted = Crafter(model, defense, recipe, tuple(x.shape))(Batch(x, index % 2, index, 0, 0, 0))
+    # TRADES begins a thousandth of a standard normal away.
+    start = x + 0.001 * noise.normal(0, "attack", 0, index, (1, 8, 8))
+    # Of two classes, KL(p(x) || p(x')) grows along w (w . (x' - x)), w the difference of the classes' rows.
+    w = torch.tensor([1.0, -1.0]).repeat(32).view(8, 8).double()
+    along = (w * (start - x).double()).sum(dim=(1, 2, 3)).sign()
+    expected = start.double() + recipe.attack.step_size * along.view(-1, 1, 1, 1) * w
+    torch.testing.assert_close(crafted.double(), expected.clamp(0.75 - 0.1, 0.75 + 0.1), rtol=0, atol=1e-6)
 
 
 def test_validation_attacks_with_the_whole_radius(tmp_path: Path) -> None:

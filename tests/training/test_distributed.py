@@ -1,7 +1,10 @@
 """Several ranks train as one process does: the same losses, and on every rank the same bits."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,14 @@ from advdpnp.defenses import DEFENSES
 from advdpnp.defenses.base import Batch
 from advdpnp.noise import IndexNoise
 from advdpnp.training import Task
-from advdpnp.training.distributed import ALONE, part_of
+from advdpnp.training.data_parallel import check_ranks
+from advdpnp.training.distributed import ALONE, World, part_of
 from advdpnp.training.optimizer import rate_factor
 from training import ranks
 from training.small import double_task, train_in_double
 
 CASES = {
-    2: ("plain", "normalized", "perturbed", "counted", "validated", "told", "stopped", "diverged"),
+    2: ("plain", "normalized", "perturbed", "counted", "validated", "told", "stopped", "diverged", "helped"),
     3: ("plain", "normalized", "perturbed", "validated", "told", "continued", "resumed"),
     4: ("plain",),
 }
@@ -195,9 +199,40 @@ def test_validation_in_shares_is_that_of_one_process(size: int, folder: Path) ->
 def test_ranks_agree_and_rank_0_has_the_word(size: int, folder: Path) -> None:
     for rank in found(size, folder):
         unlike, tensor, agreed, word = rank["told"]
-        assert unlike == ["b"] and torch.equal(tensor, torch.zeros(2))
+        assert unlike == ["b"] and torch.equal(tensor, torch.arange(24.0).view(2, 3, 2, 2))
         assert agreed == [True, False, True]
         assert word == {"rank": 0, "tensor": torch.tensor(0)}
+
+
+@pytest.mark.slow
+def test_a_helper_is_trained_once_and_every_rank_has_its_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_in_double(monkeypatch)
+    expected, notes = ranks.helped(ALONE, folder)
+    assert len(expected) == 3 and "st+helper/seed-0 is there" in notes
+    runs = [ranks.Run(folder / f"helped-{size}/digits/tiny/hat/seed-0") for size in (1, 2)]
+    for rank in found(2, folder):
+        helper, *helped = these = rank["helped"][0]
+        for weights, others in zip(these, expected, strict=True):
+            for key, value in others.items():
+                torch.testing.assert_close(weights[key], value, rtol=1e-6, atol=1e-7, msg=key)
+        for weights in helped:
+            assert all(torch.equal(weights[f"helper.network.{key}"], value) for key, value in helper.items())
+    # Rank 0 trains it, and says so; the other one has nothing to say.
+    assert "st+helper/seed-0 is trained first" in rank["helped"][1]
+    stored = [run.config()["needs"] for run in runs]
+    assert [one["folder"] for one in stored] == ["digits/tiny/st+helper/seed-0"] * 2
+    for run, one in zip(runs, stored, strict=True):
+        weights_path = ranks.Run(run.folder.parents[1] / "st+helper/seed-0").weights_path("last")
+        assert one["weights_sha256"] == hashlib.sha256(weights_path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("images", "fits"), [(40, True), (48, True), (44, True), (43, False), (21, True)])
+def test_synchronized_batchnorm_leaves_no_rank_to_repeat_rows(images: int, fits: bool) -> None:
+    # In batches of 20, the last of 20, 8, 4, 3 and, with the one before, 21.
+    task = ranks.plain_task("at", "recipe.sync_batchnorm=true")
+    task = replace(task, train=task.train.select(torch.arange(images) % 45))
+    with nullcontext() if fits else pytest.raises(ValueError, match="two images or more for each of 2 ranks"):
+        check_ranks(task.recipe, torch.device("cuda"), World(0, 2), task.smallest_batch)
 
 
 @pytest.mark.slow

@@ -12,22 +12,27 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
+from torch.distributed.run import get_args_parser
+from typer.main import get_command
 
 import warm
+from advdpnp.cli import app
 from advdpnp.cli.command import _check_launch
 from advdpnp.launch import Launch, launch
-from advdpnp.runs import Run
+from advdpnp.runs import Run, read_json
 from advdpnp.training.distributed import _name_of_start
 from training.ranks import environment
 
 TRAIN = [
-    "-m", "advdpnp", "train", "digits/tiny/adv-dpnp", "--set", "recipe.epochs=2", "--set", "recipe.train_images=480",
+    "train", "digits/tiny/adv-dpnp", "--set", "recipe.epochs=2", "--set", "recipe.train_images=480",
     "--set", "recipe.batch_size=32", "--checkpoint-seconds", "0", "--resume",
 ]  # fmt: skip
 
 
 def torchrun(*arguments: str, size: int = 2) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(size), *arguments]
+    """Train; options of torchrun come first. It would take `--log` for its own, but for `--`."""
+    options = [*arguments[: arguments.index("train")], "-m", "--", "advdpnp", *arguments[arguments.index("train") :]]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(size), *options]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     return subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
@@ -54,6 +59,21 @@ def together(*arguments: str, size: int = 2, of_last: tuple[str, ...] = ()) -> l
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_TMP", str(tmp_path))
+
+
+def test_torchrun_takes_no_option_of_train_for_its_own_behind_two_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    parser, refused = get_args_parser(), []
+    names = [name for option in get_command(app).commands["train"].params for name in option.opts if "--" in name]  # type: ignore[attr-defined]
+    assert "--log" in names and "--resume" in names
+    for name in names:
+        given = ["train", name, "x"]
+        assert parser.parse_args(["-m", "--", "advdpnp", *given]).training_script_args == given
+        try:
+            assert parser.parse_args(["-m", "advdpnp", *given]).training_script_args == given
+        except SystemExit:
+            refused.append(name)
+    # The page on torchrun says so.
+    assert refused == ["--log"]
 
 
 def test_torchrun_says_which_rank_this_is_and_without_it_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,8 +137,10 @@ def ranks_of(parent: int) -> list[int]:
 
 @pytest.mark.slow
 def test_a_killed_rank_is_restarted_and_ends_with_the_weights_of_an_undisturbed_run(tmp_path: Path) -> None:
-    whole = torchrun(*TRAIN, "--out", str(tmp_path / "whole"))
-    killed = torchrun("--max-restarts", "2", *TRAIN, "--out", str(tmp_path / "killed"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    whole = torchrun(*TRAIN, "--log", "tensorboard", "--out", str(tmp_path / "whole"))
+    killed = torchrun("--max-restarts", "2", *TRAIN, "--log", "tensorboard", "--out", str(tmp_path / "killed"))
     state = Run(tmp_path / "killed/digits/tiny/adv-dpnp/seed-0").state_path
     deadline = time.monotonic() + 240
     while not state.exists() and time.monotonic() < deadline:
@@ -132,6 +154,13 @@ def test_a_killed_rank_is_restarted_and_ends_with_the_weights_of_an_undisturbed_
     assert last_weights(tmp_path / "whole") == last_weights(tmp_path / "killed")
     log = Run(tmp_path / "killed/digits/tiny/adv-dpnp/seed-0").epochs()
     assert [line["epoch"] for line in log] == [1, 2]
+    for name, most in (("whole", 1), ("killed", 2)):
+        folder = tmp_path / name / "digits/tiny/adv-dpnp/seed-0"
+        # One file for each start, of rank 0 alone, and each epoch once.
+        assert 1 <= len(list(folder.glob("tensorboard/events*"))) <= most
+        events = EventAccumulator(str(folder / "tensorboard")).Reload()
+        assert [event.step for event in events.Scalars("loss/total")] == [1, 2]
+        assert read_json(folder / "loggers.json")["tensorboard"]["epochs"] == 2
     assert not (tmp_path / "killed/digits/tiny/adv-dpnp/seed-0/.lock").exists()
 
 
@@ -145,7 +174,7 @@ def test_sigterm_to_torchrun_stores_the_state_and_one_process_goes_on(tmp_path: 
     process.send_signal(signal.SIGTERM)
     process.wait(120)
     assert not Run(tmp_path / "digits/tiny/adv-dpnp/seed-0").weights_path("last").exists()
-    done = warm.run([*TRAIN, "--out", str(tmp_path)])
+    done = warm.run(["-m", "advdpnp", *TRAIN, "--out", str(tmp_path)])
     assert done.returncode == 0 and "ranks 2 -> 1" in done.stderr
 
 

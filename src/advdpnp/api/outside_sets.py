@@ -9,6 +9,7 @@ import torch
 
 from advdpnp import data
 from advdpnp.api.external import in_memory_images
+from advdpnp.api.named_data import FOLDER
 from advdpnp.data import DataSpec, Images
 from advdpnp.data.folder.decode import decode_all
 from advdpnp.data.memory.tensors import is_array
@@ -16,7 +17,6 @@ from advdpnp.data.outside import NOISES, Outside, OutsideImages, OutsideNoise, S
 from advdpnp.data.specs import slug
 from advdpnp.predicting.inputs import find_images
 
-FOLDER = "folder:"
 # Data sets of other classes that a network is compared with, where the caller names none; noise comes with all.
 _USUAL: dict[str, tuple[str, ...]] = {"cifar10": ("cifar100", "mnist"), "cifar100": ("cifar10", "mnist")}
 

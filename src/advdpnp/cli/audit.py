@@ -16,10 +16,8 @@ from advdpnp.cli.command import (
     Untrained,
     app,
     command,
-    facts_of,
     showing_progress,
     shown,
-    usual_size,
 )
 
 
@@ -53,6 +51,7 @@ def audit(
     described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
     model = network.settle(run, model, data, checkpoint, described)
     from advdpnp.api.audit import audit_external, audit_run
+    from advdpnp.api.named_data import facts_of, usual_size
 
     how: dict[str, Any] = {
         "eps": eps,

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -21,10 +21,6 @@ from advdpnp.checksums import one_warning
 from advdpnp.launch import RankError, launch
 from advdpnp.signals import exit_status
 from advdpnp.stored_values import shown_text
-
-if TYPE_CHECKING:
-    from advdpnp.data import DataSpec
-
 
 app = typer.Typer(
     help="Train, attack, measure and explain image classifiers that stay right under attack.",
@@ -49,8 +45,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interr
 # More than any machine has cores.
 _MOST_THREADS = 4096
 
-# How a folder of images is named as data, and the options for it.
-FOLDER = "folder:"
+# Options for a folder of images.
 ImageSize = Annotated[
     int | None,
     typer.Option(help="Side of a folder's images; by default 32, or that of a network of timm's."),
@@ -145,45 +140,6 @@ def showing_progress() -> Iterator[Any]:
         if "torch" not in sys.modules:
             lines.on_note("loading torch")
         yield lines
-
-
-def facts_of(
-    data: str,
-    image_size: int | None,
-    split_seed: int,
-    skip_broken: bool,
-    root: Path | None,
-    tell: Callable[[str], None],
-) -> "DataSpec":
-    """The data set that a command line names; the images of a folder are decoded, unless they are cached.
-
-    Raises:
-        ValueError: unknown data set, options of a folder with a name, or a folder that cannot be used.
-    """
-    from advdpnp.data import folder_spec, spec
-
-    if data.startswith(FOLDER):
-        path = data.removeprefix(FOLDER)
-        if not path:
-            raise ValueError(f"{FOLDER} must be followed by the path of a folder, as in {FOLDER}photos; got none")
-        size = 32 if image_size is None else image_size
-        return folder_spec(path, size, split_seed, root, skip_broken=skip_broken, tell=tell)
-    if image_size is not None or split_seed or skip_broken:
-        wanted = f"--image-size, --split-seed and --skip-broken are for {FOLDER}PATH"
-        raise ValueError(f"{wanted}; got {data}: leave them out")
-    return spec(data)
-
-
-def usual_size(data: str, image_size: int | None, model: str, tell: Callable[[str], None]) -> int | None:
-    """The side of a folder's images: what is asked for, else that of the training of another library's network."""
-    from advdpnp.models.libraries import is_library_name, network_by_name
-
-    if image_size is not None or not data.startswith(FOLDER) or not is_library_name(model):
-        return image_size
-    usual = network_by_name(model, data).preprocessing().image_size
-    if usual is not None:
-        tell(f"images of {usual}x{usual} pixels, as {model} was trained with: --image-size changes it")
-    return usual
 
 
 def allow_named(reference: str) -> None:

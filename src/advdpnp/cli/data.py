@@ -18,7 +18,6 @@ from advdpnp.cli.command import (
     Switches,
     command,
     data_app,
-    facts_of,
     on_terminal,
 )
 
@@ -66,6 +65,7 @@ def describe(
 ) -> Answer:
     """Facts about a data set; where its files are, counts, statistics and a picture of each class."""
     from advdpnp import data
+    from advdpnp.api.named_data import facts_of
 
     root = data.data_root(data_root)
     facts = facts_of(name, image_size, split_seed, skip_broken, root, _tell)

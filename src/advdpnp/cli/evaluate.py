@@ -18,10 +18,8 @@ from advdpnp.cli.command import (
     Untrained,
     app,
     command,
-    facts_of,
     showing_progress,
     shown,
-    usual_size,
 )
 from advdpnp.indices import is_part
 from advdpnp.runs import Json
@@ -80,6 +78,7 @@ def evaluate(
     described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
     model = network.settle(run, model, data, checkpoint, described)
     from advdpnp import api
+    from advdpnp.api.named_data import facts_of, usual_size
     from advdpnp.attacks import COLLECTIONS
     from advdpnp.progress import result_text
 

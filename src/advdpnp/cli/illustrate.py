@@ -16,10 +16,8 @@ from advdpnp.cli.command import (
     Untrained,
     app,
     command,
-    facts_of,
     showing_progress,
     shown,
-    usual_size,
 )
 
 _ATTACK = (
@@ -61,6 +59,7 @@ def illustrate(
     if run is not None and data is not None:
         raise ValueError(f"a run is illustrated on its own test images; got --data {data}: leave it out")
     from advdpnp import api
+    from advdpnp.api.named_data import facts_of, usual_size
     from advdpnp.illustrations import illustration_text, read_illustration
 
     how: dict[str, Any] = {

@@ -17,10 +17,8 @@ from advdpnp.cli.command import (
     Untrained,
     app,
     command,
-    facts_of,
     showing_progress,
     shown,
-    usual_size,
 )
 
 _AGAINST = (
@@ -64,6 +62,7 @@ def ood(
     described = [weights, weights_key, own_weights, untrained, model_arg, mean, std, name]
     model = network.settle(run, model, data, checkpoint, described)
     from advdpnp import api
+    from advdpnp.api.named_data import facts_of, usual_size
     from advdpnp.ood_results import ood_text, read_ood
 
     how: dict[str, Any] = {

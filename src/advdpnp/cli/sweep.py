@@ -51,11 +51,13 @@ def sweep(
     if on == "ray":
         # Processes on other nodes begin elsewhere.
         folder, data_root = folder.absolute(), data_root and data_root.absolute()
-    tasks = make_plan(wanted, folder)
+    tasks, problems = make_plan(wanted, folder, data_root, complain), dict[str, str]()
     if mode in ("run", "resume"):
         means = Means(switches.device, switches.threads or 1, data_root, checkpoint_seconds, tuple(read_references()))
-        Drive(tasks, _runner(on, means, workers, folder), complain).run()
-    states = read_states(tasks)
+        drive = Drive(tasks, _runner(on, means, workers, folder), complain)
+        drive.run()
+        problems = drive.failed
+    states = read_states(tasks, problems)
     failed = any(status.state == "failed" for _, status in states)
     then = (shown("report", folder),) if all(status.state == "finished" for _, status in states) else ()
     shown_states = [one for one in states if mode in ("plan", "status") or one[1].state != "finished"]

@@ -15,9 +15,7 @@ from advdpnp.cli.command import (
     allow_named,
     app,
     command,
-    facts_of,
     showing_progress,
-    usual_size,
 )
 from advdpnp.cli.train import check_names
 
@@ -90,6 +88,7 @@ def show(
     """Print the whole configuration that `train` would run with, as YAML; parts of it are what --config takes."""
     import yaml
 
+    from advdpnp.api.named_data import facts_of, usual_size
     from advdpnp.experiments import experiment, experiment_on, read_changes
 
     check_names(name, data, model, defense)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advdpnp.cli.command import (
-    FOLDER,
     Answer,
     DataRoot,
     Deterministic,
@@ -20,11 +19,9 @@ from advdpnp.cli.command import (
     allow_named,
     app,
     command,
-    facts_of,
     numbers,
     showing_progress,
     shown,
-    usual_size,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +78,7 @@ def train(
     with showing_progress() as callback:
         # Torch takes seconds to load, of which the callback has told.
         from advdpnp import api
+        from advdpnp.api.named_data import facts_of, usual_size
         from advdpnp.experiments import experiment, experiment_on, read_changes
         from advdpnp.loggers import Logger
         from advdpnp.loggers.tensorboard import TensorBoardLogger
@@ -124,8 +122,8 @@ def check_names(name: str | None, data: str | None, model: str | None, defense: 
             "expected a name such as cifar10/resnet18/adv-dpnp, or --data with --model and --defense; "
             f"got {'both' if name else 'neither'}: give one of them"
         )
-    if name and name.startswith(FOLDER):
-        raise ValueError(f"a folder is given as --data {FOLDER}PATH, with --model and --defense; got the name {name!r}")
+    if name and name.startswith("folder:"):
+        raise ValueError(f"a folder is given as --data folder:PATH, with --model and --defense; got the name {name!r}")
 
 
 def _initial(

@@ -99,7 +99,9 @@ class Experiment:
         if self.defense.needs is None or changes is None:
             return None
         helper, _ = defense_for(self.data.name, self.defense.needs)
-        recipe = replace(self.recipe, weight_perturbation=WeightPerturbation())
+        # No attack is made, so its start is that of whatever method asks; one for all lets them share a helper.
+        attack = self.recipe.attack if changes else replace(self.recipe.attack, start="normal")
+        recipe = replace(self.recipe, attack=attack, weight_perturbation=WeightPerturbation())
         # One with changes is another run than that of the methods whose helper has none.
         tag = "-".join(part for part in (self.defense.name if changes else "", "helper", self.tag) if part)
         tree = {"defense": config.encode(helper), "recipe": config.encode(recipe)}

@@ -17,6 +17,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from advdpnp.models.classifier import Classifier, Helper
 from advdpnp.models.copying import copied
+from advdpnp.models.first_layer import first_layer
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -106,7 +107,7 @@ def _fold_into(weight: Tensor, bias: Tensor, conv: Any, batch_norm: Any) -> None
 
 def _compute_in(folded: nn.Module, dtype: torch.dtype) -> None:
     backbone = folded.backbone if isinstance(folded, Classifier) else folded
-    first = _first_layer(backbone)
+    first = _kept_layer(folded)
     for module in backbone.modules():
         # BatchNorm reads low-precision images with float32 statistics, which lose nothing that way.
         if not isinstance(module, _BatchNorm) and module is not first:
@@ -125,14 +126,9 @@ def _compute_in(folded: nn.Module, dtype: torch.dtype) -> None:
     backbone.register_forward_hook(_cast_output)
 
 
-def _first_layer(backbone: nn.Module) -> nn.Module | None:
-    """The layer that reads the image, which stays in float32; None where its weight is computed from others.
-
-    Near 1 bfloat16 has the steps of an 8-bit image, so an image and one that is a small step away would be rounded to
-    the same, or far apart: an attack on their difference, as TRADES' first iterations are, would follow the rounding.
-    """
-    layers = (module for module in backbone.modules() if isinstance(module, nn.Conv2d | nn.Linear))
-    first = next(layers, None)
+def _kept_layer(model: nn.Module) -> nn.Module | None:
+    """The first layer, which stays in float32; None where its weight is computed from others."""
+    first = first_layer(model)
     return first if first is not None and "weight" in first._parameters and not first._buffers else None
 
 

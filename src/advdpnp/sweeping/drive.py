@@ -1,5 +1,6 @@
 """A sweep from its first task to its last: what is finished is left alone, what fails is told, and others go on."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +26,10 @@ class Drive:
         tasks: in an order in which each comes after what it needs.
         runner: does them.
         tell: called with lines for the user.
+    Attributes:
+        finished: keys of the tasks that are.
+        failed: problems of those that failed, by key; what needs one of them is in `in_vain`.
+        in_vain: keys of tasks that need one that failed.
     """
 
     tasks: Sequence[SweepTask]
@@ -32,10 +37,12 @@ class Drive:
     tell: Callable[[str], None]
     finished: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
+    in_vain: set[str] = field(default_factory=set)
     _doing: "dict[Future[Outcome], SweepTask]" = field(default_factory=dict)
     _tries: Counter[str] = field(default_factory=Counter)
     _gone: set[str] = field(default_factory=set)
     _busy: dict[str, float] = field(default_factory=dict)
+    _stopping: bool = False
 
     def run(self) -> None:
         """Do what is left.
@@ -51,6 +58,7 @@ class Drive:
                 left = self._submit(left)
                 self._take(left)
         except KeyboardInterrupt:
+            self._stopping = True
             self.tell("stopping: what is being done stores its state")
             self.runner.stop()
             while self._doing:
@@ -68,9 +76,8 @@ class Drive:
         """Begin as many tasks as there is room for; those that remain."""
         rest, now = [], time.monotonic()
         for task in left:
-            problem = next((key for key in task.after if key in self.failed), None)
-            if problem is not None:
-                self.failed[task.key] = f"needs {problem}, which failed"
+            if any(key in self.failed or key in self.in_vain for key in task.after):
+                self.in_vain.add(task.key)
                 continue
             ready = self.finished.issuperset(task.after) and self._busy.get(task.key, 0.0) <= now
             if not ready or len(self._doing) >= self.runner.capacity:
@@ -108,6 +115,9 @@ class Drive:
                 self.tell(f"{task.key}: {outcome.problem}; waiting for it")
             self._busy[task.key] = time.monotonic() + PAUSE
             return True
+        if outcome.kind == "interrupted" and not self._stopping:
+            # Somebody else has asked its process to end, as `kill` does.
+            outcome = Outcome("lost", "its process was asked to end")
         if outcome.kind in ("lost", "gone"):
             if outcome.kind == "gone":
                 self._gone.add(task.key)
@@ -116,7 +126,9 @@ class Drive:
                 self.tell(f"{task.key}: {outcome.problem}; tried again")
                 return True
             outcome = Outcome("failed", f"{outcome.problem}, {TRIES} times")
-            task.records.fail(outcome.problem)
+            # Where it cannot be stored, the others go on all the same.
+            with contextlib.suppress(OSError):
+                task.records.fail(outcome.problem)
         if outcome.kind == "failed":
             self.failed[task.key] = outcome.problem
             self.tell(f"{task.key}: FAILED: {outcome.problem}")

@@ -97,8 +97,8 @@ class _Worker:
                 assert self._tasks is not None
                 self._tasks.send(task)
             outcome: Outcome = self._tasks.recv()
-        except (EOFError, OSError):
-            return self._ended()
+        except (EOFError, OSError) as error:
+            return self._ended() if self._process is not None else Outcome("lost", f"no process for it: {error}")
         return outcome
 
     def _start(self) -> None:
@@ -106,8 +106,9 @@ class _Worker:
             return
         context = multiprocessing.get_context("spawn")
         self._tasks, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, self._means, self._environment))
-        self._process.start()
+        process = context.Process(target=serve, args=(theirs, self._means, self._environment))
+        process.start()
+        self._process = process
         theirs.close()
 
     def _ended(self) -> Outcome:

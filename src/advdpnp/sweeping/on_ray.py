@@ -4,21 +4,25 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.tasks import SweepTask
-from advdpnp.sweeping.work import Outcome, do, prepare
+from advdpnp.sweeping.work import Outcome, do_and_log
 
 # In the folder of all runs: what a node must read there to be of use.
 TOKEN = ".sweep-token"
 # How long a node may take to answer, a process of Ray's included that it has to start.
-ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 300.0
+# How long another sweep may take to write the token.
+WRITE_SECONDS = 10.0
 
 
 def check_installed() -> None:
@@ -42,8 +46,8 @@ class RayRunner:
 
     def __init__(self, means: Means, out: Path, workers: int | None = None) -> None:
         check_installed()
-        self._ray, self._means, self._out = _connected(workers, means.threads or 1), means, out
         self._token = _token(out)
+        self._ray, self._means, self._out = _connected(workers, means.threads or 1), means, out
         self._doing: dict[Future[Outcome], Any] = {}
         self._stopped = False
         try:
@@ -100,25 +104,32 @@ class RayRunner:
         self._ray.shutdown()
 
     def _check_folder(self) -> int:
-        """Raise ValueError unless every node sees the folder of the runs; how many nodes there are."""
+        """Raise ValueError unless every node sees the folder of the runs; how many nodes there are.
+
+        A node that goes meanwhile is one less: what it would have done others do.
+        """
         ray, on = self._ray, import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
         nodes = [node for node in ray.nodes() if node["Alive"]]
         look = ray.remote(num_cpus=0, max_retries=0)(_sees)
-        answers = {
-            node["NodeManagerAddress"]: look.options(scheduling_strategy=on(node["NodeID"], soft=False)).remote(
-                self._out, self._token
-            )
+        asked = [
+            (node, look.options(scheduling_strategy=on(node["NodeID"], soft=False)).remote(self._out, self._token))
             for node in nodes
-        }
-        for address, answer in answers.items():
-            try:
-                seen = ray.get(answer, timeout=ANSWER_SECONDS)
-            except ray.exceptions.RayError as error:
-                problem = " ".join(str(error).split())[:200]
-                raise ValueError(f"node {address} of the cluster does not answer ({problem}): remove it") from None
-            if not seen:
-                raise ValueError(_unseen(self._out, address))
-        return len(nodes)
+        ]
+        return sum(self._check_answer(node, answer) for node, answer in asked)
+
+    def _check_answer(self, node: dict[str, Any], answer: Any) -> bool:
+        """Whether a node is still there; ValueError if it does not answer, or does not see the folder."""
+        ray, address = self._ray, node["NodeManagerAddress"]
+        try:
+            seen = ray.get(answer, timeout=ANSWER_SECONDS)
+        except ray.exceptions.RayError as error:
+            if node["NodeID"] not in {other["NodeID"] for other in ray.nodes() if other["Alive"]}:
+                return False
+            problem = " ".join(str(error).split())[:200]
+            raise ValueError(f"node {address} of the cluster does not answer ({problem}): remove it") from None
+        if not seen:
+            raise ValueError(_unseen(self._out, address))
+        return True
 
 
 def _unseen(out: Path, where: str) -> str:
@@ -127,21 +138,15 @@ def _unseen(out: Path, where: str) -> str:
 
 def _do(task: SweepTask, means: Means, out: Path, token: str, takes_over: bool = False) -> Outcome:
     """A task, in a process of Ray's; a node that came later may not see the folder."""
-    from advdpnp.progress import Lines
-
     if not _sees(out, token):
-        import socket
-
         return Outcome("failed", _unseen(out, socket.gethostname()))
-    with _printing_to(task.records.log_path):
-        prepare(means)
-        return do(task, means, Lines(), takes_over)
+    return do_and_log(task, means, _redirected, takes_over)
 
 
 @contextlib.contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+def _redirected(file: IO[str]) -> Iterator[None]:
+    """Send what is printed to a file; Ray has the streams of its process."""
+    with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         yield
 
 
@@ -157,7 +162,13 @@ def _token(out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError), (out / TOKEN).open("x") as file:
         file.write(secrets.token_hex(16))
-    return (out / TOKEN).read_text()
+    # Another sweep may have made it, and be about to write it.
+    until = time.monotonic() + WRITE_SECONDS
+    while not (token := (out / TOKEN).read_text()):
+        if time.monotonic() > until:
+            raise ValueError(f"{out / TOKEN} is empty: remove it")
+        time.sleep(0.02)
+    return token
 
 
 def _connected(workers: int | None, threads: int) -> Any:

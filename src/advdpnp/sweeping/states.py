@@ -1,5 +1,6 @@
 """The states of a sweep's tasks, for people and as JSON."""
 
+import types
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import get_args
@@ -8,10 +9,21 @@ from advdpnp.runs import Json
 from advdpnp.sweeping.tasks import State, Status, SweepTask
 
 
-def read_states(tasks: Sequence[SweepTask]) -> list[tuple[SweepTask, Status]]:
-    """Every task with its state, as the folders of the runs have it now."""
-    found = {task.key: task.status() for task in tasks}
+def read_states(
+    tasks: Sequence[SweepTask], problems: Mapping[str, str] = types.MappingProxyType({})
+) -> list[tuple[SweepTask, Status]]:
+    """Every task with its state, as the folders of the runs have it now.
+
+    Args:
+        tasks: of a sweep.
+        problems: by key, of those that have just failed: in folders that cannot be written nothing says so.
+    """
+    found = {task.key: _failed_or(task.status(), problems.get(task.key)) for task in tasks}
     return [(task, _explained(task, found)) for task in tasks]
+
+
+def _failed_or(status: Status, problem: str | None) -> Status:
+    return status if problem is None or status.state not in ("waiting", "interrupted") else Status("failed", problem)
 
 
 def _explained(task: SweepTask, found: Mapping[str, Status]) -> Status:

@@ -58,7 +58,7 @@ class Group:
     """Methods x seeds x settings.
 
     Args:
-        data: name of the data set.
+        data: name of the data set, or folder:PATH for images of one's own.
         backbone: name of the network.
         methods: names of defenses, or of variants such as adv-dpnp-no-dnp.
         seeds: of the trainings.
@@ -67,6 +67,7 @@ class Group:
         variants: named settings: each method is trained with each of them, the name after its own; "" is none.
         grid: lists of values of fields: each combination is a variant, named after them.
         suites: what each run is evaluated with.
+        image_size, split_seed, skip_broken: of a folder, as the options of `train`; 0 is its usual size.
     """
 
     data: str = ""
@@ -78,12 +79,19 @@ class Group:
     variants: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, Any] = field(default_factory=dict)
     suites: tuple[SuiteEntry, ...] = ()
+    image_size: Natural = 0
+    split_seed: Natural = 0
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "experiments")
         for name in ("data", "backbone", "methods", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"experiments: each needs {name}, there or at the top of the file; got none")
+        for key, named in (("variants", self.variants), ("grid", self.grid)):
+            for name in named:
+                if not isinstance(name, str):
+                    raise ValueError(f"{key}: a name must be a text; got {name!r}: put it in quotes")
         for path, values in self.grid.items():
             if not isinstance(values, list) or not values:
                 raise ValueError(f"grid.{path} must be a list of values, as [10, 20]; got {values!r}")

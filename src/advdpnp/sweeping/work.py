@@ -2,12 +2,17 @@
 
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import IO, Any, Literal
+
+import torch
 
 from advdpnp.experiments import read_plugin
 from advdpnp.fence import SupersededError, claim, fenced
 from advdpnp.lock import InUseError, only_process, owner_of
+from advdpnp.progress import Lines
 from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.tasks import SweepTask
 
@@ -28,11 +33,31 @@ class Outcome:
     seconds: float = 0.0
 
 
-def prepare(means: Means) -> None:
-    """What a process needs before its first task: threads, and defenses from elsewhere."""
-    if means.threads is not None:
-        import torch
+def do_and_log(
+    task: SweepTask,
+    means: Means,
+    redirected: Callable[[IO[str]], AbstractContextManager[object]],
+    takes_over: bool = False,
+) -> Outcome:
+    """Do a task in a process that does nothing else meanwhile, and append what it says to the task's log.
 
+    Args:
+        task, means, takes_over: as `do` takes them.
+        redirected: sends what is printed to a file, while it lasts.
+    """
+    path = task.records.log_path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file, redirected(file):
+            _prepare(means)
+            return do(task, means, Lines(), takes_over)
+    except (ValueError, OSError) as error:
+        return Outcome("failed", _line(error))
+
+
+def _prepare(means: Means) -> None:
+    """What a process needs for its tasks: threads, and defenses from elsewhere."""
+    if means.threads is not None:
         torch.set_num_threads(means.threads)
     for reference in means.plugins:
         read_plugin(reference)

@@ -4,10 +4,11 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import IO, Any
 
 
 def serve(tasks: "Connection[Any, Any]", means: Any, environment: dict[str, str]) -> None:
@@ -23,27 +24,20 @@ def serve(tasks: "Connection[Any, Any]", means: Any, environment: dict[str, str]
         # Ctrl-C on the terminal reaches the sweep alone, which asks its processes to end.
         os.setsid()
     # Only now, since they load torch.
-    from advdpnp.progress import Lines
     from advdpnp.signals import Terminated, raised_when_terminated
-    from advdpnp.sweeping.work import Outcome, do, prepare
+    from advdpnp.sweeping.work import do_and_log
 
     waiting: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
     try:
         with raised_when_terminated():
-            prepare(means)
             while (task := waiting.get()) is not None:
-                _log_to(task.records.log_path)
-                outcome = do(task, means, Lines())
+                outcome = do_and_log(task, means, _redirected)
                 tasks.send(outcome)
                 if outcome.kind == "interrupted":
                     return
     except Terminated:
         return
-    except (ValueError, OSError) as error:
-        # Of what all tasks need; the first of them tells it.
-        if waiting.get() is not None:
-            tasks.send(Outcome("failed", " ".join(str(error).split())))
 
 
 def _receive(tasks: "Connection[Any, Any]", waiting: "SimpleQueue[Any]") -> None:
@@ -59,11 +53,10 @@ def _receive(tasks: "Connection[Any, Any]", waiting: "SimpleQueue[Any]") -> None
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _log_to(path: Path) -> None:
-    """Append what is printed, by whatever library, to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+@contextmanager
+def _redirected(file: IO[str]) -> Iterator[None]:
+    """Send what is printed, by whatever library, to a file, until it is sent to the next one."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-        os.dup2(file, stream.fileno())
-    os.close(file)
+        os.dup2(file.fileno(), stream.fileno())
+    yield

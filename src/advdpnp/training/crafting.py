@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from advdpnp.attacks.projected_ascent import Budget, ascend
 from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
+from advdpnp.models.first_layer import computed_in_bf16
 from advdpnp.models.folding import fold_batchnorm, refold, unfolded
 from advdpnp.noise import IndexNoise
 from advdpnp.ranges import check
@@ -115,6 +116,6 @@ class Crafter:
         if self._folded is not None:
             refold(self._folded, self._model)
             return self._defense.perturb(self._folded, batch, bound)
-        low = torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self._low_precision)
+        low = computed_in_bf16(self._model, batch.x.device.type) if self._low_precision else nullcontext()
         with attack_mode(self._model, self._inner.mode), low:
             return self._defense.perturb(self._model, batch, bound)

@@ -24,8 +24,8 @@ VOTES = 3
 _CARRIED = 64
 
 
-def check_ranks(recipe: Recipe, device: torch.device, world: World) -> None:
-    """Raise ValueError if several ranks cannot train by the recipe."""
+def check_ranks(recipe: Recipe, device: torch.device, world: World, smallest_batch: int) -> None:
+    """Raise ValueError if several ranks cannot train by the recipe in batches of so many images or more."""
     if world.size == 1:
         return
     if recipe.engine == "step":
@@ -40,6 +40,12 @@ def check_ranks(recipe: Recipe, device: torch.device, world: World) -> None:
     if recipe.sync_batchnorm and recipe.attack.mode == "train":
         raise ValueError(
             "recipe.sync_batchnorm would exchange statistics in each iteration of recipe.attack.mode=train. Drop one"
+        )
+    # A rank that is left over repeats rows, which must not count in statistics of all.
+    if recipe.sync_batchnorm and smallest_batch < 2 * world.size:
+        raise ValueError(
+            f"recipe.sync_batchnorm needs two images or more for each of {world.size} ranks in every batch; the "
+            f"smallest has {smallest_batch}: change recipe.batch_size or recipe.train_images"
         )
 
 

@@ -69,6 +69,11 @@ class Task:
         whole, rest = divmod(len(self.train), self.batch_size)
         return whole + (rest > 1)
 
+    @property
+    def smallest_batch(self) -> int:
+        """Images of an epoch's smallest batch."""
+        return min(self.batch_size, len(self.train) - (self.steps_per_epoch - 1) * self.batch_size)
+
     def batch(self, order: Tensor, step: int) -> Tensor:
         """The images of a step: positions (B,) out of an epoch's order (N,)."""
         begin = step * self.batch_size
@@ -137,7 +142,7 @@ def check_engine(recipe: Recipe, device: torch.device) -> None:
 def check_task(task: Task, world: World = ALONE) -> None:
     """Raise ValueError if the task cannot be trained: an engine that the device lacks, batches without variance."""
     check_engine(task.recipe, task.train.labels.device)
-    check_ranks(task.recipe, task.train.labels.device, world)
+    check_ranks(task.recipe, task.train.labels.device, world, task.smallest_batch)
     if task.batch_size > 1:
         return
     x, _ = task.train.batch(torch.zeros(1, dtype=torch.int64, device=task.train.labels.device))
