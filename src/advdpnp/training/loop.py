@@ -71,7 +71,8 @@ def fit(
 
 def _match_weights(run: Run, training: Training, callback: TrainingCallback) -> None:
     """The weights that the state speaks of must be there; those of the end are in the state, and are written anew."""
-    if (best := training.best_epoch) is not None and (problem := _problem(run, "best", best)):
+    best = training.state()["best"]
+    if best is not None and (problem := _problem(run, "best", best[2])):
         raise ValueError(
             f"{run.weights_path('best')} {problem}, and has the best weights so far, which no state holds: put it back "
             f"from a copy, or remove {run.state_path} to start this run again from its beginning"

@@ -370,11 +370,6 @@ class Training:
         """The network as it is validated and stored after an epoch."""
         return self._average.network(lambda: statistics_batches(self.task, epoch))
 
-    @property
-    def best_epoch(self) -> int | None:
-        """The epochs that the best weights so far were trained for; None where there are none yet."""
-        return None if self._best is None else self._best[2]
-
     def write_last_again(self, run: Run) -> None:
         """Write the weights of a training that is done, from its state: the same bits as at its end."""
         run.write_weights("last", self._to_evaluate(self.epoch - 1).state_dict(), self.epoch)
