@@ -41,7 +41,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "launch": (set(), set()),
     "lock": ({"bounded_files", "stored_values"}, set()),
     "fence": (set(), set()),
-    "weights_file": ({"stored_values"}, {"torch", "safetensors"}),
+    "weights_file": ({"bounded_files", "stored_values"}, {"torch", "safetensors"}),
     "checksums": (set(), set()),
     "runs": (
         {"bounded_files", "checksums", "fence", "stored_values", "torch_limits", "weights_file"},
@@ -114,7 +114,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "radii": (set(), {"numpy"}),
     "audit_files": ({"runs", "stored_values"}, set()),
     "results": ({"attack_words", "audit_files", "declared_fields", "result_parts", "runs", "stored_values"}, set()),
-    "result_files": ({"checksums", "declared_fields", "indices", "radii", "results", "runs"}, {"numpy"}),
+    "same_weights": ({"runs"}, set()),
+    "result_files": (
+        {"checksums", "declared_fields", "indices", "radii", "results", "runs", "same_weights"},
+        {"numpy"},
+    ),
     "ood_results": (
         {"attack_words", "declared_fields", "indices", "result_parts", "results", "runs", "stored_values"},
         set(),
@@ -134,11 +138,15 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "result_parts",
             "results",
             "runs",
+            "same_weights",
             "stored_values",
         },
         {"numpy", "matplotlib", "jinja2"},
     ),
-    "external": ({"data", "inert_pickle", "mode", "models", "importing", "torch_limits"}, {"torch", "safetensors"}),
+    "external": (
+        {"data", "inert_pickle", "mode", "models", "importing", "torch_limits", "weights_file"},
+        {"torch", "safetensors"},
+    ),
     "predicting": (
         {"array_files", "data", "evaluation", "metrics", "models.classifier", "models.heads", "runs"},
         {"torch", "numpy", "matplotlib"},

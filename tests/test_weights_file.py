@@ -1,10 +1,13 @@
+import gc
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from advdpnp.weights_file import read_facts, read_weights, weights_bytes
+from advdpnp.weights_file import read_facts, read_tensors, read_weights, weights_bytes
 
 WEIGHTS = {"b": torch.arange(2000.0).reshape(40, 50), "a": torch.tensor([1, 2, 3]), "scalar": torch.tensor(0.5)}
 FACTS = {"epoch": 3, "config": {"seed": 0}}
@@ -46,3 +49,29 @@ def test_a_file_of_an_earlier_version_is_read_unverified(path: Path) -> None:
     save_file(load_file(path), path, {"advdpnp": '{"epoch": 3, "config": {"seed": 0}}'})
     weights, facts, verified = read_weights(path)
     assert not verified and facts == FACTS and torch.equal(weights["b"], WEIGHTS["b"])
+
+
+def test_reading_again_and_again_leaves_nothing_behind(path: Path) -> None:
+    # Where 100 reads of 3 tensors left 2 integers each, there were 600 blocks more.
+    def blocks(reads: int) -> int:
+        for _ in range(reads):
+            read_weights(path)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = blocks(100)
+    assert blocks(100) < before + 300
+
+
+def test_tensors_outlive_their_file(path: Path) -> None:
+    # Of mapped ones, the first that is used after such a cut ends the process.
+    tensors, _ = read_tensors(path)
+    os.truncate(path, 0)
+    assert all(torch.equal(tensors[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+def test_the_metadata_of_anyone_is_read_and_of_what_has_none_it_is_empty(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "a.safetensors", {"format": "pt", "é": "ü"})
+    save_file(WEIGHTS, tmp_path / "b.safetensors")
+    assert read_tensors(tmp_path / "a.safetensors")[1] == {"format": "pt", "é": "ü"}
+    assert read_tensors(tmp_path / "b.safetensors")[1] == {}

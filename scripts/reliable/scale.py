@@ -27,5 +27,5 @@ class Scale:
     seed: int = 0
 
 
-FULL = Scale(kills=30, images=100, flips=400, changes=120, runs=2000, minutes=60)
+FULL = Scale(kills=30, images=100, flips=400, changes=120, runs=2000, minutes=240)
 QUICK = Scale(kills=2, images=16, flips=6, changes=8, runs=6, minutes=2, every=1)

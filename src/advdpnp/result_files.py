@@ -32,6 +32,7 @@ from advdpnp.results import (
     read_evaluation,
 )
 from advdpnp.runs import Json, Run, checked, differences, read_json
+from advdpnp.same_weights import check_weights
 
 # The standard normal distribution has 95 % of its mass within this distance of 0.
 _Z95 = 1.959963984540054
@@ -71,11 +72,13 @@ class ResultFiles:
         return self.run.eval_path(f"{self.name}{f'.seed-{seed}' if seed else ''}{PARTIAL}")
 
     def read(self) -> Json:
-        """The stored evaluation as it is; FileNotFoundError if there is none, ValueError if it is damaged."""
+        """The stored evaluation as it is; FileNotFoundError where none is, ValueError: damaged, or of other weights."""
         if not self.result.is_file():
             command = f"advdpnp evaluate {self.run.folder} --suite {self.name}"
             raise FileNotFoundError(f"no result at {self.result}: run `{command}` first")
-        return read_stored(self.result)
+        stored = read_stored(self.result)
+        check_weights(self.run, self.result, stored["checkpoint"], stored.get("weights", ""))
+        return stored
 
 
 def read_stored(path: Path, cure: str = "evaluate the run again") -> Json:

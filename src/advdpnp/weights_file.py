@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advdpnp.bounded_files import read_bytes
 from advdpnp.stored_values import parsed
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 # The one entry of the metadata: safetensors writes several in random order, and equal weights shall be equal files.
 _ENTRY = "advdpnp"
+# A file of weights is as large as its network; this is that of the largest which one machine holds.
+_MOST = 1 << 40
+_LENGTH = 8
 
 
 def weights_bytes(weights: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> bytes:
@@ -34,19 +38,39 @@ def weights_bytes(weights: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> 
     return save(tensors, {_ENTRY: json.dumps({**facts, "sha256": _checksum(tensors, facts)})})
 
 
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """What a safetensors file holds, anyone's: tensors on the CPU, in memory of their own, and its metadata.
+
+    Raises:
+        ValueError: damaged, or no such file; the message says how, and does not name the file. OSError: it cannot be
+            read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    # Not `safe_open`: its tensors are mapped, so that a file which is cut while they are used ends the process, and
+    # safetensors 0.8 leaks two integers of Python with each of them.
+    content = read_bytes(path, _MOST)
+    try:
+        weights = load(content)
+        header = parsed(content[_LENGTH : _LENGTH + int.from_bytes(content[:_LENGTH], "little")].decode())
+    except KeyError as error:
+        raise ValueError(f"torch has no numbers of the type {error}") from None
+    except (SafetensorError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{error}") from None
+    return weights, header.get("__metadata__") or {}
+
+
 def read_weights(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any], bool]":
     """What `weights_bytes` was given, and whether there is a checksum: files of earlier versions have none.
 
     Raises:
-        ValueError: damaged. KeyError: it does not say what its weights are.
+        ValueError: damaged. KeyError: it does not say what its weights are. OSError: it cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = parsed((file.metadata() or {})[_ENTRY])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, TypeError) as error:
+        weights, metadata = read_tensors(path)
+        facts = parsed(metadata[_ENTRY])
+    except (ValueError, TypeError) as error:
         raise _damaged(path, f"{error}") from None
     if not isinstance(facts, dict):
         raise _damaged(path, "what it says of its weights is no object")

@@ -40,6 +40,40 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [(), ("recipe.averaging.kind=ema", "recipe.averaging.decay=0.8"), ("recipe.averaging.kind=swa",)],
+    ids=["plain", "ema", "swa"],
+)
+def test_last_weights_that_are_lost_come_back_from_the_state(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    run = created(tmp_path, "at", *settings)
+    trained(tmp_path, small_task("at", *settings), run)
+    path = run.weights_path("last")
+    whole = path.read_bytes()
+    for damage in (path.unlink, lambda: path.write_bytes(whole[:-9])):
+        damage()
+        fit(small_task("at", *settings), run, Silent(), resume=True)
+        assert path.read_bytes() == whole
+
+
+def test_best_weights_that_are_lost_are_no_reason_to_go_on_without_them(tmp_path: Path) -> None:
+    run, task = created(tmp_path), small_task()
+    with pytest.raises(KeyboardInterrupt):
+        fit(task, run, StopAt(4), resume=False, checkpoint_seconds=0)
+    path = run.weights_path("best")
+    whole = path.read_bytes()
+    weights, _ = run.read_weights("best")
+    for content, problem in ((None, "not there"), (whole[:-9], "damaged"), (b"", "damaged")):
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"best\.safetensors is {problem}.*put it back from a copy, or remove"):
+            fit(small_task(), run, Silent(), resume=True)
+    run.write_weights("best", weights, 0)
+    with pytest.raises(ValueError, match="is of epoch 0, not 1"):
+        fit(small_task(), run, Silent(), resume=True)
+    path.write_bytes(whole)
+    fit(small_task(), run, Silent(), resume=True)
+
+
 def test_the_global_generator_has_no_part(tmp_path: Path) -> None:
     weights = []
     for seed in (1, 2):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from advdpnp.inert_pickle import LimitError
 from advdpnp.torch_limits import check_limits
+from advdpnp.weights_file import read_tensors
 
 # Files of whole networks, and what to do with them.
 _NO_WEIGHTS = {
@@ -37,13 +38,9 @@ def read_checkpoint(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            aliases = file.metadata() or {}
-    except (SafetensorError, ValueError) as error:
+        state, aliases = read_tensors(path)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged, or no safetensors file ({error}): restore it") from None
     # `safetensors.torch.save_model` drops all names but one of a tied tensor, and notes {dropped: kept}.
     return state | {name: state[kept] for name, kept in aliases.items() if name not in state and kept in state}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from advdpnp.audit_files import StoredAudit, audit_paths, read_audit
 from advdpnp.checksums import one_warning
@@ -39,7 +39,10 @@ from advdpnp.report.run_files import (
 from advdpnp.report.similarity import Similarity, stored_similarity
 from advdpnp.results import Accuracy, AttackKey, EvaluationResult, without_copies
 from advdpnp.runs import SIMILARITY, Run
+from advdpnp.same_weights import check_weights
 from advdpnp.stored_values import short_name
+
+R = TypeVar("R", OodResult, Illustration)
 
 # Suites of one attack at growing radius, which are drawn and not listed; the last two are those of Figure 4.
 CURVES = ("curve", "curve-pgd", "curve-fgsm")
@@ -250,13 +253,20 @@ def read_run(folder: Path) -> RunResults:
         curves=curves,
         samples=arrays(SAMPLES, Samples),
         embedding=arrays(EMBEDDING, Embedding),
-        ood=reading(ood, lambda: stored_ood(run) if is_there(ood) else None, None),
+        ood=reading(ood, lambda: _of_run(run, ood, stored_ood), None),
         projection=arrays(PROJECTION, ProjectedFeatures),
-        illustration=reading(drawn, lambda: stored_illustration(run) if is_there(drawn) else None, None),
+        illustration=reading(drawn, lambda: _of_run(run, drawn, stored_illustration), None),
         audits=_audits(run, reading),
         similarity=reading(centers, lambda: stored_similarity(run), None),
         unread=tuple(reading.unread),
     )
+
+
+def _of_run(run: Run, path: Path, read: Callable[[Run], R | None]) -> R | None:
+    found = read(run) if is_there(path) else None
+    if found is not None:
+        check_weights(run, path, found.checkpoint, found.weights)
+    return found
 
 
 def _audits(run: Run, reading: Reading) -> list[StoredAudit]:

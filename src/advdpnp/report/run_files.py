@@ -14,6 +14,7 @@ from advdpnp.ranges import parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import PARTIAL, EvaluationResult, read_result, result_files
 from advdpnp.runs import Json, Run, read_shown
+from advdpnp.same_weights import check_weights
 from advdpnp.stored_values import check_schema, check_value, shown_text
 
 SCHEMA = 1
@@ -251,8 +252,12 @@ def _lines(numbers: list[int]) -> str:
     return f"line {shown}" if len(numbers) == 1 else f"lines {shown}"
 
 
-def _result(path: Path) -> EvaluationResult | None:
-    return read_result(path) if is_there(path) else None
+def _result(run: Run, path: Path) -> EvaluationResult | None:
+    if not is_there(path):
+        return None
+    result = read_result(path)
+    check_weights(run, path, result.checkpoint, result.weights)
+    return result
 
 
 def read_results(run: Run, reading: Reading) -> list[EvaluationResult]:
@@ -262,7 +267,7 @@ def read_results(run: Run, reading: Reading) -> list[EvaluationResult]:
         # A glob is silent about a folder that must not be read.
         reading(folder, lambda: next(folder.iterdir(), None), None)
     for path in result_files(run):
-        result = reading(path, partial(_result, path), None)
+        result = reading(path, partial(_result, run, path), None)
         found += [] if result is None else [result]
     for path in result_files(run, finished=False):
         suite = path.name.removesuffix(PARTIAL).partition(".seed-")[0].partition("@")[0]

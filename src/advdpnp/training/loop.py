@@ -44,6 +44,7 @@ def fit(
     else:
         task.defense.between_epochs(task.model, 0)
     if run is not None:
+        _match_weights(run, training, callback)
         _match_log(run, training, callback)
     for note in training.notes():
         callback.on_note(note)
@@ -66,6 +67,31 @@ def fit(
                     callback.on_note(warning)
             elif due.after_epoch():
                 _checkpoint(training, callback, run, due)
+
+
+def _match_weights(run: Run, training: Training, callback: TrainingCallback) -> None:
+    """The weights that the state speaks of must be there; those of the end are in the state, and are written anew."""
+    best = training.state()["best"]
+    if best is not None and (problem := _problem(run, "best", best[2])):
+        raise ValueError(
+            f"{run.weights_path('best')} {problem}, and has the best weights so far, which no state holds: put it back "
+            f"from a copy, or remove {run.state_path} to start this run again from its beginning"
+        )
+    last = training.task.recipe.epochs
+    if training.epoch == last and (problem := _problem(run, "last", last)):
+        training.write_last_again(run)
+        callback.on_note(f"{run.weights_path('last')} {problem}: written anew, from {run.state_path.name}")
+
+
+def _problem(run: Run, which: str, epochs: int) -> str:
+    """What is wrong with stored weights that were trained for so many epochs or, after a kill, more; "" if nothing."""
+    if not run.weights_path(which).is_file():
+        return "is not there"
+    try:
+        _, found = run.read_weights(which)
+    except ValueError:
+        return "is damaged, or of another experiment"
+    return "" if found >= epochs else f"is of epoch {found}, not {epochs}"
 
 
 def _match_log(run: Run, training: Training, callback: TrainingCallback) -> None:

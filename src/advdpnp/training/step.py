@@ -320,7 +320,7 @@ class Training:
         if self._measures:
             measure_statistics(task.model, statistics_batches(task, self.epoch))
         if task.holdout or self.epoch + 1 == task.recipe.epochs:
-            self._evaluated = self._average.network(lambda: statistics_batches(task, self.epoch))
+            self._evaluated = self._to_evaluate(self.epoch)
         holdout = None
         if task.holdout:
             seen = validate(self._evaluated, task.holdout, task.recipe.attack, task.batch_size, self.world)
@@ -365,6 +365,14 @@ class Training:
             return None
         batches = mixed_batches(self.task, self.epoch, LOOK_IMAGES)
         return disagreement_text(*two_accuracies(self._evaluated, ((batch.x, batch.y) for batch in batches)))
+
+    def _to_evaluate(self, epoch: int) -> Classifier:
+        """The network as it is validated and stored after an epoch."""
+        return self._average.network(lambda: statistics_batches(self.task, epoch))
+
+    def write_last_again(self, run: Run) -> None:
+        """Write the weights of a training that is done, from its state: the same bits as at its end."""
+        run.write_weights("last", self._to_evaluate(self.epoch - 1).state_dict(), self.epoch)
 
     def _keep_best(self, robust: float, clean: float) -> None:
         if self._best is None or (robust, clean) > self._best[:2]:
