@@ -55,13 +55,13 @@ class _Classes:
 
     def blocks(self, features: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Features (n, D) in float64 and the places of their classes (n,), some samples at a time."""
-        for f, row in zip(features.split(_BLOCK), self.row.split(_BLOCK), strict=True):
+        for f, row in zip(torch.split(features, _BLOCK), torch.split(self.row, _BLOCK), strict=True):
             yield f.double(), row
 
 
 def _global_mean(features: Tensor) -> Tensor:
     """(N, D) -> (D,) float64."""
-    total = torch.stack([block.double().sum(dim=0) for block in features.split(_BLOCK)]).sum(dim=0)
+    total = torch.stack([block.double().sum(dim=0) for block in torch.split(features, _BLOCK)]).sum(dim=0)
     return total / len(features)
 
 
