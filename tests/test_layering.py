@@ -129,6 +129,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "array_files",
             "attack_words",
             "audit_files",
+            "bounded_files",
             "checksums",
             "illustrations",
             "indices",

@@ -100,6 +100,21 @@ def test_a_line_that_a_kill_cut_short_is_left_out_and_repeated_epochs_are_droppe
     assert (tmp_path / "train.jsonl").read_text().endswith('"epoch": 2}\n')
 
 
+def test_a_log_that_goes_back_to_an_earlier_epoch_is_damaged(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    for epoch in (1, 2, 2):
+        run.append_epoch({"epoch": epoch})
+    with pytest.raises(ValueError, match=r"train\.jsonl is damaged in line 3 \(epoch 2 comes after epoch 2\)"):
+        run.keep_epochs(2)
+    one, two, _ = (tmp_path / "train.jsonl").read_text().splitlines()
+    (tmp_path / "train.jsonl").write_text(f"{two}\n{one}\n")
+    with pytest.raises(ValueError, match=r"in line 2 \(epoch 1 comes after epoch 2\)"):
+        run.epochs()
+    # What a line that was removed leaves is in order.
+    (tmp_path / "train.jsonl").write_text(f"{two}\n")
+    assert [line["epoch"] for line in run.epochs()] == [2]
+
+
 def test_runs_are_found_by_their_folders(tmp_path: Path) -> None:
     for name in ("x/seed-1", "x/seed-0", "y/z/seed-0"):
         make(tmp_path / name)

@@ -12,20 +12,28 @@ import torch
 
 from advdpnp import api
 from advdpnp.audit_files import read_audit
+from advdpnp.data import KnownImages
+from advdpnp.data.folder.known import KnownImage
 from advdpnp.evaluation.state import EvaluationState
+from advdpnp.explaining.files import VALUES
 from advdpnp.exporting.folder import SUMS
 from advdpnp.illustrations import EMBEDDING, PROJECTION, SAMPLES, illustration_path, stored_illustration
-from advdpnp.ood_results import ood_path, stored_ood
+from advdpnp.loggers.logger import LogPlace
+from advdpnp.ood_results import ood_path, read_ood, stored_ood
+from advdpnp.predicting import read_training_set
 from advdpnp.report.arrays import Embedding, ProjectedFeatures, Samples, read_arrays
 from advdpnp.report.run_files import Reading, read_config, read_environment, read_epochs
 from advdpnp.report.similarity import stored_similarity
 from advdpnp.result_files import read_stored
-from advdpnp.runs import EXPORT_MANIFEST, EXPORTED_WEIGHTS, SIMILARITY, Json, Run, read_json
+from advdpnp.results import PARTIAL
+from advdpnp.runs import EXPORT_MANIFEST, EXPORTED_WEIGHTS, SIMILARITY, Json, Run, read_json, write_json
+from advdpnp.sweeping.records import Records
 
 Read = Callable[[Run], Any]
 SECTOR = 4096
 # Of one attack, unfinished.
 PARTIAL_PROTOCOL = {"n": 100}
+NEIGHBORS, EXPLAINED = "neighbors-last.npz", "explanation"
 
 
 def made(work: Path) -> tuple[Run, Run]:
@@ -37,15 +45,53 @@ def made(work: Path) -> tuple[Run, Run]:
         run = api.train(api_experiment(what, settings), work / "damaged", device="cpu")
         api.evaluate(run.folder, ["fgsm"], suite_name="look", limit=100, device="cpu")
         api.evaluate(run.folder, ["fgsm"], suite_name="look", limit=100, shard="1/2", device="cpu")
+        # Measures geometry, and with it the class centers.
+        api.evaluate(run.folder, "pgd20", limit=16, device="cpu")
         api.illustrate(run.folder, attack="fgsm", limit=100, device="cpu")
         api.ood(run.folder, ["uniform-noise"], limit=40, attack="pgd:steps=1", device="cpu")
         api.audit(run.folder, limit=20, device="cpu")
         api.export(run.folder, work / "exported", ("safetensors", "torch-export"), images=20)
+        # Stores the embeddings of the training images.
+        api.explain(run.folder, "test:0", out=run.folder / EXPLAINED, device="cpu")
+    _make_what_is_rare(run)
     partial = EvaluationState(run.eval_path("left.partial.json"), PARTIAL_PROTOCOL, resume=False)
     right = torch.arange(100) % 3 > 0
     partial.pass_progress("fgsm").add(right, ~right, torch.rand(100), 0.5)
     partial.save(now=True)
     return run, Run(work / "exported")
+
+
+def _make_what_is_rare(run: Run) -> None:
+    """Files that no run of this kind has, with what such a file holds."""
+    points = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
+    plane = {"clean": points, "adversarial": points + 1, "labels": np.arange(100) % 10, "centers": points[:10]}
+    names = {"class_names": np.array([*map(str, range(10))]), "attack": np.array("fgsm")}
+    run.write_arrays(EMBEDDING, plane | names)
+    write_json(run.loggers_path, {"tensorboard": vars(LogPlace("tensorboard", 2))})
+    images = tuple(KnownImage(f"cat/{number}.png", f"{number:064x}", number % 2) for number in range(20))
+    write_json(run.folder / "images.json", KnownImages("0" * 64, images[:16], images[16:]).as_json())
+    write_json(_partial_ood(run), read_json(ood_path(run)))
+    Records(run.folder, "train").fail("no space left on device")
+
+
+def _partial_ood(run: Run) -> Path:
+    return ood_path(run).with_name(f"ood{PARTIAL}")
+
+
+def _neighbors(run: Run) -> Any:
+    """What is damaged is left aside, and computed again."""
+    found = read_training_set(run, "last", tuple(map(str, range(10))))
+    if found is None:
+        raise ValueError(f"{run.eval_path(NEIGHBORS)} is not read")
+    return found
+
+
+def _failure(run: Run) -> str:
+    """A line of a sweep's table."""
+    records = Records(run.folder, "train")
+    if records.failure_path.name in (told := records.failure()):
+        raise ValueError(told)
+    return told
 
 
 def api_experiment(name: str, settings: tuple[str, ...]) -> Any:
@@ -106,6 +152,18 @@ KINDS: dict[str, tuple[Callable[[Run], Path], Read]] = {
     ),
     "centers.npz": (lambda run: run.eval_path(SIMILARITY), stored_similarity),
     "ood.json": (ood_path, stored_ood),
+    "an unfinished ood": (_partial_ood, lambda run: read_ood(read_json(_partial_ood(run)))),
+    "neighbors-last.npz": (lambda run: run.eval_path(NEIGHBORS), _neighbors),
+    "loggers.json": (lambda run: run.loggers_path, lambda run: read_json(run.loggers_path)),
+    "images.json": (
+        lambda run: run.folder / "images.json",
+        lambda run: KnownImages.read(read_json(run.folder / "images.json")),
+    ),
+    "explain.json": (
+        lambda run: run.folder / EXPLAINED / VALUES,
+        lambda run: read_json(run.folder / EXPLAINED / VALUES),
+    ),
+    "a failure in a sweep": (lambda run: Records(run.folder, "train").failure_path, _failure),
     "audit.json": (lambda run: run.eval_path("audit.json"), lambda run: read_audit(run.eval_path("audit.json"))),
 }  # fmt: skip
 EXPORTED: dict[str, tuple[Callable[[Run], Path], Read]] = {
@@ -144,7 +202,7 @@ def damage(run: Run, kinds: dict[str, tuple[Callable[[Run], Path], Read]], flips
     for name, (path_of, read) in kinds.items():
         path = path_of(run)
         if not path.is_file():
-            continue
+            raise FileNotFoundError(f"{path} is not there: nothing would be known of {name}")
         content, chance = path.read_bytes(), random.Random(f"{seed} {name}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

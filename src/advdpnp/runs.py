@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from advdpnp import checksums, fence, weights_file
 from advdpnp.bounded_files import MOST_LOG, no_link, read_bytes, read_text
 from advdpnp.checksums import DamagedError
-from advdpnp.stored_values import check_value, parsed, to_show
+from advdpnp.stored_values import check_value, later_epoch, parsed, to_show
 from advdpnp.torch_limits import check_limits
 
 if TYPE_CHECKING:
@@ -323,13 +323,14 @@ class Run:
         write_bytes(self.eval_path(name), buffer.getvalue())
 
     def epochs(self) -> list[Json]:
-        """The lines of train.jsonl; a last line that a kill cut short is left out."""
-        path, found, checked = self.log_path, [], True
+        """The lines of train.jsonl, each of a later epoch; a last line that a kill cut short is left out."""
+        path, found, checked, last = self.log_path, [], True, 0
         content = read_bytes(path, MOST_LOG) if path.exists() else b""
         lines = content.splitlines()
         for number, line in enumerate(lines, start=1):
             try:
                 epoch, has_checksum = checksums.unsealed_line(line)
+                last = later_epoch(epoch, last)
             except ValueError as error:
                 if number < len(lines) or content.endswith(b"\n"):
                     raise ValueError(

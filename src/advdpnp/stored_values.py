@@ -98,6 +98,20 @@ def check_schema(stored: Any, known: int) -> None:
         )
 
 
+def later_epoch(line: dict[str, Any], last: int) -> int:
+    """The epoch that a line of train.jsonl is of; ValueError where it is not after that of the line before.
+
+    Two trainings that wrote to one file, or one copied to the end of another, would be one curve that jumps back.
+    """
+    epoch = line.get("epoch", last + 1)
+    # Of another kind: whoever needs the number says so.
+    if type(epoch) is not int:
+        return last
+    if epoch <= last:
+        raise ValueError(f"epoch {epoch} comes after epoch {last}")
+    return epoch
+
+
 def check_value(name: str, value: Any, kind: Any) -> None:
     """Raise TypeError unless a value is what an annotation says, with all that it holds.
 

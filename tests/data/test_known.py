@@ -185,6 +185,17 @@ def test_a_damaged_list_of_images_is_named(run: Run) -> None:
         advdpnp.evaluate(run.folder, "clean")
 
 
+@pytest.mark.parametrize("label", ["1", True, 1.0, -(10**399), 10**399, None, [1]])
+def test_a_class_in_a_list_of_images_is_a_number(label: Any) -> None:
+    # As it is read from a file: with lists, and numbers of up to 400 digits.
+    stored = {"schema": 1, "checksum": "0", "train": [["a.png", "1f", 1]], "test": [["b.png", "2f", label]]}
+    with pytest.raises(TypeError, match=r"an image\.label is "):
+        KnownImages.read(stored)
+    with pytest.raises(ValueError, match="argument"):
+        KnownImages.read(stored | {"test": [["b.png", "2f"]]})
+    assert KnownImages.read(stored | {"test": []}).train == (("a.png", "1f", 1),)
+
+
 def test_a_run_does_not_go_on_with_other_images(run: Run, pictures: Path) -> None:
     repaint(pictures / "cat" / "! new.png")
     wanted = experiment_on(folder_spec(pictures, 8), "tiny", "at", settings=QUICK)

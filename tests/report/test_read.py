@@ -263,6 +263,14 @@ def test_damaged_lines_of_the_log_are_left_out_and_others_kept(make_run: MakeRun
     ]
 
 
+def test_lines_of_the_log_that_go_back_are_damage(make_run: MakeRun) -> None:
+    path = make_run(everything=True) / "train.jsonl"
+    path.write_text(path.read_text() * 2)
+    run = read_run(path.parent)
+    assert [line["epoch"] for line in run.epochs] == [1, 2, 3, 4, 5]
+    assert f"{path} is damaged in lines 6, 7, 8, 9, 10: restore it" in run.unread[0].reason
+
+
 def test_a_loss_that_is_not_finite_is_a_gap(make_run: MakeRun) -> None:
     path = make_run(everything=True) / "train.jsonl"
     lines = path.read_text().splitlines()

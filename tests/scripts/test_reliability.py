@@ -60,6 +60,13 @@ def test_damage_that_is_read_silently_is_counted_as_missed(tmp_path: Path) -> No
     assert losses({"damage": {"kinds": [row], "scale": {"flips": 8}}})[0].startswith("a: ")
 
 
+def test_a_kind_of_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    from advdpnp.runs import Run
+
+    with pytest.raises(FileNotFoundError, match=r"a\.txt is not there"):
+        damage(Run(tmp_path), {"a": (lambda run: tmp_path / "a.txt", lambda run: None)}, 8, 0)
+
+
 def test_verdicts_that_differ_are_counted() -> None:
     right = torch.arange(20) % 2 > 0
     other = right.clone()

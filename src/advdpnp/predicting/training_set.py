@@ -147,4 +147,4 @@ def _is_sound(features: NDArray[Any], labels: NDArray[Any], index: NDArray[Any])
     kinds = [str(array.dtype) for array in (features, labels, index)] == ["float32", "int64", "int64"]
     if not kinds or features.ndim != 2 or not len(features) or not labels.shape == index.shape == features.shape[:1]:
         return False
-    return bool(labels.min() >= 0 and index.min() >= 0)
+    return bool(labels.min() >= 0 and index.min() >= 0 and np.isfinite(features).all())

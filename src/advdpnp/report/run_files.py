@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict, TypeVar
 
 from advdpnp import checksums
+from advdpnp.bounded_files import MOST_LOG, read_bytes
 from advdpnp.ranges import parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import PARTIAL, EvaluationResult, read_result, result_files
 from advdpnp.runs import Json, Run, read_shown
 from advdpnp.same_weights import check_weights
-from advdpnp.stored_values import check_schema, check_value, shown_text
+from advdpnp.stored_values import check_schema, check_value, later_epoch, shown_text
 
 SCHEMA = 1
 T = TypeVar("T")
@@ -193,7 +194,7 @@ def _environment(stored: Json) -> Json:
 
 def read_epochs(run: Run, reading: Reading) -> list[Json]:
     """The epochs of train.jsonl that can be read; a last line that a kill cut short is no loss, if it is repeated."""
-    found = sorted(_read_epochs(run, reading), key=lambda line: line["epoch"])
+    found = _read_epochs(run, reading)
     trained = reading(run.weights_path("last"), lambda: run.trained_epochs("last"), None)
     if trained is not None and len(found) < trained and all(one.path != run.log_path for one in reading.unread):
         lost = f"{run.log_path} holds {len(found)} of {trained} epochs: the curves of the others are lost"
@@ -203,13 +204,15 @@ def read_epochs(run: Run, reading: Reading) -> list[Json]:
 
 def _read_epochs(run: Run, reading: Reading) -> list[Json]:
     path, epochs, damaged, gaps, checked = run.log_path, list[Json](), list[int](), list[int](), True
+    last = 0
     if not reading(path, lambda: is_there(path), False):
         return []
-    content = reading(path, path.read_bytes, b"")
+    content = reading(path, lambda: read_bytes(path, MOST_LOG), b"")
     lines = content.splitlines()
     for number, line in enumerate(lines, start=1):
         try:
             epoch, whole, has_checksum = _epoch(line)
+            last = later_epoch(epoch, last)
         except (ValueError, TypeError, RecursionError):
             if number < len(lines) or content.endswith((b"\n", b"}")):
                 damaged.append(number)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from advdpnp.data.digests import image_digests
 from advdpnp.data.folder.cache import Facts
 from advdpnp.data.folder.folder_spec import FolderSpec, as_it_is, cache_of, split_rows
 from advdpnp.data.specs import Arrays, Split
+from advdpnp.stored_values import check_value
 
 SCHEMA = 1
 _SHOWN = 3
@@ -29,6 +30,18 @@ class KnownImage(NamedTuple):
     def identity(self) -> tuple[str, int]:
         """What makes it the same image in the same class, under whatever name."""
         return self.digest, self.label
+
+
+class _Image(TypedDict):
+    name: str
+    digest: str
+    label: int
+
+
+class _Stored(TypedDict):
+    checksum: str
+    train: list[list[Any]]
+    test: list[list[Any]]
 
 
 @dataclass(frozen=True)
@@ -57,8 +70,15 @@ class KnownImages:
         """The images that `as_json` has written; ValueError, KeyError or TypeError where it has not."""
         if values["schema"] != SCHEMA:
             raise ValueError(f"schema {values['schema']}, not {SCHEMA}")
-        splits = (tuple(KnownImage(str(n), str(d), int(k)) for n, d, k in values[name]) for name in ("train", "test"))
-        return cls(str(values["checksum"]), *splits)
+        check_value("images.json", values, _Stored)
+        train, test = (tuple(map(_image, values[name])) for name in ("train", "test"))
+        return cls(values["checksum"], train, test)
+
+
+def _image(values: list[Any]) -> KnownImage:
+    found = dict(zip(KnownImage._fields, values, strict=True))
+    check_value("an image", found, _Image)
+    return KnownImage(**found)
 
 
 @dataclass(frozen=True, eq=False)
