@@ -173,3 +173,26 @@ def test_a_report_takes_an_exported_folder(run: Path, tmp_path: Path, monkeypatc
     api.export(run, out)
     assert list_runs(out) == [out] and list_runs(tmp_path) == [run]
     assert call(monkeypatch, "report", out, "--out", tmp_path / "page") == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("quick-look.json", ("evaluate", "--attack", "fgsm", "--suite", "quick-look", "--limit", 20)),
+        ("ood/ood.json", ("ood", "--against", "uniform-noise", "--limit", 20)),
+        ("audit.json", ("audit", "--limit", 20)),
+        ("projection.npz", ("illustrate", "--attack", "fgsm", "--limit", 20)),
+    ],
+)
+def test_a_folder_in_a_files_place_is_told_before_the_work(
+    file: str, command: tuple[Any, ...], run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = run / "eval" / file
+    place.unlink(missing_ok=True)
+    place.mkdir(parents=True)
+    before = sorted(run.rglob("*"))
+    assert call(monkeypatch, command[0], run, *command[1:], "--device", "cpu") == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("advdpnp: ")]
+    assert len(told) == 1 and "a folder where a file should be, remove it" in told[0] and str(place) in told[0]
+    # Neither was anything attacked, which would leave an unfinished evaluation, nor written.
+    assert sorted(run.rglob("*")) == before

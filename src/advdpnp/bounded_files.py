@@ -1,5 +1,6 @@
 """Files in folders that anyone may have made: read up to a size, from no pipe, and never written through a link."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -34,6 +35,16 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
     """The same as text in UTF-8; UnicodeDecodeError, a ValueError, where it is none."""
     return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def check_no_folder(*paths: Path) -> None:
+    """IsADirectoryError, an OSError, where a folder stands in the place of a file that is to be written.
+
+    A link, a pipe or another file gives way to what is written, a folder does not: to be asked before hours of work.
+    """
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            raise IsADirectoryError(errno.EISDIR, "a folder where a file should be, remove it", str(path))
 
 
 def no_link(path: str, flags: int) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import checksums, fence, weights_file
-from advdpnp.bounded_files import MOST_LOG, no_link, read_bytes, read_text
+from advdpnp.bounded_files import MOST_LOG, check_no_folder, no_link, read_bytes, read_text
 from advdpnp.checksums import DamagedError
 from advdpnp.stored_values import check_value, later_epoch, parsed, to_show
 from advdpnp.torch_limits import check_limits
@@ -45,6 +45,7 @@ EXPORT_MANIFEST = "export.json"
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing: temporary name, fsync, rename. An existing file survives any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_no_folder(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -23,6 +23,7 @@ from advdpnp.attacks.attack import Objective
 from advdpnp.attacks.monitored_model import out_of_inference
 from advdpnp.audit_files import audit_name
 from advdpnp.auditing import Audit, run_audit
+from advdpnp.bounded_files import check_no_folder
 from advdpnp.callbacks import EvaluationCallback, Silent
 from advdpnp.data import Images
 from advdpnp.evaluation.model_checks import check_not_empty
@@ -188,6 +189,7 @@ def audit_external(
 
 def _only_audit(run: Run, name: str) -> AbstractContextManager[None]:
     """Keeps out other processes that would write the same audit."""
+    check_no_folder(*(run.eval_path(f"{name}.{kind}") for kind in ("json", "svg")))
     return only_process(run.eval_path(f"{name}.lock"), str(run.eval_path(f"{name}.json")))
 
 

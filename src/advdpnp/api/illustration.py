@@ -15,6 +15,7 @@ from advdpnp.api.protocol import Radii, Radius, adapted, radius_of, suite_of
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.api.test_sets import test_set
 from advdpnp.attacks import PGD, Attack, Suite, record
+from advdpnp.bounded_files import check_no_folder
 from advdpnp.callbacks import Silent
 from advdpnp.data import DataSpec, Images
 from advdpnp.defenses import Defense
@@ -150,6 +151,7 @@ def _store(
     defense: Defense[Any] | None = None,
 ) -> Json:
     """Attack, and write the arrays, then what is told of them."""
+    check_no_folder(illustration_path(run), *map(run.eval_path, (SAMPLES, EMBEDDING, PROJECTION)))
     suite = wanted.protocol(facts, feature_width(model), defense)
     evaluation = wanted.how.evaluation(suite, len(images), described, wanted.how.seed)
     found = pictured(model, images, evaluation, facts.class_names, wanted.samples, callback)

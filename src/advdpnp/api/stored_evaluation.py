@@ -13,6 +13,7 @@ from advdpnp import runs
 from advdpnp.api.environment import environment
 from advdpnp.attacks import Suite, suite_names
 from advdpnp.attacks.stepwise import stepwise_attacks
+from advdpnp.bounded_files import check_no_folder
 from advdpnp.callbacks import Silent
 from advdpnp.data import Images
 from advdpnp.data.corruption_sources import GENERATED, CorruptionSource
@@ -232,6 +233,7 @@ class StoredEvaluation:
         self._check_precision(device)
         part, parts = self.options.part()
         path = self.files.shard(part, parts) if parts > 1 else self.files.result
+        check_no_folder(path, self.files.result)
         begun = [self.files.partial(seed, part, parts) for seed in self.options.each_seed]
         unfinished = next((one for one in begun if one.is_file()), None)
         if not path.is_file():

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from advdpnp import runs
+from advdpnp.bounded_files import check_no_folder
 from advdpnp.lock import only_process
 from advdpnp.ood_results import AcceptRow, OodResult, OutsideRow, ood_path, read_ood, stored_ood
 from advdpnp.results import PARTIAL
@@ -36,6 +37,7 @@ class StoredOod:
         self._found: dict[str, Row] = {_key(row): row for row in result.accepting}
         self._known: dict[str, Row] = {}
         if run is not None:
+            check_no_folder(ood_path(run))
             self._read(stored_ood(run))
         if resume and self._partial is not None and self._partial.is_file():
             path = self._partial
