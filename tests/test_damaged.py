@@ -175,6 +175,14 @@ def test_a_report_takes_an_exported_folder(run: Path, tmp_path: Path, monkeypatc
     assert call(monkeypatch, "report", out, "--out", tmp_path / "page") == 0
 
 
+def test_a_result_with_empty_verdicts_is_named_by_compare(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed(run / "eval/quick-look.json", clean_verdicts="")
+    assert call(monkeypatch, "compare", run, run, "--suite", "quick-look") == 2
+    assert f"quick-look of {run}" in (told := capsys.readouterr().err) and "has no 'clean_verdicts'" in told
+
+
 @pytest.mark.parametrize(
     ("file", "command"),
     [

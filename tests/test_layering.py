@@ -156,6 +156,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {
             "attack_words",
             "attacks",
+            "bounded_files",
             "data",
             "evaluation",
             "lock",

@@ -199,7 +199,13 @@ class Verdicts:
 
     @classmethod
     def read(cls, row: Json, n: int, name: str = "verdicts") -> Verdicts:
-        """As `bits` has written them, in numpy; rows of earlier versions have no unevaluated images."""
+        """As `bits` has written them, in numpy; rows of earlier versions have no unevaluated images.
+
+        Raises:
+            KeyError: there are none, or an empty text, which stands for none.
+        """
+        if not row[name]:
+            raise KeyError(name)
         bits = row.get("unevaluated_bits") if name == "verdicts" else None
         return cls(unpack(row[name], n), unpack(bits, n) if bits else np.zeros(n, dtype=bool))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from advdpnp.bounded_files import check_no_folder
 from advdpnp.explaining.explanation import Explanation, Explanations
 from advdpnp.explaining.page import page
 from advdpnp.explaining.picture import picture
@@ -52,6 +53,7 @@ def write_explanations(found: Explanations, out: Path) -> Explanations:
     content = {PICTURE: picture(named), PAGE: page(named).encode()}
     if exact := [image.adversarial.x for image in named.explained if image.adversarial is not None]:
         pictures[EXACT] = _array(np.stack(exact))
+    check_no_folder(*(out / name for name in (*pictures, VALUES, *content)))
     with only_process(out / LOCK, str(out)):
         _remove_former(out, keep={*pictures})
         for name, data in pictures.items():
