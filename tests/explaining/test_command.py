@@ -60,6 +60,16 @@ def test_a_broken_file_among_others_is_told_and_ends_with_status_2(
     assert "Not read: " in (out / "index.html").read_text()
 
 
+def test_a_folder_in_the_place_of_a_file_leaves_all_as_it_was(
+    bare: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "out" / "index.html"
+    place.mkdir(parents=True)
+    assert call(monkeypatch, bare, photo, "--out", place.parent) == 2
+    assert f"a folder where a file should be, remove it: '{place}'" in capsys.readouterr().err
+    assert [path.name for path in place.parent.iterdir()] == ["index.html"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
