@@ -77,6 +77,14 @@ def test_equally_near_rivals_go_to_the_lowest_index_and_never_to_oneself() -> No
     assert losses.nearest_rival(torch.zeros(3, 2)).tolist() == [1, 0, 0]
 
 
+def test_rivals_far_from_the_origin_are_told_apart() -> None:
+    # Squared norms of 1e6 and distances of 0.1 to 1: the products of fp32 are off by as much as 0.1.
+    gaps = torch.tensor([0.0, 0.5, 0.8, 1.8, 1.9])
+    prototypes = torch.zeros(5, 3)
+    prototypes[:, 0], prototypes[:, 1] = 1000.0, gaps
+    assert losses.nearest_rival(prototypes).tolist() == [1, 2, 1, 4, 3]
+
+
 def test_nan_prototypes_give_a_nan_loss_and_no_index_out_of_range() -> None:
     prototypes = torch.full((4, 3), float("nan"))
     assert losses.nearest_rival(prototypes).max() < 4

@@ -75,3 +75,12 @@ def test_the_metadata_of_anyone_is_read_and_of_what_has_none_it_is_empty(tmp_pat
     save_file(WEIGHTS, tmp_path / "b.safetensors")
     assert read_tensors(tmp_path / "a.safetensors")[1] == {"format": "pt", "é": "ü"}
     assert read_tensors(tmp_path / "b.safetensors")[1] == {}
+
+
+def test_tensors_come_in_the_order_of_the_file(tmp_path: Path) -> None:
+    # Of 20 tensors the library's own order, another one each time, is as good as never this one.
+    save_file({f"layer{number}": torch.zeros(1) for number in range(20)}, tmp_path / "many.safetensors")
+    content = (tmp_path / "many.safetensors").read_bytes()
+    places = [content.index(f'"layer{number}"'.encode()) for number in range(20)]
+    expected = [f"layer{number}" for number in sorted(range(20), key=places.__getitem__)]
+    assert list(read_tensors(tmp_path / "many.safetensors")[0]) == expected

@@ -134,18 +134,28 @@ def nearest_rival(prototypes: Tensor, metric: Metric = "l2") -> Tensor:
     """
     classes, prototypes = len(prototypes), at_least_fp32(prototypes)
     if metric == "l2":
-        distance = torch.cdist(prototypes, prototypes, compute_mode="donot_use_mm_for_euclid_dist")
+        distance, rounding = _squared_distances(prototypes)
     elif metric == "l_half":
         distance = half_norm(prototypes[:, None] - prototypes)
+        rounding = distance.new_zeros(())
     else:
         raise unknown("metric", metric, Metric)
-    own = torch.eye(classes, dtype=torch.bool, device=prototypes.device)
-    distance = distance.masked_fill(own, torch.inf)
+    distance.fill_diagonal_(torch.inf)
     # argmin leaves ties open; the smallest index among the minima does not.
-    index = torch.arange(classes, device=prototypes.device)
-    nearest = distance <= distance.amin(dim=1, keepdim=True)
+    index = torch.arange(classes, dtype=torch.int32, device=prototypes.device)
+    nearest = distance <= distance.amin(dim=1, keepdim=True) + rounding
     # NaN prototypes have no nearest rival; a valid index lets the NaN reach the loss, where it is reported.
-    return torch.where(nearest, index, classes - 1).amin(dim=1)
+    return torch.where(nearest, index, classes - 1).amin(dim=1).long()
+
+
+def _squared_distances(points: Tensor) -> tuple[Tensor, Tensor]:
+    """(C, D) -> (C, C) float64, and a bound of their error, a scalar: by one product, cheap for many classes.
+
+    In float64, since a product in fp32 would not tell near rivals from nearer ones.
+    """
+    points = points.double()
+    squares = points.square().sum(dim=1)
+    return squares[:, None] + squares - 2 * points @ points.T, 1e-12 * squares.amax()
 
 
 def prototype_repulsion(prototypes: Tensor, metric: Metric = "l2", live_rivals: bool = True) -> Tensor:

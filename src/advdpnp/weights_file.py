@@ -39,7 +39,7 @@ def weights_bytes(weights: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> 
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """What a safetensors file holds, anyone's: tensors on the CPU, in memory of their own, and its metadata.
+    """What a safetensors file holds, anyone's: tensors on the CPU, in the order of the file, and its metadata.
 
     Raises:
         ValueError: damaged, or no such file; the message says how, and does not name the file. OSError: it cannot be
@@ -58,7 +58,9 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         raise ValueError(f"torch has no numbers of the type {error}") from None
     except (SafetensorError, RuntimeError, TypeError) as error:
         raise ValueError(f"{error}") from None
-    return weights, header.get("__metadata__") or {}
+    metadata = header.pop("__metadata__", None)
+    # In the order of the file: that of `load` is another one each time.
+    return {name: weights[name] for name in header}, metadata or {}
 
 
 def read_weights(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any], bool]":

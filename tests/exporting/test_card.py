@@ -167,7 +167,7 @@ def test_names_are_no_links_and_end_no_code(tmp_path: Path) -> None:
     odd = "[free](http://x) ![x](http://y) `rm` \x1b[2J\u202e"
     store_result(run, "quick", odd, 360, [("pgd", "0.1", 20, "0.01", 0.5)])
     path = run.eval_path("quick.json")
-    write_json(path, read_json(path) | {"weights": "0" * 64, "suite": "a`b"})
+    write_json(path, read_json(path) | {"checkpoint": "best", "weights": "0" * 64, "suite": "a`b"})
     text = text_of(run).split("---\n", 2)[2]
     assert "the run also has a result `a'b` of other weights" in text.lower()
     store_result(run, "quick", odd, 360, [("pgd", "0.1", 20, "0.01", 0.5)])
