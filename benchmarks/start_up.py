@@ -32,7 +32,7 @@ COMMANDS = {
 }
 
 
-def cpu_seconds(arguments: tuple[str, ...], source: Path, folder: str) -> float:
+def cpu_seconds(arguments: tuple[str, ...], source: Path, folder: Path) -> float:
     """User and system time of one process, with its bytecode stored already."""
     environ = {**os.environ, "PYTHONPATH": str(source.resolve()), "PYTHONDONTWRITEBYTECODE": ""}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -41,15 +41,23 @@ def cpu_seconds(arguments: tuple[str, ...], source: Path, folder: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def _trained(source: Path, folder: Path) -> Path:
+    """A folder with the run `RUN`, small."""
+    folder.mkdir()
+    small = ("recipe.epochs=1", "recipe.train_images=96", "recipe.attack.steps=1")
+    settings = tuple(word for setting in small for word in ("--set", setting))
+    cpu_seconds(("-m", "advdpnp", "train", "digits/tiny/at", *settings), source, folder)
+    return folder
+
+
 def measured(sources: dict[str, Path], repeats: int) -> dict[str, Json]:
     """Of each command the seconds of each source, without those of a first process."""
-    with tempfile.TemporaryDirectory() as folder:
-        small = ("recipe.epochs=1", "recipe.train_images=96", "recipe.attack.steps=1")
-        settings = tuple(word for setting in small for word in ("--set", setting))
-        cpu_seconds(("-m", "advdpnp", "train", "digits/tiny/at", *settings), HERE, folder)
+    with tempfile.TemporaryDirectory() as work:
+        # Each evaluates a run of its own: an older one does not know what a newer one may store.
+        folders = {key: _trained(source, Path(work, key)) for key, source in sources.items()}
         rows: dict[str, Json] = {}
         for name, arguments in COMMANDS.items():
-            rounds = [{k: cpu_seconds(arguments, at, folder) for k, at in sources.items()} for _ in range(repeats + 1)]
+            rounds = [{k: cpu_seconds(arguments, sources[k], folders[k]) for k in sources} for _ in range(repeats + 1)]
             found = {k: [round(one[k], 3) for one in rounds[1:]] for k in sources}
             medians = {k: statistics.median(values) for k, values in found.items()}
             ratio = round(medians["before"] / medians["here"], 2)
