@@ -49,6 +49,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> "dict[str, NDArray[Any]]":
                 if left < 0:
                     raise ValueError(f"{name} is packed more than {_TIMES} times smaller than it is")
                 found[name] = _array(io.BytesIO(archive.read(part)))
+    # zipfile raises NotImplementedError for a packing that it does not know.
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, struct.error) as error:
         raise ValueError(f"no .npz file ({error})") from None
     return found

@@ -71,8 +71,8 @@ def fit(
 
 def _match_weights(run: Run, training: Training, callback: TrainingCallback) -> None:
     """The weights that the state speaks of must be there; those of the end are in the state, and are written anew."""
-    best = training.state()["best"]
-    if best is not None and (problem := _problem(run, "best", best[2])):
+    _, _, best_epoch = training.state()["best"] or (0.0, 0.0, 0)
+    if best_epoch and (problem := _problem(run, "best", best_epoch)):
         raise ValueError(
             f"{run.weights_path('best')} {problem}, and has the best weights so far, which no state holds: put it back "
             f"from a copy, or remove {run.state_path} to start this run again from its beginning"
