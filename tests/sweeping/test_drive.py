@@ -173,7 +173,8 @@ def test_results_of_other_weights_or_images_are_measured_again(tmp_path: Path) -
 
 
 STALE = """
-import pickle, sys; from pathlib import Path
+import pickle, sys, torch; from pathlib import Path
+torch.set_num_threads(1)
 from advdpnp.callbacks import Silent; from advdpnp.sweeping.means import Means; from advdpnp.sweeping.work import do
 class Waits(Silent):
     def on_epoch(self, line):
