@@ -245,10 +245,19 @@ TRADES_IKL = replace(
     extras=_extras("trades", "ikl"),
 )
 
+# TRADES once more, since the layer that reads the image stays in fp32; and MART, whose attack begins as near to it.
+TRADES_MART = replace(
+    TRADES_IKL,
+    name="trades-mart",
+    slot="D",
+    arms=(Arm("trades", "trades", 27), Arm("mart", "mart", 26)),
+    extras=_extras("trades", "mart"),
+)
+
 # The whole recipe, in pieces that go on from each other.
 FULL = replace(REAL, name="full", settings=())
 TINY_FULL = replace(
     TINY, name="tiny-full", settings=("recipe.train_images=256", "recipe.attack.steps=2"), engines=("folded", "eager")
 )
 
-SCALES = {scale.name: scale for scale in (REAL, TINY, PAIR, TRADES_IKL, FULL, TINY_FULL)}
+SCALES = {scale.name: scale for scale in (REAL, TINY, PAIR, TRADES_IKL, TRADES_MART, FULL, TINY_FULL)}
