@@ -111,6 +111,38 @@ def test_a_failure_is_told_by_status_and_its_exit_status(tmp_path: Path, capsys:
     )
 
 
+CIFAR = "data: cifar10\nexperiments: [{methods: [at, hat], seeds: [0, 1], suites: [clean]}]\n"
+
+
+def test_data_that_are_missing_are_one_line_before_anything_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, root, out = tmp_path / "c.yaml", ["--data-root", str(tmp_path / "none")], ["--out", str(tmp_path / "runs")]
+    file.write_text("backbone: tiny\n" + CIFAR)
+    assert call("train", "cifar10/tiny/at", *root, *out) == 2
+    of_a_training = capsys.readouterr().err.splitlines()[-1]
+    assert call("sweep", str(file), *root, *out) == call("sweep", str(file), "resume", *root, *out) == 2
+    told = capsys.readouterr()
+    assert told.err.splitlines() == [of_a_training] * 2 and "got no data_batch_1" in of_a_training and not told.out
+    assert not (tmp_path / "runs").exists()
+    assert call("sweep", str(file), "plan", *root, *out) == call("sweep", str(file), "status", *root, *out) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "10 waiting"
+
+
+def test_data_of_a_cluster_are_not_asked_for_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_cluster(*means: object) -> None:
+        raise ValueError("the cluster is reached")
+
+    monkeypatch.setattr("advdpnp.sweeping.on_ray.check_installed", lambda: None)
+    monkeypatch.setattr("advdpnp.sweeping.on_ray.RayRunner", no_cluster)
+    file = tmp_path / "c.yaml"
+    file.write_text("backbone: tiny\n" + CIFAR)
+    assert call("sweep", str(file), "--on", "ray", "--data-root", str(tmp_path), "--out", str(tmp_path)) == 2
+    assert capsys.readouterr().err == "advdpnp: the cluster is reached\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

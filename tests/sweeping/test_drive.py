@@ -17,7 +17,7 @@ from advdpnp.runs import Run
 from advdpnp.sweeping import drive
 from advdpnp.sweeping.drive import TRIES, Drive
 from advdpnp.sweeping.means import Means
-from advdpnp.sweeping.states import counts_text, read_states
+from advdpnp.sweeping.states import closing_lines, counts_text, read_states
 from advdpnp.sweeping.tasks import SuiteTask, SweepTask, TrainTask
 from advdpnp.sweeping.work import Outcome, do
 from sweeping.small import plan_of
@@ -223,3 +223,16 @@ def test_a_lock_file_that_a_killed_process_left_is_no_running_task(holds: str, t
     # The number is that of a process which is there, and holds nothing.
     path.write_text(left)
     assert task.status().state == "interrupted"
+
+
+def test_the_end_says_a_common_problem_once_and_what_waits_in_one_line(tmp_path: Path) -> None:
+    tasks = plan_of(tmp_path, "experiments: [{methods: [at, st, hat], suites: [clean]}]")
+    problems = {task.key: "the disk is full" for task in tasks if task.key.endswith("seed-0 train") and not task.after}
+    at, st, helper = problems
+    assert closing_lines(read_states(tasks, problems)) == [
+        f"failed       {at}: the disk is full",
+        f"failed       {st}: as {at}",
+        f"failed       {helper}: as {at}",
+        "waiting      4 tasks in vain, for what failed",
+    ]
+    assert closing_lines(read_states(tasks[:1], {})) == ["waiting      1 task in vain, for what failed"]

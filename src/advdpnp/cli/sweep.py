@@ -42,8 +42,9 @@ def sweep(
     from advdpnp.experiments.plugins import read_references
     from advdpnp.sweeping.drive import Drive
     from advdpnp.sweeping.means import Means
+    from advdpnp.sweeping.needed_data import check_data
     from advdpnp.sweeping.plan import make_plan
-    from advdpnp.sweeping.states import counts_text, read_states, states_lines, states_value
+    from advdpnp.sweeping.states import closing_lines, counts_text, read_states, states_lines, states_value
     from advdpnp.sweeping.sweep_file import read_sweep
 
     wanted = read_sweep(file)
@@ -53,6 +54,9 @@ def sweep(
         folder, data_root = folder.absolute(), data_root and data_root.absolute()
     tasks, problems = make_plan(wanted, folder, data_root, complain), dict[str, str]()
     if mode in ("run", "resume"):
+        if on == "local":
+            # On a cluster the files may be where the tasks run, and not here.
+            check_data(tasks, data_root)
         means = Means(switches.device, switches.threads or 1, data_root, checkpoint_seconds, tuple(read_references()))
         drive = Drive(tasks, _runner(on, means, workers, folder), complain)
         drive.run()
@@ -60,8 +64,8 @@ def sweep(
     states = read_states(tasks, problems)
     failed = any(status.state == "failed" for _, status in states)
     then = (shown("report", folder),) if all(status.state == "finished" for _, status in states) else ()
-    shown_states = [one for one in states if mode in ("plan", "status") or one[1].state != "finished"]
-    text = "\n".join([*states_lines(shown_states), counts_text(states)])
+    lines = states_lines(states) if mode in ("plan", "status") else closing_lines(states)
+    text = "\n".join([*lines, counts_text(states)])
     return Answer(states_value(states), text, int(failed and mode != "plan"), then)
 
 

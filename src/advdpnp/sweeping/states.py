@@ -38,6 +38,24 @@ def states_lines(states: Sequence[tuple[SweepTask, Status]]) -> list[str]:
     return [f"{status.state:<12} {task.key}{f': {status.detail}' * bool(status.detail)}" for task, status in states]
 
 
+def closing_lines(states: Sequence[tuple[SweepTask, Status]]) -> list[str]:
+    """What a sweep that has ended leaves undone: a problem of several tasks once, and what waits for them in one line.
+
+    Args:
+        states: of `read_states`.
+    """
+    first: dict[str, str] = {}
+    shown = []
+    for task, status in states:
+        if status.state == "failed" and first.setdefault(status.detail, task.key) != task.key:
+            status = Status("failed", f"as {first[status.detail]}")
+        if status.state not in ("finished", "waiting"):
+            shown.append((task, status))
+    waiting = sum(status.state == "waiting" for _, status in states)
+    in_vain = f"{'waiting':<12} {waiting} task{'s' * (waiting != 1)} in vain, for what failed"
+    return [*states_lines(shown), *([in_vain] if waiting else [])]
+
+
 def counts_text(states: Sequence[tuple[SweepTask, Status]]) -> str:
     """ "3 finished, 1 failed, 2 waiting"."""
     counts = Counter(status.state for _, status in states)
