@@ -1,9 +1,10 @@
 """docs/reliability.md from the stored parts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from advdpnp.runs import Json
+from page_table import table
 
 _NAMES = {"train": "training", "evaluate": "evaluation", "report": "report"}
 _LOOKS = {
@@ -38,11 +39,6 @@ def _lost(kill: Json) -> Iterator[str]:
             yield f"round {number} left {', '.join(one['left_behind'])} behind"
     if kill.get("torn_files"):
         yield f"{kill['torn_files']} files were half-written after a kill"
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    lines = [" | ".join(map(str, row)) for row in (titles, ["---"] * len(titles), *rows)]
-    return [f"| {line} |" for line in lines]
 
 
 def page_text(parts: dict[str, Json]) -> str:
@@ -84,7 +80,7 @@ def _summary(parts: dict[str, Json]) -> list[str]:
         soak = parts["soak"]
         growth = soak["growth"]["resident_kib"]["per_run"]
         rows.append(("runs in one process", soak["runs"], f"{growth:+.2f} KiB for each run"))
-    return _table(("What", "Tried", "Well"), rows) if rows else ["Nothing is measured yet."]
+    return table(("What", "Tried", "Well"), rows) if rows else ["Nothing is measured yet."]
 
 
 def _kill_lines(parts: dict[str, Json]) -> Iterator[str]:
@@ -101,7 +97,7 @@ def _kill_lines(parts: dict[str, Json]) -> Iterator[str]:
         "with, by `--resume` where there is one, and killed again, until it ends; then the same from its beginning.",
         "The processes are forked from one that has imported torch, so that kills fall into work, not into imports.",
         "",
-        *_table(("In", "Kills", "Times to the end", "Compared with an undisturbed one", "Left behind"), rows),
+        *table(("In", "Kills", "Times to the end", "Compared with an undisturbed one", "Left behind"), rows),
         "",
     )
 
@@ -139,7 +135,7 @@ def _damage_lines(parts: dict[str, Json]) -> Iterator[str]:
         "five; its halves exchanged; and with other content. *Refused*: one line that names the file. *Harmless*: what",
         "is read is the same to the last bit, as where the bit is in a date of an archive, or in spaces of JSON.",
         "",
-        *_table(
+        *table(
             ("File", "Bytes", "Tried", "Refused", "Harmless", "Missed"),
             [
                 (row["file"], f"{row['bytes']:,}", row["tried"], row["refused"], row["harmless"], len(row["missed"]))
@@ -166,7 +162,7 @@ def _malformed_lines(parts: dict[str, Json]) -> Iterator[str]:
         "digits, a path out of the folder, another schema. *Refused*: status 2 and one line. *Taken*: the value may",
         "be so, such as another text in a note. *Missed*: a traceback, another status, or more than one line.",
         "",
-        *_table(
+        *table(
             ("In", "Tried", "Refused", "Taken", "Missed"),
             [
                 (row["file"], row["tried"], row["refused"], row["taken"], len(row["missed"]))
@@ -188,7 +184,7 @@ def _soak_lines(parts: dict[str, Json]) -> Iterator[str]:
         f"{soak['runs']:,} runs{short}, each trained, attacked and removed, in one process, in {soak['seconds']:,.0f}",
         f"seconds, {soak['seconds_of_work']:,.0f} of the processor. Slopes are by least squares after the first fifth.",
         "",
-        *_table(
+        *table(
             ("What", "After the first fifth", "At the end", "For each run", "Standard error"),
             [(_LOOKS[name], *_growth(one)) for name, one in soak["growth"].items()],
         ),

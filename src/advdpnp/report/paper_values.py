@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from operator import and_
+from typing import Any, NamedTuple
 
 from advdpnp.indices import of_the_first
 from advdpnp.report.published.protocols import SHARED_PGD20
 from advdpnp.report.published.tables import PrintedColumn
 from advdpnp.report.read import Result, RunResults
+from advdpnp.results import EvaluationResult
 from advdpnp.runs import Json
 
 # Two methods are apart where chance alone would explain the difference less often than this.
@@ -70,7 +73,7 @@ def _value(column: PrintedColumn, result: Result) -> Value | None:
             return Value(50 * (result.suite.clean_accuracy + rows[0].robust_accuracy), None, result)
         case "ensemble" if len({row.key.label for row in rows}) == len(column.protocols) == len(result.suite.rows):
             suite = result.suite
-            return _percent(suite.worst_case_accuracy, suite.worst_case_interval95, result, None)
+            return _percent(suite.worst_case_accuracy, suite.worst_case_interval95, result, _under_all(suite))
         case "geometry":
             return _geometry(column, result)
         # Generated corruptions are not CIFAR-10-C.
@@ -83,6 +86,19 @@ def _value(column: PrintedColumn, result: Result) -> Value | None:
 def _percent(fraction: float, interval: Sequence[float], result: Result, verdicts: Json | None) -> Value:
     low, high = interval
     return Value(100 * fraction, (100 * low, 100 * high), result, verdicts)
+
+
+def _under_all(suite: EvaluationResult) -> Json | None:
+    """Verdicts of the worst case, packed: clean, and under every attack."""
+    from advdpnp.result_files import Verdicts
+
+    rows = [packed(row.verdicts, row.unevaluated_bits) for row in suite.rows]
+    stored = [row for row in (packed(suite.clean_verdicts), *rows) if row is not None]
+    # Without one of them it is not known of which images the worst case is.
+    if len(stored) <= len(rows):
+        return None
+    worst = reduce(and_, (Verdicts.read(row, suite.n) for row in stored)).bits()
+    return packed(worst["verdicts"], worst.get("unevaluated_bits", ""))
 
 
 def _geometry(column: PrintedColumn, result: Result) -> Value | None:
@@ -131,14 +147,39 @@ def apart(better: Sequence[Value], worse: Sequence[Value]) -> bool:
     return all(_apart(*pair) for pair in pairs or [(better[0], worse[0])])
 
 
-def _apart(better: Value, worse: Value) -> bool:
-    from advdpnp.result_files import Verdicts, paired_p
+class Paired(NamedTuple):
+    """Two results on the same images.
 
-    ours, theirs = better.result.suite, worse.result.suite
-    if better.verdicts is None or worse.verdicts is None or ours.indices != theirs.indices:
-        return False
-    first, second = Verdicts.read(better.verdicts, ours.n), Verdicts.read(worse.verdicts, theirs.n)
-    kept = ~(first.unevaluated | second.unevaluated)
-    only_better, only_worse = first.robust & ~second.robust & kept, second.robust & ~first.robust & kept
-    gained, lost = int(only_better.sum()), int(only_worse.sum())
-    return gained > lost and paired_p(gained, lost) < LEVEL
+    Args:
+        only_first, only_second: images that one of them has right, and the other has not.
+        n: images that are evaluated in both.
+    """
+
+    only_first: int
+    only_second: int
+    n: int
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of the exact McNemar test."""
+        from advdpnp.result_files import paired_p
+
+        return paired_p(self.only_first, self.only_second)
+
+
+def paired(first: Value, second: Value) -> Paired | None:
+    """Two accuracies image by image; None where they have no verdicts, or those of other images."""
+    from advdpnp.result_files import Verdicts
+
+    ours, theirs = first.result.suite, second.result.suite
+    if first.verdicts is None or second.verdicts is None or ours.indices != theirs.indices:
+        return None
+    a, b = Verdicts.read(first.verdicts, ours.n), Verdicts.read(second.verdicts, theirs.n)
+    kept = ~(a.unevaluated | b.unevaluated)
+    only_first, only_second = a.robust & ~b.robust & kept, b.robust & ~a.robust & kept
+    return Paired(int(only_first.sum()), int(only_second.sum()), int(kept.sum()))
+
+
+def _apart(better: Value, worse: Value) -> bool:
+    found = paired(better, worse)
+    return found is not None and found.only_first > found.only_second and found.p < LEVEL

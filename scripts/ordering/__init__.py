@@ -1,0 +1,1 @@
+"""The order of the methods in stored runs beside that of the paper."""
