@@ -20,7 +20,8 @@ come out in the same order? In another setting another order is no fault of the 
 This page is written by `python scripts/paper_order.py` from
 `{name}` ([how to get it again](../results/README.md)).
 
-What sets all of these trainings apart from the paper's, beside the network: {common}."""
+What sets all of these trainings apart from the paper's, besides the network:
+{common}."""
 _AGREEMENT = """\
 ## How far the orders agree
 
