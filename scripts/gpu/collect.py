@@ -18,7 +18,7 @@ def collect(folders: Sequence[Path], out: Path) -> Json:
 
     Args:
         folders: each with the slot.json of a call, and weights.
-        out: such as results/gpu/a-2026-01-31; it must not be there yet.
+        out: such as results/gpu/a-2026-01-31; it must not be there yet. Weights go to a folder beside it.
     Returns:
         What was kept, and what was refused and why; also written as collected.json.
     Raises:
@@ -82,7 +82,7 @@ def _keep_arm(label: str, arm: Json, out: Path, refused: "list[str]") -> "list[s
 
 
 def _keep_weights(slot: Json, folders: Sequence[Path], out: Path, refused: "list[str]") -> "list[str]":
-    """Weights joined and in fp32, where evaluations look for them; git leaves checkpoints out."""
+    """Weights joined and in fp32, as runs of their own, which git leaves out: results are not of rounded weights."""
     kept = []
     for label, entry in slot["weights"].items():
         arm = slot["arms"].get(label) or {}
@@ -96,10 +96,13 @@ def _keep_weights(slot: Json, folders: Sequence[Path], out: Path, refused: "list
         except (ValueError, KeyError) as error:
             refused.append(f"{label}, weights: {one_line(error)}")
             continue
-        run = Run(out / arm["folder"])
-        if not (run.folder / "config.json").exists():
+        trained = Run(out / arm["folder"]).folder
+        if not (trained / "config.json").exists():
             refused.append(f"{label}, weights: its training was refused")
             continue
+        run = Run(out.with_name(f"{out.name}-weights") / arm["folder"])
+        for name in ("config.json", "environment.json", "train.jsonl"):
+            write_bytes(run.folder / name, (trained / name).read_bytes())
         full = {name: w.float() if w.dtype == torch.bfloat16 else w for name, w in weights.items()}
         run.write_weights("last", full, entry["epoch"])
         kept.append(f"{label}, weights: rounded to {entry['precision']}")

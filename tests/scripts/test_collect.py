@@ -77,10 +77,14 @@ def test_what_is_whole_is_kept_as_runs_that_reports_and_evaluations_read(
     assert [run.config()["defense"]["name"] for run in runs] == ["adv-dpnp", "at"]
     for run in runs:
         assert ResultFiles(run, "text").read() == evaluation() and len(run.epochs()) == 2
-        weights, epoch = run.read_weights("last")
+        assert not run.weights_path("last").exists()
+    weighed = [Run(folder) for folder in list_runs(tmp_path / "results-weights")]
+    for run, rounded in zip(runs, weighed, strict=True):
+        assert rounded.config() == run.config() and rounded.epochs() == run.epochs()
+        weights, epoch = rounded.read_weights("last")
         assert epoch == 2 and {w.dtype for w in weights.values()} == {torch.float32, torch.int64}
     built = arm_experiment(ARMS[0], TINY, 2, 128, "folded").build().state_dict()
-    for name, value in runs[1].read_weights("last")[0].items():
+    for name, value in weighed[1].read_weights("last")[0].items():
         torch.testing.assert_close(value, built[name], rtol=2**-8, atol=0)
     assert (tmp_path / "results" / "log-3.txt").read_text() == "a log"
     assert "arms" not in read_json(tmp_path / "results" / "slot.json")
