@@ -21,8 +21,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     with open(path, "rb", opener=_without_waiting) as file:
         # Looked at once it is open, when it cannot become another one.
         facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise ValueError(f"{path} must be a file; got a pipe or a device")
+        _check_regular(path, facts)
         # There is room made for as much as is asked for; what it has grown by meanwhile comes after.
         content = file.read(min(facts.st_size, most) + 1)
         while len(content) <= most and (more := file.read(min(_CHUNK, most + 1 - len(content)))):
@@ -35,6 +34,19 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
     """The same as text in UTF-8; UnicodeDecodeError, a ValueError, where it is none."""
     return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def check_plain(path: Path) -> None:
+    """ValueError unless a path is that of a plain file, for those who have a library open it: a pipe would be waited
+    for. OSError: it is not there."""
+    _check_regular(path, path.stat())
+
+
+def _check_regular(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise ValueError(
+            f"{path} must be a file; got a {'folder' if stat.S_ISDIR(facts.st_mode) else 'pipe or a device'}"
+        )
 
 
 def check_no_folder(*paths: Path) -> None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from advdpnp import checksums, fence, weights_file
-from advdpnp.bounded_files import MOST_LOG, check_no_folder, no_link, read_bytes, read_text
+from advdpnp.bounded_files import MOST_LOG, check_no_folder, check_plain, no_link, read_bytes, read_text
 from advdpnp.checksums import DamagedError
+from advdpnp.ranges import cut
 from advdpnp.stored_values import check_value, later_epoch, parsed, to_show
 from advdpnp.torch_limits import check_limits
 
@@ -118,7 +119,9 @@ def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
             name = f"{path}.{key}" if path else str(key)
             yield from differences(stored.get(key), wanted.get(key), name)
     elif stored != wanted:
-        yield f"{path}: {stored}, not {wanted}"
+        # A text and a number can look the same.
+        first, second = (stored, wanted) if str(stored) != str(wanted) else (repr(stored), repr(wanted))
+        yield f"{path or 'the whole'}: {cut(first)}, not {cut(second)}"
 
 
 @dataclass(frozen=True)
@@ -300,17 +303,22 @@ class Run:
         import torch
 
         try:
+            check_plain(self.state_path)
+            if not zipfile.is_zipfile(self.state_path):
+                raise ValueError("it is no archive of torch.save")
             check_limits(self.state_path)
             # torch writes the checksums of a zip file, and does not verify them.
             with zipfile.ZipFile(self.state_path) as file:
                 if (part := file.testzip()) is not None:
                     raise ValueError(f"{part} in it has another checksum than it was written with")
             state: Json = torch.load(self.state_path, map_location="cpu", weights_only=True)
-            config: Json = state["config"]
+            # Whatever torch reads may stand there; what is no JSON is no configuration.
+            config: Json = json.loads(json.dumps(state["config"]))
         except Exception as error:
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # After its first sentence torch advises to read the file in a way that runs code.
+            said = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
             raise ValueError(
-                f"{self.state_path} is damaged ({first_line}): remove it to start this run again from its beginning"
+                f"{self.state_path} is damaged ({cut(said)}): remove it to start this run again from its beginning"
             ) from None
         self.check_belongs(config, self.state_path)
         return state

@@ -10,7 +10,7 @@ from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.experiments import read_changes
 from advdpnp.experiments.config import decode
 from advdpnp.folder_names import folder_name
-from advdpnp.ranges import Count, Integer, Natural, check_fields, nearest
+from advdpnp.ranges import Count, Integer, Natural, brief, check_fields, nearest
 
 # More are a mistake in the file.
 MOST_RUNS = 10_000
@@ -145,10 +145,10 @@ def read_sweep(path: Path) -> Sweep:
             raise ValueError(f"{path}: unknown key {key!r}; nearest: {known}")
     listed, top = content.get("experiments"), {key: content[key] for key in shared if key in content}
     if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed) or not listed:
-        raise ValueError(f"{path}: experiments must be a list, as in `{_EXAMPLE}`; got {_brief(listed)}")
+        raise ValueError(f"{path}: experiments must be a list, as in `{_EXAMPLE}`; got {brief(listed)}")
     out = content.get("out", "runs")
     if not isinstance(out, str) or not out:
-        raise ValueError(f"{path}: out must be the path of a folder; got {_brief(out)}")
+        raise ValueError(f"{path}: out must be the path of a folder; got {brief(out)}")
     try:
         groups = tuple(_group(top, one) for one in listed)
         if sum(group.count for group in groups) > MOST_RUNS:
@@ -168,7 +168,7 @@ def _group(top: Mapping[str, Any], own: Mapping[str, Any]) -> Group:
     whole["set"] = flat(top.get("set", {})) | flat(own.get("set", {}))
     for key, kind in get_type_hints(Group).items():
         if str(kind).startswith("tuple") and not isinstance(whole.get(key, []), list):
-            raise ValueError(f"{key} must be a list, as in `{key}: [a, b]`; got {_brief(whole[key])}")
+            raise ValueError(f"{key} must be a list, as in `{key}: [a, b]`; got {brief(whole[key])}")
     whole["suites"] = tuple(map(_suite, whole.get("suites", [])))
     return decode(Group, whole, "experiments")
 
@@ -179,7 +179,7 @@ def _suite(entry: Any) -> Any:
         return {"suite": entry} if isinstance(entry, str) else entry
     for key in ("attack", "seeds"):
         if not isinstance(entry.get(key, []), list):
-            raise ValueError(f"suites: {key} must be a list, as in `{key}: [a, b]`; got {_brief(entry[key])}")
+            raise ValueError(f"suites: {key} must be a list, as in `{key}: [a, b]`; got {brief(entry[key])}")
     # A radius is a number or a text, such as 8/255.
     eps = entry.get("eps", "")
     return {**entry, "eps": str(eps) if isinstance(eps, int | float) and not isinstance(eps, bool) else eps}
@@ -192,8 +192,3 @@ def flat(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{name}"
         found |= flat(value, path + ".") if isinstance(value, Mapping) else {path: value}
     return found
-
-
-def _brief(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
