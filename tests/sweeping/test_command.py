@@ -111,6 +111,28 @@ def test_a_failure_is_told_by_status_and_its_exit_status(tmp_path: Path, capsys:
     )
 
 
+@pytest.mark.parametrize("place", [0, 500, -1], ids=["length", "header", "last byte"])
+def test_damaged_weights_are_told_by_status_and_written_anew_by_run(
+    place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "experiments: [{methods: [st]}]"
+    file, out = str(sweep_file(tmp_path, text)), ["--out", str(tmp_path / "runs")]
+    (task,) = plan_of(tmp_path, text)
+    task.perform(Means("cpu"), None)
+    path = task.run.weights_path("last")
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[place] ^= 1
+    for content in (b"", bytes(damaged)):
+        path.write_bytes(content)
+        assert call("sweep", file, "status", *out) == 1
+        shown = capsys.readouterr().out
+        assert shown.startswith("failed ") and f"{path} is damaged" in shown and shown.count("\n") == 2
+    assert not task.is_finished()
+    task.perform(Means("cpu"), None)
+    assert task.is_finished() and path.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
