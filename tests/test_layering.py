@@ -117,7 +117,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "results": ({"attack_words", "audit_files", "declared_fields", "result_parts", "runs", "stored_values"}, set()),
     "same_weights": ({"runs"}, set()),
     "result_files": (
-        {"checksums", "declared_fields", "indices", "radii", "results", "runs", "same_weights"},
+        {"checksums", "declared_fields", "indices", "radii", "results", "runs", "same_weights", "stored_values"},
         {"numpy"},
     ),
     "ood_results": (

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from advdpnp.runs import Run, differences, list_runs, read_json, write_bytes, write_json
+from advdpnp.runs import Run, list_runs, read_json, write_bytes, write_json
+from advdpnp.stored_values import differences
 
 CONFIG = {"schema": 1, "recipe": {"epochs": 2, "milestones": (0.5,)}, "seed": 0}
 

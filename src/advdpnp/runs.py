@@ -16,13 +16,13 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from advdpnp import checksums, fence, weights_file
 from advdpnp.bounded_files import MOST_LOG, check_no_folder, check_plain, no_link, read_bytes, read_text
 from advdpnp.checksums import DamagedError
 from advdpnp.ranges import cut
-from advdpnp.stored_values import check_value, later_epoch, parsed, to_show
+from advdpnp.stored_values import check_schema, check_value, differences, later_epoch, parsed, to_show
 from advdpnp.torch_limits import check_limits
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ RUN_TRACES = ("eval", "checkpoints", "train.jsonl", "environment.json")
 # Held by the process that writes a folder.
 LOCK = ".lock"
 # What an exported folder holds, and of which checkpoint.
-EXPORT_MANIFEST = "export.json"
+EXPORT_MANIFEST, EXPORT_SCHEMA = "export.json", 1
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -112,18 +112,6 @@ def read_shown(path: Path, cure: str, read: Callable[[Any], T]) -> T:
     return checked(path, cure, lambda: read(to_show(checksums.verified(path, parsed(read_text(path)), cure))))
 
 
-def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
-    """Fields in which two configurations differ, as "recipe.epochs: 2, not 110" (stored first)."""
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        for key in [*stored, *(key for key in wanted if key not in stored)]:
-            name = f"{path}.{key}" if path else str(key)
-            yield from differences(stored.get(key), wanted.get(key), name)
-    elif stored != wanted:
-        # A text and a number can look the same.
-        first, second = (stored, wanted) if str(stored) != str(wanted) else (repr(stored), repr(wanted))
-        yield f"{path or 'the whole'}: {cut(first)}, not {cut(second)}"
-
-
 @dataclass(frozen=True)
 class Run:
     """One run's folder.
@@ -170,13 +158,13 @@ class Run:
         """The name of what is read for "last" or "best": in an exported folder, that of its one checkpoint.
 
         Raises:
-            ValueError: the export is not of the best checkpoint, which was asked for.
+            ValueError: the export is not of the best checkpoint, which was asked for, or what it says of itself is
+                damaged.
         """
         manifest = self.folder / EXPORT_MANIFEST
         if not (self.folder / EXPORTED_WEIGHTS).is_file() or not manifest.is_file():
             return asked
-        model = read_json(manifest).get("model")
-        held = str(model.get("checkpoint", asked)) if isinstance(model, dict) else asked
+        held = checked(manifest, "export the run again", lambda: _exported_checkpoint(read_json(manifest), asked))
         if asked == "best" and held != asked:
             raise ValueError(f"{self.folder} is an export of the checkpoint {held} alone: leave --checkpoint out")
         return held
@@ -362,6 +350,14 @@ class Run:
         """Drop what train.jsonl says of epochs after `count`, which a resumed run is about to repeat."""
         kept = (line for line in self.epochs() if line.get("epoch", count) <= count)
         write_bytes(self.log_path, "".join(map(checksums.sealed_line, kept)).encode())
+
+
+def _exported_checkpoint(manifest: Json, asked: str) -> str:
+    check_schema(manifest, EXPORT_SCHEMA)
+    check_value("model", manifest["model"], dict[str, Any])
+    held: str = manifest["model"].get("checkpoint", asked)
+    check_value("model.checkpoint", held, Literal["last", "best"])
+    return held
 
 
 def _runs_near(root: Path) -> Iterator[Path]:

@@ -6,12 +6,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from advdpnp.ranges import brief
+from advdpnp.ranges import brief, cut
 
 # Controls and what turns the direction of writing: no name needs them, and they would garble what stands beside it.
 # Lone halves of surrogate pairs cannot be written at all.
@@ -175,3 +175,15 @@ def _is_of_kind(value: Any, kind: Any, words: tuple[Any, ...]) -> bool:
         numbers = (int, float) if kind is float else (int,)
         return isinstance(value, numbers) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
     return isinstance(value, kind)
+
+
+def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
+    """Fields in which two configurations differ, as "recipe.epochs: 2, not 110" (stored first)."""
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in [*stored, *(key for key in wanted if key not in stored)]:
+            name = f"{path}.{key}" if path else str(key)
+            yield from differences(stored.get(key), wanted.get(key), name)
+    elif stored != wanted:
+        # A text and a number can look the same.
+        first, second = (stored, wanted) if str(stored) != str(wanted) else (repr(stored), repr(wanted))
+        yield f"{path or 'the whole'}: {cut(first)}, not {cut(second)}"

@@ -11,7 +11,7 @@ from advdpnp.attacks import COLLECTIONS
 from advdpnp.data import DataSpec
 from advdpnp.experiments import Experiment, experiment_on
 from advdpnp.experiments.config import encode
-from advdpnp.runs import differences
+from advdpnp.stored_values import differences
 from advdpnp.sweeping.sweep_file import Group, SuiteEntry, Sweep
 from advdpnp.sweeping.tasks import SuiteTask, SweepTask, TrainTask
 from advdpnp.threat import eps_text
