@@ -138,7 +138,15 @@ def merge(tree: dict[str, Any], changes: Mapping[str, Any], prefix: str = "") ->
             override(tree, path, value)
 
 
-def read_changes(path: Path) -> dict[str, Any]:
+class Changes(dict[str, Any]):
+    """Nested fields to override, and the file that they are from, for messages."""
+
+    def __init__(self, content: Mapping[str, Any], path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+
+def read_changes(path: Path) -> Changes:
     """Fields to override, from a YAML file.
 
     Raises:
@@ -159,7 +167,7 @@ def read_changes(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a group of fields, such as `recipe: {{epochs: 2}}`; got {brief(content)}")
-    return content
+    return Changes(content, path)
 
 
 def _check_size(content: Any) -> None:

@@ -124,11 +124,13 @@ class Sweep:
         name: that of the file.
         out: folder of the runs.
         groups: what is trained and evaluated.
+        path: of the file, for messages.
     """
 
     name: str
     out: Path
     groups: tuple[Group, ...]
+    path: Path
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -155,7 +157,7 @@ def read_sweep(path: Path) -> Sweep:
             raise ValueError(f"at most {MOST_RUNS:,} runs; got {sum(group.count for group in groups):,}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Sweep(folder_name(path.stem) or "sweep", Path(out), groups)
+    return Sweep(folder_name(path.stem) or "sweep", Path(out), groups, path)
 
 
 def _group(top: Mapping[str, Any], own: Mapping[str, Any]) -> Group:
