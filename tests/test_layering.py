@@ -40,7 +40,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "signals": (set(), set()),
     "launch": (set(), set()),
     "lock": ({"bounded_files", "stored_values"}, set()),
-    "fence": (set(), set()),
+    "fence": ({"bounded_files"}, set()),
     "weights_file": ({"bounded_files", "stored_values"}, {"torch", "safetensors"}),
     "checksums": (set(), set()),
     "runs": (

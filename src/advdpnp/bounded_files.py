@@ -10,6 +10,8 @@ MOST_TEXT = 1 << 26
 # Of a log, line by line.
 MOST_LOG = 1 << 28
 _CHUNK = 1 << 20
+# Nothing is waited for; Windows has no such pipes.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -18,7 +20,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     Raises:
         ValueError: no plain file, such as a pipe or a device, or a larger one. OSError: it cannot be read.
     """
-    with open(path, "rb", opener=_without_waiting) as file:
+    with open(path, "rb", opener=no_wait) as file:
         # Looked at once it is open, when it cannot become another one.
         facts = os.fstat(file.fileno())
         _check_regular(path, facts)
@@ -62,11 +64,15 @@ def check_no_folder(*paths: Path) -> None:
 def no_link(path: str, flags: int) -> int:
     """For open(..., opener=no_link), to write: where a link is in the file's place, what it leads to is left alone.
 
-    A folder that comes from elsewhere may hold links to anything; OSError where one is there.
+    A folder that comes from elsewhere may hold links to anything; OSError where one is there, or a pipe or a device.
     """
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "a pipe or a device where a file should be, remove it", path)
+    return handle
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens a pipe that nobody writes to as well, which would wait for its other end."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def no_wait(path: str, flags: int) -> int:
+    """For open(..., opener=no_wait), to read: a pipe that nobody writes to is opened at once as well."""
+    return os.open(path, flags | _AT_ONCE)

@@ -96,7 +96,7 @@ class TrainTask(_Sent):
             return Status("failed", " ".join(str(error).split()))
         problem = found.problem or self.records.failure()
         if not problem and found.state == "finished":
-            problem = f"{self.run.weights_path('last')} is damaged: sweep run writes it anew from the state"
+            problem = f"{self.run.weights_path('last')} {self._weights_problem}: run writes it anew from the state"
         if problem:
             return Status("failed", problem)
         return Status("interrupted", epochs) if self.run.exists else Status("waiting")
@@ -106,9 +106,11 @@ class TrainTask(_Sent):
         if self.run.exists:
             verify(self.run, self.experiment)
         # A file of weights is read whole, as each suite of the run reads it for its checksum.
-        return read_status(self.run.folder).state == "finished" and not weights_problem(
-            self.run, "last", self.experiment.recipe.epochs
-        )
+        return read_status(self.run.folder).state == "finished" and not self._weights_problem
+
+    @property
+    def _weights_problem(self) -> str:
+        return weights_problem(self.run, "last", self.experiment.recipe.epochs)
 
     def perform(self, means: Means, callback: Any = None) -> None:
         """Train, or go on."""
