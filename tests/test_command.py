@@ -14,7 +14,7 @@ import torch
 import typer
 
 from advdpnp import cli
-from advdpnp.cli.command import Answer, Resume, Switches, command
+from advdpnp.cli.command import Answer, Resume, Switches, command, one_line
 from commands import call
 
 
@@ -75,6 +75,11 @@ def test_an_error_of_the_user_is_one_line_and_with_debug_a_traceback(capsys: pyt
     assert started(app, capsys, "work", "badly") == (2, "", "advdpnp: expected well; got badly\n")
     with pytest.raises(ValueError, match="got badly"):
         started(app, capsys, "work", "badly", "--debug")
+
+
+def test_a_message_of_any_length_has_its_beginning_and_its_cure() -> None:
+    line = one_line(ValueError(f"expected a number; got {'x' * 100_000}: give one"))
+    assert len(line) < 1100 and line.startswith("expected a number; got xxx") and line.endswith("xxx: give one")
 
 
 def test_code_that_ends_the_process_is_one_line_and_no_success(capsys: pytest.CaptureFixture[str]) -> None:

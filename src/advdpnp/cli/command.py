@@ -45,6 +45,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interr
 # More than any machine has cores.
 _MOST_THREADS = 4096
 
+# Of a message, in characters.
+_LONGEST = 1000
+
 # Options for a folder of images.
 ImageSize = Annotated[
     int | None,
@@ -199,7 +202,9 @@ def one_line(error: BaseException) -> str:
     """The message of an error, on one line."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left to write {error.filename}: free some, or choose another --out; nothing was overwritten"
-    return " ".join(str(error).split()) or type(error).__name__
+    line = " ".join(str(error).split()) or type(error).__name__
+    # What came may be of any length; what was expected stands before it, and the cure after it.
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
 
 
 def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[..., None]:

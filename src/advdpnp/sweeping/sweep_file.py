@@ -91,13 +91,13 @@ class Group:
         for key, named in (("variants", self.variants), ("grid", self.grid)):
             for name in named:
                 if not isinstance(name, str):
-                    raise ValueError(f"{key}: a name must be a text; got {name!r}: put it in quotes")
+                    raise ValueError(f"{key}: a name must be a text; got {brief(name)}: put it in quotes")
         for path, values in self.grid.items():
             if not isinstance(values, list) or not values:
-                raise ValueError(f"grid.{path} must be a list of values, as [10, 20]; got {values!r}")
+                raise ValueError(f"grid.{path} must be a list of values, as [10, 20]; got {brief(values)}")
         for name, settings in self.variants.items():
             if not isinstance(settings, Mapping):
-                raise ValueError(f"variants.{name} must be a group of fields; got {settings!r}")
+                raise ValueError(f"variants.{name} must be a group of fields; got {brief(settings)}")
 
     def settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name and fields of each variant."""
@@ -144,7 +144,7 @@ def read_sweep(path: Path) -> Sweep:
     for key in content:
         if key not in ("out", "experiments", *shared):
             known = nearest(str(key), ("out", "experiments", *shared))
-            raise ValueError(f"{path}: unknown key {key!r}; nearest: {known}")
+            raise ValueError(f"{path}: unknown key {brief(key)}; nearest: {known}")
     listed, top = content.get("experiments"), {key: content[key] for key in shared if key in content}
     if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed) or not listed:
         raise ValueError(f"{path}: experiments must be a list, as in `{_EXAMPLE}`; got {brief(listed)}")
@@ -165,7 +165,7 @@ def _group(top: Mapping[str, Any], own: Mapping[str, Any]) -> Group:
     for key in ("set", "variants", "grid"):
         if key in whole and not isinstance(whole[key], Mapping):
             raise ValueError(
-                f"{key} must be a group of fields, as in `{key}: {{recipe.epochs: 2}}`; got {whole[key]!r}"
+                f"{key} must be a group of fields, as in `{key}: {{recipe.epochs: 2}}`; got {brief(whole[key])}"
             )
     whole["set"] = flat(top.get("set", {})) | flat(own.get("set", {}))
     for key, kind in get_type_hints(Group).items():
