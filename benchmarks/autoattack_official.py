@@ -25,7 +25,8 @@ from advdpnp.attacks.stepwise import StepwiseAttack
 from advdpnp.bench.ceilings import describe_machine
 from advdpnp.data.readers import data_root
 from advdpnp.metrics import pack
-from advdpnp.runs import Json, differences, read_json, write_json
+from advdpnp.runs import Json, read_json, write_json
+from advdpnp.stored_values import differences
 from advdpnp.threat import Norm, eps_text
 from attacks import robust
 from reference.batch_generator import BatchGeneratorNoise

@@ -26,7 +26,8 @@ from advdpnp.callbacks import Silent
 from advdpnp.evaluation import Evaluation, evaluate
 from advdpnp.metrics import mcnemar, pack, unpack
 from advdpnp.models.classifier import Classifier
-from advdpnp.runs import Json, differences, read_json, write_json
+from advdpnp.runs import Json, read_json, write_json
+from advdpnp.stored_values import differences
 from advdpnp.threat import Norm, eps_text
 from attacks import robust
 from reference.official_autoattack import official

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from advdpnp import lock
+from advdpnp import fence, lock
 from advdpnp.bounded_files import no_link, read_bytes, read_text
 from advdpnp.experiments import read_changes
 from advdpnp.indices import parse_indices
 from advdpnp.predicting.inputs import find_images
 from advdpnp.runs import Run, read_json
+from advdpnp.sweeping.records import held
 
 
 def test_a_file_is_read_up_to_its_size_and_no_further(tmp_path: Path) -> None:
@@ -58,13 +59,30 @@ def test_what_a_link_leads_to_is_not_written(tmp_path: Path) -> None:
     precious.write_text("keep")
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    for path in (run.lock_path, run.log_path):
+    fence_path = run.folder / "train.fence"
+    for path in (run.lock_path, run.log_path, fence_path):
         path.symlink_to(precious)
     with pytest.raises(OSError, match=r"\.lock"), lock.only_process(run.lock_path, "the run"):
         pass
     with pytest.raises(OSError, match=r"train\.jsonl"):
         run.append_epoch({"epoch": 1})
+    with pytest.raises(OSError, match=r"train\.fence"):
+        fence.claim(fence_path)
     assert precious.read_text() == "keep" and run.lock_path.is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name on this system")
+def test_a_pipe_in_the_place_of_a_file_is_neither_waited_for_nor_written(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for path in (run.lock_path, run.log_path, tmp_path / "train.fence"):
+        os.mkfifo(path)
+    with pytest.raises(OSError, match=r"\.lock"), lock.only_process(run.lock_path, "the run"):
+        pass
+    with pytest.raises(OSError, match=r"train\.jsonl"):
+        run.append_epoch({"epoch": 1})
+    with pytest.raises(OSError, match=r"train\.fence"):
+        fence.claim(tmp_path / "train.fence")
+    assert not held(run.lock_path)
 
 
 def test_a_new_file_is_as_readable_as_any_other(tmp_path: Path) -> None:

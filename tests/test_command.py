@@ -14,7 +14,7 @@ import torch
 import typer
 
 from advdpnp import cli
-from advdpnp.cli.command import Answer, Resume, Switches, command
+from advdpnp.cli.command import Answer, Resume, Switches, command, one_line
 from commands import call
 
 
@@ -38,6 +38,10 @@ def application() -> typer.Typer:
             raise ValueError("expected well;\n  got badly")
         if what == "never":
             raise KeyboardInterrupt
+        if what == "exit":
+            sys.exit(0)
+        if what == "loud":
+            print("said by code of others")
         found = {"device": switches.device, "threads": switches.threads, "what": what, "resume": resume}
         return Answer(found, f"done {what}", status=3 if what == "half" else 0)
 
@@ -71,6 +75,21 @@ def test_an_error_of_the_user_is_one_line_and_with_debug_a_traceback(capsys: pyt
     assert started(app, capsys, "work", "badly") == (2, "", "advdpnp: expected well; got badly\n")
     with pytest.raises(ValueError, match="got badly"):
         started(app, capsys, "work", "badly", "--debug")
+
+
+def test_a_message_of_any_length_has_its_beginning_and_its_cure() -> None:
+    line = one_line(ValueError(f"expected a number; got {'x' * 100_000}: give one"))
+    assert len(line) < 1100 and line.startswith("expected a number; got xxx") and line.endswith("xxx: give one")
+
+
+def test_code_that_ends_the_process_is_one_line_and_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, told = started(application(), capsys, "work", "exit")
+    assert (status, out) == (2, "") and "called sys.exit(0)" in told and told.count("\n") == 1
+
+
+def test_what_code_of_others_prints_is_no_part_of_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, told = started(application(), capsys, "work", "loud", "--json")
+    assert json.loads(out)["what"] == "loud" and told == "said by code of others\n"
 
 
 def test_ctrl_c_names_the_command_that_goes_on(
@@ -197,3 +216,12 @@ def test_a_data_folder_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ADVDPNP_DATA", "~nobody-of-this-name/data")
     with pytest.raises(ValueError, match="a user whom this machine does not know"):
         data_root()
+
+
+def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    from advdpnp.data import data_root
+
+    (tmp_path / "train-images-idx3-ubyte").touch()
+    with pytest.raises(ValueError, match="must be a folder of data files; got a file"):
+        data_root(tmp_path / "train-images-idx3-ubyte")
+    assert data_root(tmp_path / "not there yet") == tmp_path / "not there yet"

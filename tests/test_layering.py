@@ -40,7 +40,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "signals": (set(), set()),
     "launch": (set(), set()),
     "lock": ({"bounded_files", "stored_values"}, set()),
-    "fence": (set(), set()),
+    "fence": ({"bounded_files"}, set()),
     "weights_file": ({"bounded_files", "stored_values"}, {"torch", "safetensors"}),
     "checksums": (set(), set()),
     "runs": (
@@ -63,6 +63,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "losses",
             "noise",
             "signals",
+            "stored_values",
             "threat",
         },
         NUMERIC,
@@ -112,11 +113,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "attack_words": (set(), set()),
     "radii": (set(), {"numpy"}),
-    "audit_files": ({"runs", "stored_values"}, set()),
+    "audit_files": ({"result_parts", "runs", "stored_values"}, set()),
     "results": ({"attack_words", "audit_files", "declared_fields", "result_parts", "runs", "stored_values"}, set()),
     "same_weights": ({"runs"}, set()),
     "result_files": (
-        {"checksums", "declared_fields", "indices", "radii", "results", "runs", "same_weights"},
+        {"checksums", "declared_fields", "indices", "radii", "results", "runs", "same_weights", "stored_values"},
         {"numpy"},
     ),
     "ood_results": (
@@ -173,7 +174,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "safetensors", "jinja2", "yaml", "onnx", "onnxruntime"},
     ),
     "progress": ({"attack_words", "indices", "results", "runs", "stored_values"}, {"rich"}),
-    "loggers": ({"runs"}, {"numpy", "tensorboard"}),
+    "loggers": ({"runs", "stored_values"}, {"numpy", "tensorboard"}),
     "run_status": ({"lock", "runs", "stored_values"}, set()),
     "watching": ({"progress", "run_status", "runs"}, {"rich"}),
 }

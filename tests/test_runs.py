@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from advdpnp.runs import Run, differences, list_runs, read_json, write_bytes, write_json
+from advdpnp.runs import Run, list_runs, read_json, write_bytes, write_json
+from advdpnp.stored_values import differences
 
 CONFIG = {"schema": 1, "recipe": {"epochs": 2, "milestones": (0.5,)}, "seed": 0}
 
@@ -159,3 +160,9 @@ def test_a_damaged_byte_of_a_state_is_seen(tmp_path: Path) -> None:
     run.state_path.write_bytes(whole[:middle] + bytes(512) + whole[middle + 512 :])
     with pytest.raises(ValueError, match=r"another checksum than it was written with.*remove it to start"):
         run.read_state()
+
+
+def test_differences_are_short_and_tell_a_text_from_a_number() -> None:
+    found = list(differences({"a": "1", "b": "x" * 100_000, "c": None}, {"a": 1, "b": 2, "c": {"d": [1] * 500}}))
+    assert found[0] == "a: '1', not 1" and all(len(one) < 200 for one in found)
+    assert list(differences(None, {"a": 1})) == ["the whole: None, not {'a': 1}"]

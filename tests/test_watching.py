@@ -4,15 +4,18 @@ import io
 import json
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from advdpnp import run_status, watching
 from advdpnp.run_status import read_status, runs_at
 from advdpnp.runs import Json, Run, write_json
 from advdpnp.watching import Watched, printable, statuses_text, watch_lines
+from advdpnp.weights_file import weights_bytes
 from test_cli import call, refused
 
 NOW = 1_900_000_000.0
@@ -46,7 +49,8 @@ def made(folder: Path, done: int, *, finished: bool = False, age: float = 20.0, 
     (folder / "checkpoints").mkdir(exist_ok=True)
     (folder / "checkpoints/state.pt").touch()
     if finished:
-        (folder / "checkpoints/last.safetensors").touch()
+        weights = weights_bytes({"weight": torch.zeros(3)}, {"epoch": EPOCHS, "config": {}})
+        (folder / "checkpoints/last.safetensors").write_bytes(weights)
     aged(folder, age)
     return folder
 
@@ -105,6 +109,16 @@ def test_the_lock_says_whether_the_process_is_there(
 def test_a_run_is_finished_with_its_last_weights(tmp_path: Path) -> None:
     assert read_status(made(tmp_path, done=EPOCHS), NOW).state == "training"
     assert read_status(made(tmp_path, done=EPOCHS, finished=True, age=1e6), NOW).state == "finished"
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:-1], lambda whole: whole[:5], bytes.upper])
+def test_weights_that_are_not_whole_are_damage(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = made(tmp_path, done=EPOCHS, finished=True) / "checkpoints/last.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    found = read_status(tmp_path, NOW)
+    assert found.state == "damaged" and f"{path} is damaged" in found.problem
+    path.write_bytes(weights_bytes({"weight": torch.zeros(3)}, {"epoch": EPOCHS - 1}))
+    assert read_status(tmp_path, NOW).state == "damaged"
 
 
 def test_a_run_that_is_not_begun_is_waited_for(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from advdpnp.bench.ceilings import describe_machine
-from advdpnp.runs import Json, differences, read_json, write_json
+from advdpnp.runs import Json, read_json, write_json
+from advdpnp.stored_values import differences
 from growth.axes import AXES, Axis, Setting
 from growth.works import head_work, prepared
 from peaks import peak_memory

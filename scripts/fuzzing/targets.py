@@ -171,7 +171,7 @@ def _words(path: Path) -> None:
 
 def _status(run: Any) -> None:
     from advdpnp.run_status import read_status
-    from advdpnp.runs import differences
+    from advdpnp.stored_values import differences
     from advdpnp.watching import statuses_text
 
     status = read_status(run.folder)

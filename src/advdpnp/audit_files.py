@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
 from advdpnp.ranges import eps_text
+from advdpnp.result_parts import check_names, check_share
 from advdpnp.runs import Json, Run, read_shown
 from advdpnp.stored_values import check_schema, check_value
 
@@ -107,11 +108,23 @@ def read_audit(path: Path) -> StoredAudit:
 def _read(name: str, content: Json) -> StoredAudit:
     check_schema(content, 1)
     check_value("the audit", content, _Audit)
-    for of, kind in {"eps": _AgainstEps, "along": _Along, "attacks": dict[str, float]}.items():
-        if curve := content["curves"].get(of):
-            check_value(of, curve, kind)
-            if of != "attacks" and len({len(values) for values in curve.values()}) != 1:
-                raise ValueError(f"the curve {of} has lists of several lengths")
+    _check_curves(content["curves"])
     shares: dict[str, float] = {key: content[key] for key in ("clean", "claimed", "lowest") if key in content}
+    for key, share in shares.items():
+        check_share(key, share)
     facts = {key: content[key] for key in ("norm", "eps", "n", "verdict", "conclusion", "checks")}
     return StoredAudit(name=name, **facts, shares=shares, content=content)
+
+
+def _check_curves(curves: dict[str, Any]) -> None:
+    for of, kind in {"eps": _AgainstEps, "along": _Along, "attacks": dict[str, float]}.items():
+        if curve := curves.get(of):
+            check_value(of, curve, kind)
+            # Two points at least make a curve.
+            if of != "attacks" and (len({*map(len, curve.values())}) != 1 or len(next(iter(curve.values()))) < 2):
+                raise ValueError(f"the curve {of} has lists of several lengths, or of less than two numbers")
+    left = curves.get("attacks") or {}
+    for share in (*(curves.get("eps") or {}).get("accuracy", ()), *left.values()):
+        check_share("an accuracy of a curve", share)
+    for name in left:
+        check_names({"the name of an attack": name}, "the name of an attack")

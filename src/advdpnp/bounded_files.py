@@ -10,6 +10,8 @@ MOST_TEXT = 1 << 26
 # Of a log, line by line.
 MOST_LOG = 1 << 28
 _CHUNK = 1 << 20
+# Nothing is waited for; Windows has no such pipes.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -18,11 +20,10 @@ def read_bytes(path: Path, most: int) -> bytes:
     Raises:
         ValueError: no plain file, such as a pipe or a device, or a larger one. OSError: it cannot be read.
     """
-    with open(path, "rb", opener=_without_waiting) as file:
+    with open(path, "rb", opener=no_wait) as file:
         # Looked at once it is open, when it cannot become another one.
         facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise ValueError(f"{path} must be a file; got a pipe or a device")
+        _check_regular(path, facts)
         # There is room made for as much as is asked for; what it has grown by meanwhile comes after.
         content = file.read(min(facts.st_size, most) + 1)
         while len(content) <= most and (more := file.read(min(_CHUNK, most + 1 - len(content)))):
@@ -35,6 +36,19 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
     """The same as text in UTF-8; UnicodeDecodeError, a ValueError, where it is none."""
     return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def check_plain(path: Path) -> None:
+    """ValueError unless a path is that of a plain file, for those who have a library open it: a pipe would be waited
+    for. OSError: it is not there."""
+    _check_regular(path, path.stat())
+
+
+def _check_regular(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise ValueError(
+            f"{path} must be a file; got a {'folder' if stat.S_ISDIR(facts.st_mode) else 'pipe or a device'}"
+        )
 
 
 def check_no_folder(*paths: Path) -> None:
@@ -50,11 +64,15 @@ def check_no_folder(*paths: Path) -> None:
 def no_link(path: str, flags: int) -> int:
     """For open(..., opener=no_link), to write: where a link is in the file's place, what it leads to is left alone.
 
-    A folder that comes from elsewhere may hold links to anything; OSError where one is there.
+    A folder that comes from elsewhere may hold links to anything; OSError where one is there, or a pipe or a device.
     """
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "a pipe or a device where a file should be, remove it", path)
+    return handle
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens a pipe that nobody writes to as well, which would wait for its other end."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def no_wait(path: str, flags: int) -> int:
+    """For open(..., opener=no_wait), to read: a pipe that nobody writes to is opened at once as well."""
+    return os.open(path, flags | _AT_ONCE)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from advdpnp.bounded_files import no_link
+
 try:
     import fcntl
 except ImportError:  # Windows has none.
@@ -52,7 +54,7 @@ def claim(path: Path) -> Claim:
         OSError: it cannot be written, or somebody keeps it from being read for a minute.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file, _alone(file):
+    with open(path, "ab+", opener=no_link) as file, _alone(file):
         token = _claims(file) + 1
         file.write(f"{token} process {os.getpid()} on {socket.gethostname()}\n".encode())
         file.flush()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from advdpnp.bounded_files import read_text
+from advdpnp.ranges import brief
 from advdpnp.stored_values import parsed
 
 # "7", "0-99", or "1-199 step 4".
@@ -43,7 +44,7 @@ def parse_indices(chosen: Any) -> tuple[int, ...]:
 def _checked(positions: list[int], chosen: Any) -> tuple[int, ...]:
     positions.sort()
     if not positions:
-        raise ValueError(f"indices name no image; got {_brief(chosen)}: give some, such as 0-99,2303")
+        raise ValueError(f"indices name no image; got {brief(chosen)}: give some, such as 0-99,2303")
     if positions[0] < 0:
         raise ValueError(f"indices count test images from 0; got {positions[0]}")
     twice = next((one for one, other in pairwise(positions) if one == other), None)
@@ -129,13 +130,13 @@ def _digits(found: re.Match[str]) -> tuple[str, str, str]:
 def _in_range(part: str) -> range:
     found = _RANGE.fullmatch(part)
     if found is None:
-        raise ValueError(f"indices are whole numbers and ranges, such as 0-99,2303; got {_brief(part)}")
+        raise ValueError(f"indices are whole numbers and ranges, such as 0-99,2303; got {brief(part)}")
     first, last, step = (int(digits) if len(digits) <= _DIGITS else 10**_DIGITS for digits in _digits(found))
     if first > last or step < 1:
-        raise ValueError(f"a range of indices ascends, as 0-99; got {_brief(part)}")
+        raise ValueError(f"a range of indices ascends, as 0-99; got {brief(part)}")
     # A slip of a digit must not fill the memory.
     if last > _LARGEST:
-        raise ValueError(f"indices are below {_LARGEST + 1:,}, since no test set is larger; got {_brief(part)}")
+        raise ValueError(f"indices are below {_LARGEST + 1:,}, since no test set is larger; got {brief(part)}")
     return range(first, last + 1, step)
 
 
@@ -149,7 +150,7 @@ def _in_parts(parts: Iterable[str]) -> list[int]:
 
 def _in_file(path: Path) -> list[int]:
     if not path.is_file():
-        raise ValueError(f"indices are a file, or numbers and ranges such as 0-99,2303; got {_brief(str(path))}")
+        raise ValueError(f"indices are a file, or numbers and ranges such as 0-99,2303; got {brief(str(path))}")
     if path.suffix == ".npy":
         from advdpnp.array_files import read_array
 
@@ -173,7 +174,7 @@ def _in_file(path: Path) -> list[int]:
         parts = [part.strip() for part in line.split(",") if part.strip()]
         if wrong := next((part for part in parts if not _RANGE.fullmatch(part)), ""):
             raise ValueError(
-                f"line {number} of {path} must be an index or a range, such as 7 or 0-99; got {_brief(wrong)}"
+                f"line {number} of {path} must be an index or a range, such as 7 or 0-99; got {brief(wrong)}"
             )
         found += parts
     try:
@@ -186,17 +187,12 @@ def _in_list(values: Any, where: str) -> list[int]:
     """Whole numbers of a sequence, an array or a tensor."""
     found = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(found, Iterable) or isinstance(found, dict):
-        raise ValueError(f"{where} must be a list of positions; got {_brief(values)}")
+        raise ValueError(f"{where} must be a list of positions; got {brief(values)}")
     found = list(found)
     for value in found:
         # To Python, True is the number 1.
         if isinstance(value, bool):
             raise ValueError(f"{where} must hold positions, not a mask of true and false: give mask.nonzero() of it")
         if not isinstance(value, int) and not hasattr(value, "__index__"):
-            raise ValueError(f"{where} must be whole numbers in one list; got {_brief(value)} in it")
+            raise ValueError(f"{where} must be whole numbers in one list; got {brief(value)} in it")
     return [value.__index__() for value in found]
-
-
-def _brief(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."

@@ -11,6 +11,10 @@ class RankError(ValueError):
     """What went wrong on one rank alone, which is not the first: its message names the rank."""
 
 
+class ToldByAnotherRank(SystemExit):
+    """The end of a rank, with status 2, where another one has told what went wrong."""
+
+
 @dataclass(frozen=True)
 class Launch:
     """The place of this process among those that one torchrun started, on all machines together.

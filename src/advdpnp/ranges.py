@@ -60,6 +60,8 @@ Share = Annotated[float, Range("[0, 1]")]
 
 # A fraction is exact, and so long an exponent would fill the memory.
 _HUGE = re.compile(r"[eE][+-]?[\d_]{4}")
+# Of a value in a message.
+_LONGEST = 80
 
 
 def eps_text(eps: float) -> str:
@@ -170,4 +172,18 @@ def _one_of(words: tuple[str, ...]) -> str:
 
 
 def _shown(value: object) -> str:
-    return str(value) if isinstance(value, Real) else " ".join(repr(value).split())[:80]
+    return str(value) if isinstance(value, Real) else brief(value)
+
+
+def brief(value: object) -> str:
+    """A value as Python writes it, on one line; a long one is cut."""
+    try:
+        return cut(repr(value))
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return f"a {type(value).__name__} with a number of thousands of digits"
+
+
+def cut(text: object) -> str:
+    """A text on one line; a long one is cut."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."

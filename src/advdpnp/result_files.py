@@ -31,8 +31,9 @@ from advdpnp.results import (
     attack_of,
     read_evaluation,
 )
-from advdpnp.runs import Json, Run, checked, differences, read_json
+from advdpnp.runs import Json, Run, checked, read_json
 from advdpnp.same_weights import check_weights
+from advdpnp.stored_values import differences
 
 # The standard normal distribution has 95 % of its mass within this distance of 0.
 _Z95 = 1.959963984540054

@@ -89,8 +89,12 @@ def read_status(folder: Path, now: float | None = None) -> RunStatus:
         problem = f"{folder / 'config.json'} has no recipe.epochs" if isinstance(error, KeyError) else str(error)
         return RunStatus(folder, "damaged", problem=" ".join(problem.split()))
     idle = max(now - _last_written(run), 0.0)
-    if len(lines) >= epochs and run.weights_path("last").is_file():
-        return RunStatus(folder, "finished", lines, epochs, idle)
+    if len(lines) >= epochs and (last := run.weights_path("last")).is_file():
+        # From the first bytes of the file and its length: the rest may be gigabytes.
+        if (run.trained_epochs("last") or 0) >= epochs:
+            return RunStatus(folder, "finished", lines, epochs, idle)
+        problem = f"{last} is damaged, or of an earlier epoch: --resume writes it anew from the state"
+        return RunStatus(folder, "damaged", lines, epochs, idle, problem=problem)
     seconds = _seconds_of_an_epoch(lines)
     state = _state(_lives(run), idle > max(SILENT_SECONDS, SILENT_EPOCHS * (seconds or 0.0)))
     return RunStatus(folder, state, lines, epochs, idle, _left(run, epochs - len(lines), seconds, now))

@@ -16,12 +16,13 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from advdpnp import checksums, fence, weights_file
-from advdpnp.bounded_files import MOST_LOG, check_no_folder, no_link, read_bytes, read_text
+from advdpnp.bounded_files import MOST_LOG, check_no_folder, check_plain, no_link, read_bytes, read_text
 from advdpnp.checksums import DamagedError
-from advdpnp.stored_values import check_value, later_epoch, parsed, to_show
+from advdpnp.ranges import cut
+from advdpnp.stored_values import check_schema, check_value, differences, later_epoch, parsed, to_show
 from advdpnp.torch_limits import check_limits
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ RUN_TRACES = ("eval", "checkpoints", "train.jsonl", "environment.json")
 # Held by the process that writes a folder.
 LOCK = ".lock"
 # What an exported folder holds, and of which checkpoint.
-EXPORT_MANIFEST = "export.json"
+EXPORT_MANIFEST, EXPORT_SCHEMA = "export.json", 1
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -111,16 +112,6 @@ def read_shown(path: Path, cure: str, read: Callable[[Any], T]) -> T:
     return checked(path, cure, lambda: read(to_show(checksums.verified(path, parsed(read_text(path)), cure))))
 
 
-def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
-    """Fields in which two configurations differ, as "recipe.epochs: 2, not 110" (stored first)."""
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        for key in [*stored, *(key for key in wanted if key not in stored)]:
-            name = f"{path}.{key}" if path else str(key)
-            yield from differences(stored.get(key), wanted.get(key), name)
-    elif stored != wanted:
-        yield f"{path}: {stored}, not {wanted}"
-
-
 @dataclass(frozen=True)
 class Run:
     """One run's folder.
@@ -167,13 +158,13 @@ class Run:
         """The name of what is read for "last" or "best": in an exported folder, that of its one checkpoint.
 
         Raises:
-            ValueError: the export is not of the best checkpoint, which was asked for.
+            ValueError: the export is not of the best checkpoint, which was asked for, or what it says of itself is
+                damaged.
         """
         manifest = self.folder / EXPORT_MANIFEST
         if not (self.folder / EXPORTED_WEIGHTS).is_file() or not manifest.is_file():
             return asked
-        model = read_json(manifest).get("model")
-        held = str(model.get("checkpoint", asked)) if isinstance(model, dict) else asked
+        held = checked(manifest, "export the run again", lambda: _exported_checkpoint(read_json(manifest), asked))
         if asked == "best" and held != asked:
             raise ValueError(f"{self.folder} is an export of the checkpoint {held} alone: leave --checkpoint out")
         return held
@@ -300,17 +291,22 @@ class Run:
         import torch
 
         try:
+            check_plain(self.state_path)
+            if not zipfile.is_zipfile(self.state_path):
+                raise ValueError("it is no archive of torch.save")
             check_limits(self.state_path)
             # torch writes the checksums of a zip file, and does not verify them.
             with zipfile.ZipFile(self.state_path) as file:
                 if (part := file.testzip()) is not None:
                     raise ValueError(f"{part} in it has another checksum than it was written with")
             state: Json = torch.load(self.state_path, map_location="cpu", weights_only=True)
-            config: Json = state["config"]
+            # Whatever torch reads may stand there; what is no JSON is no configuration.
+            config: Json = json.loads(json.dumps(state["config"]))
         except Exception as error:
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # After its first sentence torch advises to read the file in a way that runs code.
+            said = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
             raise ValueError(
-                f"{self.state_path} is damaged ({first_line}): remove it to start this run again from its beginning"
+                f"{self.state_path} is damaged ({cut(said)}): remove it to start this run again from its beginning"
             ) from None
         self.check_belongs(config, self.state_path)
         return state
@@ -354,6 +350,14 @@ class Run:
         """Drop what train.jsonl says of epochs after `count`, which a resumed run is about to repeat."""
         kept = (line for line in self.epochs() if line.get("epoch", count) <= count)
         write_bytes(self.log_path, "".join(map(checksums.sealed_line, kept)).encode())
+
+
+def _exported_checkpoint(manifest: Json, asked: str) -> str:
+    check_schema(manifest, EXPORT_SCHEMA)
+    check_value("model", manifest["model"], dict[str, Any])
+    held: str = manifest["model"].get("checkpoint", asked)
+    check_value("model.checkpoint", held, Literal["last", "best"])
+    return held
 
 
 def _runs_near(root: Path) -> Iterator[Path]:

@@ -6,10 +6,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from advdpnp.ranges import brief, cut
 
 # Controls and what turns the direction of writing: no name needs them, and they would garble what stands beside it.
 # Lone halves of surrogate pairs cannot be written at all.
@@ -94,7 +96,7 @@ def check_schema(stored: Any, known: int) -> None:
     if found != known or isinstance(found, bool):
         newer = isinstance(found, int) and found > known
         raise ValueError(
-            f"schema {_shown(found)}, this version reads {known}" + (": a later advdpnp wrote it" if newer else "")
+            f"schema {brief(found)}, this version reads {known}" + (": a later advdpnp wrote it" if newer else "")
         )
 
 
@@ -142,7 +144,7 @@ def _problem(name: str, value: Any, kind: Any) -> str:
     if is_dataclass(kind):
         kind = dict
     if not _is_of_kind(value, origin or kind, parts):
-        return f"{name} is {_shown(value)}"
+        return f"{name} is {brief(value)}"
     if origin is list:
         found = (_problem(f"{name}[{place}]", item, parts[0]) for place, item in enumerate(value))
         return next(filter(None, found), "")
@@ -154,7 +156,7 @@ def _problem(name: str, value: Any, kind: Any) -> str:
 
 def _problem_of_keys(name: str, value: Any, kind: Any) -> str:
     if not isinstance(value, dict):
-        return f"{name} is {_shown(value)}"
+        return f"{name} is {brief(value)}"
     lacking = sorted(kind.__required_keys__ - value.keys())
     if lacking:
         return f"{name} has no {lacking[0]!r}"
@@ -175,6 +177,13 @@ def _is_of_kind(value: Any, kind: Any, words: tuple[Any, ...]) -> bool:
     return isinstance(value, kind)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def differences(stored: Any, wanted: Any, path: str = "") -> Iterator[str]:
+    """Fields in which two configurations differ, as "recipe.epochs: 2, not 110" (stored first)."""
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in [*stored, *(key for key in wanted if key not in stored)]:
+            name = f"{path}.{key}" if path else str(key)
+            yield from differences(stored.get(key), wanted.get(key), name)
+    elif stored != wanted:
+        # A text and a number can look the same.
+        first, second = (stored, wanted) if str(stored) != str(wanted) else (repr(stored), repr(wanted))
+        yield f"{path or 'the whole'}: {cut(first)}, not {cut(second)}"

@@ -111,6 +111,7 @@ def test_a_missing_batch_is_named(tmp_path: Path) -> None:
         ({b"labels": [0, 1, 2, -1]}, "labels in [0, 9]; got -1 to 2"),
         ({b"labels": [0, 1, 2, [3]]}, "4 integer labels"),
         ({b"labels": None}, "4 integer labels"),
+        ({b"labels": [0.0, 1.0, 2.0, 3.0]}, "4 integer labels; got [0.0, 1.0, 2.0, 3.0]"),
     ],
 )
 def test_a_batch_that_differs_from_the_spec_is_refused(tmp_path: Path, change: dict[bytes, object], says: str) -> None:

@@ -61,6 +61,8 @@ def rooted(x: Tensor) -> Tensor:
         (Wrapped(after=lambda z: {"logits": z}), "a dict with logits"),
         (Wrapped(after=lambda z: z.argmax(1)), "(16,) torch.int64"),
         (Wrapped(after=lambda z: z[:, :1]), "C at least 2"),
+        (Wrapped(after=lambda z: z.to_sparse()), "a plain, dense tensor; got one of layout torch.sparse_coo"),
+        (Wrapped(after=lambda z: z.to("meta")), "a plain, dense tensor; got one without data"),
         (Wrapped(after=lambda z: z[:, :9]), "gives 9 classes, but the data set has 10: build"),
         (Wrapped(after=lambda z: z * torch.nan), "of 16 of 16 test images are not finite"),
         (Wrapped(after=lambda z: z.softmax(1)), "probabilities, not logits"),

@@ -1,4 +1,5 @@
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,29 @@ def test_a_yaml_file_overrides_and_settings_override_it(tmp_path: Path) -> None:
     path.write_text("recipe: {epochs: 7, attack: {steps: 3}}\nseed: 2\n")
     wanted = experiment("digits/tiny/at", changes=read_changes(path), settings=["recipe.epochs=9"])
     assert (wanted.recipe.epochs, wanted.recipe.attack.steps, wanted.seed) == (9, 3, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["recipe: {epochs: x}", "recipe: {epochz: 2}", "recipe: 3", "defense: {alpha: .nan}", "seed: [1]"]
+)
+def test_a_value_of_a_yaml_file_that_cannot_be_is_told_with_the_file(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text + "\n")
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: ") as error:
+        experiment("digits/tiny/adv-dpnp", changes=read_changes(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_value_of_set_that_cannot_be_is_not_the_files_fault(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("recipe: {epochs: 7, schedule: onecycle, cycle_momentum: true}\n")
+    with pytest.raises(ValueError, match=r"^recipe\.epochs must be"):
+        experiment("digits/tiny/at", changes=read_changes(path), settings=["recipe.epochs=x"])
+    with pytest.raises(ValueError, match=r"^(?!.*c\.yaml)"):
+        experiment("digits/tiny/at", changes=read_changes(path), settings=["recipe.schedule=x"])
+    # A value that a setting replaces is never read.
+    path.write_text("recipe: {epochs: x}\n")
+    assert experiment("digits/tiny/at", changes=read_changes(path), settings=["recipe.epochs=2"]).recipe.epochs == 2
 
 
 def test_the_seed_decides_the_initial_weights_and_the_global_generator_does_not() -> None:

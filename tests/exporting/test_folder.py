@@ -9,7 +9,7 @@ import torch
 import advdpnp
 from advdpnp import api
 from advdpnp.exporting.folder import _manifest
-from advdpnp.runs import Run, read_json
+from advdpnp.runs import Run, read_json, write_json
 
 from .conftest import make_run, store_result
 
@@ -199,3 +199,28 @@ def test_a_name_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text(json.dumps({"schema": 1, "model": {}, "files": [file]}))
     with pytest.raises(ValueError, match="a file outside its folder"):
         _manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {},
+        {"schema": 99, "model": {}},
+        {"schema": 1, "model": 3},
+        {"schema": 1, "model": {"checkpoint": "\x1b[31m"}},
+        {"schema": 1, "model": {"checkpoint": {}}},
+    ],
+    ids=repr,
+)
+def test_a_list_that_is_none_is_named_by_whoever_reads_the_folder(manifest: dict[str, object], tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_json(tmp_path / "export.json", manifest)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ValueError, match=r"export\.json is damaged .*: export the run again"):
+        run.stored_checkpoint("last")
+
+
+def test_an_export_says_which_checkpoint_it_is_of(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    write_json(tmp_path / "export.json", {"schema": 1, "model": {"checkpoint": "best"}})
+    assert Run(tmp_path).stored_checkpoint("last") == "best"

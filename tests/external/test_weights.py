@@ -386,13 +386,17 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
         (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), "quantized"),
         (lambda t: t.to("meta"), "without data"),
         (lambda t: t + 1j, "complex"),
+        (lambda t: (100 * t).to(torch.int8), "of whole numbers, torch.int8"),
+        (lambda t: t > 0, "of whole numbers, torch.bool"),
     ],
 )
 def test_values_that_a_network_cannot_take_are_refused_by_name(
     make: Callable[[torch.Tensor], torch.Tensor], kind: str
 ) -> None:
     content = {**STATE, "3.weight": make(STATE["3.weight"])}
-    with pytest.raises(ValueError, match=rf"1 are no plain numbers \(3.weight is {kind}\)") as refused:
+    with pytest.raises(
+        ValueError, match=rf"1 are no numbers that this network takes \(3.weight is {kind}\)"
+    ) as refused:
         loaded(content)
     assert "\n" not in str(refused.value)
     loaded({"good": STATE, "odd": content})

@@ -15,7 +15,7 @@ from advdpnp import api
 from advdpnp.callbacks import Silent, StopTraining
 from advdpnp.loggers import Entry, LoggedRun, LogPlace, following, make_loggers
 from advdpnp.loggers.entries import scalars_of
-from advdpnp.runs import Json, Run
+from advdpnp.runs import Json, Run, write_json
 from advdpnp.training import fit
 from training.small import StopAt, created, small_experiment, small_task
 
@@ -247,3 +247,29 @@ def test_a_difference_of_nothing_is_gray_and_other_channels_are_their_mean() -> 
     changed = image.copy()
     changed[0, :, 0, 0] += 0.1
     assert attack_picture(image, changed)[68 * 2 + 3, 3].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize("damaged", ["checkpoints/state.pt", "train.jsonl"])
+def test_no_log_is_begun_where_the_run_is_damaged(damaged: str, tmp_path: Path) -> None:
+    run, recorder = trained(created(tmp_path)), Recorder()
+    (run.folder / damaged).write_bytes(b"damaged\n")
+    with pytest.raises(ValueError, match=damaged.split("/")[-1].replace(".", r"\.")):
+        trained(run, recorder, resume=True)
+    assert (recorder.known, recorder.closed) == ([], []) and not run.loggers_path.exists()
+
+
+@pytest.mark.parametrize(
+    "place", [3, {"epochs": -1}, {"epochs": 0.5}, {"epochs": 3}, {"epochs": 2**62}, {"identity": []}], ids=repr
+)
+def test_a_record_that_makes_no_sense_is_told_of(place: Any, tmp_path: Path) -> None:
+    run, recorder, notes = created(tmp_path), Recorder(), Notes()
+    write_json(run.loggers_path, {"recorder": place})
+    trained(run, recorder, callback=notes)
+    (told,) = (text for text in notes.texts if text.startswith("warning: logging to recorder failed"))
+    assert "loggers.json" in told and recorder.epochs == []
+
+
+def test_a_finished_run_gets_a_log_of_all_its_epochs(tmp_path: Path) -> None:
+    run, recorder = trained(created(tmp_path)), Recorder()
+    trained(run, recorder, resume=True)
+    assert (recorder.epochs, recorder.closed) == ([1, 2], [True])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,3 +74,21 @@ def test_curves_of_several_lengths_are_damage(make_run: MakeRun) -> None:
     folder = audited(make_run, "audit.json", content)
     with pytest.raises(ValueError, match="lists of several lengths"):
         read_audit(folder / "eval" / "audit.json")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"curves": {"attacks": {"PGD-20": 2**62}}},
+        {"curves": {"attacks": {"x" * 100_000: 0.5}}},
+        {"curves": {"eps": {"eps": [0.0, 0.1], "accuracy": [1.0, 1e300]}}},
+        {"curves": {"eps": {"eps": [0.1], "accuracy": [1.0]}}},
+        {"lowest": -1.0},
+    ],
+    ids=["a share above 1", "a name without end", "an accuracy above 1", "a curve of one point", "a share below 0"],
+)
+def test_numbers_that_are_none_of_an_audit_are_damage(changed: dict[str, Any], make_run: MakeRun) -> None:
+    folder = audited(make_run, "audit.json", audit() | changed)
+    with pytest.raises(ValueError, match=r"audit\.json is damaged") as error:
+        read_audit(folder / "eval" / "audit.json")
+    assert len(str(error.value)) < 400

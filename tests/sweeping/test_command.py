@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from advdpnp.lock import owner_of
 from advdpnp.runs import Run
 from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.tasks import SweepTask
 from advdpnp.sweeping.work import do
+from advdpnp.weights_file import weights_bytes
 from commands import call
 from sweeping.small import plan_of, sweep_file
 
@@ -104,7 +106,10 @@ def test_a_failure_is_told_by_status_and_its_exit_status(tmp_path: Path, capsys:
     file, tasks = str(sweep_file(tmp_path, text)), plan_of(tmp_path, text)
     tasks[0].records.fail("the disk\nis full")
     assert call("sweep", file, "status", "--out", str(tmp_path / "runs")) == 1
-    assert capsys.readouterr().out == (
+    shown = capsys.readouterr().out
+    tasks[0].records.fail("x" * 100_000)
+    assert len(tasks[0].status().detail) == 1000
+    assert shown == (
         "failed       digits/tiny/st/seed-0 train: the disk is full\n"
         "waiting      digits/tiny/st/seed-0 clean: needs digits/tiny/st/seed-0 train, which failed\n"
         "1 failed, 1 waiting\n"
@@ -141,6 +146,31 @@ def test_data_of_a_cluster_are_not_asked_for_here(
     file.write_text("backbone: tiny\n" + CIFAR)
     assert call("sweep", str(file), "--on", "ray", "--data-root", str(tmp_path), "--out", str(tmp_path)) == 2
     assert capsys.readouterr().err == "advdpnp: the cluster is reached\n"
+
+
+@pytest.mark.parametrize("place", [0, 500, -1], ids=["length", "header", "last byte"])
+def test_damaged_weights_are_told_by_status_and_written_anew_by_run(
+    place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "experiments: [{methods: [st]}]"
+    file, out = str(sweep_file(tmp_path, text)), ["--out", str(tmp_path / "runs")]
+    (task,) = plan_of(tmp_path, text)
+    task.perform(Means("cpu"), None)
+    path = task.run.weights_path("last")
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[place] ^= 1
+    for content in (b"", bytes(damaged)):
+        path.write_bytes(content)
+        assert call("sweep", file, "status", *out) == 1
+        shown = capsys.readouterr().out
+        assert shown.startswith("failed ") and f"{path} is damaged" in shown and shown.count("\n") == 2
+    path.write_bytes(weights_bytes({"weight": torch.zeros(3)}, {"epoch": 1, "config": {"seed": 9}}))
+    assert call("sweep", file, "status", *out) == 1
+    assert f"{path} is damaged, or of another experiment" in capsys.readouterr().out
+    assert not task.is_finished()
+    task.perform(Means("cpu"), None)
+    assert task.is_finished() and path.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,21 @@ def test_a_folder_that_cannot_be_written_is_a_failure_and_the_next_task_is_done(
     assert failed.kind == "failed" and "Not a directory" in failed.problem and finished.kind == "finished"
 
 
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows links")
+def test_a_log_that_is_a_link_is_a_failure_and_what_it_leads_to_is_left_alone(here: None, tmp_path: Path) -> None:
+    (task,) = plan_of(tmp_path, "experiments: [{methods: [st]}]")
+    (tmp_path / "precious").write_text("keep")
+    task.records.log_path.parent.mkdir(parents=True)
+    task.records.log_path.symlink_to(tmp_path / "precious")
+    ours, theirs = multiprocessing.Pipe()
+    for message in (task, None):
+        ours.send(message)
+    worker.serve(theirs, Means(threads=1), {})
+    outcome = ours.recv()
+    assert outcome.kind == "failed" and "train.log" in outcome.problem
+    assert (tmp_path / "precious").read_text() == "keep"
+
+
 def test_when_the_sweep_is_gone_the_process_asks_itself_to_end(monkeypatch: pytest.MonkeyPatch, here: None) -> None:
     ours, theirs = multiprocessing.Pipe()
     asked: list[int] = []

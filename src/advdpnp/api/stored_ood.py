@@ -11,6 +11,7 @@ from advdpnp.lock import only_process
 from advdpnp.ood_results import AcceptRow, OodResult, OutsideRow, ood_path, read_ood, stored_ood
 from advdpnp.results import PARTIAL
 from advdpnp.runs import Run
+from advdpnp.stored_values import differences
 
 Row = OutsideRow | AcceptRow
 
@@ -50,7 +51,7 @@ class StoredOod:
     def _read(self, stored: OodResult | None) -> None:
         if stored is None:
             return
-        if differing := "; ".join(runs.differences(stored.protocol, self._result.protocol)):
+        if differing := "; ".join(differences(stored.protocol, self._result.protocol)):
             self._tell(f"{self._path} is of another measurement ({differing}): the new one replaces it at the end")
             return
         rows: list[Row] = [*stored.accepting, *stored.outside]

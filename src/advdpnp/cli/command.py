@@ -18,7 +18,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from advdpnp.checksums import one_warning
-from advdpnp.launch import RankError, launch
+from advdpnp.launch import RankError, ToldByAnotherRank, launch
 from advdpnp.signals import exit_status
 from advdpnp.stored_values import shown_text
 
@@ -44,6 +44,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interr
 
 # More than any machine has cores.
 _MOST_THREADS = 4096
+
+# Of a message, in characters.
+_LONGEST = 1000
 
 # Options for a folder of images.
 ImageSize = Annotated[
@@ -199,7 +202,9 @@ def one_line(error: BaseException) -> str:
     """The message of an error, on one line."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left to write {error.filename}: free some, or choose another --out; nothing was overwritten"
-    return " ".join(str(error).split()) or type(error).__name__
+    line = " ".join(str(error).split()) or type(error).__name__
+    # What came may be of any length; what was expected stands before it, and the cure after it.
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
 
 
 def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[..., None]:
@@ -214,7 +219,9 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
             _check_launch(function.__name__)
             _use_threads(switches.threads)
             _read_plugins(references)
-            answer = function(switches, **values)
+            # Code of others may print, and JSON is all that stands on the output.
+            with contextlib.redirect_stdout(sys.stderr) if switches.json else contextlib.nullcontext():
+                answer = function(switches, **values)
             # What names hold would steer a terminal: names of runs, classes and files are anyone's.
             _say(json.dumps(answer.value, indent=1, allow_nan=False) if switches.json else on_terminal(answer.text))
         if answer.next and not switches.json:
@@ -280,6 +287,12 @@ def _ending(debug: bool, resumes: bool) -> Iterator[None]:
         if debug:
             raise
         complain(one_line(error), sys.__stderr__ if isinstance(error, RankError) else None)
+        raise typer.Exit(2) from None
+    except SystemExit as stop:
+        # Of the code of a network, say: it would end the command half-way, with a status that may say that all is well.
+        if debug or isinstance(stop, ToldByAnotherRank):
+            raise
+        complain(f"code that was named called sys.exit({stop.code!r}) half-way: have it raise an error, or return")
         raise typer.Exit(2) from None
     except KeyboardInterrupt as interrupt:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]

@@ -17,6 +17,7 @@ from advdpnp.data.formats.matlab import read_bytes_arrays
 from advdpnp.data.formats.restricted_pickle import CURE, read_pickle
 from advdpnp.data.specs import Arrays, DataSpec, Split
 from advdpnp.data.stratify import stratified
+from advdpnp.ranges import brief
 
 # Bytes that a file may have beside its pixels: labels, and the names of images.
 _REST = 1 << 22
@@ -27,9 +28,12 @@ def data_root(root: Path | str | None = None) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     found = Path(root or os.environ.get("ADVDPNP_DATA") or cache / "advdpnp")
     try:
-        return found.expanduser()
+        folder = found.expanduser()
     except RuntimeError:
         raise ValueError(f"{found} begins with the home folder of a user whom this machine does not know") from None
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} must be a folder of data files; got a file: give the folder that it lies in")
+    return folder
 
 
 def read_cifar10(spec: DataSpec, split: Split, root: Path) -> Arrays:
@@ -136,7 +140,8 @@ def _labels(values: object, n: int, spec: DataSpec, path: Path) -> NDArray[np.in
     integers = isinstance(values, np.ndarray) or (isinstance(values, list) and all(type(v) is int for v in values))
     labels = np.asarray(values if integers else [])
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"{path} must hold {n} integer labels; got {labels.dtype} of shape {labels.shape}: {CURE}")
+        got = f"{labels.dtype} of shape {labels.shape}" if integers else brief(values)
+        raise ValueError(f"{path} must hold {n} integer labels; got {got}: {CURE}")
     if labels.min() < 0 or labels.max() >= spec.num_classes:
         raise ValueError(
             f"{path} must hold labels in [0, {spec.num_classes - 1}]; got {labels.min()} to {labels.max()}: {CURE}"

@@ -11,7 +11,8 @@ from advdpnp.evaluation.verdicts import check_evaluated
 from advdpnp.indices import short_indices
 from advdpnp.metrics import mcnemar
 from advdpnp.result_files import Verdicts, paired_fields
-from advdpnp.runs import Json, differences
+from advdpnp.runs import Json
+from advdpnp.stored_values import differences
 
 
 def merge_shards(parts: Sequence[Json]) -> Json:

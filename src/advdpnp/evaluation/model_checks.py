@@ -222,6 +222,9 @@ def _first_logits(model: nn.Module, x: Tensor, num_classes: int | None) -> Tenso
 
 def _check_logits(answer: object, batch: int, num_classes: int | None) -> None:
     logits = logits_alone(answer)
+    if logits.layout != torch.strided or logits.is_meta:
+        kind = "without data (on the device meta)" if logits.is_meta else f"of layout {logits.layout}"
+        raise ValueError(f"the model must return logits as a plain, dense tensor; got one {kind}")
     if logits.dim() != 2 or len(logits) != batch or logits.shape[1] < 2 or not logits.is_floating_point():
         raise ValueError(
             f"the model must return float logits (B, C) with C at least 2; got {tuple(logits.shape)} {logits.dtype} "

@@ -14,8 +14,8 @@ from advdpnp.metrics import append, pack, unpack
 from advdpnp.radii import pack_radii, unpack_radii
 from advdpnp.result_files import Verdicts
 from advdpnp.result_parts import check_packed
-from advdpnp.runs import Json, checked, differences, read_json, write_json
-from advdpnp.stored_values import check_value
+from advdpnp.runs import Json, checked, read_json, write_json
+from advdpnp.stored_values import check_value, differences
 
 # Saving takes at most this share of the time: with a file of some kilobytes, a kill loses less than a second's work
 # beside what is in flight.

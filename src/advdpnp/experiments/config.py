@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from advdpnp.bounded_files import read_text
-from advdpnp.ranges import nearest
+from advdpnp.ranges import brief, nearest
 from advdpnp.threat import parse_eps
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def decode(kind: type[T], values: Mapping[str, Any], path: str) -> T:
         ValueError: unknown field, wrong type, or a value that `kind` refuses.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{path} must be a group of fields; got {_brief(values)}")
+        raise ValueError(f"{path} must be a group of fields; got {brief(values)}")
     hints = get_type_hints(kind)
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for name in values:
@@ -69,7 +69,7 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
         if isinstance(value, str):
             value = [part for part in value.strip("[]() ").split(",") if part.strip()]
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{path} must be a list; got {_brief(value)}")
+            raise ValueError(f"{path} must be a list; got {brief(value)}")
         return tuple(_convert(get_args(kind)[0], item, path) for item in value)
     if origin in (Union, types.UnionType):
         return _convert(get_args(kind)[0], value, path)
@@ -80,7 +80,7 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
 
 def _choice(choices: tuple[Any, ...], value: Any, path: str) -> Any:
     if value not in choices:
-        raise ValueError(f"{path} must be one of {', '.join(map(str, choices))}; got {_brief(value)}")
+        raise ValueError(f"{path} must be one of {', '.join(map(str, choices))}; got {brief(value)}")
     return value
 
 
@@ -101,12 +101,7 @@ def _scalar(kind: type, value: Any, path: str) -> Any:
             raise ValueError
         return kind(value)
     except (KeyError, OverflowError, TypeError, ValueError):
-        raise ValueError(f"{path} must be {_KINDS.get(kind, kind.__name__)}; got {_brief(value)}") from None
-
-
-def _brief(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+        raise ValueError(f"{path} must be {_KINDS.get(kind, kind.__name__)}; got {brief(value)}") from None
 
 
 def override(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -143,7 +138,15 @@ def merge(tree: dict[str, Any], changes: Mapping[str, Any], prefix: str = "") ->
             override(tree, path, value)
 
 
-def read_changes(path: Path) -> dict[str, Any]:
+class Changes(dict[str, Any]):
+    """Nested fields to override, and the file that they are from, for messages."""
+
+    def __init__(self, content: Mapping[str, Any], path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+
+def read_changes(path: Path) -> Changes:
     """Fields to override, from a YAML file.
 
     Raises:
@@ -163,8 +166,8 @@ def read_changes(path: Path) -> dict[str, Any]:
             f"{path} is no YAML ({' '.join(str(error).split())}): expected lines such as `recipe: {{epochs: 2}}`"
         ) from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a group of fields, such as `recipe: {{epochs: 2}}`; got {_brief(content)}")
-    return content
+        raise ValueError(f"{path} must hold a group of fields, such as `recipe: {{epochs: 2}}`; got {brief(content)}")
+    return Changes(content, path)
 
 
 def _check_size(content: Any) -> None:

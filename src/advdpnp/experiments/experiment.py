@@ -1,6 +1,8 @@
 """An experiment: data, backbone, defense, recipe and seed, which together determine the weights of a run."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -254,11 +256,37 @@ def experiment_on(
         for official in official_changes(method.name, data.name, backbone):
             config.merge(values, official)
         values["recipe"]["name"] = "official"
-    config.merge(values, changes or {})
+    with _named(changes):
+        config.merge(values, changes or {})
+    by_file = copy.deepcopy(values)
     for setting in settings:
         path, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"--set takes path=value, as in recipe.epochs=2; got {setting!r}")
         config.override(values, path.strip(), value.strip())
-    wanted = from_config(values)
+    try:
+        wanted = from_config(values)
+    except ValueError as error:
+        # What a setting makes impossible is not the file's fault.
+        with _named(changes if _fails_so(by_file, error) else None):
+            raise
     return replace(wanted, data=wanted.data.with_images_of(data))
+
+
+@contextlib.contextmanager
+def _named(changes: Mapping[str, Any] | None) -> Iterator[None]:
+    """Errors name the file that changes are from, if they are from one."""
+    try:
+        yield
+    except ValueError as error:
+        if not isinstance(changes, config.Changes):
+            raise
+        raise ValueError(f"{changes.path}: {error}") from error
+
+
+def _fails_so(values: dict[str, Any], error: ValueError) -> bool:
+    try:
+        from_config(values)
+    except ValueError as found:
+        return str(found) == str(error)
+    return False

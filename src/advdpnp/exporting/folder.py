@@ -10,10 +10,8 @@ from advdpnp.exporting.card import card
 from advdpnp.exporting.exported_model import ExportedModel
 from advdpnp.exporting.formats import FORMATS, Artifact
 from advdpnp.runs import EXPORT_MANIFEST as MANIFEST
-from advdpnp.runs import LOCK, Json, checked, differences, read_json, remove_torn_writes, write_bytes, write_json
-from advdpnp.stored_values import check_schema, check_value
-
-SCHEMA = 1
+from advdpnp.runs import EXPORT_SCHEMA, LOCK, Json, checked, read_json, remove_torn_writes, write_bytes, write_json
+from advdpnp.stored_values import check_schema, check_value, differences
 
 # Checksums of all exported files, as the program sha256sum has them.
 SUMS = "SHA256SUMS"
@@ -50,7 +48,7 @@ class _Manifest(TypedDict):
 
 
 def _checked_manifest(stored: Json) -> Json:
-    check_schema(stored, SCHEMA)
+    check_schema(stored, EXPORT_SCHEMA)
     check_value("export.json", stored, _Manifest)
     return stored
 
@@ -172,6 +170,6 @@ def write_export(
         write_bytes(out / artifact.name, artifact.content)
     # For other programs' readers: sha256sum -c SHA256SUMS.
     write_bytes(out / SUMS, "".join(f"{file['sha256']}  {file['name']}\n" for file in files).encode())
-    manifest = {"schema": SCHEMA, "model": model, "files": files, "environment": environment}
+    manifest = {"schema": EXPORT_SCHEMA, "model": model, "files": files, "environment": environment}
     write_json(out / MANIFEST, manifest)
     return manifest

@@ -132,7 +132,7 @@ def problems(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[
     ]
     found = []
     if odd:
-        found.append(f"{len(odd)} are no plain numbers ({', '.join(odd[:3])})")
+        found.append(f"{len(odd)} are no numbers for this network ({', '.join(odd[:3])})")
     if missing:
         found.append(f"{len(missing)} missing ({', '.join(_with_nearest(missing[:3], unexpected))})")
     if unexpected:
@@ -212,7 +212,7 @@ def _beside(inside: Mapping[str, tuple[str, Tensor]], names: set[str], others: l
     for name, (_, tensor) in inside.items():
         module = name.rpartition(".")[0]
         # What metrics count, weights never are: whole numbers, or a single one.
-        counts = tensor.dim() == 0 or not (tensor.is_floating_point() or tensor.is_complex())
+        counts = tensor.dim() == 0 or _is_whole(tensor)
         modules[module] = modules.get(module, True) and counts
     own = {name.rpartition(".")[0] for name in names}
     first = {name.split(".")[0] for name in names}
@@ -245,7 +245,14 @@ def _odd_kind(stored: Tensor, wanted: Tensor) -> str:
         return "quantized" if stored.is_quantized else "nested"
     if stored.layout != torch.strided:
         return "sparse"
-    return "complex" if stored.is_complex() and not wanted.is_complex() else ""
+    if stored.is_complex() and not wanted.is_complex():
+        return "complex"
+    # What is quantized by hand lies there too, without the scale that it is to be multiplied by.
+    return f"of whole numbers, {stored.dtype}" if _is_whole(stored) and not _is_whole(wanted) else ""
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex())
 
 
 def _tied(a: Tensor, b: Tensor) -> bool:

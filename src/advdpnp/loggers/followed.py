@@ -2,14 +2,22 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from advdpnp.callbacks import TrainingCallback, TrainingViewer
 from advdpnp.loggers.entries import entry_of
 from advdpnp.loggers.logger import LoggedRun, Logger, LogPlace
 from advdpnp.runs import Json, Run, read_json, write_json
+from advdpnp.stored_values import check_value
 
 Shown = Mapping[str, Any]
+
+
+class _Place(TypedDict, total=False):
+    identity: str
+    epochs: int
+
+
 _NOTHING: Shown = {}
 
 
@@ -45,17 +53,17 @@ class _Followed:
         self._loggers = list(loggers)
         self._places: dict[str, LogPlace] = {}
         self._view = _NOTHING, _NOTHING
-        self._each(self._begin)
-        for line in run.epochs():
-            self._log(line)
+        self._begun = False
 
     def on_note(self, text: str) -> None:
         self._callback.on_note(text)
 
     def on_step(self, epoch: int, step: int, steps: int, epochs: int) -> None:
+        self._begin_once()
         self._callback.on_step(epoch, step, steps, epochs)
 
     def on_view(self, distributions: Shown, images: Shown) -> None:
+        self._begin_once()
         self._view = distributions, images
         if isinstance(self._callback, TrainingViewer):
             self._callback.on_view(distributions, images)
@@ -68,7 +76,20 @@ class _Followed:
             self._log(line, *self._view)
 
     def close(self, finished: bool) -> None:
-        self._each(lambda logger: logger.close(finished))
+        if finished:
+            self._begin_once()
+        if self._begun:
+            self._each(lambda logger: logger.close(finished))
+
+    def _begin_once(self) -> None:
+        """Begin all logs, with the epochs that are done; only now, when the run's own files have turned out whole."""
+        if self._begun:
+            return
+        self._begun = True
+        done = self._run.epochs()
+        self._each(self._begin)
+        for line in done:
+            self._log(line)
 
     def _begin(self, logger: Logger) -> None:
         place = logger.begin(LoggedRun(self._run.folder, self._run.config()), self._remembered(logger.name))
@@ -101,7 +122,12 @@ class _Followed:
 
     def _remembered(self, name: str) -> LogPlace:
         path = self._run.loggers_path
-        return LogPlace(**read_json(path).get(name, {})) if path.is_file() else LogPlace()
+        stored = read_json(path).get(name, {}) if path.is_file() else {}
+        check_value(f"{path}: {name}", stored, _Place)
+        place, most = LogPlace(**stored), self._run.config()["recipe"]["epochs"]
+        if not 0 <= place.epochs <= most:
+            raise ValueError(f"{path}: {name} has {place.epochs} epochs; expected at most {most}: remove this file")
+        return place
 
     def _remember(self, logger: Logger, place: LogPlace) -> None:
         self._places[logger.name] = place

@@ -11,7 +11,7 @@ from advdpnp.attacks import COLLECTIONS
 from advdpnp.data import DataSpec
 from advdpnp.experiments import Experiment, experiment_on
 from advdpnp.experiments.config import encode
-from advdpnp.runs import differences
+from advdpnp.stored_values import differences
 from advdpnp.sweeping.sweep_file import Group, SuiteEntry, Sweep
 from advdpnp.sweeping.tasks import SuiteTask, SweepTask, TrainTask
 from advdpnp.threat import eps_text
@@ -35,9 +35,16 @@ def make_plan(
         tell: called with lines on folders of images.
     Raises:
         ValueError: unknown names, a folder of images that cannot be used, or two runs of different configurations for
-            one folder.
+            one folder; the message names the file.
     """
-    out, trained, attacked = out or sweep.out, dict[str, TrainTask](), dict[str, SuiteTask]()
+    try:
+        return _planned(sweep, out or sweep.out, data_root, tell)
+    except ValueError as error:
+        raise ValueError(f"{sweep.path}: {error}") from None
+
+
+def _planned(sweep: Sweep, out: Path, data_root: Path | None, tell: Callable[[str], None]) -> tuple[SweepTask, ...]:
+    trained, attacked = dict[str, TrainTask](), dict[str, SuiteTask]()
     for group in sweep.groups:
         for wanted in _experiments(group, _facts(group, data_root, tell)):
             training = _add(trained, wanted, out)

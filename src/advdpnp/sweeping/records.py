@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from advdpnp.bounded_files import no_wait
 from advdpnp.lock import owner_of
 from advdpnp.runs import read_json, write_json
 
@@ -16,6 +17,8 @@ except ImportError:  # Windows has none.
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".sweep"
+# Of a problem, in characters.
+_LONGEST = 1000
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Records:
         if not self.failure_path.is_file():
             return ""
         try:
-            return " ".join(str(read_json(self.failure_path).get("problem", "")).split()) or "failed"
+            return " ".join(str(read_json(self.failure_path).get("problem", ""))[:_LONGEST].split()) or "failed"
         except ValueError as error:
             return str(error)
 
@@ -79,7 +82,7 @@ def held(path: Path) -> bool:
     if owner is not None and owner[1] == socket.gethostname() and not _exists(owner[0]):
         return False
     try:
-        file = path.open("rb")
+        file = open(path, "rb", opener=no_wait)  # noqa: SIM115
     except OSError:
         return False
     with file:

@@ -10,7 +10,7 @@ from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.experiments import read_changes
 from advdpnp.experiments.config import decode
 from advdpnp.folder_names import folder_name
-from advdpnp.ranges import Count, Integer, Natural, check_fields, nearest
+from advdpnp.ranges import Count, Integer, Natural, brief, check_fields, nearest
 
 # More are a mistake in the file.
 MOST_RUNS = 10_000
@@ -91,13 +91,13 @@ class Group:
         for key, named in (("variants", self.variants), ("grid", self.grid)):
             for name in named:
                 if not isinstance(name, str):
-                    raise ValueError(f"{key}: a name must be a text; got {name!r}: put it in quotes")
+                    raise ValueError(f"{key}: a name must be a text; got {brief(name)}: put it in quotes")
         for path, values in self.grid.items():
             if not isinstance(values, list) or not values:
-                raise ValueError(f"grid.{path} must be a list of values, as [10, 20]; got {values!r}")
+                raise ValueError(f"grid.{path} must be a list of values, as [10, 20]; got {brief(values)}")
         for name, settings in self.variants.items():
             if not isinstance(settings, Mapping):
-                raise ValueError(f"variants.{name} must be a group of fields; got {settings!r}")
+                raise ValueError(f"variants.{name} must be a group of fields; got {brief(settings)}")
 
     def settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name and fields of each variant."""
@@ -124,11 +124,13 @@ class Sweep:
         name: that of the file.
         out: folder of the runs.
         groups: what is trained and evaluated.
+        path: of the file, for messages.
     """
 
     name: str
     out: Path
     groups: tuple[Group, ...]
+    path: Path
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -142,20 +144,20 @@ def read_sweep(path: Path) -> Sweep:
     for key in content:
         if key not in ("out", "experiments", *shared):
             known = nearest(str(key), ("out", "experiments", *shared))
-            raise ValueError(f"{path}: unknown key {key!r}; nearest: {known}")
+            raise ValueError(f"{path}: unknown key {brief(key)}; nearest: {known}")
     listed, top = content.get("experiments"), {key: content[key] for key in shared if key in content}
     if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed) or not listed:
-        raise ValueError(f"{path}: experiments must be a list, as in `{_EXAMPLE}`; got {_brief(listed)}")
+        raise ValueError(f"{path}: experiments must be a list, as in `{_EXAMPLE}`; got {brief(listed)}")
     out = content.get("out", "runs")
     if not isinstance(out, str) or not out:
-        raise ValueError(f"{path}: out must be the path of a folder; got {_brief(out)}")
+        raise ValueError(f"{path}: out must be the path of a folder; got {brief(out)}")
     try:
         groups = tuple(_group(top, one) for one in listed)
         if sum(group.count for group in groups) > MOST_RUNS:
             raise ValueError(f"at most {MOST_RUNS:,} runs; got {sum(group.count for group in groups):,}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Sweep(folder_name(path.stem) or "sweep", Path(out), groups)
+    return Sweep(folder_name(path.stem) or "sweep", Path(out), groups, path)
 
 
 def _group(top: Mapping[str, Any], own: Mapping[str, Any]) -> Group:
@@ -163,12 +165,12 @@ def _group(top: Mapping[str, Any], own: Mapping[str, Any]) -> Group:
     for key in ("set", "variants", "grid"):
         if key in whole and not isinstance(whole[key], Mapping):
             raise ValueError(
-                f"{key} must be a group of fields, as in `{key}: {{recipe.epochs: 2}}`; got {whole[key]!r}"
+                f"{key} must be a group of fields, as in `{key}: {{recipe.epochs: 2}}`; got {brief(whole[key])}"
             )
     whole["set"] = flat(top.get("set", {})) | flat(own.get("set", {}))
     for key, kind in get_type_hints(Group).items():
         if str(kind).startswith("tuple") and not isinstance(whole.get(key, []), list):
-            raise ValueError(f"{key} must be a list, as in `{key}: [a, b]`; got {_brief(whole[key])}")
+            raise ValueError(f"{key} must be a list, as in `{key}: [a, b]`; got {brief(whole[key])}")
     whole["suites"] = tuple(map(_suite, whole.get("suites", [])))
     return decode(Group, whole, "experiments")
 
@@ -179,7 +181,7 @@ def _suite(entry: Any) -> Any:
         return {"suite": entry} if isinstance(entry, str) else entry
     for key in ("attack", "seeds"):
         if not isinstance(entry.get(key, []), list):
-            raise ValueError(f"suites: {key} must be a list, as in `{key}: [a, b]`; got {_brief(entry[key])}")
+            raise ValueError(f"suites: {key} must be a list, as in `{key}: [a, b]`; got {brief(entry[key])}")
     # A radius is a number or a text, such as 8/255.
     eps = entry.get("eps", "")
     return {**entry, "eps": str(eps) if isinstance(eps, int | float) and not isinstance(eps, bool) else eps}
@@ -192,8 +194,3 @@ def flat(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{name}"
         found |= flat(value, path + ".") if isinstance(value, Mapping) else {path: value}
     return found
-
-
-def _brief(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."

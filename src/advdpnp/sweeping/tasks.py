@@ -21,6 +21,7 @@ from advdpnp.runs import Json, Run
 from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.records import Records, held
 from advdpnp.sweeping.sweep_file import SuiteEntry
+from advdpnp.training.loop import weights_problem
 
 State = Literal["finished", "running", "interrupted", "failed", "waiting"]
 
@@ -93,15 +94,23 @@ class TrainTask(_Sent):
                 return Status("finished")
         except ValueError as error:
             return Status("failed", " ".join(str(error).split()))
-        if problem := found.problem or self.records.failure():
+        problem = found.problem or self.records.failure()
+        if not problem and found.state == "finished":
+            problem = f"{self.run.weights_path('last')} {self._weights_problem}: run writes it anew from the state"
+        if problem:
             return Status("failed", problem)
         return Status("interrupted", epochs) if self.run.exists else Status("waiting")
 
     def is_finished(self) -> bool:
-        """Whether the trained weights of this very configuration are there."""
+        """Whether the trained weights of this very configuration are there, and what was written."""
         if self.run.exists:
             verify(self.run, self.experiment)
-        return read_status(self.run.folder).state == "finished"
+        # A file of weights is read whole, as each suite of the run reads it for its checksum.
+        return read_status(self.run.folder).state == "finished" and not self._weights_problem
+
+    @property
+    def _weights_problem(self) -> str:
+        return weights_problem(self.run, "last", self.experiment.recipe.epochs)
 
     def perform(self, means: Means, callback: Any = None) -> None:
         """Train, or go on."""

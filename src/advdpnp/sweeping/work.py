@@ -9,6 +9,7 @@ from typing import IO, Any, Literal
 
 import torch
 
+from advdpnp.bounded_files import no_link
 from advdpnp.experiments import read_plugin
 from advdpnp.fence import SupersededError, claim, fenced
 from advdpnp.lock import InUseError, only_process, owner_of
@@ -48,7 +49,7 @@ def do_and_log(
     path = task.records.log_path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file, redirected(file):
+        with open(path, "a", opener=no_link) as file, redirected(file):
             _prepare(means)
             return do(task, means, Lines(), takes_over)
     except (ValueError, OSError) as error:

@@ -125,6 +125,11 @@ class WeightAverage:
         measure_statistics(average, images())
         return average.eval()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is averaged; none where nothing is."""
+        return () if self._averaging.kind == "none" else tuple(self._sources)
+
     def state(self) -> Json:
         """For a checkpoint."""
         return {"count": self._count, "values": self._values}
@@ -134,4 +139,5 @@ class WeightAverage:
         self._count = state["count"]
         # Earlier versions averaged BatchNorm's statistics too; nothing needs them.
         stored = {name: value for name, value in state["values"].items() if name in self._sources}
-        self._values = {name: value.to(self._sources[name].device) for name, value in stored.items()}
+        # Copies: what is averaged in place must lie in memory of its own.
+        self._values = {name: value.to(self._sources[name].device, copy=True) for name, value in stored.items()}

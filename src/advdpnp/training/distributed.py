@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from advdpnp.launch import Launch, RankError, launch
+from advdpnp.launch import Launch, RankError, ToldByAnotherRank, launch
 
 # How long a rank waits for the others; in between lie a compilation, or the validation of a part.
 _PATIENCE = timedelta(minutes=30)
@@ -220,7 +220,7 @@ def joined(device: torch.device) -> Iterator[World]:
         yield world
     except Exception as error:
         if not world.is_first_to_fail():
-            raise SystemExit(2) from error
+            raise ToldByAnotherRank(2) from error
         raise _told_by(world, error) from error
     finally:
         dist.destroy_process_group()

@@ -72,18 +72,18 @@ def fit(
 def _match_weights(run: Run, training: Training, callback: TrainingCallback) -> None:
     """The weights that the state speaks of must be there; those of the end are in the state, and are written anew."""
     _, _, best_epoch = training.state()["best"] or (0.0, 0.0, 0)
-    if best_epoch and (problem := _problem(run, "best", best_epoch)):
+    if best_epoch and (problem := weights_problem(run, "best", best_epoch)):
         raise ValueError(
             f"{run.weights_path('best')} {problem}, and has the best weights so far, which no state holds: put it back "
             f"from a copy, or remove {run.state_path} to start this run again from its beginning"
         )
     last = training.task.recipe.epochs
-    if training.epoch == last and (problem := _problem(run, "last", last)):
+    if training.epoch == last and (problem := weights_problem(run, "last", last)):
         training.write_last_again(run)
         callback.on_note(f"{run.weights_path('last')} {problem}: written anew, from {run.state_path.name}")
 
 
-def _problem(run: Run, which: str, epochs: int) -> str:
+def weights_problem(run: Run, which: str, epochs: int) -> str:
     """What is wrong with stored weights that were trained for so many epochs or, after a kill, more; "" if nothing."""
     if not run.weights_path(which).is_file():
         return "is not there"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from advdpnp.runs import Json
 from advdpnp.training.recipe import Recipe
+from advdpnp.training.stored_state import damaged
 
 # torch.optim.lr_scheduler.OneCycleLR's own: peak over first rate, first over last, and the momentum it cycles.
 ONE_CYCLE_START, ONE_CYCLE_END = 25.0, 1e4
@@ -123,9 +124,22 @@ class ScheduledSGD:
         """Momentum and rates, for a checkpoint."""
         return self.sgd.state_dict()
 
+    def _check_momentum(self, *_: Any) -> None:
+        """ValueError before a step that has momentum of some parameters alone: a fused one fails on it."""
+        for group in self.sgd.param_groups:
+            learn = [parameter for parameter in group["params"] if parameter.grad is not None]
+            lacking = [one for one in learn if self.sgd.state.get(one, {}).get("momentum_buffer") is None]
+            if group["momentum"] and 0 < len(lacking) < len(learn):
+                raise damaged(f"no momentum of {len(lacking)} of {len(learn)} parameters")
+
     def restore(self, state: Json) -> None:
         """Continue from what `state` returned."""
         in_tensors = [isinstance(group["lr"], Tensor) for group in self.sgd.param_groups]
         self.sgd.load_state_dict(state)
+        for held in self.sgd.state.values():
+            if held.get("momentum_buffer") is not None:
+                # What steps change in place must lie in memory of its own, which a file need not give it.
+                held["momentum_buffer"] = held["momentum_buffer"].clone()
+        self.sgd.register_step_pre_hook(self._check_momentum)
         if any(in_tensors):
             self.rates_in_tensors(next(iter(self.sgd.param_groups[0]["params"])).device)

@@ -29,7 +29,7 @@ from advdpnp.training.optimizer import ScheduledSGD, first_epoch
 from advdpnp.training.recipe import Recipe
 from advdpnp.training.step_graph import StepGraph
 from advdpnp.training.stopwatch import Stopwatch
-from advdpnp.training.stored_state import check_state
+from advdpnp.training.stored_state import check_state, same_terms
 from advdpnp.training.validation import center_distributions, center_statistics, validate
 from advdpnp.training.weight_perturbation import weights_perturbed
 
@@ -232,7 +232,7 @@ class Training:
     def restore(self, state: Json) -> None:
         """Continue from what `state` returned; ValueError if it is of another training."""
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        fresh = self.state() | {"parameters": parameters}
+        fresh = self.state() | {"parameters": parameters, "averaged": self._average.names}
         check_state(state, fresh, self.task.recipe.epochs, self.task.steps_per_epoch)
         self.task.model.load_state_dict(state["model"])
         self._sgd.restore(state["optimizer"])
@@ -251,7 +251,7 @@ class Training:
         if self.ranks is not None:
             self._part = self.world.part(len(whole))
         index = whole[self._part.rows]
-        done = self.epoch * task.steps_per_epoch + self.step
+        done, terms = self.epoch * task.steps_per_epoch + self.step, self.terms
         self._sgd.schedule(done)
         # Graphs have static shapes: a last batch of another size goes the ordinary way.
         captured = task.recipe.engine == "step" and len(index) == self._rows
@@ -260,7 +260,7 @@ class Training:
             self._average.after_step(self.epoch)
         self._finite.watch(values, done)
         weighted = values.double() * len(whole)
-        self.sums = weighted if self.sums is None else self.sums + weighted
+        self.sums = weighted if self.sums is None else same_terms(terms, self.terms, self.sums) + weighted
         self.step += 1
 
     @property

@@ -120,7 +120,11 @@ def read_pickle(path: Path, most: int = 1 << 28) -> dict[bytes, Any]:
     raw = read_bytes(path, most)
     try:
         content = _ArraysOnly(raw).load()
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}, no dictionary")
         return {key: value.value if isinstance(value, _Array) else value for key, value in content.items()}
     except Exception as error:  # garbage fails in any way that an unpickler can
-        reason = " ".join(str(error).split()) or type(error).__name__
+        # A KeyError is that of an operation, and says its number alone.
+        reason = "" if isinstance(error, KeyError) else " ".join(str(error).split())
+        reason = reason or f"no pickle: {type(error).__name__}"
         raise ValueError(f"{path} must be a CIFAR pickle; got a damaged or foreign one ({reason}): {CURE}") from None
