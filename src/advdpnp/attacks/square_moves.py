@@ -61,7 +61,7 @@ class Squares:
     def places(self, x: Tensor) -> int:
         """How many squares of one side there are, with their signs."""
         channels, height, width = x.shape[1:]
-        return height * width * 2**channels
+        return height * width * (1 << channels)
 
     def place(self, x: Tensor, sides: Tensor, draws: Tensor) -> Tensor:
         """Which of them a draw is: (B,) int64 in [0, places)."""
