@@ -24,7 +24,7 @@ from advdpnp.defenses import DEFENSES, Batch
 from advdpnp.evaluation import Evaluation
 from advdpnp.experiments import Initial, experiment
 from advdpnp.external import ExternalModel
-from advdpnp.noise import IndexNoise
+from advdpnp.noise import AheadNoise, IndexNoise
 from advdpnp.predicting.predictor import Predictor
 from advdpnp.ranges import Range
 from advdpnp.sweeping.means import Means
@@ -62,6 +62,7 @@ SAMPLES: list[Any] = [
     Task(torch.nn.Identity(), DEFENSES["at"](), RECIPE, IMAGES, None, 0),  # type: ignore[arg-type]
     Batch(torch.rand(2, 1, 8, 8), INDEX, INDEX, 0, 0, 0),
     IndexNoise(0, INDEX),
+    AheadNoise(0, INDEX),
     Evaluation(Suite("none", "", (), features=None), 2, {}),
     EvaluationOptions(limit=2),
     Radii({"linf": 0.1}, "digits", 64),

@@ -3,7 +3,7 @@ import torch
 from scipy import stats
 
 from advdpnp import noise
-from advdpnp.noise import IndexNoise
+from advdpnp.noise import AheadNoise, IndexNoise
 
 
 def test_splitmix64_gives_the_published_sequence() -> None:
@@ -82,3 +82,16 @@ def test_index_noise_is_the_module_function_with_its_fields() -> None:
     source = IndexNoise(seed=3, index=index, step=2)
     assert torch.equal(source.uniform("a", (5,)), noise.uniform(3, "a", 2, index, (5,)))
     assert torch.equal(source.normal("a", (5,)), noise.normal(3, "a", 2, index, (5,)))
+
+
+def test_what_is_drawn_ahead_is_what_is_drawn_at_each_step() -> None:
+    index, step = torch.tensor([4, 9, 4]), torch.tensor([0, 50, 7])
+    plain, ahead = IndexNoise(1, index), AheadNoise(1, index)
+    for walk in (1, 1, 1, 3000, 1, -2, 0):
+        step = step + walk * torch.tensor([1, 1, 0])
+        for stream, shape in (("a", (3,)), ("b", ()), ("wide", (4000,))):
+            expected = plain.at(step).uniform(stream, shape)
+            assert torch.equal(ahead.at(step).uniform(stream, shape), expected)
+    rows = torch.tensor([2, 1])
+    assert torch.equal(ahead.rows(rows).uniform("a", (3,)), plain.rows(rows).uniform("a", (3,)))
+    assert torch.equal(ahead.normal("a", (3,)), plain.normal("a", (3,)))

@@ -7,7 +7,7 @@ The mixing function is SplitMix64 (Steele, Lea and Flood, 2014), written in int6
 import functools
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +20,8 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9
 _MULTIPLIER_2 = 0x94D049BB133111EB
 _MASK = (1 << 64) - 1
-# Up to so many numbers a draw on a CPU costs what its calls cost.
-_FEW = 4096
+# Up to so many numbers a draw on a CPU costs what its calls cost; so many are drawn at once for steps to come.
+_FEW, _AHEAD = 4096, 16384
 
 
 def _signed(value: int) -> int:
@@ -174,3 +174,34 @@ class IndexNoise:
 
     def at(self, step: Tensor) -> "IndexNoise":
         return IndexNoise(self.seed, self.index, step)
+
+
+@dataclass(frozen=True)
+class AheadNoise(IndexNoise):
+    """The numbers of `IndexNoise`, several steps of them drawn at once: for searches that want a few in every step.
+
+    Args:
+        seed, index, step: as of `IndexNoise`; the index is on a CPU, where a draw of few numbers costs what its calls
+            cost.
+        held: by stream and shape, the steps (B,) that what has been drawn begins with, and the draws, (B, n, *shape).
+    """
+
+    held: dict[tuple[str, tuple[int, ...]], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    def at(self, step: Tensor) -> "AheadNoise":
+        return AheadNoise(self.seed, self.index, step, self.held)
+
+    def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
+        count = _AHEAD // (len(self.index) * math.prod(shape))
+        if count < 2 or not isinstance(self.step, Tensor):
+            return super().uniform(stream, shape)
+        if (stream, shape) not in self.held or not self._holds(*self.held[stream, shape]):
+            steps = (self.step[:, None] + torch.arange(count)).flatten()
+            drawn = uniform(self.seed, stream, steps, self.index.repeat_interleave(count), shape)
+            self.held[stream, shape] = self.step, drawn.view(-1, count, *shape)
+        first, drawn = self.held[stream, shape]
+        return drawn[torch.arange(len(drawn)), self.step - first]
+
+    def _holds(self, first: Tensor, drawn: Tensor) -> bool:
+        least, most = (self.step - first).aminmax()
+        return bool(least >= 0) and bool(most < drawn.shape[1])

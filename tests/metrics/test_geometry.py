@@ -7,9 +7,10 @@ from torch import Tensor
 
 from advdpnp.metrics import (
     FEATURE_METRICS,
+    Gathering,
     afs,
+    class_sums,
     fdr,
-    geometry,
     mean_pairwise_angle_degrees,
     mean_separation_degrees,
     measured,
@@ -240,15 +241,68 @@ def test_a_single_center_is_refused_and_nan_stays_nan(angle: Callable[[Tensor], 
 def test_samples_in_blocks_give_what_all_together_give(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels, centers = clusters()
     whole = measured(FEATURE_METRICS.values(), features, labels, centers)
-    monkeypatch.setattr(geometry, "_BLOCK", 7)
+    monkeypatch.setattr(class_sums, "_BLOCK", 7)
     assert measured(FEATURE_METRICS.values(), features, labels, centers) == pytest.approx(whole, rel=1e-12)
 
 
 def test_metrics_of_features_hold_one_block_of_wide_copies_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geometry, "_BLOCK", 64)
+    monkeypatch.setattr(class_sums, "_BLOCK", 64)
     features, labels = torch.rand(4096, 32), torch.arange(4096) % 100
     with LiveTensors() as live:
         measured(FEATURE_METRICS.values(), features, labels, torch.rand(100, 32))
-    # Of each sample: its class, whether there are samples of it, its number, and twice at most its place. 8 bytes each.
-    samples = 4096 * 5 * 8
-    assert live.most < samples + 64 * 100 * 8 * 3
+    # Copies, members of classes, and sums of 100 classes.
+    assert live.most < (64 * (4 * 32 + 3 * 100) + 100 * 32 * 10) * 8
+
+
+def two_passes(features: Tensor, labels: Tensor, centers: Tensor) -> dict[str, float]:
+    """FDR, AFS and SCR of features that are all there, in float64: means first, then what is around them."""
+    f, c, mu = features.double(), centers.double(), features.double().mean(dim=0)
+    rows = [f[labels == j] for j in labels.unique()]
+    means = [of_class.mean(dim=0) for of_class in rows]
+    within = torch.stack([(r - m).square().sum() for r, m in zip(rows, means, strict=True)])
+    between = torch.stack([len(r) * (m - mu).square().sum() for r, m in zip(rows, means, strict=True)])
+    cosine = torch.nn.functional.cosine_similarity
+    turned = sum(float((1 - cosine(r, m[None])).sum()) for r, m in zip(rows, means, strict=True))
+    apart = sum(len(r) * float(1 - cosine(m, mu, dim=0)) for r, m in zip(rows, means, strict=True))
+    gaps = torch.cdist(c, c, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf).amin(dim=1)
+    ratios = [gaps[j] / (f[labels == j] - c[j]).norm(dim=1).mean() for j in labels.unique()]
+    trace = float(within.sum() / between.sum())
+    return {
+        "fdr_eq8": float((within / between).sum()),
+        "fdr_trace_ratio": trace,
+        "fdr_trace_ratio_per_class": trace / len(rows),
+        "afs": turned / apart,
+        "scr": float(torch.stack(ratios).mean()),
+    }
+
+
+@pytest.mark.parametrize("width", [0.5, 1e-3])
+def test_batches_of_any_size_in_any_order_give_what_two_passes_over_all_give(width: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    centers = 40 * torch.nn.functional.normalize(torch.randn(7, 12, generator=generator, dtype=torch.float64))
+    # No sample of class 6; a zero vector, whose cosine to everything is 0.
+    labels = torch.randint(0, 6, (2000,), generator=generator)
+    features = centers[labels] + width * torch.randn(2000, 12, generator=generator, dtype=torch.float64)
+    features[5] = 0
+    expected = two_passes(features, labels, centers)
+    for order, size in (
+        (torch.arange(2000), 128),
+        (torch.randperm(2000, generator=generator), 1),
+        (labels.argsort(), 77),
+    ):
+        gathering = Gathering(FEATURE_METRICS.values(), centers)
+        for batch in order.split(size):
+            gathering.add(features[batch], labels[batch])
+        assert gathering.numbers() == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_is_gathered_does_not_grow_with_the_images() -> None:
+    def held(batches: int) -> int:
+        gathering = Gathering(FEATURE_METRICS.values(), torch.rand(10, 32))
+        with LiveTensors() as live:
+            for _ in range(batches):
+                gathering.add(torch.rand(64, 32), torch.arange(64) % 10)
+            return live.now
+
+    # At every 2,048 samples what has come is summed.
+    assert held(128) == held(32) < held(33) == held(65)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from advdpnp.attacks.square_moves import Bumps, Moves, Squares
 from advdpnp.attacks.stepwise import AttackState, ChunkedModel, Queries, StepwiseAttack
+from advdpnp.attacks.tried_squares import new_points, untried
 from advdpnp.losses import cross_entropy, margin
 from advdpnp.noise import Noise
 from advdpnp.ranges import Count, Range
@@ -29,10 +30,12 @@ class SquareState(AttackState):
     Args:
         loss: (B,) at the point; -inf at age 0.
         drawn: (B,) int64, iterations of earlier attempts at the image, whose draws are not repeated.
+        tried: (B, M) bool, see `advdpnp.attacks.tried_squares`.
     """
 
     loss: Tensor
     drawn: Tensor
+    tried: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,32 +67,61 @@ class Square(StepwiseAttack[SquareState]):
         return self.steps + 1
 
     def init(self, x: Tensor, y: Tensor, target: Tensor, attempt: int, noise: Noise) -> SquareState:
-        age = torch.zeros_like(y)
-        drawn = torch.full_like(y, attempt * self.length)
-        point = self._moves.start(x, noise.at(drawn))
-        return SquareState(x, y, target, point, age, x.new_full(y.shape, -torch.inf), drawn)
+        age, drawn = torch.zeros_like(y), torch.full_like(y, attempt * self.length)
+        point, loss = self._moves.start(x, noise.at(drawn)), x.new_full(y.shape, -torch.inf)
+        return SquareState(x, y, target, point, age, loss, drawn, untried(self._moves, x))
 
     def step(self, network: ChunkedModel, state: SquareState, noise: Noise) -> Queries:
-        points = self._proposals(state, noise.at(state.drawn + state.age))
+        noise, moves = noise.at(state.drawn + state.age), self._moves
+        if network.repeats and isinstance(moves, Squares) and state.tried.shape[1]:
+            queries = self._ask_about_new_points(network, state, moves, noise)
+        else:
+            queries = self._ask(network, state, noise)
+        state.age = state.age + 1
+        return queries
+
+    def _ask(self, network: ChunkedModel, state: SquareState, noise: Noise) -> Queries:
+        """Try one more square in every row."""
+        points = self._proposals(state, noise)
         logits = network.logits(points)
-        loss = self._loss(logits, state).to(state.loss.dtype)
+        loss = self._loss(logits, state.y, state.target).to(state.loss.dtype)
         better = loss > state.loss
         state.point = torch.where(better.view(-1, 1, 1, 1), points, state.point)
         state.loss = torch.where(better, loss, state.loss)
-        state.age = state.age + 1
         return Queries(points, logits)
 
-    def _loss(self, logits: Tensor, state: SquareState) -> Tensor:
-        return -cross_entropy(logits, state.target) if self.aims else margin(logits, state.y)
+    def _ask_about_new_points(self, network: ChunkedModel, state: SquareState, moves: Squares, noise: Noise) -> Queries:
+        """The same, by a network that answers alike every time: it is not asked about points that it was asked about.
+
+        None of them is better than the best.
+        """
+        sides = self._sides_of(state)
+        asked = torch.zeros_like(state.y, dtype=torch.bool)
+        rows, new = new_points(moves, state, sides, sides != self._sides_of(state, before=1), noise)
+        if len(rows) == 0:
+            return Queries(state.point, state.loss[:, None], asked)
+        points, answers, asked[rows] = state.point.index_copy(0, rows, new), network.logits_of(new, rows), True
+        loss = self._loss(answers, state.y[rows], state.target[rows]).to(state.loss.dtype)
+        better = loss > state.loss[rows]
+        won = rows[better]
+        state.point[won], state.loss[won], state.tried[won] = new[better], loss[better], False
+        return Queries(points, answers.new_zeros(len(points), answers.shape[1]).index_copy_(0, rows, answers), asked)
+
+    def _loss(self, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        return -cross_entropy(logits, target) if self.aims else margin(logits, y)
 
     def _proposals(self, state: SquareState, noise: Noise) -> Tensor:
         """The points to evaluate: with one more square, but at age 0 the start itself."""
-        sides = _sides(self, *state.x.shape[2:], state.x.device)[state.age]
-        points = self._moves.proposals(state.x, state.point, sides, noise)
+        points = self._moves.proposals(state.x, state.point, self._sides_of(state), noise)
         if self.norm == "linf":
             # A square of side 0 changes nothing.
             return points
         return torch.where((state.age == 0).view(-1, 1, 1, 1), state.point, points)
+
+    def _sides_of(self, state: SquareState, before: int = 0) -> Tensor:
+        """Sides of the squares, or of those so many iterations before: (B,) int64."""
+        age = (state.age - before).clamp_min(0) if before else state.age
+        return _sides(self, *state.x.shape[2:], state.x.device)[age]
 
     @functools.cached_property
     def _moves(self) -> Moves:

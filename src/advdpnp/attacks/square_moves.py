@@ -46,10 +46,30 @@ class Squares:
 
     def proposals(self, x: Tensor, point: Tensor, sides: Tensor, noise: Noise) -> Tensor:
         """A square in which each channel goes to an end of the ball."""
-        draws = noise.uniform("square", (2 + x.shape[1],))
+        return self.moved(x, point, sides, self.draws(x, noise))
+
+    def draws(self, x: Tensor, noise: Noise) -> Tensor:
+        """Uniforms of the squares' places, and of the signs of their channels: (B, 2 + channels)."""
+        return noise.uniform("square", (2 + x.shape[1],))
+
+    def moved(self, x: Tensor, point: Tensor, sides: Tensor, draws: Tensor) -> Tensor:
+        """The points with the squares of these draws."""
         square = _square(x, sides, _corners(x, sides, draws[:, :2]))
         moves = 2 * self.eps * _signs(draws[:, 2:, None, None])
         return self._ball.project(torch.addcmul(point, moves, square.to(x.dtype)), x)
+
+    def places(self, x: Tensor) -> int:
+        """How many squares of one side there are, with their signs."""
+        channels, height, width = x.shape[1:]
+        return height * width * (1 << channels)
+
+    def place(self, x: Tensor, sides: Tensor, draws: Tensor) -> Tensor:
+        """Which of them a draw is: (B,) int64 in [0, places)."""
+        corners, ups = _corners(x, sides, draws[:, :2]), (draws[:, 2:] > 0.5).long()
+        number = corners[:, 0] * x.shape[3] + corners[:, 1]
+        for channel in range(x.shape[1]):
+            number = 2 * number + ups[:, channel]
+        return number
 
     @functools.cached_property
     def _ball(self) -> ThreatModel:

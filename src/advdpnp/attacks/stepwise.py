@@ -66,10 +66,17 @@ class LossGradient(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Points (B, channels, H, W) at which an iteration has called the network, and their logits (B, C)."""
+    """What an iteration has asked the network.
+
+    Args:
+        points: (B, channels, H, W), where it was called.
+        logits: (B, C), what it said there.
+        asked: (B,) bool, the rows it was called for; None for all. Points and logits of others mean nothing.
+    """
 
     points: Tensor
     logits: Tensor
+    asked: Tensor | None = None
 
 
 class ChunkedModel:
@@ -91,6 +98,18 @@ class ChunkedModel:
         """(B, C), without a gradient."""
         found = [self._logits_fn(chunk) for (chunk,) in self._chunks(x)]
         return found[0] if len(found) == 1 else torch.cat(found)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a point is known to get the same logits whenever it is asked about, whatever is asked beside it."""
+        return self._together is not None
+
+    def logits_of(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Logits (k, C) without a gradient at points (k, channels, H, W) of some rows of the batch, (k,) int64."""
+        count, chunk = len(rows), self._chunk or len(rows)
+        padded = torch.arange(-(-count // chunk) * chunk, device=rows.device).clamp_max_(count - 1)
+        with about(self._logits_fn, rows[padded]):
+            return self.logits(points[padded])[:count]
 
     def gradient(self, x: Tensor, loss: RowLoss, *rows: Tensor) -> LossGradient:
         """The loss of each row and its gradient in that row; `rows` are what the loss takes beside logits."""
@@ -293,6 +312,10 @@ def fewer_targets(wanted: int, num_classes: int) -> str:
 
 def succeeds(attack: StepwiseAttack[AttackStateT], state: AttackStateT, queries: Queries, among: Tensor) -> Tensor:
     """Which points are at the goal and within the radius, of the rows `among`: (B,) bool -> (B,) bool."""
+    if queries.asked is not None:
+        among = among & queries.asked
+        if not among.any():
+            return among
     found = among & attack.succeeded(queries.logits, state)
     # In most iterations there is none, and no distance is needed.
     return found & within(queries.points, state.x, attack.norm, attack.eps) if found.any() else found

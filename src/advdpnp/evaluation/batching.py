@@ -33,7 +33,7 @@ from advdpnp.callbacks import EvaluationCallback
 from advdpnp.evaluation.forward_shapes import ForwardShapes
 from advdpnp.evaluation.single_pass import AttackTarget, chunks, in_precision
 from advdpnp.evaluation.state import AttackProgress, EvaluationState
-from advdpnp.noise import IndexNoise
+from advdpnp.noise import AheadNoise, IndexNoise
 from advdpnp.radii import radius_fields
 from advdpnp.result_files import Verdicts, targeted
 from advdpnp.runs import Json
@@ -216,7 +216,7 @@ class BatchedAttack(Generic[AttackStateT]):
             running=on_device,
             free=None if count == len(running) else ~on_device,
             about=torch.where(running, images, len(self._progress.entering)).to(device),
-            noise=IndexNoise(self._target.seed, self._target.places[images.to(device)]),
+            noise=_noise(self._target.seed, self._target.places[images.to(device)]),
             count=count,
             steps_left=self._progress.left() * self._length - int(ages.sum()),
             until_over=self._length - int(ages.max()),
@@ -248,6 +248,11 @@ class BatchedAttack(Generic[AttackStateT]):
         padded = torch.arange(self._whole_chunks(count), device=points.device).clamp_max(count - 1)
         logits = ChunkedModel(self._target.model, self._chunk).logits(points[padded])[:count]
         return self._attack.succeeded(logits, state)
+
+
+def _noise(seed: int, index: Tensor) -> IndexNoise:
+    """Noise of these images, the same on every device."""
+    return AheadNoise(seed, index) if index.device.type == "cpu" else IndexNoise(seed, index)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from advdpnp.data import Images
 from advdpnp.data.corruption_sources import GENERATED, CorruptionSource
 from advdpnp.evaluation.batching import AttackSequence
 from advdpnp.evaluation.corruptions import corrupted_images_left, measure_corruptions, time_corruption
-from advdpnp.evaluation.features import Embeddings, center_geometry, class_statistics, declarations
+from advdpnp.evaluation.features import ClassStatistics, center_geometry, declarations
 from advdpnp.evaluation.forecast import forecast, time_gradient
 from advdpnp.evaluation.lone_attacks import with_lone_attack_warnings
 from advdpnp.evaluation.model_checks import check_protocol
@@ -322,15 +322,15 @@ class _SuiteRun:
 
     def _single_pass(self, name: str, attack: Attack | None, embed: bool) -> PassProgress:
         """Verdicts under one attack (None: clean); with `embed`, statistics of the features are stored too."""
-        progress, embeddings = self.state.pass_progress(name), None
+        progress, statistics = self.state.pass_progress(name), None
         if embed and isinstance(self._model, Classifier) and self.state.value(name) is None:
-            embeddings = Embeddings(self._model)
+            statistics = ClassStatistics(self._model)
             # Features are not stored: without statistics the attack begins again.
             progress.forget()
         self._callback.on_attack(name, len(self._target.places) - progress.n)
-        single_pass(self._target, attack, self._chunk, progress, self._callback.on_images, embeddings)
-        if embeddings is not None and isinstance(self._model, Classifier):
-            self.state.store(name, class_statistics(embeddings, self._model.class_centers()))
+        single_pass(self._target, attack, self._chunk, progress, self._callback.on_images, statistics)
+        if statistics is not None:
+            self.state.store(name, statistics.numbers())
         self.state.save(now=True)
         return progress
 

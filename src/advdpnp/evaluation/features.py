@@ -1,4 +1,4 @@
-"""Features of clean and attacked images: their geometry."""
+"""Features of clean and attacked images: their geometry, and where pictures need them, all of them."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from advdpnp.evaluation.single_pass import Chunk
-from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS, Metric, measured
+from advdpnp.metrics import CENTER_METRICS, FEATURE_METRICS, Gathering, Metric, measured
 from advdpnp.models.classifier import Classifier
 from advdpnp.runs import Json
 
@@ -22,28 +22,40 @@ class Embeddings:
     def __init__(self, model: Classifier) -> None:
         self._model = model
         self._features: list[Tensor] = []
-        self._labels: list[Tensor] = []
 
     def __call__(self, x: Tensor, chunk: Chunk) -> None:
-        with torch.no_grad():
-            self._features.append(self._model.embed(x)[: chunk.valid].float())
-        self._labels.append(chunk.y[: chunk.valid])
+        self._features.append(_embedded(self._model, x, chunk))
 
     @property
     def features(self) -> Tensor:
         """(N, D) float32."""
         return torch.cat(self._features)
 
-    @property
-    def labels(self) -> Tensor:
-        """(N,) int64."""
-        return torch.cat(self._labels)
+
+class ClassStatistics:
+    """Every metric of features, such as FDR and SCR (Adv-DPNP Eqs. 8-10), of the chunks that it is called with.
+
+    What is kept does not grow with the number of images, unless a registered metric wants all features.
+
+    Args:
+        model: the classifier.
+    """
+
+    def __init__(self, model: Classifier) -> None:
+        self._model, self._gathering = model, Gathering(FEATURE_METRICS.values(), model.class_centers())
+
+    def __call__(self, x: Tensor, chunk: Chunk) -> None:
+        self._gathering.add(_embedded(self._model, x, chunk), chunk.y[: chunk.valid])
+
+    def numbers(self) -> Json:
+        """By name."""
+        return _finite(self._gathering.numbers())
 
 
-def class_statistics(embeddings: Embeddings, centers: Tensor) -> Json:
-    """Every metric of features, such as FDR and SCR (Adv-DPNP Eqs. 8-10), of one set of embeddings."""
-    features, labels = embeddings.features, embeddings.labels
-    return _finite(measured(FEATURE_METRICS.values(), features, labels, centers))
+def _embedded(model: Classifier, x: Tensor, chunk: Chunk) -> Tensor:
+    """Embeddings of the images of a chunk that count: (valid, D) float32."""
+    with torch.no_grad():
+        return model.embed(x)[: chunk.valid].float()
 
 
 def center_geometry(centers: Tensor) -> Json:

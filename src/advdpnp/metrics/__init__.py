@@ -1,61 +1,63 @@
 """Metrics: accuracies from stored verdicts, and the geometry of features and class centers."""
 
-from torch import Tensor
+from typing import Any
 
 from advdpnp.metrics.accuracy import append, mcnemar, pack, unpack, wilson, worst_case
 from advdpnp.metrics.geometry import (
     FDR,
     afs,
+    afs_of,
     fdr,
+    fdr_of,
     mean_pairwise_angle_degrees,
     mean_separation_degrees,
     min_separation_degrees,
     scr,
     scr_floor,
+    scr_of,
 )
-from advdpnp.metrics.metric import Metric, OfCenters, OfFeatures, measured
-
-
-def _fdr(features: Tensor, labels: Tensor, centers: Tensor) -> FDR:
-    return fdr(features, labels, len(centers))
-
+from advdpnp.metrics.metric import Gathering, Metric, OfCenters, OfFeatures, OfSums, measured
 
 # Measured on clean and on attacked images, in this order.
-FEATURE_METRICS: dict[str, Metric[OfFeatures]] = {
+FEATURE_METRICS: dict[str, Metric[Any]] = {
     metric.name: metric
     for metric in (
-        Metric[OfFeatures](
+        Metric[OfSums](
             name="fdr_eq8",
             title="FDR Eq. 8",
-            measure=_fdr,
+            measure=fdr_of,
             part="eq8",
             better="lower",
             declared=False,
+            of_sums=True,
         ),
-        Metric[OfFeatures](
+        Metric[OfSums](
             name="fdr_trace_ratio",
             title="FDR W/B",
-            measure=_fdr,
+            measure=fdr_of,
             part="trace_ratio",
             better="lower",
             declared=False,
+            of_sums=True,
         ),
-        Metric[OfFeatures](
+        Metric[OfSums](
             name="fdr_trace_ratio_per_class",
             title="FDR W/B/C",
-            measure=_fdr,
+            measure=fdr_of,
             part="trace_ratio_per_class",
             better="lower",
             declared=False,
+            of_sums=True,
         ),
-        Metric[OfFeatures](
+        Metric[OfSums](
             name="afs",
             title="AFS",
-            measure=lambda features, labels, centers: afs(features, labels, len(centers)),
+            measure=afs_of,
             better="lower",
             declared=False,
+            of_sums=True,
         ),
-        Metric[OfFeatures](name="scr", title="SCR", measure=scr, better="higher", declared=False),
+        Metric[OfSums](name="scr", title="SCR", measure=scr_of, better="higher", declared=False, of_sums=True),
     )
 }
 
@@ -95,7 +97,9 @@ __all__ = [
     "CENTER_METRICS",
     "FDR",
     "FEATURE_METRICS",
+    "Gathering",
     "Metric",
+    "OfFeatures",
     "afs",
     "append",
     "fdr",

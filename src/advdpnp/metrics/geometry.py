@@ -4,16 +4,13 @@ mu_j is the mean feature of class j, mu that of all samples, N_j the size of cla
 prototype, or its classifier row. A class with no sample is left out of the sums over classes.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Samples that are computed with at a time: copies in float64, and memberships of 1,000 classes, are large.
-_BLOCK = 16_384
+from advdpnp.metrics.class_sums import ClassSums
 
 
 class FDR(NamedTuple):
@@ -32,48 +29,6 @@ class FDR(NamedTuple):
     classes: int
 
 
-@dataclass(frozen=True)
-class _Classes:
-    """The P classes that have samples: which (P,), the place of each sample's class among them (N,), N_j (P,)."""
-
-    present: Tensor
-    row: Tensor
-    size: Tensor
-
-    def mean(self, features: Tensor, of: Callable[[Tensor, Tensor], Tensor] = lambda f, row: f) -> Tensor:
-        """Mean over the samples of each class, (P, K).
-
-        Args:
-            features: (N, D).
-            of: what the mean is of: features (n, D) in float64 and the places of their classes (n,) -> (n, K).
-        """
-        total = torch.zeros((), dtype=torch.float64, device=features.device)
-        for f, row in self.blocks(features):
-            # A product with the membership matrix, because scattered additions on a GPU have no fixed order.
-            total = total + functional.one_hot(row, len(self.present)).double().T @ of(f, row)
-        return total / self.size[:, None]
-
-    def blocks(self, features: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features (n, D) in float64 and the places of their classes (n,), some samples at a time."""
-        for f, row in zip(torch.split(features, _BLOCK), torch.split(self.row, _BLOCK), strict=True):
-            yield f.double(), row
-
-
-def _global_mean(features: Tensor) -> Tensor:
-    """(N, D) -> (D,) float64."""
-    total = torch.stack([block.double().sum(dim=0) for block in torch.split(features, _BLOCK)]).sum(dim=0)
-    return total / len(features)
-
-
-def _classes(labels: Tensor, num_classes: int) -> _Classes:
-    size = torch.bincount(labels, minlength=num_classes)
-    present = size.nonzero().squeeze(1)
-    if len(present) < 2:
-        raise ValueError(f"geometry needs samples of at least 2 classes; got {len(present)}: use more images")
-    row = (size > 0).cumsum(0)[labels] - 1
-    return _Classes(present, row, size[present].double())
-
-
 def fdr(features: Tensor, labels: Tensor, num_classes: int) -> FDR:
     """Fisher discriminant ratio (Eq. 8): W_j = sum_i ||f_i - mu_j||^2 against B_j = N_j ||mu_j - mu||^2.
 
@@ -86,13 +41,15 @@ def fdr(features: Tensor, labels: Tensor, num_classes: int) -> FDR:
     Raises:
         ValueError: fewer than 2 classes have samples.
     """
-    classes = _classes(labels, num_classes)
-    means = classes.mean(features)
-    squares = classes.mean(features, lambda f, row: (f - means[row]).square().sum(dim=1, keepdim=True))
-    within = squares.squeeze(1) * classes.size
-    between = classes.size * (means - _global_mean(features)).square().sum(dim=1)
-    count, trace_ratio = len(classes.present), float(within.sum() / between.sum())
-    return FDR(float((within / between).sum()), trace_ratio, trace_ratio / count, count)
+    return fdr_of(_sums(features, labels, num_classes))
+
+
+def fdr_of(sums: ClassSums) -> FDR:
+    """`fdr` of the samples of some sums."""
+    j = sums.present
+    within, between = sums.scatter[j], sums.size[j] * (sums.mean[j] - sums.global_mean).square().sum(dim=1)
+    trace_ratio = float(within.sum() / between.sum())
+    return FDR(float((within / between).sum()), trace_ratio, trace_ratio / len(j), len(j))
 
 
 def afs(features: Tensor, labels: Tensor, num_classes: int) -> float:
@@ -109,12 +66,21 @@ def afs(features: Tensor, labels: Tensor, num_classes: int) -> float:
     Note:
         Cosines are to the raw global mean, as printed, which is far from 0 for features after a ReLU.
     """
-    classes = _classes(labels, num_classes)
-    means = classes.mean(features)
-    blocks = classes.blocks(features)
-    within = torch.stack([(1 - functional.cosine_similarity(f, means[row])).sum() for f, row in blocks]).sum()
-    between = 1 - functional.cosine_similarity(means, _global_mean(features)[None])
-    return float(within / (classes.size * between).sum())
+    return afs_of(_sums(features, labels, num_classes))
+
+
+def afs_of(sums: ClassSums) -> float:
+    """`afs` of the samples of some sums: the cosines to a mean add up to one product with the sum of unit vectors."""
+    j = sums.present
+    means = functional.normalize(sums.mean[j], eps=1e-8)
+    within = sums.size[j] - (sums.directions[j] * means).sum(dim=1)
+    between = 1 - functional.cosine_similarity(sums.mean[j], sums.global_mean[None])
+    return float(within.sum() / (sums.size[j] * between).sum())
+
+
+def _sums(features: Tensor, labels: Tensor, num_classes: int) -> ClassSums:
+    """For what needs no class centers."""
+    return ClassSums.of(features, labels, features.new_zeros(num_classes, features.shape[1]))
 
 
 def _nearest_rival_distance(centers: Tensor) -> Tensor:
@@ -137,10 +103,13 @@ def scr(features: Tensor, labels: Tensor, centers: Tensor) -> float:
     Raises:
         ValueError: fewer than 2 classes have samples.
     """
-    classes, c = _classes(labels, len(centers)), centers.double()
-    own = c[classes.present]
-    distance = classes.mean(features, lambda f, row: torch.linalg.vector_norm(f - own[row], dim=1, keepdim=True))
-    return float((_nearest_rival_distance(c)[classes.present] / distance.squeeze(1)).mean())
+    return scr_of(ClassSums.of(features, labels, centers))
+
+
+def scr_of(sums: ClassSums) -> float:
+    """`scr` of the samples of some sums."""
+    j = sums.present
+    return float((_nearest_rival_distance(sums.centers)[j] / (sums.distance[j] / sums.size[j])).mean())
 
 
 def scr_floor(centers: Tensor) -> float:
