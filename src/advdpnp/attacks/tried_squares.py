@@ -2,7 +2,7 @@
 
 Many squares of an image change nothing, as the point is at that end of the ball already; and as long as the point stays
 the same, a square that was tried leads to the point that it led to before. Small images have few squares: on 8x8 digits
-nine in ten of the standard 5000 iterations ask nothing new. What a row remembers is which squares of the current side
+most of the standard 5000 iterations ask nothing new. What a row remembers is which squares of the current side
 it has tried since its point last changed.
 """
 
