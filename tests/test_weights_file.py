@@ -84,3 +84,12 @@ def test_tensors_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     places = [content.index(f'"layer{number}"'.encode()) for number in range(20)]
     expected = [f"layer{number}" for number in sorted(range(20), key=places.__getitem__)]
     assert list(read_tensors(tmp_path / "many.safetensors")[0]) == expected
+
+
+def test_what_the_library_repeats_of_a_file_stays_on_one_line(tmp_path: Path) -> None:
+    header = b'{"w": {"dtype": "a\\nb' + 4000 * b"c" + b'", "shape": [1], "data_offsets": [0, 4]}}'
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ValueError, match="unknown variant") as error:
+        read_tensors(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 1000

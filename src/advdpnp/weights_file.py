@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advdpnp.bounded_files import MOST_TEXT, check_plain, read_bytes
+from advdpnp.ranges import cut
 from advdpnp.stored_values import parsed
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     except KeyError as error:
         raise ValueError(f"torch has no numbers of the type {error}") from None
     except (SafetensorError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{error}") from None
+        # The library names what the file holds, which may be lines of any length.
+        raise ValueError(cut(error)) from None
     metadata = header.pop("__metadata__", None)
     # In the order of the file: that of `load` is another one each time.
     return {name: weights[name] for name in header}, metadata or {}
