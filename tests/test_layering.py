@@ -41,7 +41,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "launch": (set(), set()),
     "lock": ({"bounded_files", "stored_values"}, set()),
     "fence": ({"bounded_files"}, set()),
-    "weights_file": ({"bounded_files", "stored_values"}, {"torch", "safetensors"}),
+    "weights_file": ({"bounded_files", "ranges", "stored_values"}, {"torch", "safetensors"}),
     "checksums": (set(), set()),
     "runs": (
         {"bounded_files", "checksums", "fence", "stored_values", "torch_limits", "weights_file"},

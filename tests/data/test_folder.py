@@ -258,8 +258,12 @@ def test_nothing_but_the_four_files_is_left_and_a_full_disk_leaves_nothing(
     assert list((data_root() / "folders").iterdir()) == []
 
 
-def test_a_root_that_cannot_be_written_is_named_with_the_cure(pictures: Path) -> None:
-    data_root().write_text("a file")
+def test_a_root_that_cannot_be_written_is_named_with_the_cure(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = data_root()
+    root.write_text("a file")
+    with pytest.raises(ValueError, match="must be a folder of data files; got a file"):
+        folder_spec(pictures, 16)
+    monkeypatch.setenv("ADVDPNP_DATA", str(root / "inside"))
     with pytest.raises(OSError, match="name a folder to write in as --data-root"):
         folder_spec(pictures, 16)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from advdpnp.attacks.projected_ascent import AscentLoss, Budget, Forward, Tensors, ascend, pgd_steps
 from advdpnp.noise import Noise
+from advdpnp.ranges import Count, check_fields
 
 # Bytes of a part's largest activation. Measured with 16 to 128 rows of four networks on three processors
 # (benchmarks/README.md), whose cores have 1 or 2 MiB each.
@@ -76,7 +77,10 @@ class AscentInParts:
         rows: of a part, at least 1.
     """
 
-    rows: int
+    rows: Count
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __call__(
         self,
