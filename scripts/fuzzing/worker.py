@@ -71,8 +71,10 @@ class Watch:
         if _PACKAGE not in frame.f_code.co_filename:
             return None
         if event == "exception":
-            kind, value, _ = argument
-            if issubclass(kind, MemoryError) or "can't allocate memory" in str(value):
+            kind, value, trace = argument
+            # Python's parser says the same of brackets that are nested too deeply.
+            of_parser = Path(list(traceback.walk_tb(trace))[-1][0].f_code.co_filename).name == "ast.py"
+            if (issubclass(kind, MemoryError) and not of_parser) or "can't allocate memory" in str(value):
                 self.refused_memory = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         place = (frame.f_code.co_filename, frame.f_lineno)
         if place not in self.lines:
