@@ -16,7 +16,7 @@ from advdpnp.metrics.geometry import (
     scr_floor,
     scr_of,
 )
-from advdpnp.metrics.metric import Gathering, Metric, OfCenters, OfFeatures, OfSums, measured
+from advdpnp.metrics.metric import Gathering, Metric, OfCenters, OfSums, measured
 
 # Measured on clean and on attacked images, in this order.
 FEATURE_METRICS: dict[str, Metric[Any]] = {
@@ -99,7 +99,6 @@ __all__ = [
     "FEATURE_METRICS",
     "Gathering",
     "Metric",
-    "OfFeatures",
     "afs",
     "append",
     "fdr",
