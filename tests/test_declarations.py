@@ -16,7 +16,6 @@ from advdpnp.api.protocol import Radii
 from advdpnp.api.stored_evaluation import EvaluationOptions
 from advdpnp.attacks import ATTACKS, Suite
 from advdpnp.attacks.l1_variants import SparseL1
-from advdpnp.attacks.parts import AscentInParts
 from advdpnp.attacks.projected_ascent import Budget
 from advdpnp.data import SPECS, Augmentation, DataSpec, FolderSpec, GivenSpec, Images
 from advdpnp.data.download.fetch import Patience
@@ -64,7 +63,6 @@ SAMPLES: list[Any] = [
     Batch(torch.rand(2, 1, 8, 8), INDEX, INDEX, 0, 0, 0),
     IndexNoise(0, INDEX),
     AheadNoise(0, INDEX),
-    AscentInParts(32),
     Evaluation(Suite("none", "", (), features=None), 2, {}),
     EvaluationOptions(limit=2),
     Radii({"linf": 0.1}, "digits", 64),

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "advdpnp"
 NUMERIC = {"torch"}
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "ranges": (set(), set()),
+    "allocator": (set(), set()),
     "stored_values": (set(), set()),
     "result_parts": ({"stored_values"}, set()),
     "declared_fields": ({"result_parts", "stored_values"}, set()),

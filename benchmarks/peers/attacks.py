@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from advdpnp.attacks import Suite
 from advdpnp.attacks.apgd import APGDCE
 from advdpnp.attacks.compiled_ascent import CompiledAscent
-from advdpnp.attacks.parts import usual_ascent
-from advdpnp.attacks.projected_ascent import Budget, cross_entropy
+from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.bench.variants import BenchModel, naive_attack
 from advdpnp.callbacks import Silent
 from advdpnp.evaluation import Evaluation, evaluate
@@ -64,8 +63,7 @@ def arrays(subject: BenchModel) -> tuple[Tensor, Tensor]:
 def _ours(subject: BenchModel, precision: str, engine: str) -> Callable[[int], Work]:
     folded = fold_batchnorm(subject.model, DTYPES[precision])
     x, y, budget = subject.x, subject.images.labels, subject.budget
-    shape = tuple(x.shape)
-    attack: Callable[..., Tensor] = usual_ascent(folded, shape[1:]) if engine == "folded" else CompiledAscent(shape)
+    attack: Callable[..., Tensor] = ascend if engine == "folded" else CompiledAscent(tuple(x.shape))
 
     def ready(number: int) -> Work:
         draws = IndexNoise(number, subject.index)

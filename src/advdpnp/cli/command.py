@@ -17,6 +17,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from advdpnp.allocator import keep_freed_memory
 from advdpnp.checksums import one_warning
 from advdpnp.launch import RankError, ToldByAnotherRank, launch
 from advdpnp.signals import exit_status
@@ -218,6 +219,7 @@ def _with_switches(function: Callable[..., Answer], plugins: bool) -> Callable[.
         with _ending(switches.debug, resumes), one_warning():
             _check_launch(function.__name__)
             _use_threads(switches.threads)
+            keep_freed_memory()
             _read_plugins(references)
             # Code of others may print, and JSON is all that stands on the output.
             with contextlib.redirect_stdout(sys.stderr) if switches.json else contextlib.nullcontext():

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from advdpnp.allocator import keep_freed_memory
 from advdpnp.sweeping.means import Means
 from advdpnp.sweeping.tasks import SweepTask
 from advdpnp.sweeping.work import Outcome, do_and_log
@@ -140,6 +141,7 @@ def _do(task: SweepTask, means: Means, out: Path, token: str, takes_over: bool =
     """A task, in a process of Ray's; a node that came later may not see the folder."""
     if not _sees(out, token):
         return Outcome("failed", _unseen(out, socket.gethostname()))
+    keep_freed_memory()
     return do_and_log(task, means, _redirected, takes_over)
 
 

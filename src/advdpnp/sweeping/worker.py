@@ -24,9 +24,11 @@ def serve(tasks: "Connection[Any, Any]", means: Any, environment: dict[str, str]
         # Ctrl-C on the terminal reaches the sweep alone, which asks its processes to end.
         os.setsid()
     # Only now, since they load torch.
+    from advdpnp.allocator import keep_freed_memory
     from advdpnp.signals import Terminated, raised_when_terminated
     from advdpnp.sweeping.work import do_and_log
 
+    keep_freed_memory()
     waiting: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
     try:

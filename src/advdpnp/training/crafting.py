@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from advdpnp.attacks.compiled_ascent import CompiledAscent
-from advdpnp.attacks.parts import usual_ascent
 from advdpnp.attacks.projected_ascent import Budget, ascend
 from advdpnp.cuda_graphs import cuda_graph
 from advdpnp.defenses.base import Batch, Defense
@@ -91,9 +90,7 @@ class Crafter:
         self._ascend: BudgetedAscent = ascend
         if defense.crafts and recipe.engine != "eager" and recipe.attack.mode == "eval":
             self._folded = fold_batchnorm(model, torch.bfloat16 if self._low_precision else torch.float32)
-            if recipe.engine == "folded":
-                self._ascend = usual_ascent(self._folded, shape[1:])
-            else:
+            if recipe.engine != "folded":
                 # In the engine "step" the attack is part of a larger graph.
                 self._ascend = CompiledAscent(shape, cuda_graph if recipe.engine == "graph" else None)
 
@@ -104,7 +101,7 @@ class Crafter:
         if self._folded is None:
             return f"attack on the network itself, in {self._inner.mode} mode: nothing is folded"
         left = unfolded(self._folded)
-        compiled = ", compiled" if isinstance(self._ascend, CompiledAscent) else ""
+        compiled = "" if self._ascend is ascend else ", compiled"
         return f"attack on a folded copy{compiled}" + (
             f"; {len(left)} BatchNorm layers cannot be folded: {left[0]} ..." if left else ""
         )
