@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import ink
 import matplotlib.pyplot as plt
@@ -17,7 +18,12 @@ _COLORS = {"red": ink.WRONG, "floor": ink.RIGHT, "target": ink.RIGHT, "unjudged"
 
 def performance() -> Figure:
     """One row for each floor: what was measured as a part of the target, its spread, and where the floor is."""
-    rows = [row for result in measurements().values() for row in judged(result) if "value" in row and row["floor"]]
+    rows = [
+        row | {"machine": result["machine"]["cpu"].split("(")[0]}
+        for result in measurements().values()
+        for row in judged(result)
+        if "value" in row and row["floor"]
+    ]
     figure, axis = plt.subplots(figsize=(8, 0.8 + 0.34 * len(rows)))
     for place, row in enumerate(reversed(rows)):
         value, least, most, floor = (row[key] / row["target"] for key in ("value", "least", "most", "floor"))
@@ -27,6 +33,10 @@ def performance() -> Figure:
         text = f"{row['value']:.2f}x" if row["unit"] == "x" else f"{row['value']:.0%}"
         axis.text(max(value, most, floor) + 0.02, place, text, va="center", fontsize=9)
     axis.axvline(1, color=ink.FAINT, linestyle="--")
-    axis.set_yticks(range(len(rows)), [f"{row['name']}, {row['precision']}" for row in reversed(rows)], fontsize=9)
+    axis.set_yticks(range(len(rows)), [_label(row) for row in reversed(rows)], fontsize=9)
     axis.set_xlabel("part of the target (dashed); the black mark is the floor, the line the spread of the rounds")
     return figure
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['machine']}: {row['name']}, {row['precision']}"
