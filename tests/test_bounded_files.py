@@ -53,35 +53,39 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
         read_bytes(tmp_path, 10)
 
 
+def written(run: Run) -> tuple[Path, Path, Path]:
+    """Files that a training writes to, rather than replaces."""
+    return run.lock_path, run.log_path, run.folder / "train.fence"
+
+
+def refused(run: Run) -> None:
+    """None of them is written to."""
+    with pytest.raises(OSError, match=r"\.lock"), lock.only_process(run.lock_path, "the run"):
+        pass
+    with pytest.raises(OSError, match=r"train\.jsonl"):
+        run.append_epoch({"epoch": 1})
+    with pytest.raises(OSError, match=r"train\.fence"):
+        fence.claim(run.folder / "train.fence")
+
+
 @pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows links")
 def test_what_a_link_leads_to_is_not_written(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("keep")
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    fence_path = run.folder / "train.fence"
-    for path in (run.lock_path, run.log_path, fence_path):
+    for path in written(run):
         path.symlink_to(precious)
-    with pytest.raises(OSError, match=r"\.lock"), lock.only_process(run.lock_path, "the run"):
-        pass
-    with pytest.raises(OSError, match=r"train\.jsonl"):
-        run.append_epoch({"epoch": 1})
-    with pytest.raises(OSError, match=r"train\.fence"):
-        fence.claim(fence_path)
+    refused(run)
     assert precious.read_text() == "keep" and run.lock_path.is_symlink()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name on this system")
 def test_a_pipe_in_the_place_of_a_file_is_neither_waited_for_nor_written(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    for path in (run.lock_path, run.log_path, tmp_path / "train.fence"):
+    for path in written(run):
         os.mkfifo(path)
-    with pytest.raises(OSError, match=r"\.lock"), lock.only_process(run.lock_path, "the run"):
-        pass
-    with pytest.raises(OSError, match=r"train\.jsonl"):
-        run.append_epoch({"epoch": 1})
-    with pytest.raises(OSError, match=r"train\.fence"):
-        fence.claim(tmp_path / "train.fence")
+    refused(run)
     assert not held(run.lock_path)
 
 

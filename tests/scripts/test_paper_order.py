@@ -212,6 +212,5 @@ def test_the_same_runs_give_the_same_page_from_the_command_line(
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == script.page_of(tmp_path / "runs")
 
 
-@pytest.mark.skipif(not script.RESULTS.is_dir(), reason="results/cifar10-fourteen is not there yet")
 def test_the_page_says_what_is_stored() -> None:
     assert script.PAGE.read_text(encoding="utf-8") == script.page_of(script.RESULTS)
