@@ -254,10 +254,21 @@ TRADES_MART = replace(
     extras=_extras("trades", "mart"),
 )
 
+# Adv-DPNP at the worst weights nearby, perturbed from the start so that one step is captured; and IKL once more.
+_AWP = ("recipe.weight_perturbation.gamma=0.005", "recipe.weight_perturbation.start=0")
+AWP_IKL = replace(
+    TRADES_IKL,
+    name="awp-ikl",
+    slot="E",
+    arms=(Arm("awp", "adv-dpnp", 32, ("defense.alignment=mean", *_AWP)), Arm("ikl", "ikl", 27)),
+    smoke_settings=(*REAL.smoke_settings, *_AWP),
+    extras=_extras("awp", "ikl"),
+)
+
 # The whole recipe, in pieces that go on from each other.
 FULL = replace(REAL, name="full", settings=())
 TINY_FULL = replace(
     TINY, name="tiny-full", settings=("recipe.train_images=256", "recipe.attack.steps=2"), engines=("folded", "eager")
 )
 
-SCALES = {scale.name: scale for scale in (REAL, TINY, PAIR, TRADES_IKL, TRADES_MART, FULL, TINY_FULL)}
+SCALES = {scale.name: scale for scale in (REAL, TINY, PAIR, TRADES_IKL, TRADES_MART, AWP_IKL, FULL, TINY_FULL)}
