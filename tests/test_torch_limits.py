@@ -84,3 +84,9 @@ def test_what_torch_saves_of_tensors_is_let_through(zipped: bool, tmp_path: Path
     )
     check_limits(tmp_path / "a.pt")
     assert read_checkpoint(tmp_path / "a.pt")["state"]["seed"] == 2**62
+
+
+def test_a_name_in_a_file_is_told_on_one_line(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.pt", b"ctorch\nTens\x0bor\x1b[2J\n(" + number(1 << 40) + b"tR")
+    with pytest.raises(ValueError, match=r"torch\.Tens or\?\[2J for 1,099,511,627,776 elements"):
+        read_checkpoint(path)

@@ -184,6 +184,6 @@ def brief(value: object) -> str:
 
 
 def cut(text: object) -> str:
-    """A text on one line; a long one is cut."""
-    line = " ".join(str(text).split())
+    """A text on one line, with ? for what would steer a terminal; a long one is cut."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(str(text).split()))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from advdpnp.inert_pickle import LimitError, read_pickle
+from advdpnp.ranges import cut
 
 # Elements that a call may be asked to make, for each byte of the file, and some more.
 _TIMES, _ALLOWANCE = 16, 1 << 20
@@ -64,7 +65,7 @@ def _look(most: int, name: str, arguments: Any) -> None:
         return
     wanted = max(map(_elements, arguments), default=0)
     if wanted > most:
-        raise LimitError(f"it asks {name[:80]} for {wanted:,} elements, which it does not hold")
+        raise LimitError(f"it asks {cut(name)} for {wanted:,} elements, which it does not hold")
 
 
 def _elements(argument: Any) -> int:

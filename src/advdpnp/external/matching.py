@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from advdpnp.external.named_tensors import NamedTensor
-from advdpnp.ranges import nearest
+from advdpnp.ranges import cut, nearest
 
 State = dict[str, Tensor]
 
@@ -65,7 +65,7 @@ def under(tensors: Iterable[NamedTensor], key: str) -> dict[str, Any]:
         if not tensor.path.startswith(below):
             continue
         if found.setdefault(tensor.path, tensor.value) is not tensor.value:
-            raise ValueError(f"two tensors are called {tensor.path}: save the weights alone")
+            raise ValueError(f"two tensors are called {cut(tensor.path)}: save the weights alone")
     return found
 
 
