@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,21 @@ def write_report(runs: list[Path], out: Path, title: str | None = None, formats:
         ValueError: no runs, or none that can be read, or another format.
     """
     check_formats(formats)
+    with _apart_from_garbage():
+        return _write(runs, out, title, formats)
+
+
+@contextmanager
+def _apart_from_garbage() -> Iterator[None]:
+    """Collections of garbage look at nothing that is there already: torch alone has objects enough for a second."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _write(runs: list[Path], out: Path, title: str | None, formats: Sequence[str]) -> Path:
     found = read_all(runs)
     stored = found.runs
     groups = grouped(stored)
