@@ -1,83 +1,122 @@
 """Variants of the attack that are not in the package, against the folded copy.
 
-Writes benchmarks/results/cpu-tried-resnet8.json:
+Writes benchmarks/results/tried-<processor>.json:
 
 OMP_NUM_THREADS=1 python benchmarks/tried.py
 """
 
+import re
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from advdpnp.allocator import keep_freed_memory
 from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
 from advdpnp.bench.ceilings import describe_machine
 from advdpnp.bench.variants import make_bench_model
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.noise import IndexNoise
-from advdpnp.runs import write_json
+from advdpnp.runs import Json, write_json
 from advdpnp.threat import ThreatModel
+from packed_weights import with_packed_weights
 
-BATCH, STEPS, REPEATS = 128, 5, 5
-OUT = Path(__file__).parent / "results" / "cpu-tried-resnet8.json"
+NETWORKS = (("resnet8", 64), ("resnet8", 128), ("resnet18", 32))
+STEPS, REPEATS = 5, 5
 BUDGET = Budget(ThreatModel("linf", 8 / 255), STEPS, 2 / 255, "uniform")
 
 
-def in_parts(attack: Callable[..., Tensor], network: torch.nn.Module, x: Tensor, y: Tensor, size: int) -> Tensor:
-    """The attack on parts of the batch, one after another."""
-    parts = [
-        attack(network, cross_entropy, x[index], (y[index],), budget=BUDGET, noise=IndexNoise(0, index))
-        for index in torch.arange(len(x)).split(size)
-    ]
-    return torch.cat(parts)
+@dataclass(frozen=True)
+class Side:
+    """One way to attack a batch.
+
+    Args:
+        attack: one iteration after another.
+        network: what it asks.
+        x: images, in the layout that the network wants.
+        part: images that are attacked at once.
+    """
+
+    attack: Callable[..., Tensor]
+    network: torch.nn.Module
+    x: Tensor
+    part: int
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """The attacked images."""
+        parts = [
+            self.attack(
+                self.network, cross_entropy, self.x[index], (y[index],), budget=BUDGET, noise=IndexNoise(0, index)
+            )
+            for index in torch.arange(len(self.x)).split(self.part)
+        ]
+        return torch.cat(parts)
+
+
+def sides(model: torch.nn.Module, x: Tensor) -> dict[str, Side]:
+    """What is compared; "folded" is what the package does."""
+    batch, flat = len(x), x.contiguous()
+
+    def compiled(size: int) -> CompiledAscent:
+        return CompiledAscent((size, *x.shape[1:]))
+
+    folded = fold_batchnorm(model)
+    nchw = fold_batchnorm(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    packed = with_packed_weights(fold_batchnorm(model))
+    return {
+        "folded": Side(ascend, folded, x, batch),
+        "folded, NCHW": Side(ascend, nchw, flat, batch),
+        **{f"folded, parts of {size}": Side(ascend, folded, x, size) for size in (64, 32, 16) if size < batch},
+        "folded, packed weights": Side(ascend, packed, x, batch),
+        "folded, packed weights, parts of 16": Side(ascend, packed, x, 16),
+        "compiled": Side(compiled(batch), folded, x, batch),
+        "compiled, NCHW": Side(compiled(batch), nchw, flat, batch),
+        "compiled, parts of 32": Side(compiled(32), folded, x, 32),
+    }
+
+
+def measured(network: str, batch: int) -> Json:
+    """Seconds of each side, taken in turn, and whether its images are those of the first."""
+    subject = make_bench_model(network, torch.device("cpu"), batch, STEPS)
+    variants, y = sides(subject.model, subject.x), subject.images.labels
+    images = {name: side(y) for name, side in variants.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(REPEATS):
+        for name, side in variants.items():
+            began = time.process_time()
+            side(y)
+            seconds[name].append(time.process_time() - began)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {
+        name: {
+            "seconds": [round(value, 4) for value in seconds[name]],
+            "times_folded": round(medians["folded"] / medians[name], 3),
+            "differing_pixels": (images[name] != images["folded"]).double().mean().item(),
+        }
+        for name in variants
+    }
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    subject = make_bench_model("resnet8", torch.device("cpu"), BATCH, STEPS)
-    x, y = subject.x, subject.images.labels
-    folded, nchw = (
-        fold_batchnorm(subject.model),
-        fold_batchnorm(subject.model).to(memory_format=torch.contiguous_format),
-    )
-    flat = x.contiguous()
-    compiled, compiled_32, compiled_nchw = (CompiledAscent((size, *x.shape[1:])) for size in (BATCH, 32, BATCH))
-    variants: dict[str, Callable[[], Tensor]] = {
-        "folded": lambda: in_parts(ascend, folded, x, y, BATCH),
-        "folded, NCHW": lambda: in_parts(ascend, nchw, flat, y, BATCH),
-        "folded, parts of 64": lambda: in_parts(ascend, folded, x, y, 64),
-        "folded, parts of 32": lambda: in_parts(ascend, folded, x, y, 32),
-        "folded, parts of 16": lambda: in_parts(ascend, folded, x, y, 16),
-        "compiled": lambda: in_parts(compiled, folded, x, y, BATCH),
-        "compiled, NCHW": lambda: in_parts(compiled_nchw, nchw, flat, y, BATCH),
-        "compiled, parts of 32": lambda: in_parts(compiled_32, folded, x, y, 32),
-    }
-    results = {name: run() for name, run in variants.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(REPEATS):
-        for name, run in variants.items():
-            began = time.process_time()
-            run()
-            seconds[name].append(time.process_time() - began)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    rows = {
-        name: {
-            "seconds": seconds[name],
-            "times_folded": medians["folded"] / medians[name],
-            "differing_pixels": (results[name] != results["folded"]).double().mean().item(),
-        }
-        for name in variants
-    }
-    protocol = {"model": "resnet8", "batch": BATCH, "steps": STEPS, "repeats": REPEATS}
-    write_json(
-        OUT, {"schema": 1, "machine": describe_machine(torch.device("cpu")), "protocol": protocol, "variants": rows}
-    )
-    for name, row in rows.items():
-        print(f"{name:<24} {row['times_folded']:.2f}x  {row['differing_pixels']:.2%} of pixels differ")
+    keep_freed_memory()
+    machine = describe_machine(torch.device("cpu"))
+    words = re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {machine['cpu_family_model']}".lower()).strip("-")
+    out = Path(__file__).parent / "results" / f"tried-{words}.json"
+    found: Json = {"schema": 1, "machine": machine, "protocol": {"steps": STEPS, "repeats": REPEATS}, "networks": {}}
+    for network, batch in NETWORKS:
+        rows = found["networks"][f"{network}, batch {batch}"] = measured(network, batch)
+        write_json(out, found)
+        print(network, batch)
+        for name, row in rows.items():
+            print(
+                f"  {name:<36} {row['times_folded']:.2f}x  {row['differing_pixels']:.2%} of pixels differ", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from advdpnp.bench.variants import make_bench_model
 from advdpnp.experiments import experiment
 from advdpnp.runs import Json, read_json
 from peers import measure as measuring
+from peers.__main__ import main
 from peers.floors import FLOORS
 from peers.measure import CI, FULL, Protocol, measure, plan, strength
 from peers.page import PAGE, measurements, page
@@ -113,6 +114,16 @@ def test_another_protocol_is_not_mixed_into_an_unfinished_file(sides: Sides, tmp
 def test_an_unknown_group_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no group tiny/speed; there are tiny/attack, tiny/apgd"):
         measure(PROTOCOL, tmp_path / "p.json", ["tiny/speed"], print)
+
+
+def test_missing_images_are_one_line_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ADVDPNP_DATA", str(tmp_path))
+    assert main(["--out", str(tmp_path / "p.json"), "--only", "resnet8/attack", "cnn/autoattack"]) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1 and "MNIST/raw must hold" in said.err and not said.out
+    assert not (tmp_path / "p.json").exists()
 
 
 def test_strength_is_that_of_the_network_that_judges() -> None:

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = chosen.out or RESULTS / f"peers-{_processor()}{'-ci' if chosen.ci else ''}.json"
     try:
         result = measure(protocol, out, chosen.only, lambda line: print(line, flush=True))
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"\n{tables(result)}\n\n{_colored(floors_table(result))}\n\n{out}")

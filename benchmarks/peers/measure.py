@@ -17,7 +17,7 @@ from advdpnp.bench.variants import BenchModel, attack_gflop, update_gflop
 from advdpnp.experiments import experiment
 from advdpnp.runs import Json, read_json, write_json
 from peers.attacks import apgd_sides, pgd_sides
-from peers.searches import search_groups
+from peers.searches import check_data, search_groups
 from peers.side import Group, Output, Side
 from peers.steps import at_sides, naive_side, our_sides, trades_sides
 from peers.subject import CPU, ceilings, settled
@@ -80,12 +80,14 @@ def measure(protocol: Protocol, out: Path, only: Sequence[str], tell: Callable[[
         only: names of groups; empty for all.
         tell: called with a line after every run.
     Raises:
-        ValueError: the file is unfinished and of another protocol or machine; no such group.
+        ValueError: the file is unfinished and of another protocol or machine; no such group. FileNotFoundError: images
+            of a group are missing, before anything is measured.
     """
     parts = plan(protocol)
     known = [name for names, _ in parts for name in names]
     if unknown := set(only) - set(known):
         raise ValueError(f"no group {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    check_data(name for name in protocol.searches if not only or f"{name}/autoattack" in only)
     result = _begin(protocol, out, known)
 
     def save() -> None:

@@ -5,7 +5,7 @@ convolutions that the package knows nothing of, trained here on MNIST. CIFAR-10 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -177,3 +177,10 @@ SUBJECTS: dict[str, Callable[[], tuple[nn.Module, Images, float]]] = {
     "cnn": _cnn,
     "resnet8": _resnet8,
 }
+_DATA = {"digits": "digits", "cnn": "mnist", "resnet8": "cifar10"}
+
+
+def check_data(networks: Iterable[str]) -> None:
+    """FileNotFoundError or ValueError where a network's images are not there."""
+    for name in networks:
+        data.load(_DATA[name], "test")
