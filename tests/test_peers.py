@@ -208,6 +208,11 @@ def test_trades_written_out_crafts_what_ours_crafts() -> None:
     assert (ours - subject.x).abs().max() > 2.9 * subject.budget.step_size
 
 
+def test_a_second_call_of_our_step_has_the_whole_batch_too() -> None:
+    step = _ours(make_bench_model("tiny", CPU, batch=8, steps=1), "fp32", "folded")(1)
+    assert [len(step()[0]) for _ in range(2)] == [8, 8]
+
+
 def test_the_ceiling_counts_the_networks_own_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "_PRODUCTS", (512,))
     monkeypatch.setattr(ceilings, "_rate", lambda device, work, amount: work() is not None and float(amount))

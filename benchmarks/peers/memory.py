@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+# Intervals need it: a library that a first evaluation would load is none of its memory.
+import scipy.special  # noqa: F401
 import torch
 
 from advdpnp.bench.ceilings import describe_machine

@@ -78,10 +78,10 @@ def _ours(subject: BenchModel, precision: str, engine: Any) -> Callable[[int], W
 
     def ready(number: int) -> Work:
         model.load_state_dict(weights)
-        # The noise is keyed by the epoch.
-        training.epoch, training.step = number, 0
 
         def step() -> tuple[Tensor, Tensor]:
+            # The noise is keyed by the epoch; and a second call has this batch once more, not the empty one behind it.
+            training.epoch, training.step = number, 0
             training.advance(subject.index)
             return crafted[0], subject.images.labels
 
