@@ -19,7 +19,7 @@ _COLORS = {"red": ink.WRONG, "floor": ink.RIGHT, "target": ink.RIGHT, "unjudged"
 def performance() -> Figure:
     """One row for each floor: what was measured as a part of the target, its spread, and where the floor is."""
     rows = [
-        row | {"machine": result["machine"]["cpu"].split("(")[0]}
+        row | {"machine": result["machine"]["cpu"].split("(")[0], "name": _with_batch(row["name"], result)}
         for result in measurements().values()
         for row in judged(result)
         if "value" in row and row["floor"]
@@ -36,6 +36,14 @@ def performance() -> Figure:
     axis.set_yticks(range(len(rows)), [_label(row) for row in reversed(rows)], fontsize=9)
     axis.set_xlabel("part of the target (dashed); the black mark is the floor, the line the spread of the rounds")
     return figure
+
+
+def _with_batch(name: str, result: dict[str, Any]) -> str:
+    """The name of a floor with the number of images that an attack or a step has."""
+    for backbone, batch, _ in result["protocol"]["networks"]:
+        if name.startswith(f"{backbone}, ") and "AutoAttack" not in name:
+            return name.replace(f"{backbone}, ", f"{backbone}, batch {batch}, ", 1)
+    return name
 
 
 def _label(row: dict[str, Any]) -> str:
