@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
 
 from gpu.processes import REFUSED, log_line, next_job  # noqa: E402
-from gpu.scale import SCALES  # noqa: E402
+from gpu.scale import Scale, chosen  # noqa: E402
 from gpu.slot import Places, Slot  # noqa: E402
 
 
@@ -55,7 +55,7 @@ def go_on(arguments: argparse.Namespace) -> int:
 
 def _slot(arguments: argparse.Namespace, number: int) -> Slot:
     commit = arguments.commit or os.environ.get("ADVDPNP_COMMIT", "") or _carried_commit(arguments.carry)
-    return Slot(_places(arguments), SCALES[arguments.scale], number, arguments.seconds, arguments.left, commit)
+    return Slot(_places(arguments), arguments.scale, number, arguments.seconds, arguments.left, commit)
 
 
 def _carried_commit(carry: Path | None) -> str:
@@ -80,7 +80,7 @@ def worker(arguments: argparse.Namespace) -> int:
     print(f"== {job['name']}", flush=True)
     places = Places(Path(job["work"]), Path(job["out"]), Path(job["carry"]) if job["carry"] else None)
     deadline = min(time.time() + job["seconds"], job["deadline"])
-    context = Context(job["name"], places, SCALES[job["scale"]], deadline, job["options"])
+    context = Context(job["name"], places, chosen(job["scale"]), deadline, job["options"])
     return STAGES[job["what"]](context)
 
 
@@ -108,6 +108,13 @@ def rehearse(arguments: argparse.Namespace) -> int:
     return run_rehearsal(arguments.folder)
 
 
+def _scale(name: str) -> Scale:
+    try:
+        return chosen(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,9 +126,9 @@ def parser() -> argparse.ArgumentParser:
     places.add_argument("--carry", type=Path, help="packed data, or a state, that came with this call")
     places.add_argument(
         "--scale",
-        choices=SCALES,
+        type=_scale,
         default="real",
-        help="real, pair: AT and Adv-DPNP alone, tiny for a rehearsal, full: whole recipe",
+        help="real, pair: AT and Adv-DPNP, D:oc,pcl: other arms for row D, tiny for a rehearsal, full: whole recipe",
     )
 
     timed = argparse.ArgumentParser(add_help=False)

@@ -11,7 +11,8 @@ from advdpnp.runs import Json, write_json
 from gpu import slot as slot_module
 from gpu.calls import first_call, second_call, third_call
 from gpu.processes import Stage
-from gpu.scale import PAIR, REAL, TRADES_IKL, Scale
+from gpu.scale import CHOICES, PAIR, REAL, Scale, chosen
+from gpu.train import arm_experiment
 from scripts.fakes import FakeSlot, FakeTime
 
 FORWARDS = {"at": 23, "mean": 26, "sum": 26, "trades": 27, "ikl": 27}
@@ -182,8 +183,25 @@ def test_a_pair_is_trained_for_thirty_epochs_each_with_no_ladder(
 
 
 def test_other_arms_are_compiled_under_their_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played = play(Machine(FAST, tmp_path), monkeypatch, scale=TRADES_IKL)
+    played = play(Machine(FAST, tmp_path), monkeypatch, scale=chosen("C:trades,ikl"))
     assert {name for name in played.names(1) if "compile-" in name} == {"compile-trades-256", "compile-ikl-256"}
+
+
+def test_arms_are_chosen_by_name() -> None:
+    scale = chosen("E:awp,mean")
+    assert (scale.slot, [arm.label for arm in scale.arms]) == ("E", ["awp", "mean"])
+    assert [(extra.arm, extra.suite) for extra in scale.extras][:2] == [("awp", "fsr"), ("mean", "fsr")]
+    # What is new in an arm is in the first check.
+    assert any("weight_perturbation" in setting for setting in scale.smoke_settings)
+    assert chosen("pair") is PAIR and chosen("D:at").smoke_settings == REAL.smoke_settings
+    for label, arm in CHOICES.items():
+        assert arm.label == label and arm_experiment(arm, PAIR, 30, 256, "step").recipe.epochs == 30
+
+
+@pytest.mark.parametrize("name", ["D:", "D:oc,", "oc,pcl", "d:oc", "D:oc,oc", "D:abc", ""])
+def test_an_unknown_scale_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="a scale is one of real, tiny, pair, full, tiny-full, or a row and arms"):
+        chosen(name)
 
 
 def test_a_search_without_time_in_the_second_call_is_made_in_the_third(
