@@ -19,6 +19,7 @@ from advdpnp.callbacks import Silent
 from advdpnp.evaluation import Evaluation, evaluate
 from advdpnp.metrics import unpack
 from advdpnp.models.folding import fold_batchnorm
+from advdpnp.models.packed_convolution import pack_convolutions
 from advdpnp.noise import IndexNoise
 from peers.side import Side, Work
 from peers.subject import DTYPES
@@ -63,7 +64,10 @@ def arrays(subject: BenchModel) -> tuple[Tensor, Tensor]:
 def _ours(subject: BenchModel, precision: str, engine: str) -> Callable[[int], Work]:
     folded = fold_batchnorm(subject.model, DTYPES[precision])
     x, y, budget = subject.x, subject.images.labels, subject.budget
-    attack: Callable[..., Tensor] = ascend if engine == "folded" else CompiledAscent(tuple(x.shape))
+    attack: Callable[..., Tensor] = CompiledAscent(tuple(x.shape))
+    if engine == "folded":
+        pack_convolutions(folded)
+        attack = ascend
 
     def ready(number: int) -> Work:
         draws = IndexNoise(number, subject.index)

@@ -21,6 +21,7 @@ from advdpnp.defenses.base import Batch
 from advdpnp.experiments import Experiment, experiment
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.folding import fold_batchnorm
+from advdpnp.models.packed_convolution import pack_convolutions
 from advdpnp.noise import IndexNoise, Noise
 from advdpnp.runs import Json
 from advdpnp.training import Task
@@ -139,6 +140,7 @@ def attack_variants(subject: BenchModel, precisions: tuple[str, ...]) -> list[Va
     def frozen(precision: str, how: str) -> Work:
         model = fold_batchnorm(subject.model, _DTYPES[precision])
         if how == "folded":
+            pack_convolutions(model)
             return crafted(plain, model, x)
         fast = CompiledAscent(tuple(x.shape), cuda_graph if how == "attack_graph" else None)
         return crafted(functools.partial(fast), model, x)

@@ -20,6 +20,7 @@ from advdpnp.losses import cross_entropy, is_right
 from advdpnp.models.classifier import Classifier, other_answers
 from advdpnp.models.expected import ExpectedModel
 from advdpnp.models.folding import fold_batchnorm
+from advdpnp.models.packed_convolution import pack_convolutions
 from advdpnp.noise import IndexNoise
 
 # Rows of every forward in one pass over the images: at most, and at least.
@@ -79,7 +80,9 @@ def model_to_attack(model: nn.Module, precision: SearchPrecision = "fp32") -> nn
     """What attacks compute on: of our own classifiers a faster copy with BatchNorm folded, else the network itself."""
     check_precision(precision)
     if isinstance(model, Classifier):
-        return fold_batchnorm(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+        folded = fold_batchnorm(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+        pack_convolutions(folded)
+        return folded
     if precision == "bf16":
         raise ValueError("only networks that advdpnp has built are searched in bf16: leave it fp32, or tf32 on a GPU")
     return model

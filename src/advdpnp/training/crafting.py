@@ -15,6 +15,7 @@ from advdpnp.defenses.base import Batch, Defense
 from advdpnp.models.classifier import Classifier
 from advdpnp.models.first_layer import computed_in_bf16
 from advdpnp.models.folding import fold_batchnorm, refold, unfolded
+from advdpnp.models.packed_convolution import pack_convolutions
 from advdpnp.noise import IndexNoise
 from advdpnp.ranges import check
 from advdpnp.threat import ThreatModel
@@ -90,7 +91,9 @@ class Crafter:
         self._ascend: BudgetedAscent = ascend
         if defense.crafts and recipe.engine != "eager" and recipe.attack.mode == "eval":
             self._folded = fold_batchnorm(model, torch.bfloat16 if self._low_precision else torch.float32)
-            if recipe.engine != "folded":
+            if recipe.engine == "folded":
+                pack_convolutions(self._folded)
+            else:
                 # In the engine "step" the attack is part of a larger graph.
                 self._ascend = CompiledAscent(shape, cuda_graph if recipe.engine == "graph" else None)
 
