@@ -6,7 +6,7 @@ import pytest
 
 from advdpnp.data.specs import slug
 from advdpnp.external import ExternalModel
-from advdpnp.folder_names import folder_name
+from advdpnp.folder_names import check_name, folder_name
 
 # What Windows refuses in a name, with the separators of both systems.
 REFUSED = set('<>:"/\\|?*') | {chr(code) for code in range(32)}
@@ -58,3 +58,15 @@ def test_what_a_run_is_written_with_needs_no_function_that_windows_lacks(
     monkeypatch.delattr(runs.os, "fchmod")
     runs.write_bytes(tmp_path / "a", b"b")
     assert (tmp_path / "a").read_bytes() == b"b"
+
+
+@pytest.mark.parametrize("text", ["a", "über-3.1_x@y+z", "..a", "a..", "x" * 200])
+def test_a_name_may_hold_what_names_hold(text: str) -> None:
+    check_name("--name", text)
+
+
+# The last one took minutes while a pattern tried each of its characters as the end of a beginning.
+@pytest.mark.parametrize("text", ["", ".", "...", "a/b", "a b", "a\n", "x" * 201, "9" * 300_000 + "/"], ids=range(8))
+def test_other_names_are_refused_at_once(text: str) -> None:
+    with pytest.raises(ValueError, match=r"--name must be letters, digits and \._"):
+        check_name("--name", text)

@@ -17,7 +17,7 @@ def check_name(what: str, text: str) -> None:
         what: the text is, for the message, as "--name".
         text: letters of any alphabet, digits, and . _ + - @, at most 200 of them, not dots alone.
     """
-    if not re.fullmatch(r"[\w.+@-]*[\w+@-][\w.+@-]*", text) or len(text) > _LONGEST:
+    if len(text) > _LONGEST or not re.fullmatch(r"[\w.+@-]+", text) or not text.strip("."):
         shown = text if len(text) <= _LONGEST else f"{text[:40]}..."
         raise ValueError(
             f"{what} must be letters, digits and ._+-@ alone, at most {_LONGEST}, and more than dots; got {shown!r}"
