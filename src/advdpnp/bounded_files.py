@@ -61,6 +61,17 @@ def check_no_folder(*paths: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, "a folder where a file should be, remove it", str(path))
 
 
+def make_way(path: Path) -> None:
+    """Remove a link, a pipe or a device from the place of a file that is written bit by bit, as of a download.
+
+    Raises:
+        IsADirectoryError: as `check_no_folder`.
+    """
+    check_no_folder(path)
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        path.unlink()
+
+
 def no_link(path: str, flags: int) -> int:
     """For open(..., opener=no_link), to write: where a link is in the file's place, what it leads to is left alone.
 
