@@ -24,13 +24,18 @@ def read_bytes(path: Path, most: int) -> bytes:
         # Looked at once it is open, when it cannot become another one.
         facts = os.fstat(file.fileno())
         _check_regular(path, facts)
+        _check_size(path, facts.st_size, most)
         # There is room made for as much as is asked for; what it has grown by meanwhile comes after.
-        content = file.read(min(facts.st_size, most) + 1)
+        content = file.read(facts.st_size + 1)
         while len(content) <= most and (more := file.read(min(_CHUNK, most + 1 - len(content)))):
             content += more
-    if len(content) > most:
-        raise ValueError(f"{path} must be a file of at most {most:,} bytes; got a larger one")
+    _check_size(path, len(content), most)
     return content
+
+
+def _check_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"{path} must be a file of at most {most:,} bytes; got a larger one")
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
