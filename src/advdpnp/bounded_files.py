@@ -82,7 +82,12 @@ def no_link(path: str, flags: int) -> int:
 
     A folder that comes from elsewhere may hold links to anything; OSError where one is there, or a pipe or a device.
     """
-    handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE, 0o666)
+    try:
+        handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a link where a file should be, remove it", path) from None
+        raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "a pipe or a device where a file should be, remove it", path)

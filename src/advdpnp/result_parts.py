@@ -154,7 +154,9 @@ def check_corruptions(found: Mapping[str, Any], n: int) -> None:
     ]
     for share, counts in of_counts:
         if abs(share - fmean(counts) / n) > _ROUNDING:
-            raise ValueError(f"an accuracy of corruptions is {share!r}; the counts under right say {fmean(counts) / n!r}")
+            raise ValueError(
+                f"an accuracy of corruptions is {share!r}; the counts under right say {fmean(counts) / n!r}"
+            )
     check_interval("corruptions.interval95", found["interval95"], found["mean_accuracy"])
 
 

@@ -169,7 +169,9 @@ def test_a_run_of_an_earlier_version_remembers_its_images_before_they_change(run
     (run.folder / "images.json").unlink()
     facts = next((data_root() / "folders").glob("photos-*/facts.json"))
     old = json.loads(facts.read_text("utf-8"))
-    facts.write_text(json.dumps({key: old[key] for key in old if key not in ("sha256", "names", "parts", "repeated")}), "utf-8")
+    facts.write_text(
+        json.dumps({key: old[key] for key in old if key not in ("sha256", "names", "parts", "repeated")}), "utf-8"
+    )
     repaint(pictures / "cat" / "! new.png")
     with pytest.warns(UserWarning, match=r"1 added \(cat/! new.png\)"):
         advdpnp.evaluate(run.folder, "clean")
