@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
-from advdpnp.ranges import Count, Natural, Share, eps_text, parse_eps
+from advdpnp.ranges import Count, Natural, NonNegative, Share, eps_text, parse_eps
 from advdpnp.result_parts import check_names
 from advdpnp.runs import Json, Run, read_shown
 from advdpnp.stored_values import check_schema, check_value
@@ -90,6 +90,7 @@ class _Audit(TypedDict):
     claimed: NotRequired[Share]
     lowest: NotRequired[Share]
     epoch: NotRequired[Natural | None]
+    seconds: NotRequired[NonNegative]
 
 
 def audit_paths(run: Run) -> list[Path]:

@@ -12,7 +12,7 @@ from advdpnp.stored_values import check_value
 
 
 def declared(cls: type, mark: str) -> dict[str, Any]:
-    """Stored names of the fields of a dataclass that bear a mark, such as "own", "merged" or "around", with its value."""
+    """Stored names of the fields of a dataclass that bear a mark, such as "own" or "around", with its value."""
     marks = {name: found.metadata.get(mark) for name, found in _declared(cls).items()}
     return {name: value for name, value in marks.items() if value}
 

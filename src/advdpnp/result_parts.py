@@ -23,7 +23,7 @@ Quantiles = TypedDict(
 # The geometry that every version measures, in clean and attacked features and of class centers.
 _RATIOS = ("fdr_eq8", "fdr_trace_ratio", "fdr_trace_ratio_per_class", "afs", "scr", "scr_floor")
 _ANGLES = ("mean_separation_degrees", "mean_pairwise_angle_degrees", "min_separation_degrees")
-_METRICS: dict[str, Any] = {name: NonNegative | None for name in _RATIOS} | {name: Degrees | None for name in _ANGLES}
+_METRICS: dict[str, Any] = dict.fromkeys(_RATIOS, NonNegative | None) | dict.fromkeys(_ANGLES, Degrees | None)
 
 
 class RadiusCurve(TypedDict):
