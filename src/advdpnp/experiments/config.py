@@ -216,11 +216,10 @@ def _unique_keys() -> Any:
 
         def construct_decimal(self, node: Any) -> float:
             if _OTHER_BASE.match(node.value):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{cut(node.value)} is a number of base 8 or 60: put a text in quotes", node.start_mark
-                )
+                said = f"{cut(node.value)} is a number of base 8 or 60: write a decimal one, or a text in quotes"
+                raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
             of_int = node.tag.endswith("int")
-            return float(self.construct_yaml_float(node)) if not of_int else int(self.construct_yaml_int(node))
+            return int(self.construct_yaml_int(node)) if of_int else float(self.construct_yaml_float(node))
 
     for kind in ("int", "float"):
         UniqueKeys.add_constructor(f"tag:yaml.org,2002:{kind}", UniqueKeys.construct_decimal)
