@@ -49,10 +49,11 @@ def _damage(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:
 
 def _malformed(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:
     from reliable.damage import made
+    from reliable.impossible import impossible
     from reliable.malformed import malformed
 
     run, _ = made(work)
-    return {"kinds": malformed(run, work, scale.changes)}
+    return {"kinds": [*malformed(run, work, scale.changes), *impossible(run, work, scale.changes)]}
 
 
 def _soak(work: Path, scale: Scale, keep: Callable[[Json], None]) -> Json:

@@ -1,6 +1,7 @@
 """Folders from elsewhere: pipes are not waited for, nothing fills the memory, links are not written through."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ def test_a_file_is_read_up_to_its_size_and_no_further(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "a", 5) == b"a\r\n\xc3\xa9" and read_text(tmp_path / "a", 5) == "a\né"
     with pytest.raises(ValueError, match="at most 4 bytes; got a larger one"):
         read_bytes(tmp_path / "a", 4)
+
+
+def test_of_a_file_that_is_too_large_nothing_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(1 << 33)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="at most 1,073,741,824 bytes; got a larger one"):
+        read_bytes(tmp_path / "a", 1 << 30)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="no /proc on this system")
@@ -60,7 +72,10 @@ def written(run: Run) -> tuple[Path, Path, Path]:
 
 def refused(run: Run) -> None:
     """None of them is written to."""
-    with pytest.raises(OSError, match=r"\.lock"), lock.only_process(run.lock_path, "the run"):
+    with (
+        pytest.raises(OSError, match=r"where a file should be, remove it.*\.lock"),
+        lock.only_process(run.lock_path, "it"),
+    ):
         pass
     with pytest.raises(OSError, match=r"train\.jsonl"):
         run.append_epoch({"epoch": 1})

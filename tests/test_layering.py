@@ -37,7 +37,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "models": (set(), NUMERIC),
     "attacks": ({"threat", "noise", "losses", "cuda_graphs", "mode"}, NUMERIC),
     "defenses": ({"attacks.projected_ascent", "losses", "models", "threat", "noise"}, NUMERIC),
-    "data": ({"bounded_files", "noise", "stored_values"}, {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"}),
+    "data": (
+        {"bounded_files", "checksums", "noise", "stored_values"},
+        {"torch", "numpy", "scipy", "PIL", "sklearn", "pillow_heif"},
+    ),
     "signals": (set(), set()),
     "launch": (set(), set()),
     "lock": ({"bounded_files", "stored_values"}, set()),

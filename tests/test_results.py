@@ -11,6 +11,7 @@ import pytest
 
 from advdpnp.attacks import ATTACKS, record
 from advdpnp.audit_files import is_audit
+from advdpnp.result_files import corruption_fields
 from advdpnp.results import AttackKey, attack_of, evaluations, read_evaluation, result_files, result_name
 from advdpnp.runs import Run, write_json
 from report.conftest import attack, evaluation
@@ -18,6 +19,11 @@ from report.conftest import attack, evaluation
 ROOT = Path(__file__).parents[1]
 STORED = sorted(path for path in (ROOT / "results").rglob("eval/*.json") if not is_audit(path))
 MEASURED = {"robust_accuracy": 0.5, "interval95": [0.4, 0.6], "seconds": 1.0, "verdicts": "", "mean_cross_entropy": 1.0}
+
+
+TARGETED = {"class": 3, "images": 300, "reached": 270, "success": 0.9, "interval95": [0.86, 0.93]}
+QUANTILES = {"0.05": 0.01, "0.25": 0.02, "0.5": 0.05, "0.75": None, "0.95": None}
+SMALLEST = {"correct": 300, "censored": 100, "median": 0.05, "mean": 0.06, "quantiles": QUANTILES}
 
 
 def of_rows(*rows: dict[str, Any]) -> Any:
@@ -73,7 +79,7 @@ def test_attacks_that_differ_in_a_setting_alone_are_two_and_equal_numbers_are_on
 def test_a_second_row_of_the_same_attack_is_left_out_and_named() -> None:
     row = attack("pgd", "0.1", 40, "0.01", 0.6, 360)
     with pytest.warns(UserWarning, match=r"holds PGD-40: ℓ∞, ε = 0.1, .* twice: the second row is left out"):
-        result = of_rows(row, row | {"robust_accuracy": 0.1})
+        result = of_rows(row, attack("pgd", "0.1", 40, "0.01", 0.1, 360))
     assert [found.value for found in result.attacks.values()] == [0.6]
 
 
@@ -84,12 +90,48 @@ def test_a_second_row_of_the_same_attack_is_left_out_and_named() -> None:
         ({"interval95": [0.1, 0.2, 0.3]}, "no pair of numbers"),
         ({"notes": "text"}, "notes is 'text'"),
         ({"eps": "8/0"}, "a budget is a number or a fraction"),
-        ({"robust_accuracy": 1.5}, "no fraction in"),
+        ({"interval95": [0.1, 0.2]}, r"interval95 is \[0.1, 0.2\], no pair of numbers in \[0, 1\] around 0.6"),
+        ({"seconds": -1.0}, "seconds is -1.0, not at least 0"),
+        ({"restarts": 0}, "restarts is 0, not at least 1"),
+        ({"steps": -2}, "steps is -2, not at least 1"),
+        ({"targeted": TARGETED | {"reached": 301}}, "301 reached of 300 images"),
+        ({"targeted": TARGETED | {"success": -1.0}}, "success is -1.0, not in"),
+        ({"targeted": TARGETED | {"interval95": [0.9, 0.2]}}, "targeted.interval95"),
+        ({"smallest_eps": SMALLEST | {"censored": -8}}, "censored is -8, not at least 0"),
+        ({"smallest_eps": SMALLEST | {"censored": 301}}, "301 censored of 300 right images, of 360"),
+        ({"smallest_eps": SMALLEST | {"mean": 7.0}}, "a radius of 7.0 above 0.1"),
+        ({"smallest_eps": SMALLEST | {"quantiles": dict.fromkeys(QUANTILES, -0.25)}}, "is -0.25, not at least 0"),
+        ({"smallest_eps": SMALLEST | {"quantiles": QUANTILES | {"0.05": 0.09}}}, "quantiles that do not ascend"),
+        ({"tiers": [{"name": "aa", "robust_accuracy": 0.5, "interval95": [0.1, 0.2]}]}, "around 0.5"),
+        ({"robust_accuracy": 1.5}, r"robust_accuracy is 1.5, not in \[0, 1\]"),
     ],
 )
 def test_a_row_that_is_not_what_it_must_be_is_refused(change: dict[str, Any], problem: str) -> None:
     with pytest.raises((ValueError, TypeError), match=problem):
         of_rows(attack("pgd", "0.1", 40, "0.01", 0.6, 360) | change)
+
+
+def test_what_a_row_says_of_targets_and_radii_is_taken() -> None:
+    of_rows(attack("pgd", "0.1", 40, "0.01", 0.6, 360) | {"targeted": TARGETED, "smallest_eps": SMALLEST})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"right": {"fog": [300, 361]}}, "no count of 360 images for each severity"),
+        ({"right": {"fog": [300, -1]}}, r"right.fog\[1\] is -1, not at least 0"),
+        ({"corruption_accuracy": {"fog": 0.0}}, "an accuracy of corruptions is 0.0; the counts under right say 0.75"),
+        ({"severity_accuracy": [0.75, 0.75]}, "an accuracy of corruptions is 0.75; the counts under right say 0.83"),
+        ({"mean_accuracy": 0.8}, "an accuracy of corruptions is 0.8; the counts under right say 0.75"),
+        ({"interval95": [0.1, 0.2]}, "no pair of numbers"),
+    ],
+)
+def test_accuracies_under_corruptions_are_those_of_the_counts(change: dict[str, Any], problem: str) -> None:
+    whole = evaluation("corruptions", "digits", 360, 0.9, [])
+    found = corruption_fields({"fog": [300, 240]}, 360)
+    assert read_evaluation(whole | {"corruptions": found}).corruptions == found
+    with pytest.raises((ValueError, TypeError), match=problem):
+        read_evaluation(whole | {"corruptions": found | change})
 
 
 def test_results_lie_under_their_suite_and_test_set(tmp_path: Path) -> None:

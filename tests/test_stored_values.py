@@ -1,9 +1,10 @@
 """Values that anyone may have written, against what annotations say of them."""
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
+from advdpnp.ranges import Count, Degrees, Share
 from advdpnp.stored_values import check_value, parsed, short_name, to_show
 
 
@@ -11,12 +12,17 @@ class Inner(TypedDict):
     counts: list[int]
 
 
+class OptionalAngle(TypedDict):
+    angle: NotRequired[Degrees]
+
+
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
         (1, float), (1.5, float), (0, int), ("a", str), (None, int | None), (True, bool), ([1, 2], list[float]),
         ({"a": None, "b": 1}, dict[str, float | None]), ("x", Literal["x", "y"]), ({"counts": [1], "more": "x"}, Inner),
-        ({"anything": [object()]}, Any), (2**63 - 1, int),
+        ({"anything": [object()]}, Any), (2**63 - 1, int), (1, Share), (0.0, Share), (1, Count),
+        (1 + 2**-50, Share), (None, Share | None), ([180.0, None], list[Degrees | None]),
     ],
 )  # fmt: skip
 def test_what_an_annotation_says_is_taken(value: Any, kind: Any) -> None:
@@ -40,6 +46,13 @@ def test_what_an_annotation_says_is_taken(value: Any, kind: Any) -> None:
         ({"counts": [None]}, Inner | None, r"it.counts\[0\] is None"),
         (3, Inner | None, "it is 3"),
         ("x" * 10_000, int, r"it is 'x{79}\.\.\."),
+        (1.001, Share, r"it is 1.001, not in \[0, 1\]$"),
+        (-1e-6, Share | None, r"it is -1e-06, not in \[0, 1\]$"),
+        ("x", Share, "it is 'x'$"),
+        (True, Count, "it is True$"),
+        (0, Count, "it is 0, not at least 1$"),
+        ({"a": [90.0, 181]}, dict[str, list[Degrees]], r"it.a\[1\] is 181, not in \[0, 180\]$"),
+        ({"angle": -1.0}, OptionalAngle, r"it.angle is -1.0, not in \[0, 180\]$"),
     ],
 )
 def test_what_it_does_not_say_is_named(value: Any, kind: Any, problem: str) -> None:

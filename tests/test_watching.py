@@ -276,6 +276,7 @@ def test_a_path_is_a_run_or_holds_runs_or_will_be_one(tmp_path: Path) -> None:
     [
         *({"validation_seconds": "x"}, {"validation_seconds": None}, {"holdout": [1]}, {"holdout": "x"}),
         *({"seconds": 10**400}, {"epoch": True}, {"loss": {"total": 10**400}}, {"lr": "0.1"}, {"loss": []}),
+        *({"holdout": {"clean_accuracy": 7}}, {"holdout": {"robust_accuracy": -0.25}}),
     ],
     ids=str,
 )

@@ -152,6 +152,13 @@ def _damage_lines(parts: dict[str, Json]) -> Iterator[str]:
     )
 
 
+_IMPOSSIBLE = (
+    "",
+    "Numbers that cannot be, such as an accuracy of 7, an angle of 181 degrees or -8 images: a report names the file,",
+    "leaves it out, and shows the rest. *Missed*: it shows such a number.",
+)
+
+
 def _malformed_lines(parts: dict[str, Json]) -> Iterator[str]:
     if "malformed" not in parts:
         return
@@ -161,6 +168,7 @@ def _malformed_lines(parts: dict[str, Json]) -> Iterator[str]:
         "Whole files with values that somebody made: an entry away, or of another kind, out of range, nested, of 400",
         "digits, a path out of the folder, another schema. *Refused*: status 2 and one line. *Taken*: the value may",
         "be so, such as another text in a note. *Missed*: a traceback, another status, or more than one line.",
+        *_IMPOSSIBLE * any("cannot be" in row["file"] for row in parts["malformed"]["kinds"]),
         "",
         *table(
             ("In", "Tried", "Refused", "Taken", "Missed"),

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
-from advdpnp.ranges import eps_text
-from advdpnp.result_parts import check_names, check_share
+from advdpnp.ranges import Count, Natural, NonNegative, Share, eps_text, parse_eps
+from advdpnp.result_parts import check_names
 from advdpnp.runs import Json, Run, read_shown
 from advdpnp.stored_values import check_schema, check_value
 
@@ -61,7 +61,7 @@ class StoredAudit:
 
 class _Check(TypedDict):
     name: str
-    verdict: str
+    verdict: Literal["passed", "suspicious", "masked", "refused", "not measured"]
     measured: str
     expected: str
     advice: str
@@ -69,7 +69,7 @@ class _Check(TypedDict):
 
 class _AgainstEps(TypedDict):
     eps: list[float]
-    accuracy: list[float]
+    accuracy: list[Share]
 
 
 class _Along(TypedDict):
@@ -81,14 +81,16 @@ class _Along(TypedDict):
 class _Audit(TypedDict):
     norm: str
     eps: str
-    n: int
+    n: Count
     verdict: Literal["no sign of masking", "suspicious", "masked", "refused"]
     conclusion: str
     checks: list[_Check]
     curves: dict[str, dict[str, Any]]
-    clean: NotRequired[float]
-    claimed: NotRequired[float]
-    lowest: NotRequired[float]
+    clean: NotRequired[Share]
+    claimed: NotRequired[Share]
+    lowest: NotRequired[Share]
+    epoch: NotRequired[Natural | None]
+    seconds: NotRequired[NonNegative]
 
 
 def audit_paths(run: Run) -> list[Path]:
@@ -110,21 +112,19 @@ def _read(name: str, content: Json) -> StoredAudit:
     check_value("the audit", content, _Audit)
     _check_curves(content["curves"])
     shares: dict[str, float] = {key: content[key] for key in ("clean", "claimed", "lowest") if key in content}
-    for key, share in shares.items():
-        check_share(key, share)
+    parse_eps(content["eps"])
+    if list(shares.values()) != sorted(shares.values(), reverse=True):
+        raise ValueError("an attack leaves more images than were right before it")
     facts = {key: content[key] for key in ("norm", "eps", "n", "verdict", "conclusion", "checks")}
     return StoredAudit(name=name, **facts, shares=shares, content=content)
 
 
 def _check_curves(curves: dict[str, Any]) -> None:
-    for of, kind in {"eps": _AgainstEps, "along": _Along, "attacks": dict[str, float]}.items():
+    for of, kind in {"eps": _AgainstEps, "along": _Along, "attacks": dict[str, Share]}.items():
         if curve := curves.get(of):
             check_value(of, curve, kind)
             # Two points at least make a curve.
             if of != "attacks" and (len({*map(len, curve.values())}) != 1 or len(next(iter(curve.values()))) < 2):
                 raise ValueError(f"the curve {of} has lists of several lengths, or of less than two numbers")
-    left = curves.get("attacks") or {}
-    for share in (*(curves.get("eps") or {}).get("accuracy", ()), *left.values()):
-        check_share("an accuracy of a curve", share)
-    for name in left:
+    for name in curves.get("attacks") or {}:
         check_names({"the name of an attack": name}, "the name of an attack")

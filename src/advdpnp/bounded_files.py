@@ -24,13 +24,18 @@ def read_bytes(path: Path, most: int) -> bytes:
         # Looked at once it is open, when it cannot become another one.
         facts = os.fstat(file.fileno())
         _check_regular(path, facts)
+        _check_size(path, facts.st_size, most)
         # There is room made for as much as is asked for; what it has grown by meanwhile comes after.
-        content = file.read(min(facts.st_size, most) + 1)
+        content = file.read(facts.st_size + 1)
         while len(content) <= most and (more := file.read(min(_CHUNK, most + 1 - len(content)))):
             content += more
-    if len(content) > most:
-        raise ValueError(f"{path} must be a file of at most {most:,} bytes; got a larger one")
+    _check_size(path, len(content), most)
     return content
+
+
+def _check_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"{path} must be a file of at most {most:,} bytes; got a larger one")
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
@@ -61,12 +66,28 @@ def check_no_folder(*paths: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, "a folder where a file should be, remove it", str(path))
 
 
+def make_way(path: Path) -> None:
+    """Remove a link, a pipe or a device from the place of a file that is written bit by bit, as of a download.
+
+    Raises:
+        IsADirectoryError: as `check_no_folder`.
+    """
+    check_no_folder(path)
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        path.unlink()
+
+
 def no_link(path: str, flags: int) -> int:
     """For open(..., opener=no_link), to write: where a link is in the file's place, what it leads to is left alone.
 
     A folder that comes from elsewhere may hold links to anything; OSError where one is there, or a pipe or a device.
     """
-    handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE, 0o666)
+    try:
+        handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a link where a file should be, remove it", path) from None
+        raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "a pipe or a device where a file should be, remove it", path)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from advdpnp.declared_fields import declared_values
 from advdpnp.indices import first_or_chosen, of_the_first
-from advdpnp.ranges import parse_eps
+from advdpnp.ranges import Count, Degrees, Natural, NonNegative, parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import SCHEMA, AttackKey
 from advdpnp.runs import Json, Run, read_shown
@@ -38,9 +38,9 @@ class Spread:
         radius: standard deviation of the length of the features over their mean length.
     """
 
-    angle_degrees: list[float | None]
-    angle_to_center_degrees: list[float | None]
-    radius: list[float | None]
+    angle_degrees: list[Degrees | None]
+    angle_to_center_degrees: list[Degrees | None]
+    radius: list[NonNegative | None]
 
 
 def mean_over_classes(values: Iterable[float | None]) -> float | None:
@@ -67,21 +67,21 @@ class Illustration:
 
     schema: int
     data: str
-    n: int
+    n: Count
     indices: str
     checkpoint: str
     precision: str
-    chunk: int
+    chunk: Count
     seed: int
     attack: dict[str, Any]
     class_names: list[str]
-    confusion: dict[str, list[list[int]]]
-    epoch: int | None = None
+    confusion: dict[str, list[list[Natural]]]
+    epoch: Natural | None = None
     weights: str = ""
-    dimensions: int | None = None
+    dimensions: Count | None = None
     centers: str = ""
     spread: dict[str, Spread] | None = None
-    projected: int = 0
+    projected: Natural = 0
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict, metadata={"kind": Environment})
 
@@ -139,8 +139,7 @@ def read_illustration(stored: Json) -> Illustration:
 
 
 def _check_counts(rows: list[list[int]], classes: int, n: int) -> None:
-    counts = [count for row in rows for count in row]
-    if not all(type(count) is int and count >= 0 for count in counts) or sum(counts) != n:
+    if sum(map(sum, rows)) != n:
         raise ValueError(f"confusion is no counts of {n} images")
     if [len(row) for row in rows] != [classes] * classes:
         raise ValueError(f"confusion is not of {classes} classes")
@@ -149,7 +148,7 @@ def _check_counts(rows: list[list[int]], classes: int, n: int) -> None:
 def _spread(stored: Mapping[str, Any], classes: int) -> Spread:
     found = Spread(**declared_values(Spread, stored))
     for values in (found.angle_degrees, found.angle_to_center_degrees, found.radius):
-        if len(values) != classes or not all(value is None or math.isfinite(value) for value in values):
+        if len(values) != classes:
             raise ValueError(f"a spread has not {classes} numbers")
     return found
 

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from advdpnp.attack_words import NORMS, attack_label
 from advdpnp.declared_fields import declared_values
 from advdpnp.indices import first_or_chosen
+from advdpnp.ranges import Count, Natural, NonNegative, Share, parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import SCHEMA
 from advdpnp.runs import Json, Run, read_shown
@@ -26,19 +27,20 @@ SCORES = {
 # Share of the inside images that a threshold accepts.
 TRUE_POSITIVE_RATE = 0.95
 _ROC_POINTS = 101
+_ROUNDING = 1e-9
 
 
 class _Attack(TypedDict):
     name: str
     norm: str
     eps: str
-    steps: int | None
+    steps: Count | None
 
 
 class _Histogram(TypedDict):
     edges: list[float]
-    inside: list[float]
-    outside: list[float]
+    inside: list[Share]
+    outside: list[Share]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +57,11 @@ class ScoreAgainst:
             ends are in the first and the last one.
     """
 
-    auroc: float
-    auroc_interval95: list[float]
-    fpr95: float
-    fpr95_interval95: list[float]
-    roc: list[float]
+    auroc: Share
+    auroc_interval95: list[float] = field(metadata={"around": "auroc"})
+    fpr95: Share
+    fpr95_interval95: list[float] = field(metadata={"around": "fpr95"})
+    roc: list[Share]
     histogram: dict[str, list[float]]
 
 
@@ -77,10 +79,10 @@ class OutsideRow:
     """
 
     name: str
-    n: int
+    n: Count
     conversion: str
     scores: dict[str, ScoreAgainst]
-    seconds: float
+    seconds: NonNegative
     remarks: list[str] = field(default_factory=list)
 
 
@@ -97,14 +99,14 @@ class ScoreAccepting:
         accepted_right, accepted_wrong: shares of all these images that are accepted and right, and accepted and wrong.
     """
 
-    aurc: float
-    best_aurc: float
-    coverage: list[float]
-    accuracy_of_accepted: list[float]
+    aurc: Share
+    best_aurc: Share
+    coverage: list[Share]
+    accuracy_of_accepted: list[Share]
     threshold: float
-    accepted: float
-    accepted_right: float
-    accepted_wrong: float
+    accepted: Share
+    accepted_right: Share
+    accepted_wrong: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +121,10 @@ class AcceptRow:
     """
 
     attack: Json | None
-    accuracy: float
-    interval95: list[float]
+    accuracy: Share
+    interval95: list[float] = field(metadata={"around": "accuracy"})
     scores: dict[str, ScoreAccepting]
-    seconds: float
+    seconds: NonNegative
 
     @property
     def label(self) -> str:
@@ -142,16 +144,16 @@ class OodResult:
 
     schema: int
     data: str
-    n: int
+    n: Count
     indices: str
     checkpoint: str
     precision: str
-    chunk: int
+    chunk: Count
     seed: int
     scores: list[str]
     outside: list[OutsideRow]
     accepting: list[AcceptRow]
-    epoch: int | None = None
+    epoch: Natural | None = None
     weights: str = ""
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict, metadata={"kind": Environment})
@@ -179,6 +181,10 @@ def read_ood(stored: Json) -> OodResult:
     for row in values["accepting"]:
         if row.attack is not None:
             check_value("attack", row.attack, _Attack)
+            parse_eps(row.attack["eps"])
+        for name, score in row.scores.items():
+            if abs(score.accepted_right + score.accepted_wrong - score.accepted) > _ROUNDING:
+                raise ValueError(f"{name} has accepted images that are neither right nor wrong")
         if any(len(score.coverage) != len(score.accuracy_of_accepted) for score in row.scores.values()):
             raise ValueError("coverage has other points than accuracy_of_accepted")
     return OodResult(**values)

@@ -56,6 +56,7 @@ Count = Annotated[int, Range("[1, inf)")]
 Positive = Annotated[float, Range("(0, inf)")]
 NonNegative = Annotated[float, Range("[0, inf)")]
 Share = Annotated[float, Range("[0, 1]")]
+Degrees = Annotated[float, Range("[0, 180]")]
 
 
 # A fraction is exact, and so long an exponent would fill the memory.

@@ -18,7 +18,7 @@ from advdpnp.attack_words import SEARCHES, aim_text, attack_label, radii_texts, 
 from advdpnp.audit_files import without_audits
 from advdpnp.declared_fields import declared_values, stored_kinds
 from advdpnp.folder_names import folder_name
-from advdpnp.ranges import parse_eps
+from advdpnp.ranges import Count, Natural, NonNegative, Share, parse_eps
 from advdpnp.result_parts import (
     Corruptions,
     Environment,
@@ -32,8 +32,10 @@ from advdpnp.result_parts import (
     check_interval,
     check_names,
     check_packed,
-    check_share,
+    check_smallest_eps,
+    check_targeted,
     check_verdicts,
+    check_worst_case,
 )
 from advdpnp.runs import Json, Run, read_shown
 from advdpnp.stored_values import check_schema
@@ -93,9 +95,9 @@ class AttackKey:
     name: str
     norm: str
     eps: str
-    steps: int | None
+    steps: Count | None
     step_size: str | None
-    restarts: int
+    restarts: Count
     random_start: bool
     settings: tuple[tuple[str, Hashable], ...] = field(default=(), metadata={"stored": ""})
 
@@ -160,22 +162,22 @@ class AttackResult:
     """
 
     key: AttackKey = field(metadata={"stored": ""})
-    robust_accuracy: float
-    interval95: list[float]
-    seconds: float = field(metadata={"merged": "sum"})
+    robust_accuracy: Share
+    interval95: list[float] = field(metadata={"around": "robust_accuracy"})
+    seconds: NonNegative = field(metadata={"merged": "sum"})
     verdicts: str = ""
-    unevaluated: int = 0
+    unevaluated: Natural = 0
     unevaluated_bits: str = ""
-    mean_cross_entropy: float | None = None
-    mean_cross_entropy_images: int | None = None
-    other_answers: dict[str, float] = field(default_factory=dict)  # accuracy of `Classifier.other_answers`
+    mean_cross_entropy: NonNegative | None = None
+    mean_cross_entropy_images: Natural | None = None
+    other_answers: dict[str, Share] = field(default_factory=dict)  # accuracy of `Classifier.other_answers`
     # Of searches, such as AutoAttack's: images that were attacked, broken, and broken only where the attack searched.
-    attacked: int | None = field(default=None, metadata={"merged": "sum"})
-    broken: int | None = field(default=None, metadata={"merged": "sum"})
-    unconfirmed: int | None = field(default=None, metadata={"merged": "sum"})
-    largest_norm: float | None = field(default=None, metadata={"merged": "max"})
-    mean_norm: float | None = field(default=None, metadata={"merged": "mean"})
-    chunk: int | None = field(default=None, metadata={"merged": "min"})
+    attacked: Natural | None = field(default=None, metadata={"merged": "sum"})
+    broken: Natural | None = field(default=None, metadata={"merged": "sum"})
+    unconfirmed: Natural | None = field(default=None, metadata={"merged": "sum"})
+    largest_norm: NonNegative | None = field(default=None, metadata={"merged": "max"})
+    mean_norm: NonNegative | None = field(default=None, metadata={"merged": "mean"})
+    chunk: Count | None = field(default=None, metadata={"merged": "min"})
     # Whether it is no part of the suite, but was added for want of a scale-free attack on logits that saturate.
     added: bool = False
     # Of an attack at a class of the caller's choice, see `advdpnp.result_files.targeted`.
@@ -221,26 +223,26 @@ class EvaluationResult:
     schema: int
     suite: str = field(metadata=_PAIRED)
     data: str = field(metadata=_PAIRED)
-    n: int = field(metadata=_OWN)
+    n: Count = field(metadata=_OWN)
     indices: str = field(metadata=_OWN | _PAIRED)
     checkpoint: str
     precision: str
-    chunk: int = field(metadata=_PAIRED)
-    clean_accuracy: float = field(metadata=_OWN)
-    clean_interval95: list[float] = field(metadata=_OWN)
+    chunk: Count = field(metadata=_PAIRED)
+    clean_accuracy: Share = field(metadata=_OWN)
+    clean_interval95: list[float] = field(metadata=_OWN | {"around": "clean_accuracy"})
     rows: list[AttackResult] = field(metadata=_OWN | {"stored": "attacks"})
-    worst_case_accuracy: float = field(metadata=_OWN)
-    worst_case_interval95: list[float] = field(metadata=_OWN)
-    worst_case_unevaluated: int = field(default=0, metadata=_OWN)
-    clean_cross_entropy: float | None = field(default=None, metadata=_OWN)
-    clean_cross_entropy_images: int | None = field(default=None, metadata=_OWN)
-    clean_other_answers: dict[str, float] = field(default_factory=dict, metadata=_OWN)
+    worst_case_accuracy: Share = field(metadata=_OWN)
+    worst_case_interval95: list[float] = field(metadata=_OWN | {"around": "worst_case_accuracy"})
+    worst_case_unevaluated: Natural = field(default=0, metadata=_OWN)
+    clean_cross_entropy: NonNegative | None = field(default=None, metadata=_OWN)
+    clean_cross_entropy_images: Natural | None = field(default=None, metadata=_OWN)
+    clean_other_answers: dict[str, Share] = field(default_factory=dict, metadata=_OWN)
     clean_verdicts: str = field(default="", metadata=_OWN)
-    epoch: int | None = None
+    epoch: Natural | None = None
     weights: str = ""  # SHA-256; "" where it was not recorded
     # What searches were made in; verdicts are always those of `precision`.
     search_precision: str = field(default="fp32", metadata=_PAIRED)
-    eot: int = field(default=1, metadata=_PAIRED)  # draws of a randomized network in each answer
+    eot: Count = field(default=1, metadata=_PAIRED)  # draws of a randomized network in each answer
     # Source and weights that images are of.
     transfer: dict[str, str] | None = field(default=None, metadata=_PAIRED | {"kind": Transfer | None})
     shard: list[int] | None = field(default=None, metadata=_OWN)
@@ -318,8 +320,11 @@ def _row(stored: Mapping[str, Any], n: int) -> AttackResult:
     if row.radii:
         check_packed("radii", row.radii, 4 * n)
     for tier in row.tiers:
-        check_share("the accuracy of a tier", tier["robust_accuracy"])
-        check_interval("the interval of a tier", tier["interval95"])
+        check_interval("the interval of a tier", tier["interval95"], tier["robust_accuracy"])
+    if row.targeted:
+        check_targeted(row.targeted, n)
+    if row.smallest_eps:
+        check_smallest_eps(row.smallest_eps, n, parse_eps(row.key.eps))
     return row
 
 
@@ -345,14 +350,13 @@ def read_evaluation(stored: Json, path: Path = Path()) -> EvaluationResult:
     values, rows = declared_values(EvaluationResult, stored), dict[AttackKey, AttackResult]()
     check_names(values, "suite", "data", "checkpoint", "precision", "search_precision", "corruption_source")
     n = values["n"]
-    if n < 1:
-        raise ValueError(f"n is {n}")
     check_verdicts(stored, n, "clean_verdicts", values["clean_accuracy"])
     if values.get("corruptions"):
         check_corruptions(values["corruptions"], n)
     for row in (_row(one, n) for one in values.pop("rows")):
         if rows.setdefault(row.key, row) is not row:
             warnings.warn(f"{path} holds {row.key.details} twice: the second row is left out", stacklevel=2)
+    check_worst_case(values, [row.robust_accuracy for row in rows.values()])
     geometry = _geometry(values.pop("geometry", None))
     check_geometry(geometry or {})
     return EvaluationResult(**values, rows=list(rows.values()), geometry=geometry, path=path)

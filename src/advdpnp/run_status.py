@@ -118,8 +118,11 @@ def _is_line(line: object) -> bool:
     held = line.get("holdout") or {}
     if not isinstance(held, dict):
         return False
+    shares = [held.get(name, 0.0) for name in ("clean_accuracy", "robust_accuracy")]
+    if not all(_is_number(share) and 0 <= share <= 1 for share in shares):
+        return False
     wanted = [line.get(name) for name in ("epoch", "epochs", "lr", "seconds")] + [line["loss"].get("total")]
-    wanted += [*line["loss"].values(), *(held.get(name, 0.0) for name in ("clean_accuracy", "robust_accuracy"))]
+    wanted += line["loss"].values()
     return all(map(_is_number, [*wanted, line.get("validation_seconds", 0.0)]))
 
 

@@ -9,9 +9,20 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
-from advdpnp.ranges import brief, cut
+from advdpnp.ranges import Range, brief, cut
 
 # Controls and what turns the direction of writing: no name needs them, and they would garble what stands beside it.
 # Lone halves of surrogate pairs cannot be written at all.
@@ -22,6 +33,8 @@ _LARGEST = 2**63
 # How deep values lie in each other at most, and digits of a number: more than in any file of ours.
 _DEEPEST, _DIGITS = 64, 400
 _SHOWN = 80
+# Decimals to which a number has to be in its range: a mean of shares may be above 1 by rounding.
+_DECIMALS = 9
 # Of a name that is shown beside others.
 _LONGEST = 60
 
@@ -120,8 +133,9 @@ def check_value(name: str, value: Any, kind: Any) -> None:
     Args:
         name: of the value, for the message; what is inside of it is named with dots.
         value: of JSON.
-        kind: float (a finite number), int, str, bool, None, list[...], dict[str, ...], a Literal of texts, a union of
-            these, a TypedDict, whose further keys are free, a dataclass, for an object that others check, or Any.
+        kind: float (a finite number), int, either with a range (`advdpnp.ranges`), str, bool, None, list[...],
+            dict[str, ...], a Literal of texts, a union of these, a TypedDict, whose further keys are free, a dataclass,
+            for an object that others check, or Any.
     """
     problem = _problem(name, value, kind)
     if problem:
@@ -139,6 +153,8 @@ def _problem(name: str, value: Any, kind: Any) -> str:
         return (inside or problems)[0] if all(problems) else ""
     if origin in (NotRequired, Required):
         return _problem(name, value, parts[0])
+    if origin is Annotated:
+        return _problem(name, value, parts[0]) or _problem_of_range(name, value, parts[1])
     if is_typeddict(kind):
         return _problem_of_keys(name, value, kind)
     if is_dataclass(kind):
@@ -154,13 +170,17 @@ def _problem(name: str, value: Any, kind: Any) -> str:
     return ""
 
 
+def _problem_of_range(name: str, value: float, allowed: Range) -> str:
+    return "" if value in allowed or round(value, _DECIMALS) in allowed else f"{name} is {brief(value)}, not {allowed}"
+
+
 def _problem_of_keys(name: str, value: Any, kind: Any) -> str:
     if not isinstance(value, dict):
         return f"{name} is {brief(value)}"
     lacking = sorted(kind.__required_keys__ - value.keys())
     if lacking:
         return f"{name} has no {lacking[0]!r}"
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     found = (_problem(f"{name}.{key}", value[key], hint) for key, hint in hints.items() if key in value)
     return next(filter(None, found), "")
 

@@ -86,6 +86,17 @@ def test_a_gzipped_file_that_is_there_stands_for_the_plain_one(server: FileServe
     assert server.asked == []
 
 
+@pytest.mark.parametrize("kind", ["folder", "file above"])
+def test_what_is_in_the_way_is_told_before_anything_is_asked(server: FileServer, tmp_path: Path, kind: str) -> None:
+    if kind == "folder":
+        (tmp_path / "MNIST/raw/labels").mkdir(parents=True)
+    else:
+        (tmp_path / "MNIST").write_text("")
+    with pytest.raises(OSError, match="MNIST"):
+        download("mnist", tmp_path, patience=QUICK)
+    assert server.asked == []
+
+
 def test_a_hostile_archive_changes_nothing_and_does_not_stay(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +180,7 @@ def test_the_command_says_which_file_comes_and_how_large_it_is(
         (["cifar10-c/fogg"], "nearest: fog"),
         (["cifar10", "--from", "ftp://host/"], "http, https or file address"),
         (["cifar10", "--from", "downloads"], "http, https or file address"),
+        (["cifar10", "--from", "http://[::1"], "http, https or file address of a folder; got 'http://[::1'"),
         (["cifar10", "--from", "{url}/nowhere"], "could not be downloaded ({url}/nowhere: the server answered 404"),
     ],
 )

@@ -1,7 +1,10 @@
 import hashlib
+import os
+import sys
 from collections.abc import Iterator
 from http.client import HTTPMessage
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -248,6 +251,46 @@ def test_a_version_of_several_lines_is_not_sent_back(tmp_path: Path) -> None:
     # A header that goes on in the next line keeps the end of the line in its value.
     _write_validator(tmp_path / "part", "u", _headers_of({"ETag": '"a\r\n b"'}))
     assert _headers("u", tmp_path / "part", 3) == {"User-Agent": "advdpnp", "Range": "bytes=3-"}
+
+
+@pytest.mark.parametrize("noted", ["a\\r\\nRange: b", "\\u0416", "x" * 100_000])
+def test_a_version_that_is_no_header_is_not_sent_back(server: FileServer, tmp_path: Path, noted: str) -> None:
+    (tmp_path / "part").write_bytes(CONTENT[:1000])
+    (tmp_path / "part.json").write_text(f'{{"url": "{server.url}/set.tar", "validator": "{noted}"}}')
+    fetch(archive(server.url), tmp_path / "part", Silent(), QUICK)
+    assert server.asked == [("set.tar", "bytes=1000-", None)]
+
+
+@pytest.mark.parametrize("name", ["part", "part.json"])
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "circle", "pipe", "device"])
+def test_what_stands_in_the_place_of_what_came_is_neither_waited_for_nor_written_through(
+    server: FileServer, tmp_path: Path, name: str, kind: str
+) -> None:
+    precious, place = tmp_path / "precious", tmp_path / name
+    precious.write_bytes(b"precious")
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        targets = {"link": precious, "link to nothing": tmp_path / "none", "circle": place, "device": Path("/dev/zero")}
+        place.symlink_to(targets[kind])
+    fetch(archive(server.url), tmp_path / "part", Silent(), QUICK)
+    assert (tmp_path / "part").read_bytes() == CONTENT and precious.read_bytes() == b"precious"
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_in_the_place_of_what_came_is_named(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    with pytest.raises(IsADirectoryError, match="a folder where a file should be, remove it"):
+        fetch(archive(server.url), tmp_path / "part", Silent(), QUICK)
+    assert server.asked == []
+
+
+def test_an_endless_reason_is_cut(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise HTTPError(server.url, 403, "no\n" * 10_000, HTTPMessage(), None)
+
+    monkeypatch.setattr(sys.modules[fetch.__module__], "urlopen", refuse)
+    assert len(fails(archive(server.url), tmp_path / "part")) < 300
 
 
 def _headers_of(values: dict[str, str]) -> HTTPMessage:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -232,6 +233,37 @@ def test_damage_to_what_is_kept_is_found_and_repaired(
     assert folder_spec(pictures, 16) == spec
     assert torch.equal(load(spec, "test").pixels, before)
     assert len(decoded) in (61, 122)
+
+
+def without_checksum(text: str) -> str:
+    return re.sub(r'"sha256": "[^"]*",', "", text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: re.sub(r'"checksum": "..', '"checksum": "xx', text),
+        lambda text: re.sub(r'("船": )', r"\g<1>1", text),
+        lambda text: without_checksum(re.sub(r'("船": )\d+', r"\g<1>9007199254740993", text)),
+        lambda text: without_checksum(re.sub(r'("船": )', r"\g<1>-", text)),
+    ],
+    ids=["another checksum", "another count", "a count without end and no checksum", "a count below 0"],
+)
+def test_facts_that_are_not_those_that_were_kept_are_as_none(pictures: Path, change: Callable[[str], str]) -> None:
+    spec = folder_spec(pictures, 16)
+    path = kept(spec) / "facts.json"
+    before = path.read_text("utf-8")
+    path.write_text(change(before), "utf-8")
+    assert path.read_text("utf-8") != before
+    assert folder_spec(pictures, 16) == spec and len(load(spec, "test")) == spec.test_size
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "facts.json"])
+def test_a_pipe_among_what_is_kept_is_not_waited_for(pictures: Path, name: str) -> None:
+    spec = folder_spec(pictures, 16)
+    (kept(spec) / name).unlink()
+    os.mkfifo(kept(spec) / name)
+    assert folder_spec(pictures, 16) == spec and len(load(spec, "test")) == spec.test_size
 
 
 def test_facts_of_foreign_shape_are_as_none(pictures: Path) -> None:

@@ -18,7 +18,7 @@ from advdpnp import experiment_on, folder_spec
 from advdpnp.api import train
 from advdpnp.cli import app
 from advdpnp.data import FolderSpec, KnownImages, data_root, find_known, known_images, load
-from advdpnp.runs import Run, read_json
+from advdpnp.runs import Run, read_json, write_json
 from data.pictures import write
 
 QUICK = ["recipe.epochs=1", "recipe.attack.steps=1"]
@@ -169,7 +169,9 @@ def test_a_run_of_an_earlier_version_remembers_its_images_before_they_change(run
     (run.folder / "images.json").unlink()
     facts = next((data_root() / "folders").glob("photos-*/facts.json"))
     old = json.loads(facts.read_text("utf-8"))
-    facts.write_text(json.dumps({key: old[key] for key in old if key not in ("names", "parts", "repeated")}), "utf-8")
+    facts.write_text(
+        json.dumps({key: old[key] for key in old if key not in ("sha256", "names", "parts", "repeated")}), "utf-8"
+    )
     repaint(pictures / "cat" / "! new.png")
     with pytest.warns(UserWarning, match=r"1 added \(cat/! new.png\)"):
         advdpnp.evaluate(run.folder, "clean")
@@ -182,6 +184,15 @@ def test_a_run_of_an_earlier_version_remembers_its_images_before_they_change(run
 def test_a_damaged_list_of_images_is_named(run: Run) -> None:
     (run.folder / "images.json").write_text("{}")
     with pytest.raises(ValueError, match=r"images.json is damaged or .* \(no 'schema'\): remove it"):
+        advdpnp.evaluate(run.folder, "clean")
+
+
+@pytest.mark.parametrize("change", [lambda images: images[:-1], lambda images: [[*images[0][:2], 9], *images[1:]]])
+def test_a_list_of_other_images_than_the_run_has_is_named(run: Run, change: Callable[[list[Any]], list[Any]]) -> None:
+    path = run.folder / "images.json"
+    stored = read_json(path)
+    write_json(path, stored | {"test": change(stored["test"])})
+    with pytest.raises(ValueError, match=r"images.json is damaged .* test images, not \d+ of \d classes\): remove it"):
         advdpnp.evaluate(run.folder, "clean")
 
 

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 import tracemalloc
 from pathlib import Path
@@ -147,6 +148,34 @@ def test_a_bomb_is_not_unpacked_into_memory(tmp_path: Path, kind: bytes) -> None
 def test_a_gzipped_bomb_is_stopped_at_the_expected_size(tmp_path: Path) -> None:
     message = refused(tmp_path, gzip.compress(bytes(50_000_000)), archive("labels.gz", {"raw/labels": b"labels"}))
     assert "raw/labels has more than the expected 6 bytes" in message
+
+
+def test_a_size_without_end_is_not_counted_through(tmp_path: Path) -> None:
+    file, info = io.BytesIO(), entry("set/huge", 1)
+    info.pax_headers = {"size": str(10**17)}
+    with tarfile.open(fileobj=file, mode="w:gz", format=tarfile.PAX_FORMAT) as out:
+        out.addfile(info, io.BytesIO(b"x"))
+    assert "it ends before a file in it does" in refused(tmp_path, file.getvalue(), archive())
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "pipe", "folder"])
+def test_what_stands_in_the_place_of_the_unpacked_gives_way(tmp_path: Path, kind: str) -> None:
+    place, precious = tmp_path / ".set.tar.gz.unpacked", tmp_path / "precious"
+    precious.mkdir()
+    (precious / "0").write_bytes(b"precious")
+    match kind:
+        case "file":
+            place.write_bytes(b"x")
+        case "link":
+            place.symlink_to(precious)
+        case "pipe":
+            os.mkfifo(place)
+        case _:
+            (place / "0").mkdir(parents=True)
+    (tmp_path / "archive").write_bytes(tar(*whole()))
+    unpack(tmp_path / "archive", archive(), tmp_path)
+    assert found(tmp_path / "set") == {name.removeprefix("set/"): raw for name, raw in CONTENT.items()}
+    assert not place.exists() and (precious / "0").read_bytes() == b"precious"
 
 
 def test_thousands_of_empty_entries_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Scores of single images in closed form, and what they tell apart on networks that are made by hand."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -172,6 +173,19 @@ def test_a_stored_result_is_read_as_it_was_written() -> None:
     histogram = result.outside[0].scores["distance"].histogram
     assert sum(histogram["inside"]) == pytest.approx(1, abs=1e-4) and len(histogram["edges"]) == 31
     assert np.all(np.diff(result.outside[0].scores["distance"].roc) >= 0)
+    for where, change, problem in (
+        ("outside", {"auroc": 7}, r"auroc is 7, not in \[0, 1\]"),
+        ("outside", {"fpr95": -0.25}, r"fpr95 is -0.25, not in \[0, 1\]"),
+        ("outside", {"auroc_interval95": [0.0, 0.0]}, "auroc_interval95 is .* around"),
+        ("outside", {"roc": [2.0] * 101}, r"roc\[0\] is 2.0, not in"),
+        ("accepting", {"aurc": -1}, "aurc is -1, not in"),
+        ("accepting", {"accepted_right": 1.5}, "accepted_right is 1.5, not in"),
+        ("accepting", {"accepted_wrong": 0.9, "accepted_right": 0.9}, "neither right nor wrong"),
+    ):
+        changed = copy.deepcopy(stored)
+        changed[where][0]["scores"]["distance"] |= change
+        with pytest.raises((TypeError, ValueError), match=problem):
+            read_ood(changed)
     for broken in ({**stored, "n": "5"}, {**stored, "schema": 9}, {k: v for k, v in stored.items() if k != "scores"}):
         with pytest.raises((KeyError, TypeError, ValueError)):
             read_ood(broken)

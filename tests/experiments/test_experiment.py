@@ -92,6 +92,13 @@ def test_a_value_of_a_yaml_file_that_cannot_be_is_told_with_the_file(text: str, 
     assert "\n" not in str(error.value)
 
 
+def test_numbers_of_a_yaml_file_are_those_that_stand_there(tmp_path: Path) -> None:
+    path = tmp_path / "changes.yaml"
+    path.write_text("a: [0, -0, 7, 1_000, 0x10, 0b11, 0.5, 1e-1, 1.0e-1, .inf, 08, '010', '1:30']")
+    expected = [0, 0, 7, 1000, 16, 3, 0.5, "1e-1", 0.1, float("inf"), "08", "010", "1:30"]
+    assert [(value, type(value)) for value in read_changes(path)["a"]] == [(value, type(value)) for value in expected]
+
+
 def test_a_value_of_set_that_cannot_be_is_not_the_files_fault(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("recipe: {epochs: 7, schedule: onecycle, cycle_momentum: true}\n")
@@ -238,6 +245,10 @@ def test_named_data_keep_the_batch_and_the_rate_of_the_papers() -> None:
         ("? [a]\n: b", "is no YAML"),
         ("x: " + "y" * 300_000, "at most 262,144 bytes"),
         ("- " + "y" * 3000, "must hold a group of fields"),
+        ("recipe: {epochs: 010}", "010 is a number of base 8 or 60"),
+        ("recipe: {epochs: 1:30}", "1:30 is a number of base 8 or 60"),
+        ("recipe: {lr: -1:30.5}", "-1:30.5 is a number of base 8 or 60"),
+        ("recipe: {lr: " + ":".join(["59"] * 3000) + "}", "is a number of base 8 or 60"),
     ],
 )
 def test_a_file_that_could_mean_two_things_or_is_no_yaml_is_refused(text: str, says: str, tmp_path: Path) -> None:
@@ -258,6 +269,7 @@ def test_a_file_that_could_mean_two_things_or_is_no_yaml_is_refused(text: str, s
         ({"nothing": {}}, "unknown setting 'nothing'"),
         ({"recipe": {"epochs": {}}}, "unknown setting 'recipe.epochs'"),
         ({1: {2: 3}}, "unknown setting '1'"),
+        ({"recipe.epochs": 1, "recipe": {"epochs": 2}}, "recipe.epochs is there twice, with dots and in its group"),
     ],
 )
 def test_settings_of_another_kind_are_named_shortly(changes: Any, says: str) -> None:

@@ -90,8 +90,8 @@ def epoch(number: int, epochs: int, terms: tuple[str, ...]) -> Json:
             "norm_mean": 40.0,
             "norm_min": 40.0,
             "norm_max": 40.0,
-            "angle_mean_degrees": 95.0 + 0.01 * number,
-            "angle_min_degrees": 80.0 + 0.5 * number,
+            "angle_mean_degrees": min(95.0 + 0.01 * number, 96.0),
+            "angle_min_degrees": min(80.0 + 0.5 * number, 95.0),
         },
         "holdout": {"n": 144, "clean_accuracy": 1 - 0.9**number, "robust_accuracy": 0.7 * (1 - 0.9**number)},
     }

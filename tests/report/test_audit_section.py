@@ -84,8 +84,22 @@ def test_curves_of_several_lengths_are_damage(make_run: MakeRun) -> None:
         {"curves": {"eps": {"eps": [0.0, 0.1], "accuracy": [1.0, 1e300]}}},
         {"curves": {"eps": {"eps": [0.1], "accuracy": [1.0]}}},
         {"lowest": -1.0},
+        {"n": 0},
+        {"eps": "many"},
+        {"clean": 0.1, "claimed": 0.5, "lowest": 0.1},
+        {"checks": [audit()["checks"][0] | {"verdict": "proven"}]},
     ],
-    ids=["a share above 1", "a name without end", "an accuracy above 1", "a curve of one point", "a share below 0"],
+    ids=[
+        "a share above 1",
+        "a name without end",
+        "an accuracy above 1",
+        "a curve of one point",
+        "a share below 0",
+        "no images",
+        "no radius",
+        "an attack that adds right images",
+        "a verdict of no check",
+    ],
 )
 def test_numbers_that_are_none_of_an_audit_are_damage(changed: dict[str, Any], make_run: MakeRun) -> None:
     folder = audited(make_run, "audit.json", audit() | changed)

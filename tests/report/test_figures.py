@@ -129,6 +129,15 @@ def test_norms_and_rivals_of_class_centers_are_those_of_the_log(make_run: MakeRu
     assert len({line.get_linestyle() for line in angles.values()}) == 3
 
 
+@pytest.mark.parametrize("name", ["norm_mean", "norm_min", "norm_max"])
+def test_a_gap_in_one_norm_is_a_gap_and_ends_no_report(make_run: MakeRun, name: str) -> None:
+    run = of_epochs(make_run, 3)
+    run.epochs[1]["centers"][name] = None
+    panels = {axes.get_ylabel(): axes for axes in training_curves([[run]], term_names([run])).axes if axes.get_ylabel()}
+    (norms,) = panels["norm of class centers"].get_lines()
+    assert len(norms.get_ydata()) == (2 if name == "norm_mean" else 3)
+
+
 def test_older_logs_have_no_line_for_what_they_lack(make_run: MakeRun) -> None:
     run = of_epochs(make_run, 3)
     panels = {axes.get_ylabel(): axes for axes in training_curves([[run]], term_names([run])).axes}

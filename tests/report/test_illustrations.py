@@ -190,6 +190,9 @@ def test_pictures_are_of_the_first_seed_and_not_of_two_hundred_methods(make_run:
     assert "shows the other 2" in left_out and drawn(runs[:2], lambda run: run)[1] == ""
 
 
+SPREAD = illustration()["spread"]["clean"]
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -199,6 +202,10 @@ def test_pictures_are_of_the_first_seed_and_not_of_two_hundred_methods(make_run:
         ({"confusion": {"clean": []}}, "confusion is no counts"),
         ({"attack": {}}, "no 'name'"),
         ({"spread": {"clean": {}}}, "no 'angle_degrees'"),
+        ({"dimensions": 0}, "dimensions is 0, not at least 1"),
+        ({"chunk": -1}, "chunk is -1, not at least 1"),
+        ({"spread": {"clean": SPREAD | {"angle_degrees": [200.0] * 3}}}, "angle_degrees[0] is 200.0, not in [0, 180]"),
+        ({"spread": {"clean": SPREAD | {"radius": [0.1, -0.1, 0.1]}}}, "radius[1] is -0.1, not at least 0"),
     ],
 )
 def test_damage_is_one_line_with_the_file_and_a_cure(make_run: MakeRun, changes: Json, problem: str) -> None:

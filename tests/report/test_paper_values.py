@@ -10,7 +10,7 @@ import pytest
 from advdpnp.report.paper_values import Paired, apart, paired, value_of
 from advdpnp.report.published.tables import TABLE_2
 from advdpnp.report.read import read_run
-from report.conftest import change_json
+from report.conftest import change_json, wilson
 
 HERE: dict[str, Any] = {"data": "cifar10", "backbone": "resnet18", "recipe": "paper", "n": 16}
 PGD, CW = (("pgd", "8/255", steps, "0.8/255") for steps in (20, 100)), ("cw", "8/255", 30, "0.8/255")
@@ -39,7 +39,8 @@ def make_fsr(make_run: Callable[..., Path]) -> Callable[..., Path]:
             for row, share, right in zip(rows, shares, under, strict=True)
         ]  # fmt: skip
         worst = len(set.intersection(clean, *under)) / 16
-        change_json(path, attacks=attacks, clean_verdicts=packed(clean), worst_case_accuracy=worst)
+        change_json(path, attacks=attacks, clean_verdicts=packed(clean), worst_case_accuracy=worst,
+                    worst_case_interval95=wilson(worst, 16))  # fmt: skip
         return folder
 
     return make

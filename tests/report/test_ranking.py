@@ -123,7 +123,8 @@ def test_images_of_another_network_and_aimed_attacks_are_no_robust_accuracy(make
     path = folder / "eval/autoattack.json"
     stored = json.loads(path.read_text())
     crafted = {"transfer": {"source": "runs/other", "weights": ""}, "suite": "moved"}
-    row = stored["attacks"][0] | {"robust_accuracy": 0.01}
+    row = stored["attacks"][0] | {"robust_accuracy": 0.01, "interval95": wilson(0.01, 360)}
+    stored |= {"worst_case_accuracy": 0.01, "worst_case_interval95": wilson(0.01, 360)}
     write_json(folder / "eval/moved.json", stored | crafted | {"attacks": [row]})
     aimed = row | {"targeted": {"class": 3, "images": 300, "success": 0.9, "interval95": [0.8, 0.95]}}
     write_json(folder / "eval/aimed.json", stored | {"suite": "aimed", "attacks": [aimed]})

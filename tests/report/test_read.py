@@ -10,7 +10,7 @@ import pytest
 from advdpnp.attack_words import attack_name
 from advdpnp.report.read import by_method, grouped, read_all, read_run, read_runs
 from advdpnp.results import AttackKey
-from report.conftest import make_run_under
+from report.conftest import make_run_under, wilson
 
 MakeRun = Callable[..., Path]
 
@@ -117,7 +117,8 @@ def test_an_unfinished_evaluation_is_left_out(make_run: MakeRun) -> None:
 @pytest.mark.parametrize("copy", ["Copy of demo", "demo (1)", "zz"])
 def test_a_copy_of_a_result_is_no_further_seed(make_run: MakeRun, copy: str) -> None:
     folder = make_run("at") / "eval"
-    changed = json.loads((folder / "demo.json").read_text()) | {"clean_accuracy": 0.1}
+    changed = json.loads((folder / "demo.json").read_text())
+    changed |= {"clean_accuracy": 0.95, "clean_interval95": wilson(0.95, 360)}
     (folder / f"{copy}.json").write_text(json.dumps(changed))
     with pytest.warns(UserWarning, match=f"{re.escape(copy)}.json is left out: suite demo is read from demo.json"):
         suites = read_run(folder.parent).suites
@@ -223,9 +224,19 @@ def test_a_run_without_a_configuration_is_named_among_others(make_run: MakeRun, 
         ({"n": -360}, "n is -360"),
         ({"n": 10**30}, "n is 10000"),
         ({"attacks": [{"name": "pgd", "seconds": 1.0}]}, "no 'norm'"),
-        ({"clean_accuracy": 1.01}, "no fraction in"),
+        ({"clean_accuracy": 1.01}, r"clean_accuracy is 1.01, not in \[0, 1\]"),
         ({"clean_accuracy": True}, "clean_accuracy is True"),
         ({"clean_interval95": [0.9, 0.8]}, "no pair of numbers"),
+        ({"clean_interval95": [0.1, 0.2]}, "no pair of numbers in .* around 0.9"),
+        ({"clean_interval95": [0.5] * 10_000}, r"is \[0.5, .{70,90}\.\.\., no pair"),
+        ({"worst_case_accuracy": 0.89, "worst_case_interval95": [0.8, 0.95]}, "worst_case_accuracy is 0.89, above 0.5"),
+        ({"chunk": 0}, "chunk is 0, not at least 1"),
+        ({"epoch": -12}, "epoch is -12, not at least 0"),
+        ({"clean_cross_entropy": -0.1}, "clean_cross_entropy is -0.1, not at least 0"),
+        ({"environment": {"threads": -0.25}}, "environment.threads is -0.25"),
+        ({"geometry": {"min_separation_degrees": 181.0}}, r"min_separation_degrees is 181.0, not in \[0, 180\]"),
+        ({"geometry": {"adversarial": {"fdr_eq8": -2.0}}}, "adversarial.fdr_eq8 is -2.0, not at least 0"),
+        ({"seeds": {"count": 2, "worst_case": {"mean": 7, "spread": 0}}}, "seeds.worst_case.mean is 7, not in"),
         # 90 % of 360 images are 324; these bits are 8, and 360.
         ({"clean_verdicts": "/w=="}, "clean_verdicts has 1 bytes, and the images of this result take 45"),
         ({"clean_verdicts": "/" * 60}, "clean_verdicts say that 360 of 360 images are right"),

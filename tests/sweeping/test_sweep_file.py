@@ -59,6 +59,11 @@ def test_variants_and_grid_multiply_and_name_themselves(tmp_path: Path) -> None:
         (HEAD + "experiments: [{methods: [at], seeds: [yes]}]", "seeds must be a whole number; got True"),
         (HEAD + "experiments: [{methods: [at], seeds: [0.5]}]", "seeds must be a whole number; got 0.5"),
         (HEAD + "experiments: [{methods: [at], set: 3}]", "set must be a group of fields.*got 3"),
+        (HEAD + "experiments: [{methods: [at], seeds: [010]}]", "010 is a number of base 8 or 60: write a decimal"),
+        (
+            HEAD + "experiments: [{methods: [at], set: {recipe.epochs: 1, recipe: {epochs: 2}}}]",
+            "recipe.epochs is there twice, with dots and in its group: leave one out",
+        ),
         (HEAD + "experiments: [{methods: [at], grid: {recipe.lr: 3}}]", r"grid.recipe.lr must be a list of values"),
         (HEAD + "experiments: [{methods: [at], variants: {a: 3}}]", "variants.a must be a group of fields; got 3"),
         (HEAD + "experiments: [{methods: [at], variants: {1: {}}}]", "variants: a name must be a text; got 1: put it"),

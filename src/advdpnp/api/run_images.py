@@ -51,6 +51,7 @@ def remember_images(run: Run, facts: DataSpec, data_root: Path | None) -> KnownI
         cure = "remove it, if the folder of images has not changed since the training"
         known = runs.checked(path, cure, lambda: KnownImages.read(runs.read_json(path)))
         if known.checksum == facts.checksum:
+            runs.checked(path, cure, lambda: known.check_counts(facts))
             return known
     found = data.known_images(facts, data.data_root(data_root))
     # An export holds what is published, and names of images are not.

@@ -1,5 +1,6 @@
 """Frozen dataclasses to and from plain JSON values, strictly: an unknown field is an error with the nearest names."""
 
+import re
 import types
 from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -8,13 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from advdpnp.bounded_files import read_text
-from advdpnp.ranges import brief, nearest
+from advdpnp.ranges import brief, cut, nearest
 from advdpnp.threat import parse_eps
 
 T = TypeVar("T")
 
 # Of a file of settings: bytes, and values.
 _MOST_YAML, _MOST_VALUES = 1 << 18, 10_000
+# Numbers that YAML 1.1 has, of which people mean others: 010 is 8, and 1:30 is 90.
+_OTHER_BASE = re.compile(r"[-+]?(0[0-7_]+$|.*:)")
 
 # What a value must be, in words.
 _KINDS: dict[type, str] = {
@@ -127,8 +130,25 @@ def _group(tree: dict[str, Any], path: str, asked: str) -> dict[str, Any]:
     return node
 
 
+def flat(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted paths and values of nested fields.
+
+    Raises:
+        ValueError: a field is there twice: with dots, and in its group.
+    """
+    found: dict[str, Any] = {}
+    for name, value in changes.items():
+        path = f"{prefix}{name}"
+        inner = flat(value, path + ".") if isinstance(value, Mapping) else {path: value}
+        if again := next(iter(found.keys() & inner.keys()), ""):
+            raise ValueError(f"{again} is there twice, with dots and in its group: leave one out")
+        found |= inner
+    return found
+
+
 def merge(tree: dict[str, Any], changes: Mapping[str, Any], prefix: str = "") -> None:
-    """Override every leaf that a nested mapping, such as a YAML file, names."""
+    """Override every leaf that a nested mapping, such as a YAML file, names; ValueError where one is named twice."""
+    flat(changes)
     for name, value in changes.items():
         path = f"{prefix}{name}"
         if isinstance(value, Mapping):
@@ -183,7 +203,7 @@ def _check_size(content: Any) -> None:
 
 @cache
 def _unique_keys() -> Any:
-    """PyYAML's safe loader, which would silently take the last of equal keys."""
+    """PyYAML's safe loader, which would silently take the last of equal keys, 010 for 8, and 1:30 for 90."""
     import yaml
 
     class UniqueKeys(yaml.SafeLoader):
@@ -194,6 +214,15 @@ def _unique_keys() -> Any:
                 raise yaml.constructor.ConstructorError(None, None, f"{again!r} is there twice", node.start_mark)
             return dict(super().construct_mapping(node, deep))
 
+        def construct_decimal(self, node: Any) -> float:
+            if _OTHER_BASE.match(node.value):
+                said = f"{cut(node.value)} is a number of base 8 or 60: write a decimal one, or a text in quotes"
+                raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+            of_int = node.tag.endswith("int")
+            return int(self.construct_yaml_int(node)) if of_int else float(self.construct_yaml_float(node))
+
+    for kind in ("int", "float"):
+        UniqueKeys.add_constructor(f"tag:yaml.org,2002:{kind}", UniqueKeys.construct_decimal)
     return UniqueKeys
 
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 
 Shapes = dict[str, tuple[int, ...]]
+Ends = dict[str, tuple[float, float]]
+
+# Numbers of float32 may be a little beyond their ends.
+_ROUNDING = 1e-5
+# Axes of a figure, and squares of distances, are still finite.
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ class StoredArrays(ABC):
     def classes(self) -> list[np.ndarray]:
         """Arrays of classes, all of one length."""
         return []
+
+    def ends(self) -> Ends:
+        """The smallest and the largest number of each array that has such."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,9 @@ class Samples(StoredArrays):
             raise ValueError(f"clean has the shape {shape}, not (images, 1 or 3 channels, H, W)")
         shape = (len(self.labels), *shape[1:])
         return {"clean": shape, "adversarial": shape}
+
+    def ends(self) -> Ends:
+        return {"clean": (0.0, 1.0), "adversarial": (0.0, 1.0)}
 
     def classes(self) -> list[np.ndarray]:
         return [self.labels, self.clean_predictions, self.adversarial_predictions]
@@ -101,6 +114,9 @@ class ProjectedFeatures(StoredArrays):
         planes = {f"{plane}_{side}": shape for plane in ("pca", "tsne") for side, shape in sides.items()}
         return planes | {"explained": (2,)}
 
+    def ends(self) -> Ends:
+        return {"explained": (0.0, 1.0)}
+
     def classes(self) -> list[np.ndarray]:
         return [self.labels]
 
@@ -120,20 +136,28 @@ def read_arrays(path: Path, kind: type[Arrays], again: str = "make it again with
 
     def read() -> Arrays:
         arrays: dict[str, Any] = array_files.read_arrays(path, [field.name for field in fields(kind)])
-        texts = {name: short_name(str(array)) for name, array in arrays.items() if array.ndim == 0}
-        names = [short_name(str(name)) for name in arrays["class_names"]]
-        found = kind(**arrays | texts | {"class_names": names})
+        texts = {field.name: _texts(field.name, arrays, 0)[0] for field in fields(kind) if field.type == "str"}
+        found = kind(**arrays | texts | {"class_names": _texts("class_names", arrays, 1)})
         _check(found)
         return found
 
     return checked(path, again, read)
 
 
+def _texts(name: str, arrays: dict[str, np.ndarray], dimensions: int) -> list[str]:
+    """The texts of an array, to be shown; ValueError unless it holds such, in so many dimensions."""
+    array = arrays[name]
+    if array.ndim != dimensions or array.dtype.kind != "U":
+        what = "list of texts" if dimensions else "text"
+        raise ValueError(f"{name} is {array.dtype} of the shape {array.shape}, not a {what}")
+    return [short_name(text) for text in array.reshape(-1).tolist()]
+
+
 def _check(found: StoredArrays) -> None:
     """ValueError unless the arrays have the shapes of each other, finite numbers, and classes that have a name."""
     named, classes = len(found.class_names), found.classes()
     for name, shape in found.shapes().items():
-        _check_numbers(name, getattr(found, name), shape)
+        _check_numbers(name, getattr(found, name), shape, found.ends().get(name, (-_LARGEST, _LARGEST)))
     for array in classes:
         count = len(classes[0])
         if array.shape != (count,) or array.dtype.kind not in "iu" or not count:
@@ -142,10 +166,13 @@ def _check(found: StoredArrays) -> None:
             raise ValueError(f"a label or prediction is none of the {named} classes that have a name")
 
 
-def _check_numbers(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+def _check_numbers(name: str, array: np.ndarray, shape: tuple[int, ...], ends: tuple[float, float]) -> None:
     import numpy as np
 
     # A class without an image has no star.
-    finite = array.dtype.kind == "f" and (np.isfinite(array) | (name.endswith("stars") & np.isnan(array))).all()
-    if array.shape != shape or not finite:
+    numbers = array.dtype.kind == "f" and (np.isfinite(array) | (name.endswith("stars") & np.isnan(array))).all()
+    if array.shape != shape or not numbers:
         raise ValueError(f"{name} is no array of finite numbers of the shape {shape}")
+    low, high = ends
+    if (array < low - _ROUNDING).any() or (array > high + _ROUNDING).any():
+        raise ValueError(f"{name} has numbers below {low:g} or above {high:g}")

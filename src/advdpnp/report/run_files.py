@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 
 from advdpnp import checksums
 from advdpnp.bounded_files import MOST_LOG, read_bytes
-from advdpnp.ranges import parse_eps
+from advdpnp.ranges import Count, Degrees, Integer, Natural, NonNegative, Share, parse_eps
 from advdpnp.result_parts import Environment
 from advdpnp.results import PARTIAL, EvaluationResult, read_result, result_files
 from advdpnp.runs import Json, Run, read_shown
@@ -31,13 +31,13 @@ class _Defense(TypedDict):
 
 
 class _Attack(TypedDict):
-    eps: float
-    step_size: NotRequired[float | str]
-    steps: NotRequired[int]
+    eps: NonNegative
+    step_size: NotRequired[NonNegative | str]
+    steps: NotRequired[Natural]
     norm: NotRequired[str]
     mode: NotRequired[str]
-    ramp: NotRequired[float]
-    spread: NotRequired[float]
+    ramp: NotRequired[Share]
+    spread: NotRequired[Share]
 
 
 class _Augmentation(TypedDict):
@@ -50,20 +50,20 @@ class _Averaging(TypedDict):
 
 
 class _WeightPerturbation(TypedDict):
-    gamma: NotRequired[float]
+    gamma: NotRequired[NonNegative]
 
 
 class _RateScaling(TypedDict):
-    batch: NotRequired[int]
+    batch: NotRequired[Natural]
 
 
 class _Recipe(TypedDict):
     name: str
     attack: _Attack
-    epochs: NotRequired[int]
-    holdout: NotRequired[int]
-    train_images: NotRequired[int]
-    label_smoothing: NotRequired[float]
+    epochs: NotRequired[Count]
+    holdout: NotRequired[Natural]
+    train_images: NotRequired[Natural]
+    label_smoothing: NotRequired[Share]
     augmentation: NotRequired[_Augmentation]
     averaging: NotRequired[_Averaging]
     weight_perturbation: NotRequired[_WeightPerturbation]
@@ -82,7 +82,7 @@ class _Network(TypedDict):
 class _Config(TypedDict):
     data: str | _Data
     backbone: str
-    seed: int
+    seed: Integer
     tag: str
     title: NotRequired[str]
 
@@ -100,12 +100,26 @@ class _Loss(TypedDict):
     total: float | None
 
 
+class _Holdout(TypedDict, total=False):
+    clean_accuracy: Share | None
+    robust_accuracy: Share | None
+
+
+class _Centers(TypedDict, total=False):
+    norm_mean: NonNegative | None
+    norm_min: NonNegative | None
+    norm_max: NonNegative | None
+    angle_mean_degrees: Degrees | None
+    nearest_rival_mean_degrees: Degrees | None
+    angle_min_degrees: Degrees | None
+
+
 class _Epoch(TypedDict):
-    epoch: int
-    seconds: float
+    epoch: Count
+    seconds: NonNegative
     loss: _Loss
-    holdout: dict[str, float | None] | None
-    centers: NotRequired[dict[str, float | None] | None]
+    holdout: _Holdout | None
+    centers: NotRequired[_Centers | None]
 
 
 @dataclass(frozen=True)

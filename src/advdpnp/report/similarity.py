@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from advdpnp.report.arrays import Shapes, StoredArrays, read_arrays
+from advdpnp.report.arrays import Ends, Shapes, StoredArrays, read_arrays
 from advdpnp.runs import SIMILARITY, Run
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class Similarity(StoredArrays):
         if count < 2:
             raise ValueError(f"cosines between the centers of {count} classes")
         return {"cosines": (count, count), "norms": (count,)}
+
+    def ends(self) -> Ends:
+        return {"cosines": (-1.0, 1.0), "norms": (0.0, math.inf)}
 
     @property
     def between(self) -> np.ndarray:

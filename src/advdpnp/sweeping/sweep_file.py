@@ -8,7 +8,7 @@ from typing import Any, Literal, get_type_hints
 
 from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.experiments import read_changes
-from advdpnp.experiments.config import decode
+from advdpnp.experiments.config import decode, flat
 from advdpnp.folder_names import folder_name
 from advdpnp.ranges import Count, Integer, Natural, brief, check_fields, nearest
 
@@ -185,12 +185,3 @@ def _suite(entry: Any) -> Any:
     # A radius is a number or a text, such as 8/255.
     eps = entry.get("eps", "")
     return {**entry, "eps": str(eps) if isinstance(eps, int | float) and not isinstance(eps, bool) else eps}
-
-
-def flat(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted paths and values of nested fields."""
-    found: dict[str, Any] = {}
-    for name, value in changes.items():
-        path = f"{prefix}{name}"
-        found |= flat(value, path + ".") if isinstance(value, Mapping) else {path: value}
-    return found

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from advdpnp.ranges import nearest
+from advdpnp.ranges import cut, nearest
 
 FAMILY = "cifar10-c"
 SEVERITIES = 5
@@ -60,7 +60,7 @@ def open_array(path: Path) -> NDArray[np.generic]:
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # a crafted header fails in any way that numpy's parser can
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = cut(error) or type(error).__name__
         raise ValueError(f"{path} must be an .npy file of numbers; got a damaged or foreign one ({reason})") from None
 
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from advdpnp.bounded_files import check_no_folder
 from advdpnp.callbacks import DownloadCallback, Silent
 from advdpnp.data.download.checks import FileCheck, check
 from advdpnp.data.download.fetch import Patience, fetch, kept_text, megabytes
 from advdpnp.data.download.sources import Archive
 from advdpnp.data.download.unpack import unpack
 from advdpnp.data.sets import files
+from advdpnp.ranges import brief
 
 
 def download(
@@ -40,6 +42,7 @@ def download(
     wanted = [_from(archive, mirror) for archive in incomplete]
     if wanted:
         root.mkdir(parents=True, exist_ok=True)
+        _need_places(wanted, root)
         _need_space(wanted, root)
     for archive in wanted:
         _bring(archive, root, callback, patience)
@@ -49,13 +52,24 @@ def download(
 def _from(archive: Archive, mirror: str | None) -> Archive:
     if mirror is None:
         return archive
-    if urlsplit(mirror).scheme not in ("http", "https", "file"):
-        raise ValueError(f"a mirror is an http, https or file address of a folder; got {mirror!r}")
+    try:
+        scheme = urlsplit(mirror).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("http", "https", "file"):
+        raise ValueError(f"a mirror is an http, https or file address of a folder; got {brief(mirror)}")
     return replace(archive, addresses=(mirror,))
 
 
 def _part(archive: Archive, root: Path) -> Path:
     return root / f"{archive.name}.part"
+
+
+def _need_places(wanted: list[Archive], root: Path) -> None:
+    """Make the folders of the files; OSError where something else is in the way, before anything is fetched."""
+    for path in (root / file.path for archive in wanted for file in archive.files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_no_folder(path)
 
 
 def _need_space(wanted: list[Archive], root: Path) -> None:

@@ -12,17 +12,19 @@ from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from advdpnp.bounded_files import read_text
+from advdpnp.bounded_files import make_way, no_link, read_text
 from advdpnp.callbacks import DownloadCallback
 from advdpnp.data.download.checks import md5_of
 from advdpnp.data.download.sources import Archive
-from advdpnp.ranges import Count, NonNegative, Positive, check_fields
+from advdpnp.ranges import Count, NonNegative, Positive, check_fields, cut
 from advdpnp.stored_values import parsed
 
 _CHUNK = 1 << 18
-# HTTP statuses that may be temporary.
 # A length in bytes, as servers write it.
 _LENGTH = re.compile(r"[0-9]{1,18}")
+# Of what is sent back to a server, in characters.
+_LONGEST_HEADER = 1000
+# HTTP statuses that may be temporary.
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -55,6 +57,8 @@ def fetch(archive: Archive, part: Path, callback: DownloadCallback, patience: Pa
     Raises:
         ConnectionError: no address gave the published file; one reason for each.
     """
+    make_way(part)
+    make_way(_validator_path(part))
     reasons = []
     for address in archive.addresses:
         try:
@@ -67,7 +71,7 @@ def fetch(archive: Archive, part: Path, callback: DownloadCallback, patience: Pa
         else:
             _validator_path(part).unlink(missing_ok=True)
             return
-    kept = f". {kept_text(part)}" if part.exists() else ""
+    kept = f". {kept_text(part)}" if _length(part) else ""
     raise ConnectionError(f"{archive.name} could not be downloaded ({'; '.join(reasons)}){kept}")
 
 
@@ -132,7 +136,7 @@ def _ask(url: str, archive: Archive, part: Path, callback: DownloadCallback, tim
         start = _start(response.status or 200, response.headers, have, archive.size)
         _write_validator(part, url, response.headers)
         callback.on_file(archive.name, archive.size, start)
-        with part.open("r+b" if start else "wb") as file:
+        with open(part, "r+b" if start else "wb", opener=no_link) as file:
             file.seek(start)
             file.truncate()
             _receive(response, file, archive.size - start, part, callback)
@@ -167,12 +171,12 @@ def _network_failures(part: Path) -> Iterator[None]:
         if error.code == 416:  # it has no such bytes: what is here is of another file
             part.unlink(missing_ok=True)
         if error.code in _TEMPORARY or error.code == 416:
-            raise _Temporary(f"the server answered {error.code} ({error.msg})") from None
-        raise _Useless(f"the server answered {error.code} ({' '.join(str(error.msg).split())})") from None
+            raise _Temporary(f"the server answered {error.code} ({cut(error.msg)})") from None
+        raise _Useless(f"the server answered {error.code} ({cut(error.msg)})") from None
     except URLError as error:
-        raise _Temporary(getattr(error.reason, "strerror", None) or str(error.reason)) from None
+        raise _Temporary(getattr(error.reason, "strerror", None) or cut(error.reason)) from None
     except (HTTPException, OSError) as error:
-        raise _Temporary(str(error) or type(error).__name__) from None
+        raise _Temporary(cut(error) or type(error).__name__) from None
 
 
 def _headers(url: str, part: Path, have: int) -> dict[str, str]:
@@ -206,16 +210,20 @@ def _write_validator(part: Path, url: str, headers: HTTPMessage) -> None:
     """Store which version of the file the bytes belong to: its ETag, if it is not a weak one, or its date."""
     tag = headers.get("ETag", "")
     validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-    if not validator.isprintable():
-        # It would be sent back, and a header of several lines cannot be.
-        validator = ""
-    _validator_path(part).write_text(json.dumps({"url": url, "validator": validator}))
+    with open(_validator_path(part), "w", opener=no_link) as file:
+        file.write(json.dumps({"url": url, "validator": _to_send(validator)}))
+
+
+def _to_send(validator: str) -> str:
+    """It is sent back, and a header of several lines, or of other signs than ASCII's, cannot be; "" for such."""
+    fit = validator.isascii() and validator.isprintable() and len(validator) <= _LONGEST_HEADER
+    return validator if fit else ""
 
 
 def _read_validator(part: Path, url: str) -> str:
     # Where the version is not known, the MD5 sum at the end decides.
     try:
         stored: Any = parsed(read_text(_validator_path(part)))
-        return str(stored["validator"]) if stored["url"] == url else ""
+        return _to_send(str(stored["validator"])) if stored["url"] == url else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -15,6 +15,8 @@ _CHUNK = 1 << 20
 # Bytes that a tar file may have besides the expected files: its headers, read-mes and names of classes.
 _REST = 1 << 20
 _OTHER_ENTRIES = 64
+# How often the end is met in a whole one, with some to spare.
+_MOST_ENDS = 64
 
 
 class _Refused(Exception):
@@ -22,16 +24,20 @@ class _Refused(Exception):
 
 
 class _Bounded:
-    """A stream that ends with an error where an archive unpacks to more than it should."""
+    """A stream that ends with an error where an archive unpacks to more than it should, or is read on at its end."""
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
-        self._stream, self._left = stream, limit
+        self._stream, self._left, self._ends = stream, limit, 0
 
     def read(self, size: int) -> bytes:
         content = self._stream.read(size)
         self._left -= len(content)
+        self._ends += not content
         if self._left < 0:
             raise _Refused("it unpacks to more bytes than expected")
+        # tarfile would skip the rest of a member of any size, block by block.
+        if self._ends > _MOST_ENDS:
+            raise _Refused("it ends before a file in it does")
         return content
 
 
@@ -46,6 +52,8 @@ def unpack(path: Path, archive: Archive, root: Path) -> None:
         ValueError: the archive is damaged, holds what no such archive should, or lacks a file.
     """
     staging = root / f".{archive.name}.unpacked"
+    if staging.is_symlink() or not staging.is_dir():
+        staging.unlink(missing_ok=True)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:

@@ -13,8 +13,10 @@ from typing import Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from advdpnp.bounded_files import read_text
+from advdpnp import checksums
+from advdpnp.bounded_files import check_plain, read_text
 from advdpnp.data.specs import Arrays
+from advdpnp.ranges import Natural
 from advdpnp.stored_values import check_value, parsed
 
 # Raised when files decode to other pixels than before.
@@ -41,11 +43,11 @@ class Facts:
 
     listing: str
     checksum: str
-    images_per_class: dict[str, int]
+    images_per_class: dict[str, Natural]
     broken: dict[str, str]
-    ignored: dict[str, int]
+    ignored: dict[str, Natural]
     names: list[str] = field(default_factory=list)
-    parts: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, Natural] = field(default_factory=dict)
     repeated: str = ""
     schema: int = SCHEMA
 
@@ -73,14 +75,16 @@ class Cache:
         try:
             stored = parsed(read_text(self.place / "facts.json", _MOST))
             check_value("facts.json", stored, dict[str, Any])
-            for name, kind in get_type_hints(Facts).items():
+            stored, _ = checksums.unsealed(stored)
+            for name, kind in get_type_hints(Facts, include_extras=True).items():
                 check_value(name, stored.get(name, kind()), kind)
             facts = Facts(**stored)
         except (OSError, ValueError, TypeError):
             return None
         if facts.schema != SCHEMA:
             return None
-        return facts if facts.names else replace(facts, names=self._names())
+        counted = len(facts.names) in (0, sum(facts.images_per_class.values()))
+        return None if not counted else facts if facts.names else replace(facts, names=self._names())
 
     def _names(self) -> list[str]:
         """Names of the images in what earlier versions have kept, in the order of class and name."""
@@ -95,9 +99,10 @@ class Cache:
     def arrays(self, facts: Facts) -> Arrays | None:
         """Pixels, on disk until they are sliced, and labels; None if they are not those that `facts` describe."""
         try:
-            pixels, labels = (
-                np.lib.format.open_memmap(self.place / name, mode="r") for name in ("images.npy", "labels.npy")
-            )
+            paths = [self.place / name for name in ("images.npy", "labels.npy")]
+            for path in paths:
+                check_plain(path)
+            pixels, labels = (np.lib.format.open_memmap(path, mode="r") for path in paths)
         except Exception:  # a damaged header fails in any way that numpy's parser can
             return None
         sound = pixels.dtype == np.uint8 and labels.dtype == np.int64 and pixels.shape[:1] == labels.shape
@@ -120,7 +125,7 @@ class Cache:
                 made.mkdir()
                 np.save(made / "images.npy", arrays[0])
                 np.save(made / "labels.npy", arrays[1])
-                for name, content in (("split.json", split), ("facts.json", asdict(facts))):
+                for name, content in (("split.json", split), ("facts.json", checksums.sealed(asdict(facts)))):
                     (made / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
                 with contextlib.suppress(FileNotFoundError):
                     self.place.rename(Path(temporary, "former"))

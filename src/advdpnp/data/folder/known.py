@@ -13,7 +13,8 @@ from advdpnp.data.digests import image_digests
 from advdpnp.data.folder.cache import Facts
 from advdpnp.data.folder.folder_spec import FolderSpec, as_it_is, cache_of, split_rows
 from advdpnp.data.specs import Arrays, Split
-from advdpnp.stored_values import check_value
+from advdpnp.ranges import Natural
+from advdpnp.stored_values import check_schema, check_value
 
 SCHEMA = 1
 _SHOWN = 3
@@ -35,7 +36,7 @@ class KnownImage(NamedTuple):
 class _Image(TypedDict):
     name: str
     digest: str
-    label: int
+    label: Natural
 
 
 class _Stored(TypedDict):
@@ -61,6 +62,13 @@ class KnownImages:
         """The images of one split."""
         return self.train if split == "train" else self.test
 
+    def check_counts(self, spec: FolderSpec) -> None:
+        """Raise ValueError unless there are as many as the run's splits have, all of its classes."""
+        for split, expected in (("train", spec.train_size), ("test", spec.test_size)):
+            found = self.train if split == "train" else self.test
+            if len(found) != expected or any(image.label >= spec.num_classes for image in found):
+                raise ValueError(f"{len(found)} {split} images, not {expected} of {spec.num_classes} classes")
+
     def as_json(self) -> dict[str, Any]:
         """JSON values that `read` takes."""
         return {"schema": SCHEMA, **asdict(self)}
@@ -68,8 +76,7 @@ class KnownImages:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "KnownImages":
         """The images that `as_json` has written; ValueError, KeyError or TypeError where it has not."""
-        if values["schema"] != SCHEMA:
-            raise ValueError(f"schema {values['schema']}, not {SCHEMA}")
+        check_schema(values, SCHEMA)
         check_value("images.json", values, _Stored)
         train, test = (tuple(map(_image, values[name])) for name in ("train", "test"))
         return cls(values["checksum"], train, test)

@@ -83,10 +83,13 @@ def _draw_series(group: str, names: dict[str, tuple[str, str]], scale: float) ->
 
 def _draw_norms(axes: Axes, run: RunResults) -> None:
     epochs, means = _series(run, "centers", "norm_mean")
-    (_, low), (_, high) = (_series(run, "centers", name) for name in ("norm_min", "norm_max"))
     if means:
         axes.plot(epochs, means, color=color(run.defense), label="mean")
-        axes.fill_between(epochs, low, high, color=color(run.defense), alpha=0.2, linewidth=0)
+        # Each of them may have gaps.
+        low, high = (dict(zip(*_series(run, "centers", name), strict=True)) for name in ("norm_min", "norm_max"))
+        both = [epoch for epoch in low if epoch in high]
+        ends = [low[epoch] for epoch in both], [high[epoch] for epoch in both]
+        axes.fill_between(both, *ends, color=color(run.defense), alpha=0.2, linewidth=0)
 
 
 def _at_least_five_percent(axes: Axes) -> None:
