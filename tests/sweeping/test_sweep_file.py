@@ -72,6 +72,10 @@ def test_variants_and_grid_multiply_and_name_themselves(tmp_path: Path) -> None:
         (HEAD + "experiments: [{methods: [at], suites: [3]}]", "suites must be a group of fields; got 3"),
         (HEAD + "experiments: [{methods: [at], suites: [{limit: 3}]}]", "needs the name of a suite"),
         (HEAD + "experiments: [{methods: [at], suites: [{suite: text, seeds: 0}]}]", "suites: seeds must be a list"),
+        (
+            HEAD + "suites: [{suite: text, seeds: [1, 7]}]\nexperiments: [{methods: [a], seeds: [1]}, {methods: [b]}]",
+            "suites.seeds: nothing is trained with seed 7; there are 0, 1",
+        ),
         (HEAD + "experiments: [{methods: [at], suites: [{suite: text, limits: 3}]}]", "suites.limits; nearest: limit"),
         (HEAD + "experiments: [{methods: [at], suites: [{suite: text, shards: 0}]}]", "suites.shards must be"),
         (HEAD + "experiments: [{methods: [at]}]\nexperiments: []", "is there twice"),

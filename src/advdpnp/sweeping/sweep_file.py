@@ -1,6 +1,6 @@
 """The file of a sweep: which methods, seeds and settings are trained, and with which suites they are attacked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -10,7 +10,7 @@ from advdpnp.evaluation.single_pass import SearchPrecision
 from advdpnp.experiments import read_changes
 from advdpnp.experiments.config import decode, flat
 from advdpnp.folder_names import folder_name
-from advdpnp.ranges import Count, Integer, Natural, brief, check_fields, nearest
+from advdpnp.ranges import Count, Integer, Natural, brief, check_fields, cut, nearest
 
 # More are a mistake in the file.
 MOST_RUNS = 10_000
@@ -155,9 +155,19 @@ def read_sweep(path: Path) -> Sweep:
         groups = tuple(_group(top, one) for one in listed)
         if sum(group.count for group in groups) > MOST_RUNS:
             raise ValueError(f"at most {MOST_RUNS:,} runs; got {sum(group.count for group in groups):,}")
+        _check_seeds(groups)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Sweep(folder_name(path.stem) or "sweep", Path(out), groups, path)
+
+
+def _check_seeds(groups: Sequence[Group]) -> None:
+    """ValueError where a suite is for a seed that nothing is trained with; what is at the top may be for one group."""
+    trained = {seed for group in groups for seed in group.seeds}
+    for seed in (seed for group in groups for entry in group.suites for seed in entry.seeds):
+        if seed not in trained:
+            seeds = ", ".join(map(str, sorted(trained)))
+            raise ValueError(f"suites.seeds: nothing is trained with seed {seed}; there are {cut(seeds)}")
 
 
 def _group(top: Mapping[str, Any], own: Mapping[str, Any]) -> Group:
