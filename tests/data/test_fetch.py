@@ -227,6 +227,12 @@ def test_an_answer_of_other_bytes_than_asked_for_is_refused(tmp_path: Path, monk
     assert (tmp_path / "part").read_bytes() == CONTENT[:1000]
 
 
+def test_a_pipe_in_a_folder_that_is_fetched_from_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "set.tar")
+    with pytest.raises(ValueError, match=r"set\.tar must be a file; got a pipe or a device"):
+        fetch(archive(tmp_path.as_uri()), tmp_path / "part", Silent(), QUICK)
+
+
 def test_a_local_folder_can_be_the_address(tmp_path: Path) -> None:
     (tmp_path / "set.tar").write_bytes(CONTENT)
     fetch(archive(tmp_path.as_uri()), tmp_path / "part", Silent(), QUICK)

@@ -10,9 +10,10 @@ from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import Request, url2pathname, urlopen
 
-from advdpnp.bounded_files import make_way, no_link, read_text
+from advdpnp.bounded_files import check_plain, make_way, no_link, read_text
 from advdpnp.callbacks import DownloadCallback
 from advdpnp.data.download.checks import md5_of
 from advdpnp.data.download.sources import Archive
@@ -130,6 +131,9 @@ def _complete(url: str, archive: Archive, part: Path, callback: DownloadCallback
 def _ask(url: str, archive: Archive, part: Path, callback: DownloadCallback, timeout: float) -> None:
     """One request for the missing bytes; what comes is added to `part`."""
     have = _length(part)
+    if (parts := urlsplit(url)).scheme == "file":
+        with contextlib.suppress(OSError):
+            check_plain(Path(url2pathname(parts.path)))
     with _network_failures(part):
         response = urlopen(Request(url, headers=_headers(url, part, have)), timeout=timeout)
     with response:
