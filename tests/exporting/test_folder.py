@@ -193,7 +193,7 @@ def test_a_list_that_is_none_is_refused_in_one_line(stored: dict[str, object], t
         _manifest(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "\0"])
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "\0", "\ud800"], ids=range(5))
 def test_a_name_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
     file = {"name": name, "format": "x", "sha256": "x"}
     (tmp_path / "export.json").write_text(json.dumps({"schema": 1, "model": {}, "files": [file]}))

@@ -59,11 +59,17 @@ def _manifest(out: Path) -> Json | None:
         return None
     stored = checked(path, f"remove {out}, or choose another --out", lambda: _checked_manifest(read_json(path)))
     inside = out.resolve()
-    for file in stored["files"]:
-        # A text of a path, which may have what no path can.
-        if "\0" in file["name"] or not (inside / file["name"]).resolve().is_relative_to(inside):
-            raise ValueError(f"{path} is damaged (a file outside its folder): remove {out}, or choose another --out")
+    if not all(_is_inside(file["name"], inside) for file in stored["files"]):
+        raise ValueError(f"{path} is damaged (a file outside its folder): remove {out}, or choose another --out")
     return stored
+
+
+def _is_inside(name: str, folder: Path) -> bool:
+    try:
+        return (folder / name).resolve().is_relative_to(folder)
+    except (ValueError, OSError, RuntimeError):
+        # What no path can have, such as half a surrogate pair, or links in a circle.
+        return False
 
 
 def check_folder(out: Path, exported: ExportedModel, force: bool) -> None:
