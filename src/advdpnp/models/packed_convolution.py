@@ -45,8 +45,14 @@ def _packable(layer: nn.Module) -> bool:
     if type(layer) is not nn.Conv2d or "weight" not in layer._parameters or layer.weight.numel() < _WEIGHTS:
         return False
     plain = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
-    known = layer.weight.dtype in (torch.float32, torch.bfloat16) and layer.weight.device.type == "cpu"
+    known = layer.weight.dtype in _dtypes() and layer.weight.device.type == "cpu"
     return plain and known and not isinstance(layer.padding, str) and not layer.weight.requires_grad
+
+
+def _dtypes() -> tuple[torch.dtype, ...]:
+    """What oneDNN computes in here; in bf16 torch's own convolution goes another way on older processors."""
+    low = hasattr(_ONEDNN, "_is_mkldnn_bf16_supported") and _ONEDNN._is_mkldnn_bf16_supported()
+    return (torch.float32, torch.bfloat16) if low else (torch.float32,)
 
 
 class PackedConv2d(nn.Conv2d):
