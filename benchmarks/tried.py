@@ -5,7 +5,6 @@ Writes benchmarks/results/tried-<processor>.json:
 OMP_NUM_THREADS=1 python benchmarks/tried.py
 """
 
-import re
 import statistics
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from torch import Tensor
 from advdpnp.allocator import keep_freed_memory
 from advdpnp.attacks.compiled_ascent import CompiledAscent
 from advdpnp.attacks.projected_ascent import Budget, ascend, cross_entropy
-from advdpnp.bench.ceilings import describe_machine
+from advdpnp.bench.ceilings import describe_machine, processor_name
 from advdpnp.bench.variants import make_bench_model
 from advdpnp.models.folding import fold_batchnorm
 from advdpnp.models.packed_convolution import pack_convolutions
@@ -105,8 +104,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     machine = describe_machine(torch.device("cpu"))
-    words = re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {machine['cpu_family_model']}".lower()).strip("-")
-    out = Path(__file__).parent / "results" / f"tried-{words}.json"
+    out = Path(__file__).parent / "results" / f"tried-{processor_name(machine)}.json"
     found: Json = {"schema": 1, "machine": machine, "protocol": {"steps": STEPS, "repeats": REPEATS}, "networks": {}}
     for network, batch in NETWORKS:
         rows = found["networks"][f"{network}, batch {batch}"] = measured(network, batch)

@@ -5,7 +5,6 @@ Run it in the environment of `make bench`. Ends with status 1 where a floor does
 
 import argparse
 import os
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch
 
-from advdpnp.bench.ceilings import describe_machine
+from advdpnp.bench.ceilings import describe_machine, processor_name
 from peers.measure import CI, FULL, Protocol, measure
 from peers.page import write_page
 from peers.subject import CPU
@@ -39,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     torch.set_num_threads(1)
     protocol = _here(CI if chosen.ci else FULL)
-    out = chosen.out or RESULTS / f"peers-{_processor()}{'-ci' if chosen.ci else ''}.json"
+    out = chosen.out or RESULTS / f"peers-{processor_name(describe_machine(CPU))}{'-ci' if chosen.ci else ''}.json"
     try:
         result = measure(protocol, out, chosen.only, lambda line: print(line, flush=True))
     except (ValueError, FileNotFoundError) as error:
@@ -53,12 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _here(protocol: Protocol) -> Protocol:
     """Without bf16 instructions a product in bf16 takes a hundred times as long."""
     return protocol if describe_machine(CPU)["bf16_instructions"] else replace(protocol, precisions=("fp32",))
-
-
-def _processor() -> str:
-    machine = describe_machine(CPU)
-    words = f"{machine['cpu']} {machine['cpu_family_model']}".lower().replace("(r)", "")
-    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 
 
 def _colored(text: str) -> str:

@@ -261,10 +261,12 @@ CHOICES = {
 
 
 def chosen(name: str) -> Scale:
-    """The schedule of `pair` with other arms: "D:oc,pcl" are two arms for row D of results/README.md.
+    """A scale by its name, or the schedule of `pair` with other arms.
 
+    Args:
+        name: such as "pair"; or "D:oc,pcl", arms of `CHOICES` for row D of results/README.md, most important first.
     Raises:
-        ValueError: no such scale or arm.
+        ValueError: no such scale or arm, or an arm twice.
     """
     if name in SCALES:
         return SCALES[name]

@@ -1,6 +1,7 @@
 """Facts about the machine, and the measured speed of its matrix products, copies and convolutions."""
 
 import functools
+import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,12 @@ _LAYOUTS = (
     ("fp32", "nhwc", torch.float32, torch.channels_last),
     ("bf16", "nhwc", torch.bfloat16, torch.channels_last),
 )
+
+
+def processor_name(machine: Json) -> str:
+    """Processor and family/model of what `describe_machine` returned, as part of a file's name: "amd-epyc-26-2"."""
+    words = f"{machine['cpu']} {machine['cpu_family_model']}".lower().replace("(r)", "")
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 
 
 def describe_machine(device: torch.device) -> Json:
